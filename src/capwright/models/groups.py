@@ -1,0 +1,113 @@
+"""What a policy passes around: encoded prompts, and groups of captions that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capwright.types import Caption, Request
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """Images and prompts as the language model sees them; the vision tower has already run, once an image.
+
+    Attributes:
+        requests: P requests, in order.
+        inputs: the processor's output for each request, batch size 1; what the repeated layout starts from.
+        embeds: [P, L, D] token and image embeddings, padded on the left.
+        mask: bool [P, L], True on real tokens.
+        positions: [P, L], or [3, P, L] for multimodal rotary positions.
+        attention: the attention mask the model wants for its prefix (a dict where layers differ); None means `mask`.
+        extras: further arguments of the language model that belong to the prefix (Qwen3-VL's deep visual features).
+    """
+
+    requests: tuple[Request, ...]
+    inputs: tuple[dict[str, Tensor], ...]
+    embeds: Tensor
+    mask: Tensor
+    positions: Tensor
+    attention: Any = None
+    extras: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def select(self, indices: Sequence[int]) -> Prefixes:
+        """The prefixes of some images, in the order given; gradients flow through."""
+        rows = torch.as_tensor(list(indices), dtype=torch.long, device=self.embeds.device)
+        return replace(
+            self,
+            requests=tuple(self.requests[i] for i in indices),
+            inputs=tuple(self.inputs[i] for i in indices),
+            embeds=self.embeds[rows],
+            mask=self.mask[rows],
+            positions=self.positions[..., rows, :],
+            attention=_select_mask(self.attention, rows),
+            extras=_select_extras(self.extras, self.mask, rows),
+        )
+
+    def detach(self) -> Prefixes:
+        """The same values outside the autograd graph."""
+        extras = {name: _detach(value) for name, value in self.extras.items()} if self.extras else self.extras
+        return replace(self, embeds=self.embeds.detach(), extras=extras)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """G captions for each of P images.
+
+    Attributes:
+        tokens: int64 [P, G, T], the end token included where there is one; 0 after it.
+        mask: bool [P, G, T], True on the tokens that count.
+        captions: the same captions as text, P lists of G.
+    """
+
+    prefixes: Prefixes
+    tokens: Tensor
+    mask: Tensor
+    captions: list[list[Caption]]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def select(self, indices: Sequence[int]) -> Groups:
+        """The groups of some images, in the order given."""
+        rows = torch.as_tensor(list(indices), dtype=torch.long, device=self.tokens.device)
+        return Groups(
+            self.prefixes.select(indices), self.tokens[rows], self.mask[rows], [self.captions[i] for i in indices]
+        )
+
+    def with_prefixes(self, prefixes: Prefixes) -> Groups:
+        """The same captions on freshly encoded prefixes (a second optimizer step on one rollout)."""
+        return replace(self, prefixes=prefixes)
+
+
+def _select_mask(mask: Any, rows: Tensor) -> Any:
+    if isinstance(mask, dict):
+        return {name: _select_mask(value, rows) for name, value in mask.items()}
+    return mask[rows] if isinstance(mask, Tensor) else mask
+
+
+def _select_extras(extras: dict[str, Any] | None, mask: Tensor, rows: Tensor) -> dict[str, Any] | None:
+    """Slices deep visual features: `visual_pos_masks` [P, L] says which image each feature row belongs to."""
+    if not extras or extras.get("visual_pos_masks") is None:
+        return extras
+    where = extras["visual_pos_masks"]
+    where = where[..., 0] if where.ndim == 3 else where
+    counts = where.sum(1).tolist()
+    selected = dict(extras, visual_pos_masks=extras["visual_pos_masks"][rows])
+    if extras.get("deepstack_visual_embeds") is not None:
+        picked = [torch.split(layer, counts) for layer in extras["deepstack_visual_embeds"]]
+        selected["deepstack_visual_embeds"] = [torch.cat([layer[i] for i in rows.tolist()]) for layer in picked]
+    return selected
+
+
+def _detach(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    return [_detach(item) for item in value] if isinstance(value, list) else value

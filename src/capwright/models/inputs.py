@@ -1,0 +1,159 @@
+"""From requests to model inputs: image and prompt in, tensors out, for any Hugging Face processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, processing_utils
+from transformers.models.auto import processing_auto
+
+from capwright.types import ModelError, Request
+
+#: What capwright keeps beside a model's own files.
+SETTINGS = "capwright.json"
+DEFAULT_PROMPT = "Describe this image."
+#: Inputs with one entry a token; they are padded on the left. Everything else is stacked image by image.
+TOKEN_KEYS = {"input_ids": None, "attention_mask": 0, "token_type_ids": 0, "mm_token_type_ids": 0}
+
+
+def load_processor(folder: str | Path, model_type: str) -> Any:
+    """The model's processor; where torchvision is missing, the same processor without its video half.
+
+    Several processors (Qwen-VL) refuse to load without torchvision although only their video part needs it.
+    Captioners see images, so we build the processor from its image processor (PIL) and its tokenizer.
+    """
+    try:
+        return AutoProcessor.from_pretrained(folder)
+    except (ImportError, OSError, ValueError) as error:
+        if not any(word in str(error).lower() for word in ("torchvision", "video processor")):
+            raise ModelError(f"{folder}: the processor can not be loaded: {error}") from error
+    name = processing_auto.PROCESSOR_MAPPING_NAMES.get(model_type)
+    family = getattr(__import__("transformers"), name, None) if name else None
+    if family is None:
+        raise ModelError(f"{folder}: a {model_type} processor needs torchvision: pip install 'capwright[vision]'")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        return images_only(family)(image_processor, tokenizer, chat_template=tokenizer.chat_template)
+    except (ImportError, OSError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder}: its {model_type} processor needs torchvision (pip install 'capwright[vision]'): {error}"
+        ) from error
+
+
+def images_only(family: type[processing_utils.ProcessorMixin]) -> type[processing_utils.ProcessorMixin]:
+    """`family` without video and audio: its parts are the image processor and the tokenizer."""
+
+    class ImagesOnly(family):  # type: ignore[misc, valid-type]
+        without_video = True
+
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return ["image_processor", "tokenizer"]
+
+    ImagesOnly.__name__ = family.__name__
+    return ImagesOnly
+
+
+class Preparer:
+    """Turns requests into model inputs with a processor, one image a request.
+
+    Attributes:
+        processor: the Hugging Face processor; `tokenizer` is its tokenizer.
+        prompt: the instruction used when a request brings none.
+        max_pixels: images are scaled down to at most this many pixels; None leaves them to the processor.
+    """
+
+    def __init__(self, processor: Any, prompt: str = DEFAULT_PROMPT, max_pixels: int | None = None) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.prompt = prompt
+        self.max_pixels = max_pixels
+
+    def text(self, prompt: str, blind: bool = False) -> str:
+        """The prompt in the model's chat format, with a placeholder for the image unless `blind`."""
+        content: list[dict[str, str]] = [] if blind else [{"type": "image"}]
+        content.append({"type": "text", "text": prompt or self.prompt})
+        messages = [{"role": "user", "content": content}]
+        template = getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template
+        if template is None:
+            token = "" if blind else getattr(self.processor, "image_token", "<image>")
+            return f"{token}{prompt or self.prompt}\n"
+        text = self.tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=False, add_generation_prompt=True
+        )
+        bos = self.tokenizer.bos_token  # a template that writes it must not get a second one from the tokenizer
+        return text.removeprefix(bos) if bos and self._adds_bos() else text
+
+    def _adds_bos(self) -> bool:
+        return bool(self.tokenizer("").input_ids)
+
+    def prepare(self, request: Request, image: Image.Image | None) -> dict[str, Tensor]:
+        """Inputs for one request, batch size 1. Without an image the prompt stands alone (blind).
+
+        Raises:
+            ModelError: the processor refuses the image or the prompt; names the sample.
+        """
+        text = self.text(request.prompt, blind=image is None)
+        try:
+            if image is None:
+                inputs = dict(self.tokenizer([text], return_tensors="pt"))
+            else:
+                inputs = dict(self.processor(text=[text], images=[self._fit(image)], return_tensors="pt"))
+        except (ValueError, RuntimeError, IndexError, TypeError) as error:
+            raise ModelError(
+                f"sample {request.sample.id!r} ({request.sample.image}): not accepted by the model: {error}"
+            ) from error
+        image_id = getattr(self.processor, "image_token_id", None)
+        if getattr(self.processor, "return_mm_token_type_ids", False) and "mm_token_type_ids" not in inputs:
+            inputs["mm_token_type_ids"] = (inputs["input_ids"] == image_id).int()
+        return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the parts as the hub holds them, so that a machine with torchvision finds its video half too."""
+        self.tokenizer.save_pretrained(folder)
+        whole = not getattr(self.processor, "without_video", False)
+        (self.processor if whole else self.processor.image_processor).save_pretrained(folder)
+        settings = {"prompt": self.prompt, "max_pixels": self.max_pixels}
+        (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def _fit(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if self.max_pixels and width * height > self.max_pixels:
+            scale = (self.max_pixels / (width * height)) ** 0.5
+            image = image.resize((max(1, int(width * scale)), max(1, int(height * scale))), Image.Resampling.BICUBIC)
+        return image
+
+
+def collate(rows: Sequence[dict[str, Tensor]], pad_id: int) -> dict[str, Tensor]:
+    """Joins single-request inputs: token inputs padded on the left, pixel inputs concatenated image by image."""
+    batch: dict[str, Tensor] = {}
+    for key in rows[0]:
+        values = [row[key] for row in rows]
+        if key in TOKEN_KEYS:
+            fill = TOKEN_KEYS[key]
+            batch[key] = _pad_left(values, pad_id if fill is None else fill)
+        else:
+            batch[key] = torch.cat(_same_shape(values))
+    return batch
+
+
+def _pad_left(values: Sequence[Tensor], fill: int) -> Tensor:
+    width = max(value.shape[1] for value in values)
+    return torch.cat([torch.nn.functional.pad(value, (width - value.shape[1], 0), value=fill) for value in values])
+
+
+def _same_shape(values: Sequence[Tensor]) -> list[Tensor]:
+    """Pads every axis but the first at its end to the largest (tiles of Idefics3, sizes of LLaVA-Next)."""
+    shape = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values))]
+    padded = []
+    for value in values:
+        margins = [(0, full - size) for full, size in zip(shape, value.shape[1:])]
+        padded.append(torch.nn.functional.pad(value, [n for pair in reversed(margins) for n in pair]))
+    return padded

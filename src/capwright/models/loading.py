@@ -1,0 +1,147 @@
+"""From a name or a folder to a policy: weights, processor, LoRA, what trains, and the layout self-check."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from capwright.models.inputs import DEFAULT_PROMPT, SETTINGS, Preparer, load_processor
+from capwright.models.policy import HFPolicy
+from capwright.models.selfcheck import packing_error, packing_tolerance
+from capwright.types import ModelError, Request, Sample
+
+log = logging.getLogger("capwright")
+
+EMBEDDED = Path(__file__).parent / "embedded"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+VISION_TOWERS = ("vision_tower", "visual", "vision_model", "vision_encoder")
+
+
+def load_policy(
+    name: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    lora: Mapping[str, Any] | None = None,
+    prompt: str | None = None,
+    max_pixels: int | None = None,
+    train_vision: bool = False,
+    gradient_checkpointing: bool = False,
+    layout: str = "auto",
+) -> HFPolicy:
+    """Loads a captioner.
+
+    Args:
+        name: "embedded" (the built-in captioner), a folder, a capwright checkpoint, or a model id of the hub.
+        dtype: "float32", "bfloat16" or "float16": how weights are held.
+        device: "cpu", "cuda", ...; None takes a GPU where there is one.
+        lora: {"r", "alpha", "dropout", "targets"}; only the adapter trains then.
+        prompt: the instruction for requests that bring none; None keeps the one the model was saved with.
+        max_pixels: larger images are scaled down before the processor sees them.
+        train_vision: train the vision tower too; otherwise only projector and language model train.
+        layout: "auto" checks once whether the packed layout is exact for this model and falls back to the repeated one
+            where it is not; "packed" and "repeated" skip the check.
+    Raises:
+        ModelError: the model is not found, not an image-text-to-text model, or its processor lacks a package.
+    """
+    folder = EMBEDDED if str(name) == "embedded" else name
+    saved = _settings(folder)
+    adapter = Path(folder) / "adapter_config.json"
+    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else folder
+    if str(base) == "embedded":
+        base = EMBEDDED
+    model = _load_model(base, dtype, device)
+    if adapter.is_file():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    elif lora:
+        model = _add_lora(model, lora, str(name))
+    _choose_trainable(model, train_vision)
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if hasattr(model, "enable_input_require_grads"):
+            model.enable_input_require_grads()
+    processor = load_processor(
+        folder if (Path(folder) / "tokenizer_config.json").is_file() else base, _inner(model).config.model_type
+    )
+    preparer = Preparer(processor, prompt or saved.get("prompt", DEFAULT_PROMPT), max_pixels or saved.get("max_pixels"))
+    policy = HFPolicy(model, preparer, "packed" if layout == "auto" else layout)
+    if layout == "auto":
+        policy.layout = _checked_layout(policy, str(name))
+    return policy
+
+
+def _settings(folder: str | Path) -> dict[str, Any]:
+    path = Path(folder) / SETTINGS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _load_model(name: str | Path, dtype: str, device: str | None) -> nn.Module:
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype {dtype!r}: use one of {', '.join(DTYPES)}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        config = AutoConfig.from_pretrained(name)
+        model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype])
+    except (OSError, ValueError, KeyError) as error:
+        hint = "" if Path(name).exists() else " (there is no such folder here; is the hub reachable, and the id right?)"
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model {str(name)!r} can not be loaded{hint}: {first}") from error
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} can not be used: {error}") from error
+
+
+def _add_lora(model: nn.Module, lora: Mapping[str, Any], name: str) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    targets = lora.get("targets") or r".*(language_model|text_model)\.layers\..*\.(q|k|v|o|gate|up|down)_proj"
+    config = LoraConfig(
+        r=int(lora.get("r", 16)),
+        lora_alpha=float(lora.get("alpha", 2 * int(lora.get("r", 16)))),
+        lora_dropout=float(lora.get("dropout", 0.0)),
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )
+    try:
+        wrapped = get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(f"model {name!r}: model.lora.targets fits none of its modules: {error}") from error
+    wrapped.peft_config["default"].base_model_name_or_path = name
+    return wrapped
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def _choose_trainable(model: nn.Module, train_vision: bool) -> None:
+    """With LoRA the adapter trains. Without, everything does, except the vision tower unless asked for."""
+    if hasattr(model, "peft_config") or train_vision:
+        return
+    towers = [module for path, module in model.named_modules() if path.rpartition(".")[2] in VISION_TOWERS]
+    for tower in towers:
+        tower.requires_grad_(False)
+
+
+def _checked_layout(policy: HFPolicy, name: str) -> str:
+    try:
+        error = packing_error(policy, Request(Sample("self-check", Path("self-check"))))
+    except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as problem:
+        log.warning("%s: the packed layout does not run (%s); using the repeated layout", name, problem)
+        return "repeated"
+    if error > packing_tolerance(policy):
+        log.warning(
+            "%s: packed and repeated log-probabilities differ by %.2g nats (bidirectional or sliding attention?); "
+            "using the repeated layout, which is exact and slower", name, error,
+        )  # fmt: skip
+        return "repeated"
+    return "packed"

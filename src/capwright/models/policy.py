@@ -1,0 +1,330 @@
+"""A policy over any Hugging Face image-text-to-text model: encode once, sample many, score them in one packed pass."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from capwright.data import load_image
+from capwright.models.decoding import generate
+from capwright.models.groups import Groups, Prefixes
+from capwright.models.head import Head
+from capwright.models.inputs import Preparer, collate
+from capwright.models.packed import next_positions, packed_mask, packed_positions, predictors
+from capwright.types import Caption, ModelError, Request, Sampling
+
+#: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).
+PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
+
+
+class _Reached(Exception):
+    """Raised by the hook in `HFPolicy.encode`: the language model was reached, its arguments are known."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+
+
+class HFPolicy:
+    """A captioner that can be trained.
+
+    Args:
+        model: an image-text-to-text model, possibly wrapped by PEFT.
+        preparer: makes its inputs.
+        layout: "packed" (captions share their prefix in one sequence) or "repeated" (every caption has its own copy of
+            image and prompt; slower, right for every model). `capwright.models.load_policy` finds out which is exact.
+    """
+
+    def __init__(self, model: nn.Module, preparer: Preparer, layout: str = "packed") -> None:
+        self.model = model
+        self.preparer = preparer
+        self.tokenizer = preparer.tokenizer
+        self.layout = layout
+        self.inner = model.get_base_model() if hasattr(model, "peft_config") else model
+        self.decoder = self.inner.get_decoder()
+        self._reference: HFPolicy | None = None
+        generation = self.inner.generation_config
+        ends = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
+        if ends is None:
+            raise ModelError("the model has no end token: set eos_token_id in its generation_config.json")
+        self.ends = torch.as_tensor([ends] if isinstance(ends, int) else list(ends))
+        text = self.inner.config.get_text_config()
+        head = self.inner.get_output_embeddings()
+        self.head = Head(head, head.out_features, self._never_said(), getattr(text, "final_logit_softcapping", None))
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.get_input_embeddings().weight.device
+
+    def _never_said(self) -> Tensor:
+        """Image, padding and other placeholder tokens: whatever the tokenizer calls special, but for the end tokens."""
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.get_added_vocab().values())
+        for name in ("image_token_id", "image_token_index", "video_token_id", "boi_token_id", "eoi_token_id"):
+            if isinstance(token := getattr(self.inner.config, name, None), int):
+                special.add(token)
+        text = {i for i, token in self.tokenizer.added_tokens_decoder.items() if not token.special}
+        width = self.inner.get_output_embeddings().out_features
+        beyond = set(range(len(self.tokenizer), width))  # rows that exist only to round the matrix up
+        return torch.tensor(sorted(((special - text) | beyond) - set(self.ends.tolist())), dtype=torch.long)
+
+    # encode ---------------------------------------------------------------------------------------------------------
+
+    def encode(
+        self, requests: Sequence[Request], images: Sequence[Image.Image] | None = None, blind: bool = False
+    ) -> Prefixes:
+        """Runs every image through the vision tower once and returns what the language model will see.
+
+        Differentiable when gradients are on, so a trained vision tower needs no second pass for the loss.
+
+        Args:
+            images: decoded pictures, when the caller has them; otherwise they are read from the requests' samples.
+            blind: leave the pictures out: the prompt alone.
+        Raises:
+            ImageError: a picture can not be read. ModelError: the model does not accept it.
+        """
+        if blind:
+            pictures: Sequence[Image.Image | None] = [None] * len(requests)
+        else:
+            pictures = images or [load_image(r.sample.image, self.preparer.max_pixels) for r in requests]
+        return self._embed(
+            requests, [self.preparer.prepare(request, image) for request, image in zip(requests, pictures)]
+        )
+
+    def encode_again(self, prefixes: Prefixes) -> Prefixes:
+        """Fresh prefixes for today's weights; nothing is decoded or processed again."""
+        return self._embed(prefixes.requests, prefixes.inputs)
+
+    def _embed(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> Prefixes:
+        batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
+        reached = self._language_arguments(batch)
+        embeds, mask = reached["inputs_embeds"], batch["attention_mask"].bool()
+        if embeds is None:
+            embeds = self.inner.get_input_embeddings()(batch["input_ids"])
+        positions = reached.get("position_ids")
+        if positions is None or positions.shape[-2] != len(rows):
+            positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
+        attention = reached.get("attention_mask") if isinstance(reached.get("attention_mask"), dict) else None
+        extras = {name: reached[name] for name in PREFIX_EXTRAS if reached.get(name) is not None}
+        return Prefixes(tuple(requests), tuple(rows), embeds, mask, positions, attention, extras or None)
+
+    def _language_arguments(self, batch: dict[str, Tensor]) -> dict[str, Any]:
+        """What the model hands to its language model for these inputs; the language model itself does not run."""
+
+        def stop(_: nn.Module, args: tuple, arguments: dict[str, Any]) -> None:
+            raise _Reached(arguments | ({"input_ids": args[0]} if args else {}))
+
+        hook = self.decoder.register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            self.inner(**batch, use_cache=False)
+        except _Reached as reached:
+            return reached.arguments
+        finally:
+            hook.remove()
+        raise ModelError(f"{type(self.inner).__name__} does not call its language model; it can not be a policy")
+
+    def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        dtype = self.decoder.get_input_embeddings().weight.dtype
+        return {k: v.to(self.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
+
+    # sample ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self, prefixes: Prefixes, n: int, sampling: Sampling, generator: torch.Generator | None = None
+    ) -> Groups:
+        """Draws `n` captions for every image from one prefill an image.
+
+        Args:
+            generator: source of randomness on the policy's device; when None, `sampling.seed` makes one.
+        """
+        if generator is None and sampling.seed is not None:
+            generator = torch.Generator(self.device).manual_seed(sampling.seed)
+        with self._evaluating():
+            first, step = self._start(prefixes.detach(), n, sampling.temperature)
+            tokens, mask, logprobs = generate(first, step, self.ends.to(self.device), sampling, generator)
+        shape = (len(prefixes), n, -1)
+        return self._groups(prefixes, tokens.view(shape), mask.view(shape), logprobs.sum(-1).view(len(prefixes), n))
+
+    def _start(self, prefixes: Prefixes, n: int, temperature: float) -> tuple[Tensor, Any]:
+        """Prefill: the first logits [P*n, V] and a function that continues."""
+        attention = prefixes.attention if prefixes.attention is not None else prefixes.mask.long()
+        out = self.decoder(
+            inputs_embeds=prefixes.embeds, attention_mask=attention, position_ids=prefixes.positions,
+            use_cache=True, **(prefixes.extras or {}),
+        )  # fmt: skip
+        cache = out.past_key_values
+        cache.batch_repeat_interleave(n)
+        start = next_positions(prefixes.positions, prefixes.mask).repeat_interleave(n, dim=-2)
+        seen = prefixes.mask.repeat_interleave(n, dim=0)
+        embed = self.inner.get_input_embeddings()
+
+        def step(tokens: Tensor, said: int) -> Tensor:
+            mask = torch.cat([seen, seen.new_ones(len(seen), said)], 1).long()
+            out = self.decoder(
+                inputs_embeds=embed(tokens[:, None]), attention_mask=mask, position_ids=start + said - 1,
+                past_key_values=cache, use_cache=True,
+            )  # fmt: skip
+            return self.head.logits(out.last_hidden_state[:, -1], temperature)
+
+        return self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0), temperature), step
+
+    def tokenize(self, prefixes: Prefixes, texts: Sequence[Sequence[str]], max_tokens: int | None = None) -> Groups:
+        """Given captions as groups: what imitation learns from. An end token is appended to each.
+
+        Groups may differ in size; missing captions are empty and masked. Longer captions than `max_tokens` are cut and
+        end without an end token (finish "length"). Special tokens inside a caption are read as plain text.
+        """
+        size = max(len(group) for group in texts)
+        end = int(self.ends[0])
+        rows: list[list[int]] = []
+        finishes: list[str] = []
+        for group in texts:
+            for text in group:
+                ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids + [end]
+                finishes.append("length" if max_tokens and len(ids) > max_tokens else "stop")
+                rows.append(ids[:max_tokens])
+            rows.extend([] for _ in range(size - len(group)))
+            finishes.extend("length" for _ in range(size - len(group)))
+        width = max(1, max(len(ids) for ids in rows))
+        tokens = torch.tensor([ids + [0] * (width - len(ids)) for ids in rows], device=self.device)
+        mask = torch.tensor([[i < len(ids) for i in range(width)] for ids in rows], device=self.device)
+        captions = [
+            [
+                Caption(text, tuple(ids), None, finish)
+                for text, ids, finish in zip(group, rows[p * size :], finishes[p * size :])
+            ]
+            for p, group in enumerate(texts)
+        ]
+        return Groups(prefixes, tokens.view(len(texts), size, -1), mask.view(len(texts), size, -1), captions)
+
+    def _groups(self, prefixes: Prefixes, tokens: Tensor, mask: Tensor, logprobs: Tensor) -> Groups:
+        ended = torch.isin(tokens, self.ends.to(tokens.device)) & mask
+        captions = []
+        for rows, kept, stops, scores in zip(tokens.tolist(), mask.tolist(), ended.any(-1).tolist(), logprobs.tolist()):
+            ids = [tuple(token for token, keep in zip(row, keeps) if keep) for row, keeps in zip(rows, kept)]
+            texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+            captions.append(
+                [
+                    Caption(text.strip(), i, score, "stop" if stop else "length")
+                    for text, i, score, stop in zip(texts, ids, scores, stops)
+                ]
+            )
+        return Groups(prefixes, tokens, mask, captions)
+
+    def caption(self, requests: Sequence[Request], sampling: Sampling, n: int = 1) -> list[list[Caption]]:
+        """`n` captions a request; the `Captioner` protocol."""
+        with torch.no_grad():
+            return self.sample(self.encode(requests), n, sampling).captions
+
+    # log-probabilities ----------------------------------------------------------------------------------------------
+
+    def logprobs(self, groups: Groups, *, temperature: float = 1.0, blind: bool = False) -> Tensor:
+        """Natural-log probability of every caption token, float32 [P, G, T], 0 where the mask is False.
+
+        Differentiable. The distribution is the one `sample` draws from (at this temperature, before top-k and top-p):
+        tokens that are never said carry no probability. `blind` scores the captions without their image.
+        """
+        if blind:
+            groups = groups.with_prefixes(self.encode(groups.prefixes.requests, blind=True))
+        hidden = self._packed(groups) if self.layout == "packed" else self._repeated(groups)
+        mask = groups.mask
+        values = self.head.logprobs(hidden[mask], groups.tokens[mask], temperature)
+        return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, values)
+
+    def _packed(self, groups: Groups) -> Tensor:
+        """Hidden states [P, G, T, D] from one sequence an image."""
+        prefixes, (images, captions, tokens) = groups.prefixes, groups.tokens.shape
+        fed, seen = groups.tokens[..., :-1], groups.mask[..., :-1]
+        words = self.inner.get_input_embeddings()(fed.reshape(images, -1))
+        mask = packed_mask(prefixes.mask, seen)
+        out = self.decoder(
+            inputs_embeds=torch.cat([prefixes.embeds, words.to(prefixes.embeds.dtype)], dim=1),
+            attention_mask=self._attention(mask, prefixes.embeds.dtype),
+            position_ids=packed_positions(prefixes.positions, prefixes.mask, captions, tokens - 1),
+            use_cache=False,
+            **self._extended(prefixes, words.shape[1]),
+        )
+        return predictors(out.last_hidden_state, prefixes.mask.shape[1], captions, tokens)
+
+    def _attention(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.inner.config.get_text_config()._attn_implementation == "sdpa":
+            return mask
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+
+    def _extended(self, prefixes: Prefixes, added: int) -> dict[str, Any]:
+        """The prefix's extra arguments, said to concern none of the `added` caption tokens."""
+        extras = dict(prefixes.extras or {})
+        if (where := extras.get("visual_pos_masks")) is not None:
+            blank = where.new_zeros(where.shape[0], added, *where.shape[2:])
+            extras["visual_pos_masks"] = torch.cat([where, blank], dim=1)
+        return extras
+
+    def _repeated(self, groups: Groups) -> Tensor:
+        """Hidden states [P, G, T, D] from one sequence a caption: image and prompt repeated, the whole model run."""
+        images, captions, tokens = groups.tokens.shape
+        rows = [row for row in groups.prefixes.inputs for _ in range(captions)]
+        batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
+        flat, seen = groups.tokens.reshape(-1, tokens)[:, :-1], groups.mask.reshape(-1, tokens)[:, :-1]
+        length = batch["input_ids"].shape[1]
+        tails = {"input_ids": flat, "attention_mask": seen.long()}
+        for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
+            if key in batch:
+                tail = tails.get(key, torch.zeros_like(flat))
+                batch[key] = torch.cat([batch[key], tail.to(batch[key].dtype)], dim=1)
+        kept: list[Tensor] = []
+        hook = self.decoder.register_forward_hook(lambda *args: kept.append(args[-1].last_hidden_state))
+        try:
+            self.inner(**batch, **self._plain_positions(batch), use_cache=False, logits_to_keep=1)
+        finally:
+            hook.remove()
+        hidden = kept[0]
+        return hidden[:, length - 1 :].reshape(images, captions, tokens, hidden.shape[-1])
+
+    def _plain_positions(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Positions that skip the padding, for models that do not work them out themselves."""
+        if "image_grid_thw" in batch or bool(batch["attention_mask"][:, 0].all()):
+            return {}
+        return {"position_ids": (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)}
+
+    # reference policy, saving ---------------------------------------------------------------------------------------
+
+    def freeze_reference(self) -> None:
+        """Keeps today's weights as the reference of a KL term. With LoRA nothing is copied: the adapter goes off."""
+        if not hasattr(self.model, "disable_adapter"):
+            frozen = copy.deepcopy(self.model).eval().requires_grad_(False)
+            self._reference = HFPolicy(frozen, self.preparer, self.layout)
+
+    @torch.no_grad()
+    def reference_logprobs(self, groups: Groups, *, temperature: float = 1.0) -> Tensor:
+        """`logprobs` under the reference policy; no gradients. Call `freeze_reference` first.
+
+        The reference encodes the images itself, since the trained policy may see them differently.
+        """
+        if hasattr(self.model, "disable_adapter"):
+            with self.model.disable_adapter():
+                return self.logprobs(groups.with_prefixes(self.encode_again(groups.prefixes)), temperature=temperature)
+        if self._reference is None:
+            raise ModelError("there is no reference policy: call freeze_reference() before training starts")
+        fresh = groups.with_prefixes(self._reference.encode_again(groups.prefixes))
+        return self._reference.logprobs(fresh, temperature=temperature)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes model (only the adapter, with LoRA), processor and prompt; `load_policy(folder)` reads them back."""
+        self.model.save_pretrained(folder)
+        self.preparer.save(folder)
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Dropout off, then back to whatever it was."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(training)

@@ -1,0 +1,103 @@
+"""Tiny, randomly initialized models of real architectures, written to a folder as the hub would hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+CHAT = (
+    "{% for m in messages %}{{ m.role }}: {% for c in m.content %}"
+    "{% if c.type == 'image' %}IMAGE{% else %}{{ c.text }}{% endif %}{% endfor %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+WORDS = "A child builds with red and blue blocks. Two children sit on the rug. A geoboard is on the left. describe this"
+
+
+def tiny_tokenizer(special: tuple[str, ...], image: str) -> PreTrainedTokenizerFast:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["<pad>", "<s>", "</s>", *special], show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )  # fmt: skip
+    core.train_from_iterator([WORDS] * 4, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=list(special),
+    )
+    tokenizer.chat_template = CHAT.replace("IMAGE", image)
+    return tokenizer
+
+
+def text_sizes(vocabulary: int) -> dict:
+    return dict(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=2048, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+
+
+def write_llava(folder: Path, image_size: int = 32, patch: int = 8) -> Path:
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    tokenizer = tiny_tokenizer(("<image>",), "<image>\n")
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            image_size=image_size, patch_size=patch, projection_dim=32,
+        ),
+        text_config=LlamaConfig(**text_sizes(len(tokenizer))),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=(image_size // patch) ** 2, vision_feature_layer=-2, vision_feature_select_strategy="default",
+    )  # fmt: skip
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(
+            size={"shortest_edge": image_size}, crop_size={"height": image_size, "width": image_size}
+        ),
+        tokenizer=tokenizer, patch_size=patch, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1, chat_template=tokenizer.chat_template,
+    )  # fmt: skip
+    return _write(LlavaForConditionalGeneration, config, processor, folder)
+
+
+def write_qwen25vl(folder: Path) -> Path:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = tiny_tokenizer(special, "<|vision_start|><|image_pad|><|vision_end|>")
+    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in special}
+    config = Qwen2_5_VLConfig(
+        text_config=text_sizes(len(tokenizer)) | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}},
+        vision_config=dict(
+            depth=2, hidden_size=32, intermediate_size=64, num_heads=4, out_hidden_size=32, patch_size=14,
+            spatial_merge_size=2, window_size=56, fullatt_block_indexes=[1],
+        ),
+        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
+    )  # fmt: skip
+    folder = Path(folder)
+    Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return _write(Qwen2_5_VLForConditionalGeneration, config, None, folder)
+
+
+def _write(architecture, config, processor, folder: Path) -> Path:
+    torch.manual_seed(0)
+    model = architecture(config)
+    for parameter in model.parameters():  # random but not degenerate: biases and norms too
+        if parameter.ndim == 1:
+            parameter.data.add_(0.05 * torch.randn_like(parameter))
+    model.generation_config.pad_token_id = 0
+    model.generation_config.eos_token_id = 2
+    model.save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
+    return Path(folder)
