@@ -29,7 +29,9 @@ def load_processor(folder: str | Path, model_type: str) -> Any:
     Captioners see images, so we build the processor from its image processor (PIL) and its tokenizer.
     """
     try:
-        return AutoProcessor.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder)
+        if isinstance(processor, processing_utils.ProcessorMixin):
+            return processor
     except (ImportError, OSError, ValueError) as error:
         if not any(word in str(error).lower() for word in ("torchvision", "video processor")):
             raise ModelError(f"{folder}: the processor can not be loaded: {error}") from error

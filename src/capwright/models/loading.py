@@ -69,9 +69,7 @@ def load_policy(
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if hasattr(model, "enable_input_require_grads"):
             model.enable_input_require_grads()
-    processor = load_processor(
-        folder if (Path(folder) / "tokenizer_config.json").is_file() else base, _inner(model).config.model_type
-    )
+    processor = load_processor(base, _inner(model).config.model_type)
     preparer = Preparer(processor, prompt or saved.get("prompt", DEFAULT_PROMPT), max_pixels or saved.get("max_pixels"))
     policy = HFPolicy(model, preparer, "packed" if layout == "auto" else layout)
     if layout == "auto":
