@@ -1,0 +1,101 @@
+"""From a scene to a picture: compose one SVG document, then rasterize it."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import resvg_py
+from PIL import Image
+
+from capwright.scenes.areas import area_shapes
+from capwright.scenes.children import child_shapes
+from capwright.scenes.toybox import toy_shapes
+from capwright.scenes.world import Child, PlacedToy, Scene
+from capwright.types import CapwrightError
+
+#: Picture sizes that `draw` accepts, in pixels a side.
+SMALLEST, LARGEST = 16, 4096
+
+#: For each count, every copy as (x, y, scale): its center relative to the spot, in units of the spot's height.
+_ARRANGEMENTS: dict[int, tuple[tuple[float, float, float], ...]] = {
+    1: ((0.0, 0.0, 1.0),),
+    2: ((-0.33, -0.06, 0.76), (0.33, 0.08, 0.76)),
+    3: ((-0.34, -0.18, 0.64), (0.34, -0.18, 0.64), (0.0, 0.2, 0.64)),
+}
+
+
+def svg(scene: Scene) -> str:
+    """The scene as an SVG document with viewBox 0 0 100 100: area, then children, then toys, each from back to front.
+
+    The same scene gives the same text. `seed` and `index` settle what the facts leave open: the background's and each
+    figure's left-right flip and a small shift of shade. Raises CapwrightError for a name, color, area, activity, look
+    or count that has no drawing.
+    """
+    key = f"{scene.seed}/{scene.index}"
+    parts = [_flipped(area_shapes(scene.area), f"{key}/area")]
+    children = sorted(enumerate(scene.children), key=lambda pair: pair[1].y)
+    parts += [_child(child, f"{key}/child/{number}") for number, child in children]
+    toys = sorted(enumerate(scene.toys), key=lambda pair: pair[1].y)
+    parts += [_toy(toy, f"{key}/toy/{number}") for number, toy in toys]
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{"".join(parts)}</svg>'
+
+
+def draw(scene: Scene, size: int = 96) -> Image.Image:
+    """The scene as an RGB picture of `size` by `size` pixels. Same scene and size, same pixels.
+
+    Raises CapwrightError where `svg` does, and for a size that is not a whole number from 16 to 4096.
+    """
+    return rasterize(svg(scene), size)
+
+
+def rasterize(document: str, size: int) -> Image.Image:
+    """An SVG document as an RGB picture of `size` by `size` pixels, on white where it is transparent.
+
+    Raises CapwrightError for a bad size or a document that does not parse.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
+        raise CapwrightError(f"size is {size!r}: choose a whole number of pixels from {SMALLEST} to {LARGEST}")
+    try:
+        png = resvg_py.svg_to_bytes(
+            svg_string=document, width=size, height=size, background="#ffffff", skip_system_fonts=True
+        )
+    except ValueError as error:
+        raise CapwrightError(f"can not rasterize a drawing: {error}") from error
+    with Image.open(io.BytesIO(bytes(png))) as picture:
+        return picture.convert("RGB")
+
+
+def _place(shapes: str, x: float, y: float, size: float, flip: bool) -> str:
+    """Put a 100 by 100 drawing with its center at (x, y) of the unit square, `size` high, mirrored if `flip`."""
+    half = 50 * size
+    left = 100 * x + half if flip else 100 * x - half
+    across = -size if flip else size
+    return f'<g transform="translate({left:.2f} {100 * y - half:.2f}) scale({across:.4f} {size:.4f})">{shapes}</g>'
+
+
+def _flipped(shapes: str, key: str) -> str:
+    if random.Random(f"flip/{key}").random() < 0.5:
+        return shapes
+    return f'<g transform="translate(100 0) scale(-1 1)">{shapes}</g>'
+
+
+def _child(child: Child, key: str) -> str:
+    flip = random.Random(f"flip/{key}").random() < 0.5
+    return _place(child_shapes(child.activity, child.shirt, child.look, key), child.x, child.y, child.size, flip)
+
+
+def _toy(toy: PlacedToy, key: str) -> str:
+    if toy.count not in _ARRANGEMENTS:
+        raise CapwrightError(f"{toy.name}: count is {toy.count!r}, but only 1 to {max(_ARRANGEMENTS)} can be drawn")
+    flip = random.Random(f"flip/{key}").random() < 0.5
+    shapes = toy_shapes(toy.name, toy.color, key)
+    parts = []
+    for dx, dy, scale in _ARRANGEMENTS[toy.count]:
+        x, y, size = toy.x + dx * toy.size, toy.y + dy * toy.size, toy.size * scale
+        parts.append(
+            f'<ellipse cx="{100 * x:.2f}" cy="{100 * (y + 0.45 * size):.2f}" rx="{50 * size:.2f}" '
+            f'ry="{10 * size:.2f}" fill="#3a2a20" fill-opacity=".16"/>'
+        )
+        parts.append(_place(shapes, x, y, size, flip))
+    return "".join(parts)
