@@ -1,0 +1,213 @@
+"""The one ruler: a scorer turns captions into additive statistics, and statistics into scores.
+
+Every scorer, whether it is used to evaluate or to train, follows the same three steps:
+
+    context = scorer.prepare(corpus)           # idf tables, term tables, question banks; frozen, has a fingerprint
+    stats   = scorer.stats(items, context)     # additive rows, one or more for each caption
+    scores  = scorer.finalize(summed_rows)     # sums of rows -> scores
+
+Because rows add up, the score of one caption is `finalize(row)`, the score of a corpus is `finalize(rows.sum(0))`,
+and a bootstrap is `finalize(weights @ rows)`: one formula, no special cases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.types import STATUSES, CapwrightError, Sample, Vocabulary
+
+#: Statuses that carry a score. A caption with any other status is unknown: it is counted, never scored as zero.
+SCORED = ("ok", "empty")
+
+UNITS = ("item", "item|ctx", "set")
+
+
+class ScorerError(CapwrightError):
+    """A scorer can not measure what it was asked to; the message starts with the scorer's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSpec:
+    """What a scorer is, without running it.
+
+    Attributes:
+        name: short name, the key in reports ("tts").
+        version: changes whenever the same captions could get another number.
+        needs: what must be there: "terms", "references", "image", "questions", "judge", "java" ...
+        unit: "item" (a caption has a score of its own), "item|ctx" (it has one given a context: an idf table, a pool,
+            a term table), or "set" (only a set of captions has one; such a scorer can not be a reward).
+        outputs: names of the scores, headline first. A context may add more (see `Context.outputs`).
+        ranges: (low, high) of each output; the key "tier" covers every output named "tier:...". Infinite if unbounded.
+        higher_is_better: None when neither direction is (length).
+        cost: "free" (string work), "model" (a local model runs), "calls" (somebody is asked, and paid).
+        rewards: names of values in [0, 1] made for training only, computed by `shape(rows)`; the first is the default
+            reward. Empty when the headline output is the reward.
+    """
+
+    name: str
+    version: str
+    outputs: tuple[str, ...]
+    ranges: Mapping[str, tuple[float, float]]
+    needs: frozenset[str] = frozenset()
+    unit: str = "item"
+    higher_is_better: bool | None = True
+    cost: str = "free"
+    rewards: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ScorerError(f"{self.name}: unit {self.unit!r} is not one of {', '.join(UNITS)}")
+        if not self.outputs:
+            raise ScorerError(f"{self.name}: a scorer needs at least one output")
+        object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
+
+    @property
+    def headline(self) -> str:
+        """The output that stands for the scorer."""
+        return self.outputs[0]
+
+    def range_of(self, output: str) -> tuple[float, float]:
+        """(low, high) of an output; "tier:rare" falls back to the range of "tier". (-inf, inf) when undeclared."""
+        if output in self.rewards:
+            return 0.0, 1.0
+        family = output.partition(":")[0]
+        return self.ranges.get(output, self.ranges.get(family, (-math.inf, math.inf)))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One caption of one sample.
+
+    `status` is one of `types.STATUSES`; `finish` is "stop" or "length" (cut off). An item with status "ok" and a blank
+    caption is measured as "empty".
+    """
+
+    sample: Sample
+    caption: str
+    status: str = "ok"
+    finish: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What a context is made from: samples (with references and terms) and the vocabulary of their domain."""
+
+    samples: Sequence[Sample]
+    vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a scorer has learned from a corpus; frozen. Scorers subclass it to add tables.
+
+    Attributes:
+        scorer: name of the scorer that prepared it.
+        fingerprint: hex digest of everything in the context that can change a number.
+        outputs: names of the columns of `finalize`: the outputs of the spec, then any that the corpus adds.
+    """
+
+    scorer: str
+    fingerprint: str
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Additive statistics of a batch of items.
+
+    Attributes:
+        rows: float64 [N, k]. Rows that are unknown are all zero, so that sums can include them.
+        owner: int64 [N], which item of the batch a row belongs to. Most scorers give one row an item; a scorer that
+            asks several questions about a caption gives several.
+        status: for each row, one of `types.STATUSES`.
+        evidence: for each row, what the number was made of (JSON values), or None.
+    """
+
+    rows: NDArray[np.float64]
+    owner: NDArray[np.int64]
+    status: tuple[str, ...]
+    evidence: tuple[dict[str, Any] | None, ...]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """bool [N]: which rows carry a score."""
+        return np.array([status in SCORED for status in self.status], dtype=bool)
+
+    def by_item(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Sum rows by item: float64 [n, k], and bool [n], True where the item has rows and all of them are known."""
+        rows = np.zeros((n, self.rows.shape[1]))
+        np.add.at(rows, self.owner, self.rows)
+        known = np.zeros(n, dtype=bool)
+        known[self.owner] = True
+        known[self.owner[~self.known]] = False
+        return rows, known
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """What every metric is. See the module text for how the three steps fit together."""
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is."""
+        ...
+
+    def prepare(self, corpus: Corpus) -> Context:
+        """Learn from a corpus what scores depend on. Raises DataError when the corpus does not have what is needed."""
+        ...
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """Measure captions: additive rows with owner, status and evidence."""
+        ...
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores [..., m] of summed rows [..., k], columns in the order of `context.outputs`. 0/0 is NaN: unknown."""
+        ...
+
+    def signature(self, context: Context) -> str:
+        """One line with everything that can change the number; equal signatures are comparable numbers."""
+        ...
+
+
+def item_status(item: Item) -> str:
+    """The status a text scorer gives an item: blank captions are "empty", unknown words are an error."""
+    if item.status not in STATUSES:
+        raise ScorerError(f"sample {item.sample.id!r}: status {item.status!r} is not one of {', '.join(STATUSES)}")
+    if item.status == "ok" and not item.caption.strip():
+        return "empty"
+    return item.status
+
+
+def write_signature(name: str, **fields: object) -> str:
+    """`name|key:value|...`, in the order given. Fields that are None are left out."""
+    return "|".join([name, *(f"{key}:{_short(value)}" for key, value in fields.items() if value is not None)])
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        text = f"{value:g}"
+        return text[1:] if text.startswith("0.") else text
+    if isinstance(value, (tuple, list)):
+        return "/".join(_short(part) for part in value)
+    return str(value)
+
+
+def fingerprint(value: object) -> str:
+    """Hex digest (16 characters of a SHA-256) of a JSON value; mappings are order-free."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Elementwise division in which 0/0 is NaN (unknown) without a warning."""
+    out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    return np.divide(numerator, denominator, out=out, where=denominator != 0)
