@@ -1,0 +1,46 @@
+"""The built-in kindergarten: a small drawn world whose truth is known, with the words for it."""
+
+from capwright.scenes.building import build, scene_id, split_of, to_sample
+from capwright.scenes.drawing import draw, svg
+from capwright.scenes.language import (
+    TIER_PROBABILITY,
+    Fact,
+    casual_captions,
+    expert_captions,
+    facts,
+    paraphrases,
+    questions,
+)
+from capwright.scenes.lexicon import categories, professional_names, vocabulary
+from capwright.scenes.sampling import look_alikes, sample_scene
+from capwright.scenes.toybox import LOOK_ALIKES
+from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, Child, PlacedToy, Scene
+
+__all__ = [
+    "ACTIVITIES",
+    "AREAS",
+    "COLORS",
+    "LOOK_ALIKES",
+    "PLACES",
+    "TIER_PROBABILITY",
+    "Child",
+    "Fact",
+    "PlacedToy",
+    "Scene",
+    "build",
+    "casual_captions",
+    "categories",
+    "draw",
+    "expert_captions",
+    "facts",
+    "look_alikes",
+    "paraphrases",
+    "professional_names",
+    "questions",
+    "sample_scene",
+    "scene_id",
+    "split_of",
+    "svg",
+    "to_sample",
+    "vocabulary",
+]

@@ -1,0 +1,301 @@
+"""What people say about a scene: captions by experts and by casual speakers, facts, questions.
+
+Experts call every toy by its professional name. A casual speaker knows a name only with the probability of its tier,
+and else says the kind of thing ("a red board"), or just "toy", sometimes with what can be seen ("with pegs and a rubber
+band"). Both use the same sentence frames: to swap the noun is to turn a casual caption into an expert one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from capwright.scenes.lexicon import VAGUE, categories, is_set, plural, plural_name, professional_names, vocabulary
+from capwright.scenes.sampling import Dice, look_alikes
+from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PlacedToy, Scene
+from capwright.types import Question
+
+#: How often a casual speaker uses the professional name of a toy, by tier.
+TIER_PROBABILITY = {"frequent": 0.60, "common": 0.30, "occasional": 0.10, "rare": 0.03, "never": 0.0}
+#: Without a name: how often the kind is said rather than "toy", and how often a look at it follows.
+GENERIC_PROBABILITY = 0.6
+FEATURE_PROBABILITY = 0.5
+#: A casual speaker adds no feature that would make the caption longer than this many words. No caption of either kind
+#: has more than 40 words and punctuation marks.
+MAX_WORDS = 36
+
+NUMBERS = ("no", "one", "two", "three", "four")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is so. `kind` is area, children, activity, name, color, count or place.
+
+    `subject` is what it is about (a toy name; for an activity, how many children), `value` what is said of it, and
+    `sentence` says it in English, on its own.
+    """
+
+    kind: str
+    subject: str
+    value: str
+    sentence: str
+
+
+@lru_cache(maxsize=1)
+def grammar() -> dict[str, Any]:
+    """The phrases of `grammar.yaml`."""
+    text = resources.files("capwright.scenes").joinpath("grammar.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def expert_captions(scene: Scene) -> list[str]:
+    """Two captions that name every toy professionally, with color, count and place, and tell area and children."""
+    return [_caption(scene, [noun_phrase(toy) for toy in scene.toys], scene.index + 2 * k) for k in range(2)]
+
+
+def paraphrases(scene: Scene) -> list[str]:
+    """The expert caption in every sentence frame: the same content in other words."""
+    nouns = [noun_phrase(toy) for toy in scene.toys]
+    return [_caption(scene, nouns, scene.index + k) for k in range(len(grammar()["frames"]))]
+
+
+def casual_captions(scene: Scene) -> list[str]:
+    """Four captions by casual speakers, one in each sentence frame, who each choose their words for each toy anew."""
+    captions = []
+    for k in range(4):
+        dice = Dice("casual", scene.seed, scene.index, k)
+        spoken = [_casual(toy, dice) for toy in scene.toys]
+        nouns = [noun for noun, _ in spoken]
+        caption = _caption(scene, nouns, scene.index + k)
+        for i, (noun, feature) in enumerate(spoken):
+            if feature and len(caption.split()) + len(feature.split()) <= MAX_WORDS:
+                nouns[i] = f"{noun} {feature}"
+                caption = _caption(scene, nouns, scene.index + k)
+        captions.append(caption)
+    return captions
+
+
+def facts(scene: Scene) -> tuple[Fact, ...]:
+    """Everything that is so in a scene and that captions tell, one thing at a time."""
+    found = [fact("area", "", scene.area), fact("children", "", NUMBERS[len(scene.children)])]
+    found += [fact("activity", NUMBERS[n], activity) for activity, n in _doing(scene)]
+    for toy in scene.toys:
+        found.append(fact("name", toy.name, toy.name))
+        found.append(fact("color", toy.name, toy.color))
+        if not is_set(toy.name):
+            found.append(fact("count", toy.name, NUMBERS[toy.count]))
+        found.append(fact("place", toy.name, toy.place, many=toy.count > 1))
+    return tuple(found)
+
+
+def fact(kind: str, subject: str, value: str, many: bool = False) -> Fact:
+    """A fact with its sentence. `many`: the subject, a professional name or a category word, is several things."""
+    words = grammar()["facts"]
+    if kind == "area":
+        sentence = words[kind].format(value=value)
+    elif kind in ("children", "activity"):
+        one = value == "one" if kind == "children" else subject == "one"
+        text = words[f"{kind}_one" if one else kind].format(subject=subject, value=value)
+        sentence = text[0].upper() + text[1:]
+    else:
+        if kind == "count":
+            many = value != "one"
+            template = words["count" if many else "count_one"]
+        else:
+            many = many or plural_form(subject) == subject
+            template = words[f"{kind}_many" if many else kind]
+        noun = plural_form(subject) if many else subject
+        shown = grammar()["places"][value] if kind == "place" else value
+        sentence = _article(template.format(name=noun, value=shown))
+    return Fact(kind, subject, value, sentence)
+
+
+def questions(scene: Scene) -> tuple[Question, ...]:
+    """Multiple-choice questions with four options, each answered by an expert caption.
+
+    One on area, children and activity each; for every toy one on its name (with its look-alikes among the options),
+    color, place, and count unless it is a set.
+    """
+    dice = Dice("questions", scene.seed, scene.index)
+    words = grammar()["questions"]
+    alone = len(scene.children) == 1
+    areas = [area for group in AREAS.values() for area in group]
+    asked = [
+        _question("area", words["area_one" if alone else "area"], scene.area, areas, dice),
+        _question("children", words["children"], NUMBERS[len(scene.children)], NUMBERS[1:], dice),
+    ]
+    doing = [activity for activity, _ in _doing(scene)]
+    ask = "activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"
+    others = [activity for activity in ACTIVITIES if activity not in doing]
+    asked.append(_question("activity", words[ask], dice.pick(doing), others, dice))
+    here = {toy.name for toy in scene.toys}
+    for toy in scene.toys:
+        many = "_many" if toy.count > 1 or is_set(toy.name) else ""
+        noun = plural_name(toy.name) if many else toy.name
+        place = grammar()["places"][toy.place]
+        kin = [name for name in look_alikes(toy.name) if name not in here]
+        kin += _shuffled(categories()[vocabulary()[toy.name].category], dice, without=here.union(kin))
+        kin += _shuffled(professional_names(), dice, without=here.union(kin))
+        text = words["name"].format(color=toy.color, place=place)
+        asked.append(_question("name", text, toy.name, kin[:3], dice))
+        asked.append(_question("color", words["color" + many].format(name=noun), toy.color, COLORS, dice))
+        if not is_set(toy.name):
+            text = words["count"].format(name=plural_name(toy.name))
+            asked.append(_question("count", text, NUMBERS[toy.count], NUMBERS[1:], dice))
+        places = [grammar()["places"][place] for place in PLACES] + [words["absent"]]
+        asked.append(_question("place", words["place" + many].format(name=noun), place, places, dice))
+    return tuple(asked)
+
+
+def plural_form(word: str) -> str:
+    """The plural of a professional name, a category word, or "toy"."""
+    return plural_name(word) if word in vocabulary() else plural(word)
+
+
+# Nouns ----------------------------------------------------------------------------------------------------------------
+
+
+def noun_phrase(toy: PlacedToy) -> str:
+    """How an expert says a toy: "a red geoboard", "two red geoboards", "red maracas" (a set)."""
+    return _noun(toy, toy.name)
+
+
+def _casual(toy: PlacedToy, dice: Dice) -> tuple[str, str]:
+    """A casual speaker's noun phrase and the feature to add to it ("" for none). Always throws the dice four times."""
+    term = vocabulary()[toy.name]
+    named = dice.chance(TIER_PROBABILITY[term.tier])
+    kind = dice.chance(GENERIC_PROBABILITY)
+    described = dice.chance(FEATURE_PROBABILITY)
+    feature = dice.pick(grammar()["features"][toy.name])
+    if named:
+        return _noun(toy, toy.name), ""
+    return _noun(toy, term.category if kind else VAGUE), feature if described else ""
+
+
+def _noun(toy: PlacedToy, word: str) -> str:
+    """ "a red geoboard", "two red geoboards"; a set takes no article: "red maracas", "red instruments"."""
+    if is_set(toy.name):
+        return f"{toy.color} {plural_form(word)}"
+    if toy.count > 1:
+        return f"{NUMBERS[toy.count]} {toy.color} {plural_form(word)}"
+    return _article(f"a {toy.color} {word}")
+
+
+# Sentences ------------------------------------------------------------------------------------------------------------
+
+
+def _caption(scene: Scene, nouns: Sequence[str], frame: int) -> str:
+    frames = grammar()["frames"]
+    sentences = []
+    for part in frames[frame % len(frames)]:
+        text = _PARTS[part](scene, nouns)
+        sentences.append(f"{text[0].upper()}{text[1:]}.")
+    return " ".join(sentences)
+
+
+def _children_whole(scene: Scene, nouns: Sequence[str]) -> str:
+    n = len(scene.children)
+    doing = _doing(scene)
+    where = grammar()["where"][scene.area]
+    who = "a child is" if n == 1 else f"{NUMBERS[n]} children are"
+    if len(doing) == 1:
+        return f"{who} {doing[0][0]} {where}"
+    return f"{who} {where}, " + _join([f"{NUMBERS[count]} {activity}" for activity, count in doing])
+
+
+def _children_parts(scene: Scene, nouns: Sequence[str]) -> str:
+    parts = []
+    for activity, count in _doing(scene):
+        noun = "" if parts else "child " if count == 1 else "children "
+        parts.append(f"{NUMBERS[count]} {noun}{'is' if count == 1 else 'are'} {activity}")
+    return f"{grammar()['where'][scene.area]} {_join(parts)}"
+
+
+def _toys_stand(scene: Scene, nouns: Sequence[str]) -> str:
+    groups = _grouped(scene, nouns)
+    clauses = []
+    for group, place in groups:
+        verb = "" if clauses else " are" if _are(scene, len(group)) else " is"
+        clauses.append(f"{_join(group)}{verb} {place}")
+    return _join(clauses)
+
+
+def _toys_there(scene: Scene, nouns: Sequence[str]) -> str:
+    verb = "are" if _are(scene) else "is"
+    return f"there {verb} " + _join([f"{_join(group)} {place}" for group, place in _grouped(scene, nouns)])
+
+
+def _toys_placed(scene: Scene, nouns: Sequence[str]) -> str:
+    clauses = []
+    for group, place in _grouped(scene, nouns):
+        verb = "" if clauses else " are" if _are(scene, len(group)) else " is"
+        clauses.append(f"{place}{verb} {_join(group)}")
+    return _join(clauses)
+
+
+def _toys_seen(scene: Scene, nouns: Sequence[str]) -> str:
+    return "we see " + _join([f"{_join(group)} {place}" for group, place in _grouped(scene, nouns)])
+
+
+_PARTS: dict[str, Callable[[Scene, Sequence[str]], str]] = {
+    "children_whole": _children_whole,
+    "children_parts": _children_parts,
+    "toys_stand": _toys_stand,
+    "toys_there": _toys_there,
+    "toys_placed": _toys_placed,
+    "toys_seen": _toys_seen,
+}
+
+
+def _doing(scene: Scene) -> list[tuple[str, int]]:
+    """Activities with their numbers of children, in the order of the world."""
+    done = [child.activity for child in scene.children]
+    return [(activity, done.count(activity)) for activity in ACTIVITIES if activity in done]
+
+
+def _grouped(scene: Scene, nouns: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Noun phrases by place, left to right."""
+    groups = []
+    for place in PLACES:
+        group = [noun for toy, noun in zip(scene.toys, nouns) if toy.place == place]
+        if group:
+            groups.append((group, grammar()["places"][place]))
+    return groups
+
+
+def _are(scene: Scene, together: int = 1) -> bool:
+    """Whether the verb before or after the first toys is plural."""
+    first = scene.toys[0]
+    return together > 1 or first.count > 1 or is_set(first.name)
+
+
+def _join(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _article(text: str) -> str:
+    """Turns "a" into "an" before a vowel."""
+    words = text.split(" ")
+    for i in range(len(words) - 1):
+        if words[i] == "a" and words[i + 1][0] in "aeio":  # "a unit block", "a xylophone"
+            words[i] = "an"
+    return " ".join(words)
+
+
+# Questions ------------------------------------------------------------------------------------------------------------
+
+
+def _question(kind: str, text: str, answer: str, options: Iterable[str], dice: Dice) -> Question:
+    wrong = dice.several([option for option in options if option != answer], 3)
+    return Question(text=text, options=tuple(dice.several([answer, *wrong], 4)), answer=answer, kind=kind)
+
+
+def _shuffled(names: Sequence[str], dice: Dice, without: Iterable[str]) -> list[str]:
+    kept = [name for name in names if name not in set(without)]
+    return dice.several(kept, len(kept))

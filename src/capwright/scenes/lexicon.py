@@ -1,0 +1,72 @@
+"""The kindergarten's vocabulary, its plurals, and which names stand for a set."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+
+import yaml
+
+from capwright.types import Term, Vocabulary
+
+#: The word of somebody who does not even name the kind.
+VAGUE = "toy"
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> Vocabulary:
+    """The 45 professional names in file order, then each category word (level "generic"), then "toy" ("vague")."""
+    text = resources.files("capwright.scenes").joinpath("vocabulary.yaml").read_text(encoding="utf-8")
+    terms: dict[str, Term] = {}
+    for name, entry in yaml.safe_load(text).items():
+        terms[name] = Term(
+            name=name,
+            aliases=tuple(entry.get("aliases", ())),
+            plurals=tuple(entry.get("plurals", ())),
+            category=entry["category"],
+            tier=entry["tier"],
+        )
+    for category in dict.fromkeys(term.category for term in list(terms.values())):
+        terms[category] = Term(name=category, plurals=(plural(category),), level="generic")
+    terms[VAGUE] = Term(name=VAGUE, plurals=(plural(VAGUE),), level="vague")
+    return Vocabulary(terms)
+
+
+@lru_cache(maxsize=1)
+def professional_names() -> tuple[str, ...]:
+    """The professional names, in file order."""
+    return tuple(name for name, term in vocabulary().items() if term.level == "professional")
+
+
+@lru_cache(maxsize=1)
+def categories() -> dict[str, tuple[str, ...]]:
+    """Category word -> the names in it, in file order."""
+    found: dict[str, list[str]] = {}
+    for name in professional_names():
+        found.setdefault(vocabulary()[name].category, []).append(name)
+    return {category: tuple(names) for category, names in found.items()}
+
+
+def is_set(name: str) -> bool:
+    """Whether a name is a plural that stands for one set of pieces ("pattern blocks", "maracas").
+
+    A set takes no article and is not counted: two sets side by side would look like a bigger one.
+    """
+    return vocabulary()[name].plurals == (name,)
+
+
+def plural(word: str) -> str:
+    """The plural of a professional name or of a category word; a word that is plural already stays as it is."""
+    if word in _BARE:
+        return word
+    return word if word.endswith("s") and not word.endswith("ss") else word + "s"
+
+
+def plural_name(name: str) -> str:
+    """The preferred plural of a professional name ("coin boxes", "maracas")."""
+    plurals = vocabulary()[name].plurals
+    return plurals[0] if plurals else plural(name)
+
+
+#: Category words without a singular of their own.
+_BARE = frozenset({"blocks"})

@@ -1,0 +1,155 @@
+"""Making scenes up: everything in a picture follows from a seed and an index, each scene on its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from capwright.scenes.lexicon import is_set, professional_names
+from capwright.scenes.toybox import LOOK_ALIKES
+from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, Child, PlacedToy, Scene
+
+T = TypeVar("T")
+
+#: How many toys a scene has, and how many of each (a set is always one; a crowded scene has one of each).
+TOY_NUMBERS = {1: 0.25, 2: 0.40, 3: 0.25, 4: 0.10}
+COPIES = {1: 0.53, 2: 0.28, 3: 0.19}
+CHILDREN = {1: 0.30, 2: 0.35, 3: 0.20, 4: 0.15}
+#: How often a second toy is a look-alike of the first, so that both must be told apart in one picture.
+CONTRAST = 0.25
+
+#: The width and height of what is drawn in a spot, in units of its size, by copies (drawing.py arranges them).
+SPOT_WIDTHS = {1: 1.0, 2: 1.42, 3: 1.32}
+SPOT_HEIGHTS = {1: 1.0, 2: 0.9, 3: 1.04}
+#: Size of a lone spot by copies (each copy is smaller than its spot), and how it shrinks with the number of toys.
+_SIZES = {1: 0.36, 2: 0.36, 3: 0.37}
+_CROWDING = {1: 1.0, 2: 0.94, 3: 0.84, 4: 0.7}
+_ANCHORS = {"left": 0.2, "middle": 0.5, "right": 0.8}
+_MARGIN = 0.015
+
+
+class Dice:
+    """Random choices built on `random.Random.random` alone, whose values never change between Python versions."""
+
+    def __init__(self, *key: object) -> None:
+        self._random = random.Random("/".join(str(part) for part in key))
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self._random.random() < probability
+
+    def between(self, low: float, high: float) -> float:
+        """A number from low to high, to three decimals, so that it prints and compares the same everywhere."""
+        return round(low + (high - low) * self._random.random(), 3)
+
+    def pick(self, items: Sequence[T]) -> T:
+        """One of the items, uniformly."""
+        return items[int(self._random.random() * len(items))]
+
+    def weighted(self, weights: dict[T, float]) -> T:
+        """One of the keys, with probability in proportion to its value."""
+        left = self._random.random() * sum(weights.values())
+        for item, weight in weights.items():
+            left -= weight
+            if left < 0:
+                return item
+        return item
+
+    def several(self, items: Sequence[T], n: int) -> list[T]:
+        """`n` different items, in random order."""
+        pool = list(items)
+        return [pool.pop(int(self._random.random() * len(pool))) for _ in range(n)]
+
+
+def sample_scene(seed: int, index: int) -> Scene:
+    """Scene `index` of the world `seed`: the same on every machine, and independent of all other scenes.
+
+    One to four children, one to four toys with different names and different colors. Toys are listed from left to
+    right. Four toys stand left, middle, middle and right; then all children do the same, so that a caption
+    of the whole scene stays short.
+    """
+    dice = Dice("scene", seed, index)
+    category, area = dice.pick([(category, area) for category, areas in AREAS.items() for area in areas])
+    toys = _toys(dice)
+    children = _children(dice, activities=1 if len(toys) == 4 else 2)
+    return Scene(seed=seed, index=index, category=category, area=area, children=children, toys=toys)
+
+
+def look_alikes(name: str) -> tuple[str, ...]:
+    """The toys that are easily taken for this one, in the order of `LOOK_ALIKES`."""
+    return tuple(b if a == name else a for a, b in LOOK_ALIKES if name in (a, b))
+
+
+def _toys(dice: Dice) -> tuple[PlacedToy, ...]:
+    n = dice.weighted(TOY_NUMBERS)
+    names = dice.several(professional_names(), n)
+    partners = [name for name in look_alikes(names[0]) if name not in names]
+    if n > 1 and partners and dice.chance(CONTRAST):
+        names[1] = dice.pick(partners)
+        names = dice.several(names, n)
+    colors = dice.several(COLORS, n)
+    counts = [1 if is_set(name) or n == 4 else dice.weighted(COPIES) for name in names]
+    if n == 3:  # room for one group at most
+        groups = [i for i, count in enumerate(counts) if count > 1]
+        keep = dice.pick(groups) if groups else None
+        counts = [count if i == keep else 1 for i, count in enumerate(counts)]
+    places = sorted(dice.several(PLACES, min(n, 3)), key=PLACES.index)
+    if n == 4:
+        places.insert(1, "middle")
+    elif n == 2 and sum(counts) > 2:  # groups are wide: keep them apart
+        places = ["left", "right"]
+    sizes = [_SIZES[count] * _CROWDING[n] for count in counts]
+    sizes, centers = _spots(sizes, [SPOT_WIDTHS[count] for count in counts], [_ANCHORS[place] for place in places], dice)
+    toys = []
+    for i in range(n):
+        low, high = (0.74, 0.83) if n < 4 else ((0.75, 0.77), (0.81, 0.83))[i % 2]
+        y = dice.between(low, max(low, min(high, 0.985 - 0.52 * sizes[i])))
+        toys.append(PlacedToy(names[i], colors[i], counts[i], places[i], centers[i], y, sizes[i]))
+    return tuple(toys)
+
+
+def _spots(
+    sizes: list[float], widths: list[float], anchors: list[float], dice: Dice
+) -> tuple[list[float], list[float]]:
+    """Sizes and centers of spots that stay in the picture and beside each other, near where they would like to be."""
+    room = 1 - 2 * _MARGIN
+    shrink = min(1.0, room / sum(size * width for size, width in zip(sizes, widths)))
+    sizes = [int(1000 * size * shrink * dice.between(0.95, 1.0)) / 1000 for size in sizes]
+    halves = [size * width / 2 for size, width in zip(sizes, widths)]
+    centers = [anchor + dice.between(-0.03, 0.03) for anchor in anchors]
+    edge = _MARGIN
+    for i, half in enumerate(halves):
+        centers[i] = max(centers[i], edge + half)
+        edge = centers[i] + half
+    edge = 1 - _MARGIN
+    for i in reversed(range(len(halves))):
+        centers[i] = min(centers[i], edge - halves[i])
+        edge = centers[i] - halves[i]
+    return sizes, [round(center, 3) for center in centers]
+
+
+def _children(dice: Dice, activities: int) -> tuple[Child, ...]:
+    n = dice.weighted(CHILDREN)
+    seen = dice.several(ACTIVITIES, activities)
+    # The first two children show both activities; the rest join either.
+    doing = [seen[i] if i < activities else dice.pick(seen) for i in range(n)]
+    if n > 1 and activities > 1 and dice.chance(0.3):
+        doing = [seen[0]] * n
+    doing = dice.several(doing, n)
+    looks = dice.several(range(6), n)
+    low = 0.43 - 0.025 * n
+    children = []
+    for i in range(n):
+        center = (i + 0.5) / n if n > 1 else dice.between(0.35, 0.65)
+        children.append(
+            Child(
+                activity=doing[i],
+                shirt=dice.pick(COLORS),
+                look=looks[i],
+                x=round(center + dice.between(-0.03, 0.03), 3),
+                y=dice.between(0.46, 0.54),
+                size=dice.between(low + 0.02, low + 0.045),
+            )
+        )
+    return tuple(children)
