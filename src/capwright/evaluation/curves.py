@@ -1,0 +1,182 @@
+"""What the training journal shows: reward, probe scores and group states against images seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from capwright.evaluation.charts import Band, Point, Series, area_chart, line_chart, smooth
+from capwright.evaluation.headline import count
+from capwright.evaluation.run_folder import Run, as_measure, label, number
+
+#: Group states from the bottom of the stack up, with what they mean.
+STATES = (
+    ("live", "captions of one image differ in reward: reinforcement learns from them"),
+    ("failed", "no caption of the image says a right name: nothing to reinforce, so experts are imitated"),
+    ("saturated", "all captions are equally good: nothing left to learn here"),
+    ("unknown", "a reward could not be measured"),
+)
+#: How many points an area chart averages its steps into, at most.
+AREA_POINTS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart with its heading and what it says, or the sentence that explains why there is none."""
+
+    heading: str
+    chart: str = ""
+    says: str = ""
+    absent: str = ""
+
+
+def reward_curve(run: Run) -> Figure:
+    """Mean reward of sampled captions, by step; one line for each reward."""
+    heading = "Reward while training"
+    if not run.steps:
+        return Figure(heading, absent="There is no training journal (metrics.jsonl) in this run, so there are no curves.")
+    bands, seen = _timeline(run)
+    lines: dict[str, list[Point]] = {}
+    for x, row in zip(seen, run.steps):
+        reward = row.get("reward")
+        for name, value in (reward.items() if isinstance(reward, Mapping) else ()):
+            y = number(value)
+            if y is not None:
+                lines.setdefault(str(name), []).append((x, y))
+    if not lines:
+        return Figure(heading, absent="No stage of this run was trained on a reward, so there is no reward to draw.")
+    highest = max(y for points in lines.values() for _, y in points)
+    top = 1.0 if 0.2 < highest <= 1 else highest * 1.1
+    series = [
+        Series(label(name) if name != "tts" else "TTS", smooth(points), f"tone-{1 + place % 5}", tuple(points))
+        for place, (name, points) in enumerate(lines.items())
+    ]
+    firsts = {name: smooth(points) for name, points in lines.items()}
+    says = " ".join(
+        f"The {'TTS' if n == 'tts' else n} reward went from {points[0][1]:.2f} to {points[-1][1]:.2f}."
+        for n, points in firsts.items()
+    )
+    silent = [band.label for band in bands if not any(band.start < x <= band.end for ps in lines.values() for x, _ in ps)]
+    if silent:
+        says += f" {' and '.join(silent)} imitates given captions and has no reward."
+    return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top), says + " Pale: single steps.")
+
+
+def probe_curve(run: Run) -> Figure:
+    """Scores measured during training on images that are not trained on."""
+    heading = "Names said on held-out images"
+    if not run.probes:
+        return Figure(heading, absent="No probes were taken during training (the recipe's eval_every), so there is no curve.")
+    bands, _ = _timeline(run)
+    offsets = _offsets(run)
+    micro, never = [], []
+    for row in run.probes:
+        seen = number(row.get("images_seen"))
+        if seen is None:
+            continue
+        x = seen + offsets.get(str(row.get("stage")), 0.0)
+        scores = row.get("scores")
+        tts = scores.get("tts") if isinstance(scores, Mapping) else None
+        if isinstance(tts, Mapping):
+            by_tier = tts.get("by_tier")
+            for points, node in ((micro, tts.get("micro")), (never, by_tier.get("never") if isinstance(by_tier, Mapping) else None)):
+                y = as_measure(node).value
+                if y is not None:
+                    points.append((x, y))
+    if not micro:
+        return Figure(heading, absent="The probes taken during training hold no TTS, so there is no curve.")
+    if not bands:
+        bands = [Band("", min(x for x, _ in micro), max(x for x, _ in micro))]
+    says = f"Between the first probe and the last, TTS micro went from {micro[0][1]:.0f} to {micro[-1][1]:.0f}"
+    series = [Series("All names", tuple(micro), "tone-1", dots=True)]
+    if never:
+        says += f", and on never-said names from {never[0][1]:.0f} to {never[-1][1]:.0f}"
+        series.append(Series("Never-said", tuple(never), "tone-2", dots=True, dashed=True))
+    top = 100.0 if max(y for _, y in micro + never) > 20 else 25.0
+    return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
+
+
+def group_states(run: Run) -> Figure:
+    """Shares of live, failed, saturated and unknown groups over time, and when experts were imitated."""
+    heading = "What the groups were worth"
+    bands, seen = _timeline(run)
+    rows = [(x, row) for x, row in zip(seen, run.steps) if isinstance(row.get("groups"), Mapping)]
+    rows = [(x, row) for x, row in rows if sum(_groups(row)) > 0]
+    if not rows:
+        why = "No stage sampled groups of captions" if run.steps else "There is no training journal (metrics.jsonl) in this run"
+        return Figure(heading, absent=f"{why}, so there are no group states to show.")
+    runs = [_bins([(x, row) for x, row in rows if row.get("stage") == stage]) for stage in _offsets(run)]
+    runs = [stretch for stretch in runs if stretch]
+    stages = {label(str(row.get("stage"))) for _, row in rows}
+    shown = [band for band in bands if band.label in stages]
+    parts = [
+        (name.capitalize(), f"state-{name}", [[(x, shares[place]) for x, shares in stretch] for stretch in runs])
+        for place, (name, _) in enumerate(STATES)
+    ]
+    events = [(x, int(n)) for x, row in rows if (n := number(row.get("imitated")) or 0) > 0]
+    start, end = runs[0][0][1], runs[-1][-1][1]
+    moves = [
+        f"{name} {100 * start[place]:.0f} → {100 * end[place]:.0f} %"
+        for place, (name, _) in enumerate(STATES)
+        if name != "unknown" or start[place] or end[place]
+    ]
+    says = f"Share of groups, first to last: {', '.join(moves)}."
+    if events:
+        total = sum(n for _, n in events)
+        says += f" Ticks below: {count(len(events), 'step')} imitated {count(total, 'expert caption')} of failed images."
+    else:
+        says += " No expert captions were imitated."
+    chart = area_chart(parts, shown, [x for x, _ in events], f"{heading}. {says}")
+    return Figure(heading, chart, says)
+
+
+def _offsets(run: Run) -> dict[str, float]:
+    """Images seen before each stage: stages that count from zero again are laid end to end."""
+    offsets: dict[str, float] = {}
+    last, end, stage = 0.0, 0.0, None
+    for row in run.steps:
+        seen = number(row.get("images_seen")) or 0.0
+        name = str(row.get("stage"))
+        if name != stage:
+            offsets[name] = end if stage is not None and seen <= last else offsets.get(stage or "", 0.0)
+            stage = name
+        last = seen
+        end = max(end, seen + offsets[name])
+    return offsets
+
+
+def _timeline(run: Run) -> tuple[list[Band], list[float]]:
+    """The stages along the axis, and where on it each step lies."""
+    offsets = _offsets(run)
+    seen = [(number(row.get("images_seen")) or 0.0) + offsets[str(row.get("stage"))] for row in run.steps]
+    ends: dict[str, float] = {}
+    for x, row in zip(seen, run.steps):
+        ends[str(row.get("stage"))] = x
+    bands, start = [], 0.0
+    for stage, end in ends.items():
+        bands.append(Band(label(stage), start, end))
+        start = end
+    return bands, seen
+
+
+def _groups(row: Mapping[str, Any]) -> list[float]:
+    return [max(number(row["groups"].get(name)) or 0.0, 0.0) for name, _ in STATES]
+
+
+def _bins(rows: Sequence[tuple[float, Mapping[str, Any]]]) -> list[tuple[float, list[float]]]:
+    """Steps averaged into at most `AREA_POINTS` points: (x of the middle, share of each state); the outermost reach
+    the first and the last step."""
+    size = -(-len(rows) // AREA_POINTS) if rows else 1
+    size = max(size, min(5, len(rows) // 8))
+    points = []
+    for at in range(0, len(rows), size):
+        part = rows[at : at + size]
+        sums = [sum(column) for column in zip(*(_groups(row) for _, row in part))]
+        points.append(((part[0][0] + part[-1][0]) / 2, [value / sum(sums) for value in sums]))
+    if len(points) > 1:
+        points[0] = (rows[0][0], points[0][1])
+        points[-1] = (rows[-1][0], points[-1][1])
+    elif points:
+        points = [(rows[0][0], points[0][1]), (rows[-1][0], points[0][1])]
+    return points

@@ -1,0 +1,249 @@
+"""The gallery of the report: which images are shown, and what each system said of them, name by name."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from capwright.data.images import load_image
+from capwright.evaluation.run_folder import Run, caption_status, label
+from capwright.types import ImageError, Sample
+
+#: Words a reader hears or sees for each kind of naming.
+READINGS = {"right": "right name", "wrong": "wrong name", "generic": "generic name", "vague": "vague name"}
+#: Why there is no caption to show.
+REASONS = {
+    "missing": "no caption was written",
+    "refusal": "the captioner refused",
+    "truncated": "the caption was cut off",
+    "unparseable": "the answer could not be read",
+    "judge_error": "the judge failed",
+    "timeout": "it took too long",
+    "missing_image": "the image could not be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A name found in a caption: text[start:end] names `term`; status is a key of `READINGS`."""
+
+    start: int
+    end: int
+    term: str
+    status: str
+
+
+#: Finds the names in captions: (sample, caption) pairs in, the marks of each out.
+Matcher = Callable[[Sequence[tuple[Sample, str]]], list[list[Mark]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What one system said of one image: pieces of text with their status ("" for plain words)."""
+
+    system: str
+    tone: str
+    pieces: tuple[tuple[str, str], ...]
+    unknown: str = ""
+    cut: bool = False
+    hits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A name an expert would use here, and the systems that used it."""
+
+    name: str
+    tier: str
+    hit_by: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    id: str
+    picture: str
+    width: int
+    height: int
+    problem: str
+    alt: str
+    reference: str
+    sayings: tuple[Saying, ...]
+    chips: tuple[Chip, ...]
+    names: int
+    credit: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    hardest: tuple[Card, ...]
+    improved: tuple[Card, ...]
+    note: str
+
+
+def build_gallery(run: Run, samples: Sequence[Sample], tones: Mapping[str, str], match: Matcher | None, limit: int) -> Gallery:
+    """Choose up to `limit` images by rule and prepare their cards.
+
+    The hardest come first: lowest share of professional names said by the last system, ties by id; a quarter of the
+    places goes to the images that gained most from the first system to the last. Without names to look for
+    (`match` is None or no sample has terms) the first images by id are shown.
+    """
+    systems = [name for name in run.systems if name in run.captions]
+    if not systems or not samples or limit < 1:
+        missing = "the run wrote no captions" if not systems else "no samples were given"
+        return Gallery((), (), f"There are no images to show: {missing}.")
+    marks = {name: _read(run, samples, name, match) for name in systems}
+    last, first = systems[-1], systems[0]
+    scores = {name: [_share(sample, found) for sample, found in zip(samples, marks[name])] for name in {first, last}}
+    scored = [place for place in range(len(samples)) if scores[last][place] is not None]
+    if scored:
+        ranked = sorted(scored, key=lambda place: (scores[last][place], samples[place].id))
+        gains = {p: (scores[last][p] or 0) - scores[first][p] for p in scored if scores[first][p] is not None}  # type: ignore[operator]
+        risen = sorted((p for p in gains if gains[p] > 0), key=lambda p: (-gains[p], samples[p].id))
+        hard = ranked[: max(limit - min(len(risen), limit // 4), 1)]
+        best = [place for place in risen if place not in set(hard)][: limit - len(hard)]
+        note = _note(len(samples), len(scored), len(hard), len(best), label(first), label(last), "names were looked for")
+    else:
+        hard, best = sorted(range(len(samples)), key=lambda place: samples[place].id)[:limit], []
+        note = f"The first {len(hard)} of {len(samples)} images by id: without professional names to look for, none is harder than another."
+    cards = {place: _card(run, samples[place], systems, tones, {s: marks[s][place] for s in systems}) for place in [*hard, *best]}
+    return Gallery(tuple(cards[p] for p in hard), tuple(cards[p] for p in best), note)
+
+
+def picture_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
+    """The image as a data URI no larger than `side` pixels, as PNG or JPEG, whichever is smaller; with its size.
+
+    Raises:
+        ImageError: the image is missing or can not be read.
+    """
+    picture = load_image(path, max_pixels=16 * side * side)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    encoded: list[tuple[int, str, bytes]] = []
+    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85, "optimize": True})):
+        buffer = io.BytesIO()
+        picture.save(buffer, kind, **options)  # type: ignore[arg-type]
+        encoded.append((len(buffer.getvalue()), kind, buffer.getvalue()))
+    _, kind, data = min(encoded)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", picture.width, picture.height
+
+
+def _read(run: Run, samples: Sequence[Sample], system: str, match: Matcher | None) -> list[list[Mark] | None]:
+    """The marks of every sample's caption; None where the caption is unknown or nobody can look for names."""
+    rows = run.captions[system]
+    known = [p for p, s in enumerate(samples) if caption_status(rows.get(s.id)) in ("ok", "empty")]
+    found: list[list[Mark] | None] = [None] * len(samples)
+    if match is not None:
+        texts = [(samples[place], _text(rows[samples[place].id])) for place in known]
+        for place, marks in zip(known, match(texts)):
+            found[place] = marks
+    return found
+
+
+def _share(sample: Sample, marks: list[Mark] | None) -> float | None:
+    names = _names(sample)
+    return None if marks is None or not names else len(_said(names, marks)) / len(names)
+
+
+def _names(sample: Sample) -> list[str]:
+    return list(dict.fromkeys(term.name for term in sample.terms if term.level == "professional"))
+
+
+def _said(names: Sequence[str], marks: Sequence[Mark]) -> set[str]:
+    return {mark.term for mark in marks if mark.status == "right"} & set(names)
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    caption = row.get("caption")
+    return caption if isinstance(caption, str) else ""
+
+
+def _card(
+    run: Run, sample: Sample, systems: Sequence[str], tones: Mapping[str, str], marks: Mapping[str, list[Mark] | None]
+) -> Card:
+    names = _names(sample)
+    sayings = []
+    for system in systems:
+        row = run.captions[system].get(sample.id)
+        status = caption_status(row)
+        found = marks[system]
+        unknown = "" if row is not None and status in ("ok", "empty") else REASONS.get(status, status)
+        pieces = () if unknown or row is None else pieces_of(_text(row), found or ())
+        cut = row is not None and row.get("finish") == "length"
+        hits = None if found is None else len(_said(names, found))
+        sayings.append(Saying(label(system), tones[system], pieces, unknown, cut, hits))
+    tiers = {term.name: term.tier for term in sample.terms}
+    chips = tuple(
+        Chip(name, tiers[name], tuple((label(s), tones[s]) for s in systems if name in _said(names, marks[s] or ())))
+        for name in names
+    )
+    picture, width, height, problem = "", 4, 3, ""
+    try:
+        picture, width, height = picture_uri(sample.image)
+    except ImageError:
+        problem = "The image could not be read."
+    reference = sample.references[0] if sample.references else ""
+    alt = reference or f"Image {sample.id}"
+    return Card(
+        sample.id, picture, width, height, problem, alt, reference, tuple(sayings), chips, len(names), credit_of(sample)
+    )
+
+
+def pieces_of(text: str, marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
+    """Cut a caption at its marks: (text, status) pairs that join to the caption. Marks that overlap an earlier one
+    or leave the text are passed over."""
+    pieces, place = [], 0
+    for mark in sorted(marks, key=lambda m: (m.start, -m.end)):
+        if mark.start < place or mark.end > len(text) or mark.end <= mark.start:
+            continue
+        if mark.start > place:
+            pieces.append((text[place : mark.start], ""))
+        pieces.append((text[mark.start : mark.end], mark.status if mark.status in READINGS else ""))
+        place = mark.end
+    if place < len(text):
+        pieces.append((text[place:], ""))
+    return tuple(pieces)
+
+
+def credit_of(sample: Sample) -> tuple[tuple[str, str], ...]:
+    """Who made the picture, under which license: (text, link or "") pairs, from `meta` keys author, source_url,
+    license and license_url. Only http(s) addresses become links."""
+    meta = sample.meta
+    author, source = _word(meta, "author"), _word(meta, "source_url")
+    license, license_url = _word(meta, "license"), _word(meta, "license_url")
+    if not (source or license):
+        return ()
+    parts = [(author or "Photo", _web(source))]
+    if license or license_url:
+        parts.append((_license_name(license or license_url), _web(license_url) or _web(license)))
+    return tuple(parts)
+
+
+def _license_name(license: str) -> str:
+    """ "https://creativecommons.org/licenses/by-sa/2.0/" is "CC BY-SA 2.0"; anything else is its own name."""
+    parts = license.rstrip("/").split("/")
+    if "creativecommons.org" in license and "licenses" in parts[:-1]:
+        rest = parts[parts.index("licenses") + 1 :]
+        return "CC " + " ".join([rest[0].upper(), *rest[1:2]])
+    return license
+
+
+def _word(meta: Mapping[str, Any], key: str) -> str:
+    value = meta.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _web(address: str) -> str:
+    return address if address.startswith(("https://", "http://")) else ""
+
+
+def _note(samples: int, scored: int, hard: int, best: int, first: str, last: str, where: str) -> str:
+    note = f"Chosen by rule, not by hand: of {samples} images, the {hard} with the lowest share of professional names said by {last}, ties by id"
+    if best:
+        note += f"; then the {best} that gained most from {first} to {last}"
+    if scored < samples:
+        note += f". {samples - scored} images have no names to look for or no known caption and were not candidates"
+    return note + "."

@@ -1,0 +1,178 @@
+"""The report's findings in words, computed from the numbers, with the caveats the numbers call for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from capwright.evaluation.charts import whole
+from capwright.evaluation.run_folder import Measure, Run, as_measure, label, number
+
+#: Below this many images the report says that there are few.
+FEW_IMAGES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """`pieces` are (text, tone) pairs that join to one sentence; a tone colors a number like its system."""
+
+    pieces: tuple[tuple[str, str], ...]
+    facts: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        return "".join(text for text, _ in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A paired comparison of two systems on the same images: what `b` gains over `a`."""
+
+    a: str
+    b: str
+    score: str
+    difference: Measure
+    p: str
+    verdict: str
+
+    @property
+    def clear(self) -> bool:
+        return (self.difference.low or 0) > 0 or (self.difference.high or 0) < 0
+
+
+def write_headline(run: Run, tones: Mapping[str, str], things: str, unknown: Mapping[str, Mapping[str, int] | None]) -> Headline:
+    """What happened, in one sentence; what else is worth knowing; what to be careful about."""
+    scores = {name: run.measure(name, "tts", "micro") for name in run.systems}
+    measured = [name for name in run.systems if scores[name].known]
+    caveats = _missing(run, scores, unknown)
+    if not measured:
+        return Headline((("This run has no measured score yet.", ""),), (), tuple(caveats))
+    first, last = measured[0], measured[-1]
+    pieces = [
+        ("Before training" if last == "base" else f"After {label(last)}", ""),
+        (" the captioner names ", ""),
+        (_of_hundred(scores[last]), tones[last]),
+        (f" {things} professionally", ""),
+    ]
+    if first == last:
+        pieces.append((".", ""))
+        caveats.append("There is no second system in this run to compare it with.")
+        return Headline(tuple(pieces), tuple(_facts(run, measured)), tuple(caveats))
+    before, now = whole(scores[first].value or 0), whole(scores[last].value or 0)
+    then = "before" if first == "base" else f"after {label(first)}"
+    if now == before:
+        pieces += [("; ", ""), (f"{then}, just as many.", "")]
+    else:
+        pieces += [(f"; {then}, ", ""), (_few(scores[first]), tones[first]), ("." if now > before else ". It got worse.", "")]
+    caveats = [*_doubts(run, first, last, scores), *caveats]
+    return Headline(tuple(pieces), tuple(_facts(run, measured)), tuple(caveats))
+
+
+def read_comparisons(run: Run) -> list[Comparison]:
+    """The paired comparisons of summary.json, those about the headline score first; malformed ones are left out."""
+    found = run.summary.get("comparisons")
+    comparisons = []
+    for row in found if isinstance(found, Sequence) else ():
+        if not (isinstance(row, Mapping) and isinstance(row.get("a"), str) and isinstance(row.get("b"), str)):
+            continue
+        difference = as_measure({"value": row.get("difference"), "low": row.get("low"), "high": row.get("high")})
+        score = str(row.get("score", ""))
+        comparisons.append(
+            Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), _verdict(difference))
+        )
+    return sorted(comparisons, key=lambda c: c.score != "tts.micro")
+
+
+def p_value(p: Any) -> str:
+    """A p-value as people write it; "" when there is none."""
+    value = number(p)
+    if value is None:
+        return ""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def count(n: int, thing: str) -> str:
+    """ "1 image", "1,200 images"."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
+def _verdict(difference: Measure) -> str:
+    if not difference.known or not difference.has_interval:
+        return "unknown"
+    if (difference.low or 0) > 0:
+        return "clearly better"
+    return "clearly worse" if (difference.high or 0) < 0 else "may be chance"
+
+
+def _of_hundred(measure: Measure) -> str:
+    return f"{_few(measure)} of 100"
+
+
+def _few(measure: Measure) -> str:
+    value = measure.value or 0.0
+    return "fewer than 1" if 0 < value < 0.5 else str(whole(value))
+
+
+def _facts(run: Run, measured: Sequence[str]) -> list[str]:
+    first, last, facts = measured[0], measured[-1], []
+    between = [f"{label(name)} reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
+    if between:
+        facts.append(_join(between) + " on the way.")
+    never, was = run.measure(last, "tts", "by_tier", "never"), run.measure(first, "tts", "by_tier", "never")
+    if never.known:
+        fact = f"Of the names people never say in everyday captions, it uses {_of_hundred(never)}"
+        facts.append(fact + (f"; before, {_few(was)}." if was.known and first != last else "."))
+    precision = run.measure(last, "tts", "precision")
+    if precision.known:
+        facts.append(f"Of 100 professional names it writes, {_few(precision)} are right.")
+    return facts
+
+
+def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> list[str]:
+    doubts = []
+    old, new = scores[first], scores[last]
+    if not (old.has_interval and new.has_interval):
+        doubts.append("The scores come without intervals, so how much of a difference is chance is unknown.")
+    elif (old.low or 0) <= (new.high or 0) and (new.low or 0) <= (old.high or 0):
+        paired = [c for c in read_comparisons(run) if c.score == "tts.micro" and {c.a, c.b} == {first, last}]
+        if paired and paired[0].clear:
+            doubts.append("Their intervals overlap, though compared image by image the difference is clear.")
+        else:
+            doubts.append("Their intervals overlap: the difference may be chance.")
+    then, now = run.measure(first, "tts", "precision").value, run.measure(last, "tts", "precision").value
+    if then is not None and now is not None and then - now > 5:
+        doubts.append(f"Precision fell from {whole(then)} to {whole(now)}: some of the gain is paid for with wrong names.")
+    short, long = words_of(run, first).value, words_of(run, last).value
+    if short and long and long > 1.5 * short:
+        doubts.append(f"Captions grew from {short:.0f} to {long:.0f} words; longer captions name more, right or wrong.")
+    never = run.measure(last, "tts", "by_tier", "never")
+    if never.value is not None and never.value < 2:
+        doubts.append("Names that everyday captions never use are still hardly said.")
+    return doubts
+
+
+def words_of(run: Run, system: str) -> Measure:
+    """Words a caption, on average."""
+    return run.measure(system, "length", "words")
+
+
+def _missing(
+    run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapping[str, int] | None]
+) -> list[str]:
+    caveats = [f"{label(name)} has captions but no score." for name in run.systems if not scores[name].known]
+    for name in run.systems:
+        lost = sum((unknown.get(name) or {}).values())
+        if lost:
+            caveats.append(f"{count(lost, 'caption')} of {label(name)} {'is' if lost == 1 else 'are'} unknown and not in its score.")
+    sizes = [size for name in run.systems if (size := number((run.summary.get(name) or {}).get("samples"))) is not None]
+    if sizes and min(sizes) < FEW_IMAGES:
+        caveats.append(f"Only {count(int(min(sizes)), 'image')} {'was' if min(sizes) == 1 else 'were'} measured.")
+    if run.torn:
+        caveats.append("The training journal breaks off in the middle of a line: the run was interrupted.")
+    return caveats
+
+
+def _join(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

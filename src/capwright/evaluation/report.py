@@ -1,0 +1,245 @@
+"""One page that shows a run: what happened, how sure we are, and what the captioners actually say.
+
+The page is a single HTML file with its pictures, charts and style inside. It needs no script and no network, follows
+the reader's light or dark setting, and the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from capwright.evaluation.charts import interval_bar, squares, value_bar
+from capwright.evaluation.curves import Figure, group_states, probe_curve, reward_curve
+from capwright.evaluation.gallery import Gallery, Mark, Matcher, build_gallery
+from capwright.evaluation.headline import Comparison, read_comparisons, words_of, write_headline
+from capwright.evaluation.run_folder import Measure, Run, label, number, read_run
+from capwright.scorers import TTS, Corpus, Item
+from capwright.types import DataError, Sample, Vocabulary
+
+#: Explanations of the columns of the table, shown under it.
+COLUMNS = (
+    ("Micro", "of 100 professional names an expert would use, how many the caption says (the headline score)"),
+    ("Macro", "the same, averaged over images"),
+    ("Weighted", "a generic or vague name earns part of the credit"),
+    ("Precision", "of 100 professional names said, how many are right"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system in the headline table."""
+
+    name: str
+    tone: str
+    scores: tuple[tuple[str, Measure], ...]
+    bar: str
+    words: Measure
+    samples: int | None
+    unknown: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    name: str
+    terms: int
+    never: bool
+    bars: tuple[tuple[str, str, str], ...]
+
+
+def write_report(
+    run_dir: str | Path,
+    samples: Sequence[Sample],
+    out: str | Path | None = None,
+    title: str | None = None,
+    limit: int = 24,
+    *,
+    vocabulary: Vocabulary | None = None,
+    things: str = "things",
+) -> Path:
+    """Write the report of a run.
+
+    Args:
+        run_dir: a run folder; any of summary.json, metrics.jsonl, captions/*.jsonl, recipe.yaml may be missing.
+        samples: the images that were captioned, with their terms; needed for the gallery and for unknown counts.
+        out: where to write; `run_dir/report.html` when None.
+        title: the name of the run on the page; the folder's name when None.
+        limit: how many images the gallery shows at most.
+        vocabulary: the names to look for in captions; when None, `samples.vocabulary` where there is one, else the
+            terms of the samples.
+        things: what is named, in the plural, for the headline ("teaching toys").
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: the run folder is missing, empty or broken, or the page can not be written.
+    """
+    run = read_run(run_dir)
+    vocabulary = vocabulary if vocabulary is not None else getattr(samples, "vocabulary", None)
+    samples = list(samples)
+    page = render(run, samples, title or Path(run_dir).resolve().name, limit, _matcher(samples, vocabulary), things)
+    path = Path(out) if out is not None else Path(run_dir) / "report.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, "utf-8", newline="\n")
+    except OSError as error:
+        raise DataError(f"{path}: the report can not be written ({error.strerror or error})") from error
+    return path
+
+
+def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: Matcher | None, things: str) -> str:
+    """The page as text."""
+    tones = system_tones(run.systems)
+    ids = [sample.id for sample in samples]
+    unknown = {name: run.unknown(name, ids) for name in run.systems}
+    gallery = build_gallery(run, samples, tones, match, limit)
+    environment = Environment(
+        loader=PackageLoader("capwright.evaluation", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"score": _score, "interval": _interval, "grouped": lambda n: f"{n:,}", "signed": _signed}
+    return environment.get_template("report.html.jinja").render(
+        title=title,
+        run=run,
+        headline=write_headline(run, tones, things, unknown),
+        things=things,
+        waffles=_waffles(run, tones),
+        rows=_rows(run, tones, unknown),
+        columns=COLUMNS,
+        comparisons=_comparisons(run, tones),
+        figures=(reward_curve(run), probe_curve(run)),
+        states=group_states(run),
+        tiers=_tiers(run, samples, tones),
+        gallery=gallery,
+        searched=match is not None,
+        credits=_credits(gallery),
+        counts=[(label(name), len(ids), unknown[name]) for name in run.systems],
+        signatures=_flat(run.summary.get("signatures")),
+        facts=_flat(run.summary.get("run")),
+        label=label,
+    )
+
+
+def system_tones(systems: Sequence[str]) -> dict[str, str]:
+    """A color class for each system: grey for the first of several, the leading color for the last."""
+    middle = [f"tone-{2 + place % 4}" for place in range(max(len(systems) - 2, 0))]
+    chosen = ["tone-0", *middle, "tone-1"] if len(systems) > 1 else ["tone-1"]
+    return dict(zip(systems, chosen))
+
+
+def _matcher(samples: Sequence[Sample], vocabulary: Vocabulary | None) -> Matcher | None:
+    if not vocabulary:
+        vocabulary = Vocabulary({term.name: term for sample in samples for term in sample.terms})
+    return tts_matcher(samples, vocabulary) if len(vocabulary) else None
+
+
+def tts_matcher(samples: Sequence[Sample], vocabulary: Vocabulary) -> Matcher:
+    """Find names in captions as the TTS scorer does: the page marks exactly what was counted.
+
+    A term that a sample calls by an alias is marked with the name the sample uses.
+    """
+    scorer = TTS()
+    context = scorer.prepare(Corpus(samples, vocabulary))
+    entries, lookup = context.matcher.entries, context.matcher.lookup
+
+    def match(pairs: Sequence[tuple[Sample, str]]) -> list[list[Mark]]:
+        found = scorer.stats([Item(sample, caption) for sample, caption in pairs], context).evidence
+        marks = []
+        for (sample, _), evidence in zip(pairs, found):
+            own = {entries[entry].name: t.name for t in sample.terms if (entry := lookup(t.name)) is not None}
+            spans = evidence["spans"] if evidence else ()
+            marks.append([Mark(s.start, s.end, own.get(s.term, s.term), s.status) for s in spans])
+        return marks
+
+    return match
+
+
+def _waffles(run: Run, tones: Mapping[str, str]) -> list[tuple[str, str, Measure, str]]:
+    scores = [(name, run.measure(name, "tts", "micro")) for name in run.systems]
+    return [(label(n), tones[n], score, squares(score.value, tones[n])) for n, score in scores if score.known]
+
+
+def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str, int] | None]) -> list[Row]:
+    rows = []
+    for name in run.systems:
+        scores = tuple((title, run.measure(name, "tts", title.lower())) for title, _ in COLUMNS)
+        samples = number((run.summary.get(name) or {}).get("samples"))
+        lost = unknown[name]
+        rows.append(
+            Row(
+                name=label(name),
+                tone=tones[name],
+                scores=scores,
+                bar=interval_bar(scores[0][1], tones[name]),
+                words=words_of(run, name),
+                samples=None if samples is None else int(samples),
+                unknown=None if lost is None else sum(lost.values()),
+                seconds=number((run.summary.get(name) or {}).get("seconds")),
+            )
+        )
+    return rows
+
+
+def _comparisons(run: Run, tones: Mapping[str, str]) -> list[tuple[Comparison, str]]:
+    found = read_comparisons(run)
+    ends = [abs(v) for c in found for v in (c.difference.value, c.difference.low, c.difference.high) if v is not None]
+    lows = [v for c in found for v in (c.difference.value, c.difference.low) if v is not None]
+    reach = max(ends, default=0) * 1.05 or 1.0
+    start = -reach if min(lows, default=0) < -0.15 * reach else -0.15 * reach
+    return [(c, interval_bar(c.difference, tones.get(c.b, "tone-1"), start, reach, zero=0)) for c in found]
+
+
+def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> list[Tier]:
+    counts: dict[str, int] = {}
+    for sample in samples:
+        for term in {term.name: term for term in sample.terms if term.level == "professional"}.values():
+            counts[term.tier] = counts.get(term.tier, 0) + 1
+    tiers = []
+    for tier in run.tiers():
+        bars = tuple(
+            (label(name), tones[name], value_bar(run.measure(name, "tts", "by_tier", tier), tones[name]))
+            for name in run.systems
+            if run.measure(name, "tts", "micro").known
+        )
+        tiers.append(Tier(tier, counts.get(tier, 0), tier == "never", bars))
+    return tiers
+
+
+def _credits(gallery: Gallery) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    return [(card.id, card.credit) for card in (*gallery.hardest, *gallery.improved) if card.credit]
+
+
+def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted key, text) pairs, unknown values as "unknown"."""
+    if not isinstance(node, Mapping):
+        return []
+    pairs: list[tuple[str, str]] = []
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            pairs.append((f"{prefix}{key}", ", ".join(str(part) for part in value)))
+        else:
+            pairs.append((f"{prefix}{key}", "unknown" if value is None else str(value)))
+    return pairs
+
+
+def _score(value: float | None, digits: int = 1) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(measure: Measure, digits: int = 1) -> str:
+    return f"{measure.low:.{digits}f} to {measure.high:.{digits}f}" if measure.has_interval else ""
+
+
+def _signed(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.1f}".replace("-", "−")

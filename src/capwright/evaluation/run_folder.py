@@ -1,0 +1,189 @@
+"""What a run left behind, read back: summary, training journal, captions, recipe.
+
+Every part may be missing (a run that was stopped, captions scored without training); the report says so instead of
+failing. What is there must be readable: a broken file is an error that names the file and the line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capwright.types import EMPTY, STATUSES, DataError
+
+#: Keys of summary.json that are not systems.
+NOT_SYSTEMS = frozenset({"comparisons", "signatures", "run"})
+#: How well-known stages and systems are written for people.
+NAMES = {"base": "Base", "warmup": "Warm-up", "sft": "SFT", "grpo": "GRPO", "rsrs": "RSRS", "gdpo": "GDPO", "dpo": "DPO"}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number with its interval; every part is None when unknown."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.value is not None
+
+    @property
+    def has_interval(self) -> bool:
+        return self.low is not None and self.high is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder in memory. `systems` are in the order of training: base first, the last stage last."""
+
+    root: Path
+    systems: tuple[str, ...]
+    summary: Mapping[str, Any]
+    captions: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    steps: tuple[Mapping[str, Any], ...]
+    probes: tuple[Mapping[str, Any], ...]
+    recipe: str
+    torn: bool = False
+
+    def measure(self, system: str, *path: str) -> Measure:
+        """The measurement at `summary[system][path...]`, unknown where there is none."""
+        node: Any = self.summary.get(system)
+        for key in path:
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return as_measure(node)
+
+    def tiers(self) -> list[str]:
+        """Names of the tiers any system was measured on, from what is said often to what is never said."""
+        usual = ("frequent", "common", "occasional", "rare", "never")
+        seen: dict[str, None] = {}
+        for system in self.systems:
+            by_tier = (self.summary.get(system) or {}).get("tts", {}).get("by_tier")
+            if isinstance(by_tier, Mapping):
+                seen.update(dict.fromkeys(str(tier) for tier in by_tier))
+        return [t for t in usual if t in seen] + [t for t in seen if t not in usual]
+
+    def unknown(self, system: str, ids: Sequence[str]) -> dict[str, int] | None:
+        """How many of the samples `ids` have no score, by reason; None when the captions are not there to count."""
+        rows = self.captions.get(system)
+        if rows is None:
+            stated = (self.summary.get(system) or {}).get("unknown")
+            if isinstance(stated, Mapping):
+                return {str(k): int(v) for k, v in stated.items() if number(v)}
+            return {"unknown": int(stated)} if number(stated) is not None else None
+        counts: dict[str, int] = {}
+        for id in ids:
+            status = caption_status(rows.get(id))
+            if status not in ("ok", "empty"):
+                counts[status] = counts.get(status, 0) + 1
+        return dict(sorted(counts.items()))
+
+
+def read_run(run_dir: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        DataError: the folder does not exist, holds nothing to report, or one of its files is broken.
+    """
+    root = Path(run_dir)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such run folder; give the folder that `capwright train` or `capwright demo` wrote")
+    summary = _read_summary(root / "summary.json")
+    journal, torn = _read_rows(root / "metrics.jsonl")
+    captions = {path.stem: _read_captions(path) for path in sorted((root / "captions").glob("*.jsonl"))}
+    if not summary and not journal and not captions:
+        raise DataError(f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl")
+    recipe = root / "recipe.yaml"
+    return Run(
+        root=root,
+        systems=_order(summary, captions, journal),
+        summary=summary,
+        captions=captions,
+        steps=tuple(row for row in journal if row.get("kind") == "step"),
+        probes=tuple(row for row in journal if row.get("kind") == "eval"),
+        recipe=recipe.read_text("utf-8", errors="replace") if recipe.is_file() else "",
+        torn=torn,
+    )
+
+
+def label(name: str) -> str:
+    """A system's or stage's name as a person would write it: "warmup" becomes "Warm-up", "rsrs" "RSRS"."""
+    return NAMES.get(name.lower()) or (name[:1].upper() + name[1:]).replace("_", " ")
+
+
+def number(value: Any) -> float | None:
+    """`value` as a finite float; None for everything else (None, NaN, infinities, text, booleans)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def as_measure(node: Any) -> Measure:
+    """{"value", "low", "high"} or a bare number as a Measure; anything else is unknown."""
+    if isinstance(node, Mapping):
+        return Measure(number(node.get("value")), number(node.get("low")), number(node.get("high")))
+    return Measure(number(node))
+
+
+def caption_status(row: Mapping[str, Any] | None) -> str:
+    """The status of a caption row; a sample without a row is "missing"."""
+    if row is None:
+        return "missing"
+    status = row.get("status", "ok")
+    return status if status in STATUSES else "unparseable"
+
+
+def _order(summary: Mapping[str, Any], captions: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    measured = [name for name, part in summary.items() if name not in NOT_SYSTEMS and isinstance(part, Mapping)]
+    stages = list(dict.fromkeys(str(row.get("stage")) for row in journal if row.get("stage")))
+    rank = {name: place for place, name in enumerate(["base", *stages, "warmup", *measured])}
+    extra = [name for name in captions if name not in measured]
+    if "base" in extra or not measured:
+        return tuple(sorted([*measured, *extra], key=lambda name: (rank.get(name, len(rank)), name)))
+    return tuple([*measured, *sorted(extra, key=lambda name: (rank.get(name, len(rank)), name))])
+
+
+def _read_summary(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return EMPTY
+    try:
+        summary = json.loads(path.read_text("utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: not JSON ({error}); run `capwright eval` again to write it anew") from error
+    if not isinstance(summary, dict):
+        raise DataError(f"{path}: must hold one object with a key for each system; run `capwright eval` again")
+    return summary
+
+
+def _read_captions(path: Path) -> dict[str, Mapping[str, Any]]:
+    rows, _ = _read_rows(path)
+    captions: dict[str, Mapping[str, Any]] = {}
+    for place, row in enumerate(rows, 1):
+        if not isinstance(row.get("id"), str):
+            raise DataError(f'{path}: row {place} has no "id"; a caption row is {{"id": ..., "caption": ...}}')
+        captions[row["id"]] = row
+    return captions
+
+
+def _read_rows(path: Path) -> tuple[list[Mapping[str, Any]], bool]:
+    """The objects of a JSON-lines file, and whether its last line was torn off (a run killed while writing)."""
+    if not path.is_file():
+        return [], False
+    lines = [(place, line) for place, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
+    rows: list[Mapping[str, Any]] = []
+    for place, line in lines:
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            if place == lines[-1][0]:
+                return rows, True
+            raise DataError(f"{path}:{place}: not a JSON object ({error}); repair or remove the line") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{place}: not a JSON object; repair or remove the line")
+        rows.append(row)
+    return rows, False
