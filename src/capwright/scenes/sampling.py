@@ -20,11 +20,13 @@ CHILDREN = {1: 0.30, 2: 0.35, 3: 0.20, 4: 0.15}
 CONTRAST = 0.25
 
 #: The width and height of what is drawn in a spot, in units of its size, by copies (drawing.py arranges them).
-SPOT_WIDTHS = {1: 1.0, 2: 1.42, 3: 1.32}
-SPOT_HEIGHTS = {1: 1.0, 2: 0.9, 3: 1.04}
+SPOT_WIDTHS = {1: 1.0, 2: 1.62, 3: 2.24}
+SPOT_HEIGHTS = {1: 1.0, 2: 0.98, 3: 0.98}
 #: Size of a lone spot by copies (each copy is smaller than its spot), and how it shrinks with the number of toys.
-_SIZES = {1: 0.36, 2: 0.36, 3: 0.37}
+_SIZES = {1: 0.36, 2: 0.31, 3: 0.27}
 _CROWDING = {1: 1.0, 2: 0.94, 3: 0.84, 4: 0.7}
+#: Size of the children by their number.
+_HEIGHTS = {1: 0.44, 2: 0.41, 3: 0.37, 4: 0.33}
 _ANCHORS = {"left": 0.2, "middle": 0.5, "right": 0.8}
 _MARGIN = 0.015
 
@@ -90,21 +92,24 @@ def _toys(dice: Dice) -> tuple[PlacedToy, ...]:
         names = dice.several(names, n)
     colors = dice.several(COLORS, n)
     counts = [1 if is_set(name) or n == 4 else dice.weighted(COPIES) for name in names]
-    if n == 3:  # room for one group at most
+    if counts == [3, 3]:  # three toys leave room for one pair, two toys for one group of three
+        counts[0] = 2
+    elif n == 3:
         groups = [i for i, count in enumerate(counts) if count > 1]
-        keep = dice.pick(groups) if groups else None
-        counts = [count if i == keep else 1 for i, count in enumerate(counts)]
+        pair = dice.pick(groups) if groups else None
+        counts = [2 if i == pair else 1 for i in range(n)]
     places = sorted(dice.several(PLACES, min(n, 3)), key=PLACES.index)
     if n == 4:
         places.insert(1, "middle")
     elif n == 2 and sum(counts) > 2:  # groups are wide: keep them apart
         places = ["left", "right"]
     sizes = [_SIZES[count] * _CROWDING[n] for count in counts]
-    sizes, centers = _spots(sizes, [SPOT_WIDTHS[count] for count in counts], [_ANCHORS[place] for place in places], dice)
+    widths = [SPOT_WIDTHS[count] for count in counts]
+    sizes, centers = _spots(sizes, widths, [_ANCHORS[place] for place in places], dice)
     toys = []
     for i in range(n):
-        low, high = (0.74, 0.83) if n < 4 else ((0.75, 0.77), (0.81, 0.83))[i % 2]
-        y = dice.between(low, max(low, min(high, 0.985 - 0.52 * sizes[i])))
+        low, high = (0.77, 0.82) if n < 4 else ((0.75, 0.77), (0.82, 0.84))[i % 2]
+        y = dice.between(low, max(low, min(high, 0.985 - sizes[i] / 2)))
         toys.append(PlacedToy(names[i], colors[i], counts[i], places[i], centers[i], y, sizes[i]))
     return tuple(toys)
 
@@ -138,18 +143,11 @@ def _children(dice: Dice, activities: int) -> tuple[Child, ...]:
         doing = [seen[0]] * n
     doing = dice.several(doing, n)
     looks = dice.several(range(6), n)
-    low = 0.43 - 0.025 * n
     children = []
     for i in range(n):
+        size = _HEIGHTS[n] + dice.between(-0.01, 0.015)
         center = (i + 0.5) / n if n > 1 else dice.between(0.35, 0.65)
-        children.append(
-            Child(
-                activity=doing[i],
-                shirt=dice.pick(COLORS),
-                look=looks[i],
-                x=round(center + dice.between(-0.03, 0.03), 3),
-                y=dice.between(0.46, 0.54),
-                size=dice.between(low + 0.02, low + 0.045),
-            )
-        )
+        x = min(max(center + dice.between(-0.025, 0.025), size / 2), 1 - size / 2)
+        y = dice.between(0.43, 0.48)
+        children.append(Child(doing[i], dice.pick(COLORS), looks[i], round(x, 3), y, round(size, 3)))
     return tuple(children)
