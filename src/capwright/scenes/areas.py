@@ -153,7 +153,7 @@ def _reading_nook() -> str:
         + _shape("M76 2L66 58H60L54 58ZM76 2L86 58H98Z", "#c3d8dc")
         + _shape("M76 20L67 58H85Z", "#f7e5c2")
         + _line("M76 2L73 -2M76 2L79 -2", "#b99a72", 1.5)
-        + f'<ellipse cx="76" cy="57" rx="11" ry="4" fill="#e6b9a8"/>'
+        + '<ellipse cx="76" cy="57" rx="11" ry="4" fill="#e6b9a8"/>'
         + _line("M48 0V8", "#b99a72", 1)
         + _shape("M42 16L45 8H51L54 16Z", "#f3d27d")
         + '<ellipse cx="48" cy="17" rx="7" ry="2.2" fill="#fdf3c9"/>'
@@ -161,9 +161,7 @@ def _reading_nook() -> str:
 
 
 def _snack_table() -> str:
-    tiles = "".join(
-        _rect(20 * c + 10 * (r % 2), 53 + 12 * r, 10, 12, "#e6e9dc") for r in range(4) for c in range(5)
-    )
+    tiles = "".join(_rect(20 * c + 10 * (r % 2), 53 + 12 * r, 10, 12, "#e6e9dc") for r in range(4) for c in range(5))
     return (
         _room("#eff5e8", "#f5f3ea", "#cfdac2")
         + tiles
@@ -173,7 +171,10 @@ def _snack_table() -> str:
         + _shape("M70 0H54Q58 12 70 26Z", "#f3c9c0")
         + _line("M33 2Q35 10 31 20M67 2Q65 10 69 20", "#fbe3dd", 1.4)
         + _rect(3, 40, 94, 6, "#f7f7f2")
-        + _shape("M3 44H97V50L91 53L85 50L79 53L73 50L67 53L61 50L55 53L49 50L43 53L37 50L31 53L25 50L19 53L13 50L7 53L3 50Z", "#c9dfec")
+        + _shape(
+            "M3 44H97V50" + "l-6 3l-6-3" * 7 + "l-6 3l-4-3Z",
+            "#c9dfec",
+        )
         + _rect(6, 50, 3, 14, "#d9bd95")
         + _rect(91, 50, 3, 14, "#d9bd95")
         + _circle(10, 31, 4, "#efb3a6")
@@ -202,8 +203,11 @@ def _nap_room() -> str:
         )
 
     stars = "".join(
-        _shape(f"M{x} {y - 2.6:g}L{x + 0.8:g} {y - 0.8:g}L{x + 2.6:g} {y}L{x + 0.8:g} {y + 0.8:g}L{x} {y + 2.6:g}"
-               f"L{x - 0.8:g} {y + 0.8:g}L{x - 2.6:g} {y}L{x - 0.8:g} {y - 0.8:g}Z", "#fdf0bd")
+        _shape(
+            f"M{x} {y - 2.6:g}L{x + 0.8:g} {y - 0.8:g}L{x + 2.6:g} {y}L{x + 0.8:g} {y + 0.8:g}L{x} {y + 2.6:g}"
+            f"L{x - 0.8:g} {y + 0.8:g}L{x - 2.6:g} {y}L{x - 0.8:g} {y - 0.8:g}Z",
+            "#fdf0bd",
+        )
         for x, y in ((39, 8), (60, 7), (42, 22), (62, 20), (57, 26))
     )
     return (
@@ -224,8 +228,25 @@ def _nap_room() -> str:
 def _sandpit() -> str:
     dots = "".join(
         _circle(x, y, 0.7, "#dfc68d")
-        for x, y in ((8, 62), (22, 70), (36, 61), (52, 68), (67, 62), (83, 70), (94, 63), (12, 84), (30, 92), (48, 86),
-                     (62, 93), (78, 86), (92, 91), (5, 75), (40, 78), (60, 78), (88, 79))
+        for x, y in (
+            (8, 62),
+            (22, 70),
+            (36, 61),
+            (52, 68),
+            (67, 62),
+            (83, 70),
+            (94, 63),
+            (12, 84),
+            (30, 92),
+            (48, 86),
+            (62, 93),
+            (78, 86),
+            (92, 91),
+            (5, 75),
+            (40, 78),
+            (60, 78),
+            (88, 79),
+        )
     )
     return (
         _rect(0, 0, 100, 60, "#e1f1f8")

@@ -20,8 +20,8 @@ SMALLEST, LARGEST = 16, 4096
 #: For each count, every copy as (x, y, scale): its center relative to the spot, in units of the spot's height.
 _ARRANGEMENTS: dict[int, tuple[tuple[float, float, float], ...]] = {
     1: ((0.0, 0.0, 1.0),),
-    2: ((-0.33, -0.06, 0.76), (0.33, 0.08, 0.76)),
-    3: ((-0.34, -0.18, 0.64), (0.34, -0.18, 0.64), (0.0, 0.2, 0.64)),
+    2: ((-0.37, -0.04, 0.88), (0.37, 0.05, 0.88)),
+    3: ((-0.70, -0.05, 0.84), (0.70, -0.05, 0.84), (0.0, 0.07, 0.84)),
 }
 
 
@@ -82,6 +82,10 @@ def _flipped(shapes: str, key: str) -> str:
 
 def _child(child: Child, key: str) -> str:
     flip = random.Random(f"flip/{key}").random() < 0.5
+    if child.x < 0.34:  # near an edge, arms and faces turn to the middle of the picture
+        flip = False
+    elif child.x > 0.66:
+        flip = True
     return _place(child_shapes(child.activity, child.shirt, child.look, key), child.x, child.y, child.size, flip)
 
 
@@ -90,9 +94,12 @@ def _toy(toy: PlacedToy, key: str) -> str:
         raise CapwrightError(f"{toy.name}: count is {toy.count!r}, but only 1 to {max(_ARRANGEMENTS)} can be drawn")
     flip = random.Random(f"flip/{key}").random() < 0.5
     shapes = toy_shapes(toy.name, toy.color, key)
+    copies = _ARRANGEMENTS[toy.count]
+    reach = max(dx + scale / 2 for dx, _, scale in copies) * toy.size
+    center = min(max(toy.x, reach), 1 - reach) if reach < 0.5 else 0.5  # a group stays in the picture
     parts = []
-    for dx, dy, scale in _ARRANGEMENTS[toy.count]:
-        x, y, size = toy.x + dx * toy.size, toy.y + dy * toy.size, toy.size * scale
+    for dx, dy, scale in copies:
+        x, y, size = center + dx * toy.size, toy.y + dy * toy.size, toy.size * scale
         parts.append(
             f'<ellipse cx="{100 * x:.2f}" cy="{100 * (y + 0.45 * size):.2f}" rx="{50 * size:.2f}" '
             f'ry="{10 * size:.2f}" fill="#3a2a20" fill-opacity=".16"/>'

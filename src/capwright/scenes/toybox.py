@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import random
 import re
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 
 from capwright.types import CapwrightError
@@ -64,7 +64,7 @@ def toy_names() -> tuple[str, ...]:
     return tuple(sorted(name[: -len(".svg")].replace("-", " ") for name in files if name.endswith(".svg")))
 
 
-@lru_cache(maxsize=None)
+@cache
 def toy_file(name: str) -> str:
     """The SVG text of a toy, placeholders unfilled.
 
@@ -76,7 +76,7 @@ def toy_file(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _body(name: str) -> str:
     found = _BODY.search(toy_file(name))
     if found is None:
@@ -98,9 +98,10 @@ def shades(color: str, variant: str = "") -> tuple[str, str, str]:
         chance = random.Random(f"shade/{variant}")
         hue = (hue + chance.uniform(-0.012, 0.012)) % 1.0
         lightness += chance.uniform(-0.03, 0.03)
+    shade = hue - 0.025 if 0.10 < hue < 0.18 else hue  # the shade of yellow leans to orange, not to olive
     return (
         _hex(hue, lightness, saturation),
-        _hex(hue, lightness * 0.72, saturation * 0.95),
+        _hex(shade, lightness * 0.72, saturation * 0.95),
         _hex(hue, lightness + (1 - lightness) * 0.52, saturation),
     )
 
