@@ -1,0 +1,183 @@
+"""What an evaluation found, and what two of them differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.evaluation.statistics import paired_differences
+from capwright.scorers import Context, Scorer, ScorerError
+from capwright.types import DataError
+
+#: How a sample without any caption row is counted.
+MISSING = "missing_caption"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A score and its interval; None where undefined or unknown."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """{"value", "low", "high"}."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What one system said of one image and how it was measured.
+
+    Attributes:
+        id: of the sample.
+        caption: the text; "" when there was none.
+        status: one of `types.STATUSES`, or "missing_caption".
+        scores: scorer -> output -> value of this caption alone, None where undefined.
+        evidence: scorer -> what the numbers were made of, or None.
+    """
+
+    id: str
+    caption: str
+    status: str
+    scores: Mapping[str, Mapping[str, float | None]]
+    evidence: Mapping[str, dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One scorer's statistics of all images.
+
+    Attributes:
+        scorer, context: what measured.
+        rows: float64 [images, k]; zero where unknown.
+        known: bool [images].
+        status: counts of unknown statuses that the scorer itself met.
+        estimates: output -> Estimate, in the order of `context.outputs`.
+        signature: of the numbers, with their intervals.
+    """
+
+    scorer: Scorer
+    context: Context
+    rows: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    status: Mapping[str, int]
+    estimates: Mapping[str, Estimate]
+    signature: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was measured of one system.
+
+    Attributes:
+        name: of the system ("rsrs"); may be empty.
+        ids: of the samples, in order.
+        scores: scorer name -> Measured.
+        per_image: one ImageResult a sample, in order.
+        unknown: status -> number of samples without a usable caption; "missing_caption" where there was no row.
+        warnings: what somebody should read before trusting the numbers; ids are named.
+        seed, replicates, level: of the intervals.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    scores: Mapping[str, Measured]
+    per_image: tuple[ImageResult, ...]
+    unknown: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+    seed: int = 0
+    replicates: int = 1000
+    level: float = 0.95
+
+    def estimate(self, scorer: str, output: str | None = None) -> Estimate:
+        """One score: `evaluation.estimate("tts", "micro")`; the headline when no output is named."""
+        measured = self.scores[scorer]
+        return measured.estimates[output or measured.scorer.spec.headline]
+
+    def to_json(self) -> dict[str, Any]:
+        """The system's part of summary.json.
+
+        {scorer: {output: {"value", "low", "high"}, "by_tier": {tier: {...}}}, "samples", "scored": {scorer: n},
+        "unknown": {status: n}, "unknown_by": {scorer: {status: n}}, "signatures": {scorer: text}, "warnings": [...]}.
+        Outputs named "family:member" are gathered under "by_family". Undefined numbers are null.
+        """
+        report: dict[str, Any] = {}
+        for name, measured in self.scores.items():
+            block = report[name] = {}
+            for output, estimate in measured.estimates.items():
+                family, colon, member = output.partition(":")
+                if colon:
+                    block.setdefault(f"by_{family}", {})[member] = estimate.to_json()
+                else:
+                    block[output] = estimate.to_json()
+        return report | {
+            "samples": len(self.ids),
+            "scored": {name: int(measured.known.sum()) for name, measured in self.scores.items()},
+            "unknown": dict(self.unknown),
+            "unknown_by": {name: dict(measured.status) for name, measured in self.scores.items()},
+            "signatures": {name: measured.signature for name, measured in self.scores.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Paired test of two systems: `difference` is b minus a, on the `images` that are known to both."""
+
+    a: str
+    b: str
+    score: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    images: int
+
+    def to_json(self) -> dict[str, Any]:
+        """One row of "comparisons" in summary.json."""
+        return {slot: getattr(self, slot) for slot in self.__slots__}
+
+
+def compare(a: Evaluation, b: Evaluation, scores: Iterable[str] | None = None) -> list[Comparison]:
+    """Paired bootstrap test of b against a on the images that both know, one Comparison a score.
+
+    Args:
+        a, b: evaluations of the same samples in the same order with the same scorers and contexts.
+        scores: "scorer.output" names such as "tts.micro" or "tts.tier:rare"; all by default.
+
+    Raises DataError when the samples differ, ScorerError when the signatures do.
+    """
+    if a.ids != b.ids:
+        raise DataError(
+            f"{a.name or 'a'} and {b.name or 'b'} were measured on different samples; evaluate both on the same split"
+        )
+    wanted = None if scores is None else list(scores)
+    found: dict[str, Comparison] = {}
+    for name, left in a.scores.items():
+        right = b.scores.get(name)
+        if right is None:
+            continue
+        if left.scorer.signature(left.context) != right.scorer.signature(right.context) or (
+            left.context.fingerprint != right.context.fingerprint
+        ):
+            raise ScorerError(
+                f"{name}: can not compare {left.signature} with {right.signature}; evaluate both with the contexts of "
+                "one prepare_scorers()"
+            )
+        both = left.known & right.known
+        differences = paired_differences(
+            left.rows[both], right.rows[both], left.scorer.finalize, a.replicates, a.seed, a.level
+        )
+        for output, d in zip(left.context.outputs, differences):
+            score = f"{name}.{output}"
+            found[score] = Comparison(a.name, b.name, score, d.difference, d.low, d.high, d.p, int(both.sum()))
+    missing = [score for score in wanted or () if score not in found]
+    if missing:
+        raise ScorerError(f"there is no score {missing[0]!r} in both evaluations; there are {', '.join(found)}")
+    return list(found.values()) if wanted is None else [found[score] for score in wanted]
