@@ -177,7 +177,11 @@ def test_what_can_not_be_drawn_is_named(bad, message):
         draw(bad)
 
 
-def test_unparsable_document():
+def test_rasterizer_complaint_is_passed_on(monkeypatch):
+    def refuse(**_):
+        raise ValueError("no root node")
+
+    monkeypatch.setattr("capwright.scenes.drawing.resvg_py.svg_to_bytes", refuse)
     with pytest.raises(CapwrightError, match="can not rasterize"):
         rasterize("<svg", 32)
 

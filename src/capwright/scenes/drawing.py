@@ -52,7 +52,8 @@ def draw(scene: Scene, size: int = 96) -> Image.Image:
 def rasterize(document: str, size: int) -> Image.Image:
     """An SVG document as an RGB picture of `size` by `size` pixels, on white where it is transparent.
 
-    Raises CapwrightError for a bad size or a document that does not parse.
+    Raises CapwrightError for a bad size or a document that the rasterizer refuses. The document must be well-formed:
+    resvg-py 0.1 ends the process on one that is not.
     """
     if isinstance(size, bool) or not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
         raise CapwrightError(f"size is {size!r}: choose a whole number of pixels from {SMALLEST} to {LARGEST}")
