@@ -1,0 +1,163 @@
+"""A dataset: samples on disk, read one at a time.
+
+What is held in memory is a few numbers a sample (where its row is, its split, a hash of its id); rows are parsed when
+they are asked for and pictures are never held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, overload
+
+import numpy as np
+
+from ..types import DataError, Sample, Vocabulary
+from . import ecac, jsonl
+from .disk import nearest, reading
+from .ids import Finder
+from .rows import RowReader
+from .vocabulary import read_vocabulary
+
+VOCABULARY = "vocabulary.yaml"
+
+
+class Annotations(Protocol):
+    """What a layout gives: everything about the rows of one dataset. Built once, shared by all views of it."""
+
+    layout: str
+    hashes: array[int]
+    split_names: list[str]
+    split_codes: array[int]
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample: ...
+
+
+class Dataset(Sequence[Sample]):
+    """Samples of one dataset, or of one split of it, in file order. Made by `open_dataset`; can be pickled.
+
+    Attributes:
+        root: the dataset folder, absolute.
+        layout: "jsonl" or "ecac".
+        vocabulary: the terms of the domain; empty when the dataset names none.
+        fingerprint: 16 hex digits of a SHA-256 over the annotation files and the vocabulary (not over the pictures).
+            A split has the fingerprint of the whole.
+    """
+
+    def __init__(
+        self, root: Path, vocabulary: Vocabulary, annotations: Annotations, indices: np.ndarray | None = None
+    ) -> None:
+        self.root = root
+        self.vocabulary = vocabulary
+        self.layout = annotations.layout
+        self.fingerprint = annotations.fingerprint
+        self._annotations = annotations
+        self._indices = np.arange(len(annotations), dtype=np.int64) if indices is None else indices
+        self._finder: Finder | None = None
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Sample | Dataset:
+        if isinstance(index, slice):
+            return self._view(self._indices[index])
+        return self._annotations.sample(int(self._indices[index]))
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index in self._indices:
+            yield self._annotations.sample(int(index))
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.root)!r}, layout={self.layout!r}, {len(self)} samples)"
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """How many samples each split has here, in order of first appearance."""
+        codes = np.array(self._annotations.split_codes, dtype=np.int32)[self._indices]
+        counts = Counter(codes.tolist())
+        return MappingProxyType({self._annotations.split_names[code]: n for code, n in counts.items()})
+
+    def split(self, name: str) -> Dataset:
+        """The samples of one split. DataError names the splits there are."""
+        names = self._annotations.split_names
+        codes = np.array(self._annotations.split_codes, dtype=np.int32)[self._indices]
+        chosen = self._indices[codes == names.index(name)] if name in names else self._indices[:0]
+        if not len(chosen):
+            known = ", ".join(f'"{each}" ({n})' for each, n in self.splits.items()) or "none"
+            raise DataError(f'{self.root}: there is no split "{name}"{nearest(name, self.splits)}; there are: {known}')
+        return self._view(chosen)
+
+    def by_id(self, id: str) -> Sample:
+        """The sample with this id. DataError when there is none here."""
+        if self._finder is None:
+            self._finder = Finder(np.array(self._annotations.hashes, dtype=np.uint64)[self._indices])
+        position = self._finder.find(id)
+        if position >= 0:
+            sample = self[position]
+            if sample.id == id:
+                return sample
+        raise DataError(f'{self.root}: there is no sample with id "{id}"')
+
+    def _view(self, indices: np.ndarray) -> Dataset:
+        return Dataset(self.root, self.vocabulary, self._annotations, indices)
+
+
+def find_layout(path: Path) -> tuple[Path, str]:
+    """(dataset folder, layout) of a folder, or of the .jsonl file in it. DataError says what was looked for."""
+    with reading(path):
+        is_folder = path.is_dir()
+        if not is_folder and not path.exists():
+            raise DataError(f"{path}: does not exist; name a dataset folder")
+    if not is_folder:
+        if path.name == jsonl.FILE:
+            return path.parent, "jsonl"
+        if path.name == ecac.CAPTIONS:
+            return path.parent, "ecac"
+        raise DataError(f"{path}: is not a dataset; name a folder that holds {jsonl.FILE} or {ecac.CAPTIONS}")
+    layouts = [name for name, file in (("jsonl", jsonl.FILE), ("ecac", ecac.CAPTIONS)) if (path / file).exists()]
+    if len(layouts) == 2:
+        raise DataError(f"{path}: holds both {jsonl.FILE} and {ecac.CAPTIONS}; move one of them away")
+    if not layouts:
+        raise DataError(f"{path}: is not a dataset: it holds neither {jsonl.FILE} nor {ecac.CAPTIONS}")
+    return path, layouts[0]
+
+
+def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
+    """Open a dataset folder of either layout, or one split of it.
+
+    Every row is checked once now, so that a long job does not trip over it later; unknown keys are ignored
+    (`check_dataset` reports them). Pictures are not touched.
+
+    Raises:
+        DataError: names the file and line of the first row that can not be used, or what is missing.
+    """
+    root, layout = find_layout(Path(os.path.abspath(path)))
+    vocabulary = read_vocabulary(root / VOCABULARY) if (root / VOCABULARY).exists() else None
+    reader = RowReader(root, vocabulary)
+    annotations: Annotations = (jsonl.Jsonl if layout == "jsonl" else ecac.Ecac)(root, reader)
+    if not len(annotations):
+        raise DataError(f"{root}: the dataset has no samples")
+    if vocabulary is None and reader.terms_used:
+        raise DataError(
+            f"{root / VOCABULARY}: is missing, but samples have terms; write it with one line a term, such as"
+            ' "geoboard: {category: board}"'
+        )
+    if vocabulary is not None:
+        with reading(root / VOCABULARY):
+            named = hashlib.sha256((root / VOCABULARY).read_bytes()).hexdigest()
+        annotations.fingerprint = hashlib.sha256(f"{annotations.fingerprint} {named}".encode()).hexdigest()
+    annotations.fingerprint = annotations.fingerprint[:16]
+    dataset = Dataset(root, vocabulary if vocabulary is not None else Vocabulary({}), annotations)
+    return dataset if split is None else dataset.split(split)

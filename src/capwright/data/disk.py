@@ -1,0 +1,173 @@
+"""Text on disk: read tolerantly, written all or nothing, and every failure says which file and what to do.
+
+UTF-8 is the only encoding; a byte order mark, CRLF line ends and blank lines are accepted when reading. Lines end at
+the line feed alone, so a U+2028 inside a caption does not cut a row in two.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..types import DataError
+
+BOM = b"\xef\xbb\xbf"
+
+
+def reason(error: OSError) -> str:
+    """What went wrong in the words of a person, with what to do about it where that is clear."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "the disk (or your quota) is full; free some space and try again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "no permission; change its permissions or choose another folder"
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turn an operating-system error while reading `path` into a DataError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: can not be read: {reason(error)}") from error
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn an operating-system error while writing `path` into a DataError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: can not be written: {reason(error)}") from error
+
+
+class Replacement:
+    """A file that appears under its name only when it is complete.
+
+    Bytes go to a hidden neighbor; `commit` flushes it to the disk and renames it over `path`, `discard` removes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        with writing(path):
+            self._handle: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115
+
+    def write(self, data: bytes) -> None:
+        with writing(self.path):
+            self._handle.write(data)
+
+    def flush(self) -> None:
+        """Bring everything to the disk and close; after this `commit` is only a rename."""
+        with writing(self.path):
+            if not self._handle.closed:
+                self._handle.flush()
+                os.fsync(self._handle.fileno())
+                self._handle.close()
+
+    def commit(self) -> None:
+        self.flush()
+        with writing(self.path):
+            os.replace(self._temporary, self.path)
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            self._handle.close()
+        with suppress(OSError):
+            self._temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file all or nothing."""
+    new = Replacement(path)
+    try:
+        new.write(data)
+        new.commit()
+    except BaseException:
+        new.discard()
+        raise
+
+
+def not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
+    """Why `data` is not UTF-8, in the words of a person."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "this is UTF-16 text; save the file as UTF-8"
+    return f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+
+
+def read_text(path: Path) -> str:
+    """A whole (small) text file, without its byte order mark. DataError names the line of a byte that is not UTF-8."""
+    with reading(path):
+        data = path.read_bytes()
+    data = data.removeprefix(BOM)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
+
+
+def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(line number from 1, byte offset, line) of each line that is not blank; never holds more than one line."""
+    with reading(path):
+        handle = open(path, "rb")  # noqa: SIM115
+    with handle:
+        offset, number = 0, 0
+        while True:
+            with reading(path):
+                line = handle.readline()
+            if not line:
+                return
+            number += 1
+            start, offset = offset, offset + len(line)
+            if number == 1 and line.startswith(BOM):
+                start, line = start + len(BOM), line[len(BOM) :]
+            if line.strip():
+                yield number, start, line
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON; use a number or null")
+
+
+#: Strict JSON: NaN and Infinity are refused.
+DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def parse_json(data: bytes) -> Any:
+    """One JSON value from UTF-8 bytes. Raises ValueError whose text says what is wrong (no place)."""
+    try:
+        return DECODER.decode(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(not_utf8(data, error)) from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error.msg[:1].lower() + error.msg[1:]} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply to be an annotation") from error
+
+
+def dump_json(value: Any, where: str) -> bytes:
+    """`value` as one line of UTF-8 JSON without a line end; DataError names `where` when it can not be written."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: the text holds half of a surrogate pair, which UTF-8 can not store") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{where}: can not be stored as JSON: {error}") from error
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean "x"?)' for the closest known word, or '' when none is close."""
+    names = list(known)
+    folded = {name.casefold(): name for name in names}
+    if word.casefold() in folded:
+        return f' (did you mean "{folded[word.casefold()]}"?)'
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f' (did you mean "{close[0]}"?)' if close else ""
