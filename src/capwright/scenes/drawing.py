@@ -50,17 +50,19 @@ def draw(scene: Scene, size: int = 96) -> Image.Image:
 
 
 def rasterize(document: str, size: int) -> Image.Image:
-    """An SVG document as an RGB picture of `size` by `size` pixels, on white where it is transparent.
+    """An SVG document (with a viewBox, no width and height) as an RGB picture of `size` by `size` pixels.
+
+    White shows where the document is transparent.
 
     Raises CapwrightError for a bad size or a document that the rasterizer refuses. The document must be well-formed:
     resvg-py 0.1 ends the process on one that is not.
     """
     if isinstance(size, bool) or not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
         raise CapwrightError(f"size is {size!r}: choose a whole number of pixels from {SMALLEST} to {LARGEST}")
+    # The size goes into the document: some resvg-py releases do not enlarge by their own width and height.
+    sized = document.replace("<svg ", f'<svg width="{size}" height="{size}" ', 1)
     try:
-        png = resvg_py.svg_to_bytes(
-            svg_string=document, width=size, height=size, background="#ffffff", skip_system_fonts=True
-        )
+        png = resvg_py.svg_to_bytes(svg_string=sized, background="#ffffff", skip_system_fonts=True)
     except ValueError as error:
         raise CapwrightError(f"can not rasterize a drawing: {error}") from error
     with Image.open(io.BytesIO(bytes(png))) as picture:
