@@ -12,7 +12,9 @@ from capwright.scenes.language import (
     questions,
 )
 from capwright.scenes.lexicon import categories, professional_names, vocabulary
+from capwright.scenes.reading import Claim, LexicalReader
 from capwright.scenes.sampling import look_alikes, sample_scene
+from capwright.scenes.sheet import contact_sheet, toy_sheet
 from capwright.scenes.toybox import LOOK_ALIKES
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, Child, PlacedToy, Scene
 
@@ -24,12 +26,15 @@ __all__ = [
     "PLACES",
     "TIER_PROBABILITY",
     "Child",
+    "Claim",
     "Fact",
+    "LexicalReader",
     "PlacedToy",
     "Scene",
     "build",
     "casual_captions",
     "categories",
+    "contact_sheet",
     "draw",
     "expert_captions",
     "facts",
@@ -42,5 +47,6 @@ __all__ = [
     "split_of",
     "svg",
     "to_sample",
+    "toy_sheet",
     "vocabulary",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from capwright.data import write_dataset
 from capwright.scenes.drawing import draw
 from capwright.scenes.language import casual_captions, expert_captions, facts, noun_phrase, questions
 from capwright.scenes.lexicon import vocabulary
@@ -92,15 +94,20 @@ def build(
     if processes < 1:
         raise DataError(f"can not draw in {processes} processes; ask for at least 1")
     images = out / "images"
+    existed = out.exists()
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if existed and (not out.is_dir() or any(out.iterdir())):
             raise DataError(f"{out}: already exists and is not empty; remove it or choose another folder")
         images.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: can not be written: {error.strerror}; choose another folder") from error
-    from capwright.data import write_dataset
-
-    write_dataset(_samples(n, seed, images, size, processes, progress), out, vocabulary(), layout=layout)
+    finished = False
+    try:
+        write_dataset(_samples(n, seed, images, size, processes, progress), out, vocabulary(), layout=layout)
+        finished = True
+    finally:
+        if not finished:  # leave the place as it was, so that the same command can be run again
+            shutil.rmtree(images if existed else out, ignore_errors=True)
     return out
 
 

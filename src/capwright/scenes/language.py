@@ -83,24 +83,32 @@ def casual_captions(scene: Scene) -> list[str]:
 def facts(scene: Scene) -> tuple[Fact, ...]:
     """Everything that is so in a scene and that captions tell, one thing at a time."""
     found = [fact("area", "", scene.area), fact("children", "", NUMBERS[len(scene.children)])]
-    found += [fact("activity", NUMBERS[n], activity) for activity, n in _doing(scene)]
+    alone = len(scene.children) == 1
+    found += [fact("activity", NUMBERS[n], activity, many=not alone) for activity, n in _doing(scene)]
     for toy in scene.toys:
-        found.append(fact("name", toy.name, toy.name))
-        found.append(fact("color", toy.name, toy.color))
+        many = toy.count > 1
+        found.append(fact("name", toy.name, toy.name, many))
+        found.append(fact("color", toy.name, toy.color, many))
         if not is_set(toy.name):
             found.append(fact("count", toy.name, NUMBERS[toy.count]))
-        found.append(fact("place", toy.name, toy.place, many=toy.count > 1))
+        found.append(fact("place", toy.name, toy.place, many))
     return tuple(found)
 
 
 def fact(kind: str, subject: str, value: str, many: bool = False) -> Fact:
-    """A fact with its sentence. `many`: the subject, a professional name or a category word, is several things."""
+    """A fact with its sentence.
+
+    `many` says, of a toy (`subject` may also be a category word or "toy"), that there are several; of an activity, that
+    there are more children than one.
+    """
     words = grammar()["facts"]
     if kind == "area":
         sentence = words[kind].format(value=value)
-    elif kind in ("children", "activity"):
-        one = value == "one" if kind == "children" else subject == "one"
-        text = words[f"{kind}_one" if one else kind].format(subject=subject, value=value)
+    elif kind == "children":
+        sentence = words["children_one" if value == "one" else kind].format(value=value)
+    elif kind == "activity":
+        variant = "_alone" if not many else "_some" if not subject else "_one" if subject == "one" else ""
+        text = words[kind + variant].format(subject=subject, value=value)
         sentence = text[0].upper() + text[1:]
     else:
         if kind == "count":

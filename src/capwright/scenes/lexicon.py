@@ -52,21 +52,18 @@ def is_set(name: str) -> bool:
 
     A set takes no article and is not counted: two sets side by side would look like a bigger one.
     """
-    return vocabulary()[name].plurals == (name,)
+    term = vocabulary()[name]
+    return term.level == "professional" and term.plurals == (name,)
 
 
 def plural(word: str) -> str:
-    """The plural of a professional name or of a category word; a word that is plural already stays as it is."""
-    if word in _BARE:
-        return word
-    return word if word.endswith("s") and not word.endswith("ss") else word + "s"
+    """The plural of a category word, an alias, or a name with regular plural; what is plural already stays."""
+    if word.endswith(("ss", "x", "ch", "sh")):
+        return word + "es"
+    return word if word.endswith("s") else word + "s"
 
 
 def plural_name(name: str) -> str:
     """The preferred plural of a professional name ("coin boxes", "maracas")."""
     plurals = vocabulary()[name].plurals
     return plurals[0] if plurals else plural(name)
-
-
-#: Category words without a singular of their own.
-_BARE = frozenset({"blocks"})
