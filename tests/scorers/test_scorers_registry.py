@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from capwright.scorers import Length, Scorer, ScorerError, ScorerSpec, get_scorer, list_scorers, register_scorer
+from capwright.scorers.base import fingerprint, ratio, write_signature
+
+
+def test_every_scorer_can_be_made():
+    assert set(list_scorers()) >= {"tts", "length"}
+    for name in ("tts", "length"):
+        scorer = get_scorer(name)
+        assert isinstance(scorer, Scorer)
+        assert scorer.spec.name == name
+
+
+def test_unknown_names_and_options_name_the_nearest():
+    with pytest.raises(ScorerError, match="'lenght'; did you mean 'length'"):
+        get_scorer("lenght")
+    with pytest.raises(ScorerError, match="'penality'; did you mean 'penalty'"):
+        get_scorer("tts", penality=1)
+    with pytest.raises(ScorerError, match="length: has no option 'max'.*no options"):
+        get_scorer("length", max=3)
+    with pytest.raises(ScorerError, match="tts: can not be made"):
+        get_scorer("tts", penalty="much")
+
+
+def test_a_scorer_of_your_own():
+    register_scorer("my-length", Length)
+    assert get_scorer("my-length").spec.headline == "words"
+    with pytest.raises(ScorerError, match="exists"):
+        register_scorer("tts", Length)
+
+
+def test_specs_are_checked_and_know_ranges():
+    spec = ScorerSpec("x", "1", ("a",), {"a": (0, 2), "tier": (0, 1)}, rewards=("shaped",))
+    assert (spec.range_of("a"), spec.range_of("tier:rare"), spec.range_of("shaped")) == ((0, 2), (0, 1), (0, 1))
+    assert spec.range_of("b") == (-np.inf, np.inf)
+    with pytest.raises(ScorerError, match="unit"):
+        ScorerSpec("x", "1", ("a",), {}, unit="corpus")
+    with pytest.raises(ScorerError, match="output"):
+        ScorerSpec("x", "1", (), {})
+
+
+def test_signatures_and_fingerprints():
+    assert write_signature("m", n=4, w=(1.0, 0.5, 0), idf=None, tok="x") == "m|n:4|w:1/.5/0|tok:x"
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 2, "b": 1})
+
+
+def test_nothing_over_nothing_is_unknown():
+    np.testing.assert_array_equal(ratio(np.array([0.0, 1, 2]), np.array([0.0, 2, 1])), [np.nan, 0.5, 2])
+
+
+def test_measuring_needs_no_torch():
+    code = (
+        "import sys, capwright.scorers as s; s.get_scorer('tts'), s.get_scorer('length'); print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
