@@ -17,12 +17,12 @@ from typing import Protocol, overload
 
 import numpy as np
 
-from ..types import DataError, Sample, Vocabulary
-from . import ecac, jsonl
-from .disk import nearest, reading
-from .ids import Finder
-from .rows import RowReader
-from .vocabulary import read_vocabulary
+from capwright.data import ecac, jsonl
+from capwright.data.disk import nearest, reading
+from capwright.data.ids import Finder
+from capwright.data.rows import RowReader
+from capwright.data.vocabulary import read_vocabulary
+from capwright.types import DataError, Sample, Vocabulary
 
 VOCABULARY = "vocabulary.yaml"
 

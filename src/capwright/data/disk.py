@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..types import DataError
+from capwright.types import DataError
 
 BOM = b"\xef\xbb\xbf"
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ..types import DataError, Sample
-from .disk import Replacement, dump_json, lines, not_utf8, writing
-from .entries import EntryFile, elements
-from .ids import Finder, repeated
-from .rows import RowReader, strict, to_row
+from capwright.data.disk import Replacement, dump_json, lines, nearest, not_utf8, writing
+from capwright.data.entries import EntryFile, elements
+from capwright.data.ids import Finder, repeated
+from capwright.data.rows import RowReader, strict, to_row
+from capwright.types import DataError, Sample
 
 CAPTIONS = "captions.json"
 TOYS = "toy_labels.json"
@@ -87,32 +87,45 @@ class Files:
         digest.update(self.split_codes.tobytes())
         return digest.hexdigest()
 
-    def row(self, index: int) -> Any:
-        """The merged row of sample `index`, in the form of the jsonl layout. ValueError when a file changed."""
+    def row(self, index: int, note: Note = refuse) -> Any:
+        """The merged row of sample `index`, in the form of the jsonl layout; `note` hears of unknown keys.
+
+        ValueError when a file is not what was indexed.
+        """
         identity, entry = self.captions.entry(index)
         if not isinstance(entry, dict):
             return entry
-        merged = {"id": identity, "split": self.split_names[self.split_codes[index]]}
-        for key, value in entry.items():
-            # a key of another file does not belong here; as an unknown key it is reported and ignored
-            merged["references" if key == "captions" else key if key == "image" else f"{CAPTIONS}: {key}"] = value
-        image = merged.get("image")
+        row: dict[str, Any] = {"id": identity, "split": self.split_names[self.split_codes[index]]}
+        self._take(row, entry, {"image": "image", "captions": "references"}, self.where(index, "image"), note)
+        image = row.get("image")
         if isinstance(image, str) and image and "/" not in image and "\\" not in image:
-            merged["image"] = f"images/{image}"
+            row["image"] = f"images/{image}"
         for name, key in ((TOYS, "terms"), (REGIONS, "regions")):
             at = self._joined[name][index]
             if at >= 0:
-                merged[key] = self._others[name].entry(at)[1]
+                row[key] = self._others[name].entry(at)[1]
         at = self._joined[META][index]
         if at >= 0:
             extra = self._others[META].entry(at)[1]
-            for key, value in extra.items() if isinstance(extra, dict) else [("meta", extra)]:
-                merged[key if key in ("questions", "meta") else f"{META}: {key}"] = value
-        return merged
+            if isinstance(extra, dict):
+                self._take(row, extra, {"questions": "questions", "meta": "meta"}, self.where(index, "meta"), note)
+            else:
+                row["meta"] = extra
+        return row
+
+    def _take(
+        self, row: dict[str, Any], entry: dict[str, Any], names: dict[str, str], place: tuple[Path, int], note: Note
+    ) -> None:
+        """Copy the known keys of an entry to the row, under the row's names."""
+        for key, value in entry.items():
+            if key in names:
+                row[names[key]] = value
+            else:
+                note("warning", *place, f'unknown key "{key}" is ignored{nearest(key, names)}')
 
     def where(self, index: int, key: str) -> tuple[Path, int]:
         """File and line of what gave `key` of the row of sample `index`."""
-        name = FILE_OF.get(key, META if key.startswith(f"{META}: ") else CAPTIONS)
+        name = FILE_OF.get(key, CAPTIONS)
         at = self._joined[name][index] if name in self._joined else -1
         if at >= 0:
             return self._others[name].path, self._others[name].lines[at]

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ..types import DataError
-from .disk import BOM, DECODER, not_utf8, parse_json, reading
-from .ids import id_hash
+from capwright.data.disk import BOM, DECODER, not_utf8, parse_json, reading
+from capwright.data.ids import id_hash
+from capwright.types import DataError
 
 _CHUNK = 1 << 18
 _SPACE = " \t\r\n"

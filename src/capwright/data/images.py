@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..types import ImageError
-from .disk import reason
+from capwright.data.disk import reason
+from capwright.types import ImageError
 
 #: More pixels than this is refused before anything is decoded: a small file can hold a picture that fills the memory.
 MAX_PIXELS = 89_478_485
@@ -81,6 +81,17 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) of the upright picture, from the header of the file alone. Raises ImageError as `load_image`."""
+    _must_be_a_file(path)
+    try:
+        with Image.open(path, formats=_formats()) as opened:
+            width, height = opened.size
+            return (height, width) if _orientation(opened) >= 5 else (width, height)
+    except Exception as error:  # a decoder may raise anything on bytes that were not meant for it
+        raise ImageError(f"{path}: can not be read as a picture ({error}); replace the file") from error
 
 
 def _formats() -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..types import DataError, Sample
-from .disk import Replacement, dump_json, lines, parse_json, reading
-from .ids import id_hash, repeated
-from .rows import RowReader, strict, to_row
+from capwright.data.disk import Replacement, dump_json, lines, parse_json, reading
+from capwright.data.ids import id_hash, repeated
+from capwright.data.rows import RowReader, strict, to_row
+from capwright.types import DataError, Sample
 
 FILE = "samples.jsonl"
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..types import LEVELS, DataError, Question, Region, Sample, Term, Vocabulary
-from .disk import nearest
+from capwright.data.disk import nearest
+from capwright.types import LEVELS, DataError, Question, Region, Sample, Term, Vocabulary
 
 KEYS = ("id", "image", "references", "terms", "questions", "regions", "split", "meta")
 TERM_KEYS = ("name", "level")

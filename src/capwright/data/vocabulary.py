@@ -9,17 +9,21 @@ Every word is taken as it is written: a term called `no` or `7` is a name, not a
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..types import LEVELS, DataError, Term, Vocabulary
-from .disk import nearest, read_text, write_bytes
+from capwright.data.disk import nearest, read_text, write_bytes
+from capwright.types import LEVELS, DataError, Term, Vocabulary
 
 KEYS = ("aliases", "category", "plurals", "level", "tier")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = "tag:yaml.org,2002:null"
+
+#: note(line or None, what is wrong).
+Note = Callable[["int | None", str], None]
 
 # A read-only mapping proxy can not be pickled; worker processes get the terms and build it again.
 copyreg.pickle(Vocabulary, lambda vocabulary: (Vocabulary, (dict(vocabulary),)))
@@ -32,29 +36,45 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         DataError: names the file and line: not YAML, a term given twice, an unknown key (with the nearest one),
             a value of the wrong kind, a level that is not one of `types.LEVELS`.
     """
-    path = Path(path)
-    text = read_text(path)
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
-        raise DataError(f"{path}:{line}: not valid YAML: a character that YAML does not allow; remove it") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DataError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{path}: not valid YAML: {error}") from error
+
+    def refuse(line: int | None, message: str) -> None:
+        raise DataError(f"{path}:{line}: {message}" if line else f"{path}: {message}")
+
+    return parse_vocabulary(read_text(Path(path)), refuse)
+
+
+def parse_vocabulary(text: str, note: Note) -> Vocabulary:
+    """The terms of `text`; `note` hears of everything that is wrong, which is then left out."""
+    root = _compose(text, note)
     if root is None or root.tag == _NULL:
         return Vocabulary({})
     if not isinstance(root, yaml.MappingNode):
-        raise DataError(f'{path}:1: must be a mapping of terms, such as "geoboard: {{category: board}}"')
+        note(1, 'must be a mapping of terms, such as "geoboard: {category: board}"')
+        return Vocabulary({})
     terms: dict[str, Term] = {}
     for key, value in root.value:
-        name = _word(key, path, "a term")
+        name = _word(key, "a term", note)
         if name in terms:
-            raise DataError(f'{path}:{_line(key)}: the term "{name}" is given twice; merge the two entries')
-        terms[name] = _term(name, value, path)
+            note(_line(key), f'the term "{name}" is given twice; merge the two entries')
+        elif name:
+            terms[name] = _term(name, value, note)
     return Vocabulary(terms)
+
+
+def _compose(text: str, note: Note) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
+        note(line, "not valid YAML: a character that YAML does not allow; remove it")
+    except yaml.MarkedYAMLError as error:
+        note(
+            error.problem_mark.line + 1 if error.problem_mark else 1,
+            f"not valid YAML: {error.problem or error.context}",
+        )
+    except (yaml.YAMLError, RecursionError) as error:
+        note(None, f"not valid YAML: {error}")
+    return None
 
 
 def write_vocabulary(vocabulary: Vocabulary, path: str | Path) -> None:
@@ -99,42 +119,49 @@ def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1
 
 
-def _word(node: yaml.Node, path: Path, what: str) -> str:
-    if not isinstance(node, yaml.ScalarNode) or node.tag == _NULL or not node.value.strip():
-        raise DataError(f"{path}:{_line(node)}: {what} must be a word or a phrase")
-    return node.value.strip()
+def _word(node: yaml.Node, what: str, note: Note) -> str:
+    if isinstance(node, yaml.ScalarNode) and node.tag != _NULL and node.value.strip():
+        return node.value.strip()
+    note(_line(node), f"{what} must be a word or a phrase")
+    return ""
 
 
-def _words(node: yaml.Node, path: Path, key: str) -> tuple[str, ...]:
+def _words(node: yaml.Node, key: str, note: Note) -> tuple[str, ...]:
     if node.tag == _NULL:
         return ()
     if isinstance(node, yaml.ScalarNode):
-        return (_word(node, path, f'each of "{key}"'),)
-    if not isinstance(node, yaml.SequenceNode):
-        raise DataError(f'{path}:{_line(node)}: "{key}" must be a list of words, such as [geo board, peg grid]')
-    return tuple(_word(item, path, f'each of "{key}"') for item in node.value)
+        nodes = [node]
+    elif isinstance(node, yaml.SequenceNode):
+        nodes = node.value
+    else:
+        note(_line(node), f'"{key}" must be a list of words, such as [geo board, peg grid]')
+        return ()
+    words = [_word(each, f'each of "{key}"', note) for each in nodes]
+    return tuple(word for word in words if word)
 
 
-def _term(name: str, node: yaml.Node, path: Path) -> Term:
+def _term(name: str, node: yaml.Node, note: Note) -> Term:
     if node.tag == _NULL:
         return Term(name)
     if not isinstance(node, yaml.MappingNode):
-        raise DataError(f'{path}:{_line(node)}: "{name}" must be followed by nothing or by {{{", ".join(KEYS)}}}')
+        note(_line(node), f'"{name}" must be followed by nothing or by {{{", ".join(KEYS)}}}')
+        return Term(name)
     found: dict[str, Any] = {}
     for key_node, value in node.value:
-        key = _word(key_node, path, "a key")
+        key = _word(key_node, "a key", note)
+        if not key:
+            continue
         if key not in KEYS:
-            raise DataError(
-                f'{path}:{_line(key_node)}: unknown key "{key}" of "{name}"{nearest(key, KEYS)}; '
-                f"known are {', '.join(KEYS)}"
-            )
-        if key in found:
-            raise DataError(f'{path}:{_line(key_node)}: "{key}" of "{name}" is given twice; keep one')
-        if key in ("aliases", "plurals"):
-            found[key] = _words(value, path, key)
+            known = ", ".join(KEYS)
+            note(_line(key_node), f'unknown key "{key}" of "{name}"{nearest(key, KEYS)}; known are {known}')
+        elif key in found:
+            note(_line(key_node), f'"{key}" of "{name}" is given twice; keep one')
+        elif key in ("aliases", "plurals"):
+            found[key] = _words(value, key, note)
         elif value.tag != _NULL:
-            found[key] = _word(value, path, f'"{key}" of "{name}"')
-    level = found.get("level", "professional")
-    if level not in LEVELS:
-        raise DataError(f'{path}:{_line(node)}: level "{level}" of "{name}" is not one of {", ".join(LEVELS)}')
+            found[key] = _word(value, f'"{key}" of "{name}"', note)
+            if key == "level" and found[key] not in LEVELS:
+                if found[key]:
+                    note(_line(value), f'level "{found[key]}" of "{name}" is not one of {", ".join(LEVELS)}')
+                del found[key]
     return Term(name, **found)

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..types import DataError, ImageError, Sample, Term, Vocabulary
-from . import ecac, jsonl
-from .dataset import VOCABULARY, Dataset
-from .disk import nearest, reason, writing
-from .ids import id_hash
-from .vocabulary import write_vocabulary
+from capwright.data import ecac, jsonl
+from capwright.data.dataset import VOCABULARY, Dataset
+from capwright.data.disk import nearest, reason, writing
+from capwright.data.ids import id_hash
+from capwright.data.vocabulary import write_vocabulary
+from capwright.types import DataError, ImageError, Sample, Term, Vocabulary
 
 LAYOUTS = {"jsonl": jsonl.FILE, "ecac": ecac.CAPTIONS}
 

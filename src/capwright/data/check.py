@@ -1,0 +1,362 @@
+"""Everything that is wrong with a dataset, said at once, each with file and line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capwright.data import ecac, jsonl
+from capwright.data.dataset import VOCABULARY, find_layout
+from capwright.data.disk import read_text
+from capwright.data.ids import id_hash, repeated
+from capwright.data.images import image_size, load_image
+from capwright.data.likeness import MAX_DIFFERENCE, difference, near_pairs, picture_hash, small_copy
+from capwright.data.rows import Complain, RowReader
+from capwright.data.vocabulary import parse_vocabulary, shared_names
+from capwright.data.wording import troubles
+from capwright.types import DataError, ImageError, Sample, Vocabulary
+
+#: Pictures are decoded to about this many pixels; enough to find broken files and look-alikes.
+_PIXELS = 128 * 128
+#: A side shorter than this can not show anything.
+_TINY = 8
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        severity: "error" (the dataset can not be used as it is) or "warning" (it can, but look at it).
+        file: where, relative to the dataset folder.
+        line: line number from 1, None when the whole file is meant.
+        message: what is wrong and what to do.
+    """
+
+    severity: str
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.severity}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `check_dataset` found: problems by file and line, and how many samples could be read."""
+
+    problems: tuple[Problem, ...]
+    samples: int
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is no error (warnings do not count)."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+
+def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Check:
+    """Look at every row and every picture of a dataset; report all problems, in the order of files and lines.
+
+    Errors: what `open_dataset` refuses (malformed rows, ids used twice, terms outside the vocabulary, no vocabulary
+    """Look at every row and every picture of a dataset; report all problems, sorted by file and line.
+    empty or hold control characters, answers that are no option, boxes without area, the same picture in two splits.
+    Warnings: unknown keys, near duplicates of a picture in two splits, tiny pictures, very long captions, invisible
+    characters, boxes beyond the picture, names that two terms share, no "train" split.
+
+    Memory holds some hundred bytes a sample and never more than a few pictures.
+
+    Args:
+        path: a dataset folder; one that does not exist is a problem to report, not an exception.
+        progress: called with (pictures done, pictures).
+    """
+    given = Path(os.path.abspath(path))
+    notes = _Notes(given)
+    try:
+        root, layout = find_layout(given)
+    except DataError as error:
+        notes.raised(error, given)
+        return notes.check(0)
+    notes.root = root
+    pictures = _Pictures(notes)
+    samples = 0
+    splits: Counter[str] = Counter()
+    reader = RowReader(root, _read_vocabulary(root, notes))
+    main = root / (jsonl.FILE if layout == "jsonl" else ecac.CAPTIONS)
+    try:
+        for row, where in _rows(root, layout, notes):
+            complain = notes.at(where)
+            sample = reader.read(row, complain)
+            if sample is not None:
+                samples += 1
+                splits[sample.split] += 1
+                _check_sample(sample, row, root, complain)
+                pictures.add(sample, *where("image"))
+    except DataError as error:
+        notes.raised(error, main)
+    if not samples:
+        notes.add("error", main, None, "the dataset has no samples")
+    elif "train" not in splits:
+        names = ", ".join(f'"{name}"' for name in splits)
+        notes.add("warning", main, None, f'there is no split "train" (there are: {names}); training needs one')
+    if not (root / VOCABULARY).exists():
+        if reader.terms_used:
+            message = 'is missing, but samples have terms; write it with one line a term, such as "geoboard:"'
+            notes.add("error", root / VOCABULARY, None, message)
+        else:
+            notes.add(
+                "warning", root / VOCABULARY, None, "is missing; without terms nothing can be named right or wrong"
+            )
+    pictures.look(progress)
+    pictures.compare(splits)
+    return notes.check(samples)
+
+
+#: Where a key of a row stands.
+_Where = Callable[[str], "tuple[Path, int | None]"]
+
+
+class _Notes:
+    """Gathers problems."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._problems: list[Problem] = []
+
+    def add(self, severity: str, file: Path, line: int | None, message: str) -> None:
+        name = file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else str(file)
+        self._problems.append(Problem(severity, str(file) if name == "." else name, line, message))
+
+    def at(self, where: _Where) -> Complain:
+        """`add` for the keys of one row."""
+        return lambda severity, key, message: self.add(severity, *where(key), message)
+
+    def raised(self, error: DataError, file: Path) -> None:
+        """A DataError that ended the reading of a file; its text starts with the file it is about."""
+        found = re.match(r"(?P<file>/.*?|[A-Za-z]:.*?)(?::(?P<line>\d+))?: (?P<what>.*)", str(error), re.DOTALL)
+        if found:
+            self.add("error", Path(found["file"]), int(found["line"]) if found["line"] else None, found["what"])
+        else:
+            self.add("error", file, None, str(error))
+
+    def check(self, samples: int) -> Check:
+        return Check(tuple(sorted(self._problems, key=lambda p: (p.file, p.line or 0))), samples)
+
+
+def _read_vocabulary(root: Path, notes: _Notes) -> Vocabulary | None:
+    path = root / VOCABULARY
+    if not path.exists():
+        return None
+    broken = False
+
+    def note(line: int | None, message: str) -> None:
+        nonlocal broken
+        broken = broken or "valid YAML" in message
+        notes.add("error", path, line, message)
+
+    try:
+        vocabulary = parse_vocabulary(read_text(path), note)
+    except DataError as error:
+        notes.raised(error, path)
+        return None
+    for word, names in shared_names(vocabulary).items():
+        owners = " and ".join(f'"{name}"' for name in names)
+        notes.add("warning", path, None, f'"{word}" stands for {owners}; a caption that says it can not be told apart')
+    return None if broken else vocabulary
+
+
+def _rows(root: Path, layout: str, notes: _Notes) -> Iterator[tuple[Any, _Where]]:
+    """Every row that could be parsed, with where its keys stand; ids used twice are noted."""
+    if layout == "ecac":
+        files = ecac.Files(root, notes.add)
+        for index in range(len(files)):
+            yield files.row(index, notes.add), lambda key, index=index: files.where(index, key)  # type: ignore[misc]
+        return
+    path = root / jsonl.FILE
+    hashes, places = array("Q"), array("q")
+    for line, _, row in jsonl.rows(path, lambda severity, line, message: notes.add(severity, path, line, message)):
+        if isinstance(row, dict) and isinstance(row.get("id"), (str, int)):
+            hashes.append(id_hash(str(row["id"])))
+            places.append(line)
+        yield row, lambda key, line=line: (path, line)  # type: ignore[misc]
+    for first, later in repeated(hashes):
+        notes.add("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
+
+
+def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Complain) -> None:
+    for i, text in enumerate(sample.references):
+        for severity, message in troubles(text):
+            complain(severity, "references", f"references[{i}] {message}")
+    if not os.path.isabs(row["image"]) and not Path(os.path.normpath(sample.image)).is_relative_to(root):
+        complain(
+            "error",
+            "image",
+            f'the image "{row["image"]}" is outside the dataset folder; copy it in or give its full path',
+        )
+    for name, count in Counter(term.name for term in sample.terms).items():
+        if count > 1:
+            complain("warning", "terms", f'the term "{name}" is given {count} times; it counts once')
+    for i, question in enumerate(sample.questions):
+        if question.options and question.answer and question.answer not in question.options:
+            complain("error", "questions", f'questions[{i}]: the answer "{question.answer}" is not one of its options')
+    for i, region in enumerate(sample.regions):
+        left, top, right, bottom = region.box
+        if right <= left or bottom <= top:
+            complain("error", "regions", f"regions[{i}].box has no area; it must be left, top, right, bottom")
+
+
+@dataclass(slots=True)
+class _Picture:
+    path: Path
+    split: str
+    file: Path
+    line: int | None
+    reach: tuple[float, float]  # right and bottom edge of its regions
+    regions: tuple[Path, int | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look at a picture gives; `trouble` instead of the rest when it can not be read."""
+
+    trouble: str = ""
+    digest: bytes = b""
+    hash: bytes = b""
+    size: tuple[int, int] = (0, 0)
+
+
+class _Pictures:
+    """The distinct pictures of a dataset: are they good, and do splits share any?"""
+
+    def __init__(self, notes: _Notes) -> None:
+        self._notes = notes
+        self._pictures: list[_Picture] = []
+        self._known: dict[str, int] = {}
+        self._hashes: dict[int, bytes] = {}
+        self._shared: set[int] = set()
+
+    def add(self, sample: Sample, file: Path, line: int | None) -> None:
+        key = os.path.normpath(sample.image)
+        reach = (
+            max((region.box[2] for region in sample.regions), default=0.0),
+            max((region.box[3] for region in sample.regions), default=0.0),
+        )
+        if key not in self._known:
+            self._known[key] = len(self._pictures)
+            self._pictures.append(_Picture(sample.image, sample.split, file, line, reach))
+            return
+        first = self._pictures[self._known[key]]
+        first.reach = (max(first.reach[0], reach[0]), max(first.reach[1], reach[1]))
+        if first.split != sample.split:
+            self._note_shared("error", file, line, "the same picture", sample.split, first)
+
+    def look(self, progress: Callable[[int, int], None] | None) -> None:
+        """Decode every picture once; note what is broken and files with the same bytes in two splits."""
+        firsts: dict[bytes, int] = {}
+        for index, look in enumerate(_in_order(self._pictures)):
+            picture = self._pictures[index]
+            if look.trouble:
+                self._notes.add("error", picture.file, picture.line, look.trouble)
+            else:
+                self._note_size(picture, look)
+                self._hashes[index] = look.hash
+                first = self._pictures[firsts.setdefault(look.digest, index)]
+                if first.split != picture.split:
+                    self._shared.add(index)
+                    self._note_shared("error", picture.file, picture.line, "the same picture", picture.split, first)
+            if progress is not None:
+                progress(index + 1, len(self._pictures))
+
+    def compare(self, splits: Counter[str]) -> None:
+        """Note pictures of smaller splits that are nearly the same as one of a larger split."""
+        rank = {name: i for i, (name, _) in enumerate(splits.most_common())}
+        indices = sorted(self._hashes)
+        if len({self._pictures[i].split for i in indices}) < 2:
+            return
+        hashes = np.frombuffer(b"".join(self._hashes[i] for i in indices), dtype=np.uint8).reshape(len(indices), -1)
+        ranks = np.array([rank[self._pictures[i].split] for i in indices])
+        for at, neighbors in near_pairs(hashes, ranks):
+            picture = self._pictures[indices[at]]
+            if indices[at] in self._shared:
+                continue
+            for neighbor in neighbors:
+                other = self._pictures[indices[neighbor]]
+                if indices[neighbor] not in self._shared and _same(picture.path, other.path):
+                    self._note_shared(
+                        "warning", picture.file, picture.line, "nearly the same picture", picture.split, other
+                    )
+                    break
+
+    def _note_shared(self, severity: str, file: Path, line: int | None, what: str, split: str, other: _Picture) -> None:
+        place = f"{other.file.name}:{other.line}" if other.line else other.file.name
+        self._notes.add(
+            severity,
+            file,
+            line,
+            f'{what} is in the split "{other.split}" ({place}), so "{split}" does not test anything new; '
+            "keep it in one split",
+        )
+
+    def _note_size(self, picture: _Picture, look: _Look) -> None:
+        if min(look.size) < _TINY:
+            width, height = look.size
+            self._notes.add("warning", picture.file, picture.line, f"{picture.path}: is only {width} x {height} pixels")
+        right, bottom = picture.reach
+        if right > look.size[0] + 1 or bottom > look.size[1] + 1:
+            width, height = look.size
+            self._notes.add(
+                "warning",
+                picture.file,
+                picture.line,
+                f"a region reaches to ({right:g}, {bottom:g}), but the picture is {width} x {height}; "
+                "boxes must be in its pixels",
+            )
+
+
+def _in_order(pictures: list[_Picture]) -> Iterator[_Look]:
+    """A look at each picture, some at a time on threads, in order."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        left = iter(pictures)
+        while batch := list(islice(left, 16 * _THREADS)):
+            yield from pool.map(_look_at, batch)
+
+
+def _look_at(picture: _Picture) -> _Look:
+    try:
+        image = load_image(picture.path, max_pixels=_PIXELS)
+        size = image_size(picture.path)
+        digest = hashlib.sha256()
+        with open(picture.path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    except ImageError as error:
+        return _Look(trouble=str(error))
+    except OSError as error:
+        return _Look(trouble=f"{picture.path}: can not be read: {error.strerror}")
+    return _Look(digest=digest.digest(), hash=picture_hash(image).tobytes(), size=size)
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return difference(_small(first), _small(second)) <= MAX_DIFFERENCE
+    except ImageError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _small(path: Path) -> np.ndarray:
+    return small_copy(load_image(path, max_pixels=_PIXELS))

@@ -1,0 +1,82 @@
+"""Whether two pictures are the same picture: cheaply by a hash of 256 bits, then surely by a small copy.
+
+Meant to find a picture that was stored again: other file format, other size, compressed harder, a little brighter. It
+is not meant to find other views of the same scene, and must not take two drawings on one background for the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+#: Two pictures are candidates when at most this many of the 256 bits differ.
+MAX_BITS = 11
+#: Candidates are the same when no part of their small copies differs by more than this many gray levels of 255.
+MAX_DIFFERENCE = 20.0
+
+_SIDE = 16
+_MARGIN = 2
+_BANDS = MAX_BITS + 1  # so two hashes that differ in MAX_BITS bits agree in at least one band
+_SCATTER = np.random.default_rng(0).permutation(_SIDE * _SIDE)  # a band looks at the whole picture, not at one strip
+_ONES = np.array([bin(value).count("1") for value in range(256)], dtype=np.uint8)
+
+
+def picture_hash(image: Image.Image) -> np.ndarray:
+    """256 bits as uint8[32]: whether gray rises by more than a margin from cell to cell along 16 rows.
+
+    The margin keeps flat areas at 0, where compression noise would flip bits.
+    """
+    small = np.asarray(image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.BOX), dtype=np.int16)
+    bits = np.diff(small, axis=1) > _MARGIN
+    return np.packbits(bits.ravel()[_SCATTER])
+
+
+def small_copy(image: Image.Image) -> np.ndarray:
+    """float32[32, 32, 3], the mean color taken out, for `difference`."""
+    small = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
+    return small - small.mean((0, 1))
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> float:
+    """The largest mean absolute difference of two small copies over any of 8 x 8 parts, in gray levels."""
+    return float(np.abs(first - second).mean(2).reshape(8, 4, 8, 4).mean((1, 3)).max())
+
+
+def near_pairs(hashes: np.ndarray, ranks: np.ndarray, most: int = 4) -> Iterator[tuple[int, list[int]]]:
+    """For each picture, the closest others of lower rank that differ in at most `MAX_BITS` bits.
+
+    Pictures are looked up by bands of their hash, so the work grows with the number of pictures and of real
+    neighbors, not with its square.
+
+    Args:
+        hashes: uint8[n, 32], from `picture_hash`.
+        ranks: int[n]; only pictures of different rank are compared.
+        most: how many neighbors to give.
+
+    Yields:
+        (index, indices of its neighbors, closest first) by rising index; pictures without neighbors are left out.
+    """
+    bits = np.unpackbits(hashes, axis=1)
+    weights = np.left_shift(np.int64(1), np.arange(bits.shape[1] // _BANDS + 1))
+    orders, keys = [], []
+    for band in np.array_split(np.arange(bits.shape[1]), _BANDS):
+        key = bits[:, band] @ weights[: len(band)]
+        orders.append(np.argsort(key, kind="stable"))
+        keys.append(key)
+    sorted_keys = [key[order] for key, order in zip(keys, orders)]
+    lowest = ranks.min() if len(ranks) else 0
+    for index in np.flatnonzero(ranks > lowest):
+        found: set[int] = set()
+        for order, key, in_order in zip(orders, keys, sorted_keys):
+            start, stop = np.searchsorted(in_order, key[index], "left"), np.searchsorted(in_order, key[index], "right")
+            others = order[start:stop]
+            others = others[ranks[others] < ranks[index]]
+            if len(others):
+                far = _ONES[hashes[others] ^ hashes[index]].sum(1)
+                found.update(others[far <= MAX_BITS].tolist())
+        if found:
+            others = np.array(sorted(found))
+            far = _ONES[hashes[others] ^ hashes[index]].sum(1)
+            yield int(index), others[np.argsort(far, kind="stable")][:most].tolist()

@@ -1,0 +1,45 @@
+"""What can be wrong with the text of a caption, seen from its characters alone."""
+
+from __future__ import annotations
+
+import unicodedata
+
+#: A caption of more characters than this is probably a document that got into the wrong field.
+LONGEST = 4000
+
+_LINE_BREAKS = {"\r": "carriage return", "\v": "vertical tab", "\f": "form feed", "\u2028": "line separator"}
+_LINE_BREAKS |= {"\u2029": "paragraph separator", "\x85": "next line"}
+# Invisible, but with no part in any writing system; the joiners U+200C and U+200D have one and are left alone.
+_INVISIBLE = {"\u200b": "zero-width space", "\u2060": "word joiner", "\ufeff": "byte order mark", "\xad": "soft hyphen"}
+_TURNS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def troubles(text: str) -> list[tuple[str, str]]:
+    """(severity, message) of each kind of trouble: empty, control characters, invisible characters, far too long.
+
+    Line feed and tab are allowed. Every other control character and separator is an error, because programs disagree on
+    whether a line ends there; invisible characters are warnings.
+    """
+    if not text.strip():
+        return [("error", "is empty; write it or remove it")]
+    found: dict[str, tuple[str, str]] = {}
+    for position, character in enumerate(text):
+        if character.isascii() and (character.isprintable() or character in "\n\t"):
+            continue
+        code = f"U+{ord(character):04X}"
+        where = f"at character {position + 1}"
+        if character in _LINE_BREAKS:
+            found.setdefault(code, ("error", f"holds a {_LINE_BREAKS[character]} ({code}) {where}; use a space"))
+        elif unicodedata.category(character) == "Cc":
+            found.setdefault(code, ("error", f"holds the control character {code} {where}; remove it"))
+        elif character in _TURNS:
+            found.setdefault(code, ("warning", f"holds the invisible direction mark {code} {where}; remove it"))
+        elif character in _INVISIBLE:
+            found.setdefault(
+                code, ("warning", f"holds an invisible {_INVISIBLE[character]} ({code}) {where}; remove it")
+            )
+        elif character == "\ufffd":
+            found.setdefault(code, ("warning", f"holds the replacement mark {code} {where}; it was decoded wrongly"))
+    if len(text) > LONGEST:
+        found["long"] = ("warning", f"has {len(text):,} characters, more than {LONGEST:,}; is it a caption?")
+    return list(found.values())
