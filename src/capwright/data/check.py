@@ -73,8 +73,9 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     """Look at every row and every picture of a dataset; report all problems, in the order of files and lines.
 
     Errors: what `open_dataset` refuses (malformed rows, ids used twice, terms outside the vocabulary, no vocabulary
-    """Look at every row and every picture of a dataset; report all problems, sorted by file and line.
-    empty or hold control characters, answers that are no option, boxes without area, the same picture in two splits.
+    although there are terms), missing or broken pictures, picture paths that leave the folder by "..", captions
+    that are empty or hold control characters, answers that are no option, boxes without area, the same picture in
+    two splits.
     Warnings: unknown keys, near duplicates of a picture in two splits, tiny pictures, very long captions, invisible
     characters, boxes beyond the picture, names that two terms share, no "train" split.
 
