@@ -1,0 +1,31 @@
+"""Training: recipes, the pure functions of caption reinforcement learning, and one trainer that reads like it.
+
+`advantages`, `routing` and `losses` are the formulas; `trainer` is the loop; `run` puts it into a folder that can be
+resumed. Names are loaded on first use: reading a recipe does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "recipe": ("Recipe", "SftStage", "RlStage"),
+    "recipe_files": ("changed_keys", "find_recipe", "list_recipes", "load_recipe", "parse_recipe", "save_recipe"),
+    "plan": ("Order", "StagePlan", "make_plan"),
+    "routing": ("States", "route"),
+    "buffer": ("Buffer",),
+    "rewards": ("Rewards", "make_rewards"),
+    "progress": ("LiveProgress", "PlainProgress", "Progress", "Silent", "open_progress"),
+    "trainer": ("Trainer",),
+    "run": ("Materials", "StageResult", "Stopped", "gather", "load_recipe_policy", "open_data", "train"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"capwright.training.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'capwright.training' has no attribute '{name}'")

@@ -1,0 +1,103 @@
+"""How the rewards of a group become a training signal. Pure functions.
+
+All take rewards `[P, G]` (one reward) or `[P, G, K]` (K rewards, summed with `weights`): P images, G captions of each.
+NaN is a reward nobody knows: it is left out of every mean, and its caption's advantage is NaN. All return float64
+`[P, G]`.
+
+Whether a group says anything is decided by an exact test of its range, `max - min <= tol`, never by its standard
+deviation: rounding noise divided by its own size would otherwise become a full-size signal. Groups that say nothing get
+exactly 0, and no group's result depends on how many of those are in the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Rewards of a group that differ by no more than this are the same.
+TOLERANCE = 1e-6
+
+
+def grpo(rewards: Tensor, weights: Tensor | None = None, *, eps: float = 1e-4, tol: float = TOLERANCE) -> Tensor:
+    """(r - mean) / (std + eps) within the group, std unbiased (arXiv 2402.03300, eq. 3). Rewards are summed first."""
+    total, flat = _summed(rewards, weights, tol)
+    return _settle(_centered(total) / (_std(total) + eps), flat)
+
+
+def dr_grpo(rewards: Tensor, weights: Tensor | None = None, *, tol: float = TOLERANCE) -> Tensor:
+    """r - mean within the group (arXiv 2503.20783): easy and hard groups are not blown up to unit variance."""
+    total, flat = _summed(rewards, weights, tol)
+    return _settle(_centered(total), flat)
+
+
+def rloo(rewards: Tensor, weights: Tensor | None = None, *, tol: float = TOLERANCE) -> Tensor:
+    """r minus the mean of the *other* captions of its group (arXiv 2402.14740). One known caption alone gets 0."""
+    total, flat = _summed(rewards, weights, tol)
+    known = (~total.isnan()).sum(1, keepdim=True)
+    return _settle(_centered(total) * known / (known - 1).clamp(min=1), flat)
+
+
+def gdpo(
+    rewards: Tensor, weights: Tensor | None = None, *, eps: float = 1e-4, tol: float = TOLERANCE, whiten: bool = True
+) -> Tensor:
+    """Each reward normalized within its group, weighted and summed, then whitened (arXiv 2601.05242, eq. 4-7), guarded.
+
+    The guard is ours: a reward without range in a group counts 0 there, and the whitening looks only at groups in which
+    some weighted reward has a range. Group means are 0, so whitening divides by the standard deviation alone.
+
+    Args:
+        whiten: False leaves out the last step (eq. 6).
+    """
+    values = _three(rewards)
+    scale = _weights(values, weights)
+    flat = (_range(values) <= tol) | (scale == 0)  # [P, 1, K]
+    normal = (_centered(values) / (_std(values) + eps)).masked_fill(flat, 0.0)
+    total = (normal * scale).sum(2).masked_fill(values.isnan().any(2), torch.nan)
+    dead = flat.all(2)  # [P, 1]
+    if whiten:
+        rows = total[(~dead).expand_as(total) & ~total.isnan()]
+        total = total / ((rows.std() if rows.numel() > 1 else rows.new_zeros(())) + eps)
+    return _settle(total, dead)
+
+
+def _three(rewards: Tensor) -> Tensor:
+    if rewards.dim() not in (2, 3):
+        raise ValueError(f"rewards must be [P, G] or [P, G, K], got {list(rewards.shape)}")
+    values = rewards.detach().to(torch.float64)
+    return values if values.dim() == 3 else values.unsqueeze(-1)
+
+
+def _weights(values: Tensor, weights: Tensor | None) -> Tensor:
+    return values.new_ones(values.shape[2]) if weights is None else torch.as_tensor(weights).to(values)
+
+
+def _summed(rewards: Tensor, weights: Tensor | None, tol: float) -> tuple[Tensor, Tensor]:
+    """The weighted sum `[P, G]`, and which groups `[P, 1]` are flat: in every weighted reward, or in the sum."""
+    values = _three(rewards)
+    scale = _weights(values, weights)
+    used = scale != 0
+    total = (values[..., used] * scale[used]).sum(2).masked_fill(values.isnan().any(2), torch.nan)
+    return total, (_range(values[..., used]) <= tol).all(2) | (_range(total) <= tol)
+
+
+def _range(values: Tensor) -> Tensor:
+    """max - min over the known captions, dimension 1 kept; 0 when none is known."""
+    gone = values.isnan()
+    high = values.masked_fill(gone, -torch.inf).amax(1, keepdim=True)
+    low = values.masked_fill(gone, torch.inf).amin(1, keepdim=True)
+    return (high - low).clamp(min=0.0)
+
+
+def _centered(values: Tensor) -> Tensor:
+    return values - values.nanmean(1, keepdim=True)
+
+
+def _std(values: Tensor) -> Tensor:
+    """Unbiased standard deviation over the known captions, dimension 1 kept."""
+    known = (~values.isnan()).sum(1, keepdim=True)
+    return (_centered(values).square().nansum(1, keepdim=True) / (known - 1).clamp(min=1)).sqrt()
+
+
+def _settle(advantages: Tensor, flat: Tensor) -> Tensor:
+    """Exactly 0 where the group is flat, NaN kept."""
+    return torch.where(flat & ~advantages.isnan(), torch.zeros_like(advantages), advantages)

@@ -1,0 +1,239 @@
+"""Recipes in and out: find, read, extend, override, explain what is wrong, write."""
+
+from __future__ import annotations
+
+import difflib
+import types as python_types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from capwright.training.recipe import Recipe, RlStage, SftStage
+from capwright.types import RecipeError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+#: In an installed package recipes lie beside the code, in a checkout at its top.
+_FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
+#: Keys of which only one can be given: an override of one takes the other away.
+_RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "steps"}
+
+
+def list_recipes() -> dict[str, Path]:
+    """The recipes that come with capwright, by bare name."""
+    found: dict[str, Path] = {}
+    for folder in _FOLDERS:
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Where a recipe is: a file, or the bare name of one that comes with capwright ("rsrs-scenes").
+
+    Raises:
+        RecipeError: there is none; the message lists the names there are.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    known = list_recipes()
+    stem = path.name.removesuffix(".yaml")
+    if stem in known and str(path) in (stem, f"{stem}.yaml"):
+        return known[stem]
+    near = difflib.get_close_matches(stem, known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise RecipeError(
+        f"recipe '{name}': no such file or name.{hint} Recipes that come along: {', '.join(known) or 'none'}"
+    )
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    Args:
+        name: a YAML file or a bare name, see `find_recipe`. `extends: other` in a file starts from another recipe; a
+            dotted key at its top level (`stages.rsrs.steps: 10`) changes one value of it.
+        overrides: "dotted.key=value" strings; the value is YAML. Stages are addressed by name or number:
+            `stages.rsrs.steps=10`, `model.lora.r=8`, `model.lora=null`.
+
+    Raises:
+        RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
+    """
+    path = find_recipe(name)
+    raw = _read(path, ())
+    changed: dict[str, str] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"override '{text}': write it as key=value, for example stages.rsrs.steps=10")
+        try:
+            parsed = yaml.safe_load(value) if value.strip() else None
+        except yaml.YAMLError as error:
+            raise RecipeError(f"override '{text}': the value is not YAML ({' '.join(str(error).split())})") from None
+        _put(raw, key.strip(), parsed, f"override '{text}'")
+        changed[key.strip()] = text
+    return parse_recipe(raw, source=str(path), overrides=changed)
+
+
+def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapping[str, str] | None = None) -> Recipe:
+    """Check plain data (as read from YAML) and make a `Recipe` of it; relative data paths become absolute.
+
+    Raises:
+        RecipeError: one line a problem, each naming the source and the dotted key.
+    """
+    try:
+        recipe = Recipe.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [_explain(problem, raw, source, overrides or {}) for problem in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+    if recipe.data.path is None:
+        return recipe
+    absolute = str(Path(recipe.data.path).expanduser().absolute())
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every key, also those left at their default, so that the file says all of the run."""
+    text = yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True, width=120)
+    path.write_text("# What this run did, every key spelled out.\n" + text, encoding="utf-8")
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A dumped recipe as {dotted key: value}; stages are named rather than numbered."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, Mapping):
+        items: Iterator[tuple[Any, Any]] = iter(value.items())
+    elif prefix == "stages." and isinstance(value, list):
+        items = ((stage["name"], stage) for stage in value)
+    else:
+        return {prefix[:-1]: value}
+    return {k: v for key, inner in items for k, v in flatten(inner, f"{prefix}{key}.").items()}
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The dotted keys in which two dumped recipes differ, as "key: old -> new"."""
+    old, new = flatten(before), flatten(after)
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models a field can hold, seen through lists, dicts, unions and annotations."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The plain data of a file, with what it extends underneath."""
+    if path.resolve() in seen:
+        raise RecipeError(f"{path}: extends itself, through {', '.join(p.name for p in seen)}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: can not be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: a recipe is a YAML mapping that starts with 'name:'")
+    base_name = raw.pop("extends", None)
+    merged: dict[str, Any] = {}
+    if base_name is not None:
+        beside = path.parent / str(base_name)
+        merged = _read(beside if beside.is_file() else find_recipe(str(base_name)), (*seen, path.resolve()))
+    for key, value in raw.items():
+        if "." in str(key):
+            _put(merged, key, value, f"{path}: {key}")
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:
+    """Set one value by its dotted key; unknown keys are set too and reported by the check afterwards."""
+    keys = dotted.split(".")
+    here: Any = raw
+    for position, key in enumerate(keys):
+        last = position == len(keys) - 1
+        if isinstance(here, list):
+            names = [str(item.get("name")) if isinstance(item, dict) else "" for item in here]
+            if key in names:
+                index = names.index(key)
+            elif key.isdigit() and int(key) < len(here):
+                index = int(key)
+            else:
+                near = difflib.get_close_matches(key, names, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names)}."
+                raise RecipeError(f"{source}: no '{key}' in {'.'.join(keys[:position])}; {hint}")
+            if last:
+                here[index] = value
+                return
+            here = here[index]
+        elif isinstance(here, dict):
+            if keys[0] in ("data", "stages") and key in _RIVALS:
+                here.pop(_RIVALS[key], None)
+            if last:
+                here[key] = value
+                return
+            if not isinstance(here.get(key), (dict, list)):
+                here[key] = {}
+            here = here[key]
+        else:
+            raise RecipeError(f"{source}: '{'.'.join(keys[:position])}' is a value and has no keys")
+
+
+def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str]) -> str:
+    """One line for one problem that pydantic found."""
+    dotted, siblings, given = _locate(problem["loc"], raw)
+    path = ".".join(dotted)
+    text = next((text for key, text in overrides.items() if path == key or path.startswith(f"{key}.")), None)
+    where = f"override '{text}'" if text else source
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(dotted[-1], siblings, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(siblings)}."
+        return f"{where}: {path}: unknown key; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] not in ("value_error", "missing", "union_tag_not_found"):
+        message = f"{message} (got {given!r})"
+    return f"{where}: {path}: {message}" if path else f"{where}: {message}"
+
+
+def _locate(loc: tuple[Any, ...], raw: Any) -> tuple[list[str], list[str], Any]:
+    """Follow a place in an error through the models: dotted key (stages by name), keys known there, value given."""
+    spot: Any = Recipe
+    dotted: list[str] = []
+    siblings: list[str] = []
+    for key in loc:
+        while typing.get_origin(spot) is typing.Annotated:
+            spot = typing.get_args(spot)[0]
+        origin = typing.get_origin(spot)
+        models = _models_in(spot)
+        if origin in (typing.Union, python_types.UnionType) and len(models) > 1:
+            spot = SftStage if key == "sft" else RlStage  # the tag of the stage's kind: not a key of the file
+            continue
+        if origin in (typing.Union, python_types.UnionType) and models:
+            spot, origin = models[0], None
+        if origin is list and isinstance(raw, list) and isinstance(key, int) and key < len(raw):
+            spot, raw = typing.get_args(spot)[0], raw[key]
+            dotted.append(str(raw["name"]) if isinstance(raw, dict) and "name" in raw else str(key))
+        elif origin is dict:
+            spot, raw = typing.get_args(spot)[1], raw.get(key) if isinstance(raw, dict) else None
+            dotted.append(str(key))
+        elif isinstance(spot, type) and issubclass(spot, BaseModel):
+            siblings = list(spot.model_fields)
+            spot = spot.model_fields[key].annotation if key in spot.model_fields else Any
+            raw = raw.get(key) if isinstance(raw, dict) else None
+            dotted.append(str(key))
+        else:
+            break
+    return dotted, siblings, raw

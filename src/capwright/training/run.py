@@ -1,0 +1,376 @@
+"""A whole run: stages one after the other, in a folder, to be interrupted and resumed at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from capwright.models import HFPolicy, load_policy
+from capwright.training.checkpoint import (
+    changing_weights,
+    disk_reason,
+    load_state,
+    load_weights,
+    random_state,
+    replacing,
+    restore_random_state,
+    save_state,
+    seed_everything,
+    states,
+)
+from capwright.training.journal import Journal
+from capwright.training.plan import stage_seed, stage_steps
+from capwright.training.progress import Progress, Silent
+from capwright.training.recipe import Recipe, RlStage, SftStage
+from capwright.training.recipe_files import changed_keys, save_recipe
+from capwright.training.rewards import make_rewards
+from capwright.training.trainer import Materials, Trainer, targets
+from capwright.types import RecipeError, RunError
+
+#: Called with the policy after each stage, first of all with "base": caption the eval split, measure, ...
+AfterStage = Callable[[HFPolicy, str], Any]
+#: (policy, stage name, step) -> keys for a row of kind "eval".
+Probe = Callable[[HFPolicy, str, int], dict[str, Any]]
+
+#: Keys that may differ when a run is resumed: they do not change what is learned.
+FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device")
+FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What came of a stage. `path` is the folder of the captioner as it was at its end."""
+
+    name: str
+    kind: str
+    steps: int
+    images_seen: int
+    seconds: float
+    updates: int
+    skipped: int
+    imitated: int
+    left_in_buffer: int
+    path: Path
+
+
+class Stopped(RunError):
+    """A run was interrupted and left a checkpoint to resume from."""
+
+
+def open_data(recipe: Recipe, out: Path, progress: Callable[[int, int], None] | None = None) -> Any:
+    """The dataset of a recipe, all splits; built-in scenes are built into `out` once."""
+    from capwright.data import open_dataset
+
+    if recipe.data.path is not None:
+        return open_dataset(recipe.data.path)
+    scenes = recipe.data.scenes
+    assert scenes is not None
+    folder = out / f"scenes-{scenes.n}-{scenes.seed}-{scenes.size}"
+    if not folder.is_dir():
+        from capwright.scenes import build
+
+        with replacing(folder) as draft:
+            build(scenes.n, scenes.seed, draft, size=scenes.size, progress=progress)
+    return open_dataset(folder)
+
+
+def gather(recipe: Recipe, out: Path) -> Materials:
+    """Open the data, prepare the rewards, load the model: whatever is missing shows before anything is trained."""
+    from capwright.data import load_image
+
+    whole = open_data(recipe, out)
+    data = whole.split(recipe.data.train_split)
+    if not len(data):
+        there = ", ".join(f"{name} ({count})" for name, count in whole.splits.items())
+        raise RecipeError(f"data.train_split: '{recipe.data.train_split}' has no images; there are {there}")
+    for stage in recipe.stages:
+        if isinstance(stage, SftStage) or stage.on_failed == "imitate":
+            where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
+            if not any(targets(data[i], where) for i in range(min(1000, len(data)))):
+                raise RecipeError(f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'")
+    rewards = make_rewards(recipe, data, whole.vocabulary) if recipe.rewards else None
+    open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
+    return Materials(
+        load_recipe_policy(recipe),
+        data,
+        whole.fingerprint,
+        rewards,
+        open_image,
+        prefix_trains=recipe.model.lora is None or recipe.model.train_vision,
+    )
+
+
+def load_recipe_policy(recipe: Recipe, name: str | Path | None = None) -> HFPolicy:
+    """The captioner a recipe starts from, or another one (`name`) with its settings."""
+    model = recipe.model
+    return load_policy(
+        model.name if name is None else name,
+        dtype=model.dtype,
+        device=model.device,
+        lora=model.lora.model_dump() if model.lora else None,
+        prompt=model.prompt or None,
+        max_pixels=model.max_pixels,
+        train_vision=model.train_vision,
+        gradient_checkpointing=model.gradient_checkpointing,
+        layout=model.layout,
+    )
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    after_stage: AfterStage | None = None,
+    probe: Probe | None = None,
+    materials: Materials | None = None,
+) -> list[StageResult]:
+    """Train a captioner as a recipe says.
+
+    Writes `recipe.yaml`, `metrics.jsonl`, `checkpoints/state-*` (to resume from, the last two), `checkpoints/<stage>`
+    (the captioner after each stage, for `load_policy`) into `out`.
+
+    Args:
+        resume: go on from the last complete checkpoint in `out`. On a CPU the result is bit for bit that of a run that
+            was never interrupted. A run without any checkpoint yet starts from its beginning.
+        dry_run: say what would be done, and try the heaviest step; nothing is written but built-in scenes.
+        after_stage: called with the policy and "base" before training, then after each stage with its name.
+        probe: called every `eval_every` steps; what it returns is journaled. It can not disturb training's randomness.
+        materials: what to work with instead of what the recipe names.
+    Raises:
+        Stopped: interrupted (Ctrl-C); everything is saved. RunError, RecipeError, DataError, ModelError: see message.
+    """
+    out, progress = Path(out), progress or Silent()
+    if dry_run:
+        from capwright.training.dry_run import rehearse
+
+        rehearse(recipe, out, progress, materials)
+        return []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "checkpoints").mkdir(exist_ok=True)
+        if not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
+            raise RunError(f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out")
+        run = Run(recipe, out, materials or gather(recipe, out), progress, after_stage, probe)
+        if not resume or not (out / "recipe.yaml").exists():
+            save_recipe(recipe, out / "recipe.yaml")
+        return run.go(resume)
+    except OSError as error:
+        raise RunError(f"{error.filename or out}: can not be written: {disk_reason(error)}") from error
+    finally:
+        progress.close()
+
+
+class Run:
+    """The state of a run between its stages."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        materials: Materials,
+        progress: Progress,
+        after_stage: AfterStage | None,
+        probe: Probe | None,
+    ) -> None:
+        self.recipe, self.out, self.materials, self.progress = recipe, out, materials, progress
+        self.after_stage = after_stage or (lambda policy, stage: None)
+        self.probe = probe
+        self.policy = materials.policy
+        self.accelerator = open_accelerator(recipe, self.policy)
+        self.results: list[StageResult] = []
+        self.images_seen = 0
+        self.began = time.monotonic()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+    def go(self, resume: bool) -> list[StageResult]:
+        """All stages, or what is left of them."""
+        found = states(self.checkpoints) if resume else []
+        place, state = (self._restore(found[-1])) if found else ({"stage": 0, "step": 0, "bytes": 0}, {})
+        self.journal = Journal(self.out / "metrics.jsonl", place["bytes"])
+        try:
+            if not found:
+                seed_everything(self.recipe.seed)
+                self._outside(self.after_stage, "base")
+                self._save(0, None)
+            with interruptible() as stop:
+                for number in range(place["stage"], len(self.recipe.stages)):
+                    self._stage(number, state.get("trainer") if number == place["stage"] else None, stop)
+        finally:
+            self.journal.close()
+        return self.results
+
+    def _stage(self, number: int, state: dict[str, Any] | None, stop: threading.Event) -> None:
+        stage = self.recipe.stages[number]
+        steps = stage_steps(stage, len(self.materials.data))
+        self._hold_reference(stage)
+        seed = stage_seed(self.recipe, number)
+        trainer = Trainer(self.materials, stage, steps, seed, self.accelerator, self.progress.say)
+        if state:
+            trainer.load_state_dict(state)
+        done = trainer.counts["done"]
+        self.progress.start(stage.name, steps, done)
+        for step in range(done + 1, steps + 1):
+            row = self._step(stage, trainer)
+            if self.probe and stage.eval_every and (step % stage.eval_every == 0 or step == steps):
+                found = self._outside(self.probe, stage.name, step)
+                self._journal("eval", stage.name, step, found)
+            self.progress.step(row)
+            if step % stage.checkpoint_every == 0 or step == steps or stop.is_set():
+                saved = self._save(number, trainer)
+            if stop.is_set():
+                command = f"capwright train --resume {self.out}"
+                raise Stopped(
+                    f"stopped after stage '{stage.name}' step {step}, saved as {saved}; go on with: {command}"
+                )
+        path = self.checkpoints / stage.name
+        with replacing(path) as draft:
+            self.policy.save(draft)
+        self.results.append(self._result(stage, trainer, path))
+        self._outside(self.after_stage, stage.name)
+        self._save(number + 1, None)
+
+    def _step(self, stage: SftStage | RlStage, trainer: Trainer) -> dict[str, Any]:
+        start = time.monotonic()
+        try:
+            row = trainer.step()
+        except RunError as error:
+            good = states(self.checkpoints)
+            raise RunError(f"{error}. The last checkpoint is {good[-1]}") from error
+        self.images_seen += row.pop("seen")
+        row["seconds"] = round(time.monotonic() - start, 4)
+        return self._journal("step", stage.name, trainer.counts["done"], row)
+
+    def _journal(self, kind: str, stage: str, step: int, row: dict[str, Any]) -> dict[str, Any]:
+        elapsed = round(time.monotonic() - self.began, 3)
+        row = {"kind": kind, "stage": stage, "step": step, "images_seen": self.images_seen, "elapsed": elapsed} | row
+        self.journal.write(row)
+        return row
+
+    def _outside(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call something that is not training; randomness goes on afterwards as if it had not been called."""
+        before = random_state()
+        self.policy.model.eval()
+        try:
+            return call(self.policy, *arguments)
+        finally:
+            restore_random_state(before)
+
+    def _result(self, stage: SftStage | RlStage, trainer: Trainer, path: Path) -> StageResult:
+        counts = trainer.counts
+        seconds = time.monotonic() - self.began - sum(result.seconds for result in self.results)
+        numbers = (counts["done"], self.images_seen, seconds, counts["updates"], counts["skipped"], counts["imitated"])
+        return StageResult(stage.name, stage.kind, *numbers, len(trainer.buffer), path)
+
+    # state ----------------------------------------------------------------------------------------------------------
+
+    def _save(self, number: int, trainer: Trainer | None) -> Path:
+        """A checkpoint: in the middle or at the end of stage `number`, or (without trainer) just before it."""
+        done = trainer.counts["done"] if trainer else 0
+        name = self.recipe.stages[number].name if number < len(self.recipe.stages) else "done"
+        about = {
+            "stage": number,
+            "step": done,
+            "images_seen": self.images_seen,
+            "elapsed": time.monotonic() - self.began,
+            "bytes": self.journal.sync(),
+            "fingerprint": self.materials.fingerprint,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "results": [asdict(result) | {"path": str(result.path)} for result in self.results],
+        }
+        state = {"weights": changing_weights(self.policy.model), "random": random_state()}
+        if trainer:
+            state["trainer"] = trainer.state_dict()
+        return save_state(self.checkpoints, f"state-{number:02d}-{name}-{done:06d}", state, about)
+
+    def _restore(self, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put everything back as it was at a checkpoint; refuses when recipe or data are not the same."""
+        state, about = load_state(place)
+        now = self.recipe.model_dump(mode="json")
+        changed = [k for k in changed_keys(about["recipe"], now) if not _free(k.partition(":")[0])]
+        if changed:
+            keys = "\n  ".join(changed)
+            raise RunError(
+                f"{self.out}: the recipe is not the one this run began with:\n  {keys}\nStart anew with --out"
+            )
+        if about["fingerprint"] != self.materials.fingerprint:
+            raise RunError(f"{self.out}: the dataset has changed since this run began; start anew with --out")
+        load_weights(self.policy.model, state["weights"])
+        restore_random_state(state["random"])
+        self.results = [StageResult(**result | {"path": Path(result["path"])}) for result in about["results"]]
+        self.images_seen = about["images_seen"]
+        self.began = time.monotonic() - about["elapsed"]
+        self.progress.say(f"going on from {place}")
+        return about, state
+
+    def _hold_reference(self, stage: SftStage | RlStage) -> None:
+        """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed."""
+        if isinstance(stage, SftStage) or not stage.kl.beta:
+            return
+        if self.recipe.model.lora is not None:
+            self.policy.freeze_reference()  # the reference is the model without its adapter
+            return
+        kept = self.checkpoints / f"reference-{stage.name}"
+        now = changing_weights(self.policy.model)
+        if not kept.exists():
+            with replacing(kept) as draft:
+                torch.save(now, draft / "weights.pt")
+        now = {name: tensor.clone() for name, tensor in now.items()}
+        load_weights(self.policy.model, torch.load(kept / "weights.pt", map_location="cpu", weights_only=True))
+        self.policy.freeze_reference()
+        load_weights(self.policy.model, now)
+
+
+def open_accelerator(recipe: Recipe, policy: HFPolicy) -> Accelerator:
+    """Accelerate, on the policy's device. Raises RunError for what does not go together."""
+    precision = recipe.model.mixed_precision
+    if precision == "fp16" and policy.device.type == "cpu":
+        raise RunError("model.mixed_precision: fp16 needs a GPU; use 'bf16' or 'no' on a CPU")
+    if AcceleratorState._shared_state:  # an earlier run of this process may have had another precision
+        AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision=precision, cpu=policy.device.type == "cpu")
+    if accelerator.num_processes > 1:
+        raise RunError(
+            f"{accelerator.num_processes} processes were started; training runs in one, start it without launcher"
+        )
+    return accelerator
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C (or SIGTERM) once sets the event, so that the step can be finished and saved; twice stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def first(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free(key: str) -> bool:
+    return key.startswith(FREE_KEYS) or key.endswith(FREE_ENDINGS)

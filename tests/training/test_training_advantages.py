@@ -1,0 +1,116 @@
+"""Properties that the advantages of widely used libraries lack, and the published examples."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capwright.training import advantages
+from capwright.training.advantages import dr_grpo, gdpo, grpo, rloo
+
+ALL = [grpo, dr_grpo, rloo, gdpo]
+ROOT = math.sqrt(0.5)
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("group", range(2, 18))
+@pytest.mark.parametrize("k", range(1, 6))
+def test_constant_groups_give_exactly_zero(method, group, k):
+    generator = torch.Generator().manual_seed(100 * group + k)
+    for dtype in (torch.float32, torch.float64):
+        constant = torch.rand(16, 1, k, generator=generator, dtype=dtype) * 3 - 1
+        assert (method(constant.expand(16, group, k), torch.rand(k, generator=generator)) == 0).all()
+
+
+@given(value=st.floats(-1e6, 1e6), group=st.integers(2, 17), k=st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_constant_at_any_value(value, group, k):
+    for method in ALL:
+        assert (method(torch.full((3, group, k), value)) == 0).all()
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    live=st.integers(1, 5),
+    dead=st.integers(1, 12),
+    group=st.integers(2, 9),
+    k=st.integers(1, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_dead_groups_change_nothing(seed, live, dead, group, k):
+    generator = torch.Generator().manual_seed(seed)
+    rewards = torch.rand(live, group, k, generator=generator)
+    constants = torch.rand(dead, 1, k, generator=generator).expand(dead, group, k)
+    weights = torch.rand(k, generator=generator) + 0.1
+    for method in ALL:
+        alone, together = method(rewards, weights), method(torch.cat([constants, rewards]), weights)
+        assert (together[:dead] == 0).all()
+        torch.testing.assert_close(together[dead:], alone, rtol=1e-12, atol=1e-12)
+
+
+@given(seed=st.integers(0, 10_000), group=st.integers(2, 9), k=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_groups_sum_to_zero_and_unknown_stays_unknown(seed, group, k):
+    generator = torch.Generator().manual_seed(seed)
+    rewards = torch.rand(4, group, k, generator=generator)
+    for method in ALL:
+        torch.testing.assert_close(method(rewards).sum(1), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0)
+    rewards[0, 0, 0] = torch.nan
+    for method in ALL:
+        found = method(rewards)
+        assert found[0, 0].isnan()
+        assert not found[0, 1:].isnan().any()
+        assert not found[1:].isnan().any()
+
+
+def test_unknown_captions_do_not_enter_the_mean():
+    rewards = torch.tensor([[0.0, 1.0, torch.nan, 0.5]])
+    for method in (grpo, dr_grpo, rloo):
+        torch.testing.assert_close(method(rewards)[:, [0, 1, 3]], method(rewards[:, [0, 1, 3]]))
+
+
+def test_a_group_of_unknowns_is_all_unknown():
+    for method in ALL:
+        assert method(torch.full((2, 4), torch.nan)).isnan().all()
+
+
+def test_gdpo_two_by_two_example_of_the_paper():
+    """Two rollouts, two binary rewards: totals (0, 1) and (0, 2) are told apart; GRPO on the sum can not."""
+    one = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
+    two = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
+    near = {"atol": 1e-3, "rtol": 0, "check_dtype": False}
+    torch.testing.assert_close(gdpo(one, whiten=False), torch.tensor([[-ROOT, ROOT]]), **near)
+    torch.testing.assert_close(gdpo(two, whiten=False), torch.tensor([[-2 * ROOT, 2 * ROOT]]), **near)
+    for rewards in (one, two):
+        torch.testing.assert_close(grpo(rewards), torch.tensor([[-ROOT, ROOT]]), **near)
+
+
+def test_gdpo_is_the_plain_formula_where_that_is_sound():
+    rewards = torch.rand(6, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
+    plain = (((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)) * weights).sum(2)
+    torch.testing.assert_close(gdpo(rewards, weights), plain / (plain.std() + 1e-4))
+
+
+def test_gdpo_ignores_rewards_without_weight():
+    rewards = torch.rand(2, 4, 2, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(gdpo(rewards, torch.tensor([1.0, 0.0])), gdpo(rewards[..., :1]))
+    assert (gdpo(rewards, torch.zeros(2)) == 0).all()
+
+
+def test_rloo_is_the_mean_of_the_others():
+    rewards = torch.tensor([[0.0, 1.0, 0.5]])
+    torch.testing.assert_close(rloo(rewards), torch.tensor([[-0.75, 0.75, 0.0]], dtype=torch.float64))
+
+
+def test_dr_grpo_keeps_the_scale():
+    torch.testing.assert_close(dr_grpo(torch.tensor([[0.0, 0.2]])), torch.tensor([[-0.1, 0.1]], dtype=torch.float64))
+
+
+def test_wrong_shape():
+    with pytest.raises(ValueError, match=r"\[P, G\]"):
+        advantages.grpo(torch.zeros(3))

@@ -1,0 +1,158 @@
+"""Group states, the buffer, losses, the order of images and the learning rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capwright.training.buffer import Buffer
+from capwright.training.losses import amount, imitation_loss, kl_k3, policy_loss, token_weights
+from capwright.training.plan import Order, learning_rate
+from capwright.training.recipe import SftStage
+from capwright.training.routing import STATES, route
+from capwright.types import Sample
+
+NAN = float("nan")
+
+
+def state(rewards, **options) -> str:
+    found = route(torch.tensor([rewards]), **options)
+    (only,) = [name for name in STATES if getattr(found, name)[0]]
+    return only
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [
+        ([0.0, 0.5], "live"),
+        ([0.0, 0.0], "failed"),
+        ([1.0, 1.0], "saturated"),
+        ([0.5, 0.5 + 1e-9], "saturated"),
+        ([-0.2, -0.1], "failed"),
+        ([NAN, NAN], "unknown"),
+        ([0.0, NAN], "unknown"),
+        ([1.0, NAN], "unknown"),
+    ],
+)
+def test_one_reward(rewards, expected):
+    assert state(rewards) == expected
+
+
+@pytest.mark.parametrize(
+    ("rewards", "options", "expected"),
+    [
+        ([[0.0, 0.9], [0.0, 0.1]], {"gates": [True, False]}, "failed"),  # good form does not save a wrong name
+        ([[0.0, 0.9], [0.0, 0.1]], {}, "live"),  # both are gates: one is passed
+        ([[0.5, 0.9], [0.5, 0.1]], {"gates": [True, False]}, "live"),
+        ([[0.5, 0.9], [0.5, 0.1]], {"gates": [True, False], "weights": [1.0, 0.0]}, "saturated"),
+        ([[0.1, 0.0], [0.2, 0.0]], {"floors": [0.3, 0.0]}, "failed"),
+        ([[0.0, 0.0], [0.0, 0.0]], {"gates": [False, False]}, "saturated"),  # without a gate nothing fails
+        ([[0.0, NAN], [0.0, 1.0]], {"gates": [True, False]}, "unknown"),  # an outage is not a failure
+        ([[0.2, 0.8], [0.8, 0.2]], {"summed": True}, "saturated"),  # GRPO sees the sum
+        ([[0.2, 0.8], [0.8, 0.2]], {"summed": False}, "live"),  # GDPO sees the parts
+    ],
+)
+def test_several_rewards(rewards, options, expected):
+    assert state(rewards, **options) == expected
+
+
+@given(seed=st.integers(0, 9999), images=st.integers(0, 6), group=st.integers(2, 5), k=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_every_group_has_exactly_one_state(seed, images, group, k):
+    generator = torch.Generator().manual_seed(seed)
+    rewards = torch.randint(0, 2, (images, group, k), generator=generator).float()
+    rewards[torch.rand(rewards.shape, generator=generator) < 0.1] = NAN
+    found = route(rewards)
+    assert (sum(getattr(found, name).int() for name in STATES) == 1).all()
+    assert sum(found.counts().values()) == images
+
+
+def sample(name: str) -> Sample:
+    return Sample(name, Path(f"{name}.png"))
+
+
+def test_buffer_is_first_in_first_out_without_doubles():
+    buffer = Buffer()
+    assert buffer.add([sample("a"), sample("b"), sample("a")]) == 2
+    assert buffer.add([sample("a"), sample("c")]) == 1
+    assert buffer.take(2) == ["a", "b"]
+    buffer.add([sample("a")])
+    assert list(buffer) == ["c", "a"]
+    assert "c" in buffer
+    again = Buffer()
+    again.load_state_dict(buffer.state_dict())
+    assert again.take(9) == ["c", "a"]
+    assert len(again) == 0
+    assert len(buffer) == 2
+
+
+@pytest.mark.parametrize("normalizer", ["token", "sequence"])
+def test_micro_batches_add_up_to_the_same_loss(normalizer):
+    generator = torch.Generator().manual_seed(0)
+    logprobs = -torch.rand(6, 4, 7, generator=generator)
+    mask = torch.rand(6, 4, 7, generator=generator) < 0.7
+    advantages = torch.randn(6, 4, generator=generator)
+    total = amount(mask, normalizer)
+
+    def loss(rows):
+        weights = token_weights(mask[rows], normalizer, total)
+        return policy_loss(logprobs[rows], logprobs[rows] - 0.1, advantages[rows], weights)
+
+    whole = loss(slice(None))
+    torch.testing.assert_close(loss(slice(0, 1)) + loss(slice(1, 4)) + loss(slice(4, 6)), whole)
+    assert token_weights(mask, normalizer, total).sum() == pytest.approx(1.0)
+
+
+def test_clipping_is_one_sided_and_asymmetric():
+    weights = torch.ones(1, 1, 1)
+    old = torch.zeros(1, 1, 1)
+
+    def gradient(ratio: float, advantage: float) -> float:
+        new = torch.tensor([[[ratio]]]).log().requires_grad_()
+        policy_loss(new, old, torch.tensor([[advantage]]), weights, 0.2, 0.28).backward()
+        return new.grad.item()
+
+    assert gradient(1.29, 1.0) == 0.0
+    assert gradient(1.27, 1.0) == pytest.approx(-1.27)
+    assert gradient(0.79, -1.0) == 0.0
+    assert gradient(0.5, 1.0) == pytest.approx(-0.5)  # moving back is always allowed
+    assert gradient(2.0, -1.0) == pytest.approx(2.0)
+
+
+def test_kl_is_never_negative_and_zero_at_home():
+    logprobs = torch.randn(100)
+    assert (kl_k3(logprobs, torch.randn(100)) >= 0).all()
+    assert (kl_k3(logprobs, logprobs) == 0).all()
+
+
+def test_imitation_is_mean_negative_log_likelihood():
+    mask = torch.tensor([[[True, True, False]], [[True, False, False]]])
+    logprobs = torch.tensor([[[-1.0, -2.0, 0.0]], [[-3.0, 0.0, 0.0]]])
+    assert imitation_loss(logprobs, token_weights(mask, "token", 3)) == pytest.approx(2.0)
+    assert imitation_loss(logprobs, token_weights(mask, "sequence", 2)) == pytest.approx(2.25)
+
+
+def test_order_is_seeded_and_never_repeats_within_a_pass():
+    order, same, other = Order(10, 3, 1), Order(10, 3, 1), Order(10, 3, 2)
+    batches = [order[step] for step in range(6)]
+    assert batches == [same[step] for step in range(6)]
+    assert batches != [other[step] for step in range(6)]
+    for number in range(2):
+        seen = [i for batch in batches[3 * number : 3 * number + 3] for i in batch]
+        assert len(set(seen)) == len(seen) == 9
+    assert same[0] == batches[0]  # going back works
+    assert sorted(Order(2, 5, 0)[7]) == [0, 1]
+
+
+def test_learning_rate():
+    stage = SftStage(name="a", kind="sft", steps=10, learning_rate=1.0, warmup_steps=2, schedule="linear")
+    rates = [learning_rate(stage, step, 10) for step in range(1, 11)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[-1] == pytest.approx(0.125)
+    cosine = stage.model_copy(update={"schedule": "cosine", "warmup_steps": 0})
+    assert learning_rate(cosine, 1, 10) == 1.0
+    assert learning_rate(cosine, 6, 10) == pytest.approx(0.5)
