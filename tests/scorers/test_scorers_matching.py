@@ -31,6 +31,7 @@ TOYS = vocabulary(
     Term("拼图", aliases=("七巧板",), category="玩具"),
     Term("积木"),
     Term("Lego 积木"),
+    Term("지오보드"),
     Term("toy", level="vague"),
 )
 MATCHER = TermMatcher(TOYS)
@@ -55,6 +56,7 @@ MATCHER = TermMatcher(TOYS)
         ("孩子们在玩拼图和七巧板。", [("拼图", "拼图"), ("七巧板", "拼图")]),
         ("LEGO积木和积木块", [("LEGO积木", "Lego 积木"), ("积木", "积木")]),
         ("un geoboard, ein Geoboard, геоборд", [("geoboard", "geoboard"), ("Geoboard", "geoboard")]),
+        ("큰지오보드를 봐요 ½", [("지오보드", "지오보드")]),
         ("some toys", [("toys", "toy")]),
         ("clipboard cupboard", []),
         ("", []),

@@ -28,8 +28,6 @@ _IS_WORD = re.compile(_WORD)
 _APOSTROPHES = "\u2018\u2019\u201b\u02bc\u00b4\uff07"
 _HYPHENS = "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"
 _PLAIN = {ord(c): "'" for c in _APOSTROPHES} | {ord(c): "-" for c in _HYPHENS}
-#: Characters that join the one before them when NFKC composes, although they are not combining marks.
-_VOICED_MARKS = "\uff9e\uff9f"
 
 
 class Folded:
@@ -97,17 +95,6 @@ def _category(character: str) -> str:
     return "M" if category[0] == "M" else ""
 
 
-def _is_jamo(character: str) -> bool:
-    return (
-        "\u1100" <= character <= "\u11ff"
-        or "\u3131" <= character <= "\u318e"
-        or "\ua960" <= character <= "\ua97c"
-        or "\ud7b0" <= character <= "\ud7fb"
-        or "\uac00" <= character <= "\ud7a3"
-        or "\uffa1" <= character <= "\uffdc"
-    )
-
-
 def _fold(text: str) -> tuple[str, str, list[int] | None, list[int] | None]:
     """Folded text, what the token pattern scans (marks look like letters in it), and where each character came from.
 
@@ -140,9 +127,10 @@ def _fold_slowly(plain: str) -> tuple[str, str, list[int], list[int]]:
     first = 0
     while first < len(visible):
         stop = first + 1
-        while stop < len(visible) and _joins(visible[stop - 1][1], visible[stop][1]):
+        cluster = visible[first][1]
+        while stop < len(visible) and _joins(cluster, visible[stop][1]):
+            cluster += visible[stop][1]
             stop += 1
-        cluster = "".join(c for _, c in visible[first:stop])
         piece = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold()).translate(_PLAIN)
         for c in piece:
             if _category(c) == "-":
@@ -158,6 +146,11 @@ def _fold_slowly(plain: str) -> tuple[str, str, list[int], list[int]]:
     return "".join(folded), "".join(scanned), starts, ends
 
 
-def _joins(before: str, character: str) -> bool:
-    """Whether NFKC may compose a character with the one before it."""
-    return _category(character) == "M" or character in _VOICED_MARKS or (_is_jamo(before) and _is_jamo(character))
+def _joins(cluster: str, character: str) -> bool:
+    """Whether NFKC may compose a character with what is before it: marks, Korean letters, half-width voicing."""
+    if character.isascii():
+        return False
+    fold = unicodedata.normalize
+    return _category(character) == "M" or fold("NFKC", cluster + character) != fold("NFKC", cluster) + fold(
+        "NFKC", character
+    )

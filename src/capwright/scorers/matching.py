@@ -55,6 +55,7 @@ class TermMatcher:
     def __init__(self, vocabulary: Vocabulary, extra: Iterable[Term] = ()) -> None:
         terms = list(vocabulary.values())
         self._forms: dict[Form, int] = {}
+        self._index: dict[str, int] = {}
         for index in range(len(terms)):
             self._add_written(index, terms)
         self._add_derived(0, terms)
@@ -73,7 +74,8 @@ class TermMatcher:
 
     def lookup(self, name: str) -> int | None:
         """Index of the entry that a name or any of its forms belongs to; None when there is none."""
-        return self._forms.get(tokens(name))
+        entry = self._index.get(name)
+        return self._forms.get(tokens(name)) if entry is None else entry
 
     @property
     def fingerprint(self) -> str:
@@ -93,8 +95,8 @@ class TermMatcher:
         found: list[tuple[int, int, int]] = []
         overlap = False
         reach = 0
-        for first, word in enumerate(words):
-            node = tree.get(word)
+        for first in [place for place, word in enumerate(words) if word in tree]:
+            node = tree[words[first]]
             stop = first + 1
             while node is not None:
                 entry, children = node

@@ -125,12 +125,14 @@ class TTS:
         """
         if not isinstance(context, TTSContext):
             raise ScorerError("tts: needs a context made by its own prepare()")
-        rows = np.zeros((len(items), len(_COLUMNS) + 2 * len(context.tiers)))
+        width = len(_COLUMNS) + 2 * len(context.tiers)
+        rows: list[list[float]] = []
         status: list[str] = []
         evidence: list[dict[str, Any] | None] = []
         tier_column = {tier: len(_COLUMNS) + 2 * i for i, tier in enumerate(context.tiers)}
         annotations: dict[int, dict[int, str]] = {}
-        for number, item in enumerate(items):
+        for item in items:
+            rows.append([0.0] * width)
             status.append(item_status(item))
             if status[-1] not in SCORED:
                 evidence.append(None)
@@ -139,8 +141,9 @@ class TTS:
             if annotated is None:
                 annotated = annotations[id(item.sample)] = _read_annotation(item.sample, context.matcher)
             matches = context.matcher.find(item.caption)
-            evidence.append(self._measure(rows[number], annotated, matches, context, tier_column))
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+            evidence.append(self._measure(rows[-1], annotated, matches, context, tier_column))
+        table = np.array(rows, dtype=np.float64).reshape(len(items), width)
+        return Stats(table, np.arange(len(items)), tuple(status), tuple(evidence))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 7 + 2T] -> [..., 5 + T] percentages in the order of `context.outputs`; 0/0 is NaN."""
@@ -182,7 +185,7 @@ class TTS:
 
     def _measure(
         self,
-        row: NDArray[np.float64],
+        row: list[float],
         annotated: dict[int, str],
         matches: list[Match],
         context: TTSContext,
