@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from capwright.evaluation.results import MISSING, Comparison, Estimate, Evaluation, ImageResult, Measured, compare
 from capwright.evaluation.running import evaluate, prepare_scorers
 from capwright.evaluation.statistics import Difference, bootstrap_sums, intervals, paired_differences
+
+if TYPE_CHECKING:
+    from capwright.evaluation.report import write_report
 
 __all__ = [
     "MISSING",
@@ -20,4 +25,14 @@ __all__ = [
     "intervals",
     "paired_differences",
     "prepare_scorers",
+    "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The report is loaded when it is asked for: measuring needs neither templates nor pictures."""
+    if name == "write_report":
+        from capwright.evaluation.report import write_report
+
+        return write_report
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
