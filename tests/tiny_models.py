@@ -36,24 +36,24 @@ def tiny_tokenizer(special: tuple[str, ...], image: str) -> PreTrainedTokenizerF
     return tokenizer
 
 
-def text_sizes(vocabulary: int) -> dict:
+def text_sizes(vocabulary: int, width: int = 32, depth: int = 2) -> dict:
     return dict(
-        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=depth, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=2048, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
 
 
-def write_llava(folder: Path, image_size: int = 32, patch: int = 8) -> Path:
+def write_llava(folder: Path, image_size: int = 32, patch: int = 8, width: int = 32, depth: int = 2) -> Path:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     tokenizer = tiny_tokenizer(("<image>",), "<image>\n")
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            image_size=image_size, patch_size=patch, projection_dim=32,
+            hidden_size=width, intermediate_size=2 * width, num_hidden_layers=depth, num_attention_heads=4,
+            image_size=image_size, patch_size=patch, projection_dim=width,
         ),
-        text_config=LlamaConfig(**text_sizes(len(tokenizer))),
+        text_config=LlamaConfig(**text_sizes(len(tokenizer), width, depth)),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(image_size // patch) ** 2, vision_feature_layer=-2, vision_feature_select_strategy="default",
     )  # fmt: skip
