@@ -62,7 +62,7 @@ def load_state(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         about = json.loads((place / "state.json").read_text(encoding="utf-8"))
         return torch.load(place / "state.pt", map_location="cpu", weights_only=True), about
     except Exception as error:
-        raise RunError(f"{place}: can not be read ({error}); remove it to resume from the one before") from error
+        raise RunError(f"{place}: is damaged; remove this folder to resume from the checkpoint before it") from error
 
 
 @contextlib.contextmanager

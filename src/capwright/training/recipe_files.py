@@ -185,18 +185,20 @@ def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:
             if last:
                 here[key] = value
                 return
-            if not isinstance(here.get(key), (dict, list)):
+            if here.get(key) is None:
                 here[key] = {}
             here = here[key]
         else:
-            raise RecipeError(f"{source}: '{'.'.join(keys[:position])}' is a value and has no keys")
+            raise RecipeError(f"{source}: '{'.'.join(keys[:position])}' is a value, it has no keys")
 
 
 def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str]) -> str:
     """One line for one problem that pydantic found."""
     dotted, siblings, given = _locate(problem["loc"], raw)
     path = ".".join(dotted)
-    text = next((text for key, text in overrides.items() if path == key or path.startswith(f"{key}.")), None)
+    above = problem["type"] not in ("value_error", "missing")  # those may come from any key below
+    fits = lambda key: f"{path}.".startswith(f"{key}.") or (above and key.startswith(f"{path}."))
+    text = next((text for key, text in overrides.items() if path and fits(key)), None)
     where = f"override '{text}'" if text else source
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(dotted[-1], siblings, n=1, cutoff=0.5)

@@ -1,0 +1,171 @@
+"""Recipes: what is read, what is refused and with which words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from capwright.training import find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
+from capwright.training.plan import make_plan
+from capwright.training.recipe_files import changed_keys
+from capwright.types import RecipeError
+
+PLAIN = {
+    "name": "plain",
+    "data": {"scenes": {"n": 100}},
+    "rewards": {"tts": None},
+    "stages": [
+        {"name": "warmup", "kind": "sft", "steps": 3, "target": "meta.casual"},
+        {"name": "rsrs", "kind": "rsrs", "steps": 5},
+    ],
+}
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    path = tmp_path / "plain.yaml"
+    path.write_text(yaml.safe_dump(PLAIN))
+    return path
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(list_recipes()))
+def test_every_recipe_that_comes_along_parses(name, tmp_path):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert make_plan(recipe, 3200)[-1].line()
+    save_recipe(recipe, tmp_path / "again.yaml")
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_overrides(plain):
+    overrides = ["stages.rsrs.steps=10", "model.lora.r=8", "stages.0.learning_rate=1e-4", "data.path=photos"]
+    recipe = load_recipe(plain, overrides)
+    assert recipe.stages[1].steps == 10
+    assert recipe.model.lora.r == 8
+    assert recipe.stages[0].learning_rate == 1e-4
+    assert recipe.data.path == str(Path.cwd() / "photos")
+    assert recipe.data.scenes is None  # one source: the other is taken away
+    assert load_recipe(plain, ["stages.warmup.epochs=2"]).stages[0].steps is None
+    assert load_recipe(plain, ["model.lora.r=8", "model.lora=null"]).model.lora is None
+
+
+def test_kinds_are_presets(plain):
+    assert load_recipe(plain).stages[1].on_failed == "imitate"
+    assert load_recipe(plain, ["stages.rsrs.kind=grpo"]).stages[1].on_failed == "drop"
+    assert load_recipe(plain, ["stages.rsrs.kind=rl"]).stages[1].on_failed == "drop"
+    rl = load_recipe(plain, ["stages.rsrs.kind=rl", "stages.rsrs.on_failed=imitate"])
+    assert rl.stages[1].on_failed == "imitate"
+    assert "kind rsrs means on_failed: imitate" in refusal(plain, "stages.rsrs.on_failed=drop")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("stages.rsrs.stpes=10", "stages.rsrs.stpes: unknown key; did you mean 'steps'?"),
+        ("stages.rsr.steps=1", "no 'rsr' in stages; did you mean 'rsrs'?"),
+        ("model.lora.rank=3", "model.lora.rank: unknown key"),
+        ("modell.name=x", "modell: unknown key; did you mean 'model'?"),
+        ("rewards.tts.wieght=1", "rewards.tts.wieght: unknown key; did you mean 'weight'?"),
+        ("stages.rsrs.kl.bta=1", "stages.rsrs.kl.bta: unknown key; did you mean 'beta'?"),
+        ("stages.warmup.advantage=grpo", "stages.warmup.advantage: unknown key"),
+        ("stages.rsrs.steps=many", "stages.rsrs.steps: Input should be a valid integer"),
+        ("stages.rsrs.steps=0", "stages.rsrs.steps: Input should be greater than or equal to 1 (got 0)"),
+        ("stages.rsrs.steps", "write it as key=value"),
+        ("model.name={a", "the value is not YAML"),
+        ("name.x=3", "'name' is a value, it has no keys"),
+    ],
+)
+def test_overrides_that_are_wrong_are_quoted(plain, override, words):
+    message = refusal(plain, override)
+    assert words in message
+    assert override in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stages": []}, "stages: List should have at least 1 item"),
+        ({"data": {}}, "data: give either data.path"),
+        ({"rewards": {}}, "stage 'rsrs' learns from rewards"),
+        ({"rewards": {"tts": {"gate": False}}}, "mark a reward with gate: true"),
+        ({"sede": 3}, "sede: unknown key; did you mean 'seed'?"),
+        ({"stages": [PLAIN["stages"][0], PLAIN["stages"][0]]}, "names must be unique"),
+        ({"stages": [{"name": "a", "kind": "sft"}]}, "stages.a: give either steps or epochs"),
+        ({"stages": [{"name": "a", "kind": "sfft", "steps": 1}]}, "'sfft'"),
+        ({"stages": [{"name": "base", "kind": "sft", "steps": 1}]}, "the name 'base' is taken"),
+        ({"stages": [{"kind": "sft", "steps": 1}]}, "stages.0.name: Field required"),
+        ({"stages": [{"name": "a", "kind": "rl", "steps": 1, "sampling": {"temperature": 0}}]}, "temperature is 0"),
+    ],
+)
+def test_recipes_that_are_wrong_are_named(plain, change, words):
+    plain.write_text(yaml.safe_dump(PLAIN | change))
+    message = refusal(plain)
+    assert words in message
+    assert str(plain) in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "not valid YAML"), ("- 1", "a YAML mapping"), ("", "a YAML mapping"), (b"\xff\xfe", "")],
+)
+def test_files_that_are_no_recipes(tmp_path, text, words):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    message = refusal(path)
+    assert words in message
+    assert str(path) in message
+
+
+def test_byte_order_mark_and_windows_lines(plain):
+    plain.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_recipe(plain).name == "plain"
+
+
+def test_extends(plain, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("extends: plain.yaml\nname: other\nmodel: {dtype: bfloat16}\nstages.rsrs.steps: 7\n")
+    recipe = load_recipe(other)
+    assert (recipe.name, recipe.model.dtype, recipe.stages[1].steps) == ("other", "bfloat16", 7)
+    other.write_text("extends: other.yaml\nname: other\n")
+    assert "extends itself" in refusal(other)
+
+
+def test_bare_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("rsrs-scenes").is_file()
+    assert find_recipe("rsrs-scenes.yaml").is_file()
+    with pytest.raises(RecipeError, match="Did you mean 'rsrs-scenes'"):
+        find_recipe("rsrs-scene")
+
+
+def test_short_rewards():
+    recipe = parse_recipe(PLAIN | {"rewards": {"tts": None, "length": 0.5}})
+    assert (recipe.rewards["tts"].weight, recipe.rewards["length"].weight) == (1.0, 0.5)
+
+
+def test_changed_keys_names_stages():
+    before, after = load_recipe("rsrs-scenes"), load_recipe("rsrs-scenes", ["stages.rsrs.steps=9"])
+    assert changed_keys(before.model_dump(), after.model_dump()) == ["stages.rsrs.steps: 240 -> 9"]
+
+
+def test_reading_a_recipe_does_not_import_torch():
+    code = "import sys; from capwright.training import load_recipe; load_recipe('rsrs-scenes'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_page_of_keys_is_up_to_date():
+    """docs/recipes.md is written by docs/write_recipes_page.py from the descriptions in the code."""
+    docs = Path(__file__).parents[2] / "docs"
+    done = subprocess.run([sys.executable, docs / "write_recipes_page.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,274 @@
+"""One step of the trainer: routing, imitation, micro-batches, skipping, stopping, and what it writes down."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from toy_captioner import Values, says, toy_materials
+
+from capwright.training.recipe import Kl, RlStage, SftStage
+from capwright.training.run import open_accelerator
+from capwright.training.trainer import Trainer, targets
+from capwright.training import parse_recipe
+from capwright.types import ImageError, ModelError, RunError, Sample
+
+
+def rl(**options) -> RlStage:
+    base = {"name": "rl", "kind": "rsrs", "steps": 10, "images_per_step": 6, "captions_per_image": 4}
+    small = {"sampling": {"max_tokens": 6}, "imitation": {"batch": 4}, "learning_rate": 0.05}
+    return RlStage.model_validate(base | small | options)
+
+
+def sft(**options) -> SftStage:
+    base = {"name": "sft", "kind": "sft", "steps": 10, "images_per_step": 6, "target": "meta.casual"}
+    return SftStage.model_validate(base | options)
+
+
+def trainer(stage, materials=None, **options) -> Trainer:
+    materials = materials or toy_materials()
+    recipe = parse_recipe({"name": "t", "data": {"path": "x"}, "stages": [{"name": "a", "kind": "sft", "steps": 1}]})
+    return Trainer(materials, stage, stage.steps, 0, open_accelerator(recipe, materials.policy), **options)
+
+
+def weights(of: Trainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in of.policy.model.state_dict().items()}
+
+
+def unchanged(before: dict, of: Trainer) -> bool:
+    return all(torch.equal(value, before[name]) for name, value in of.policy.model.state_dict().items())
+
+
+def constant(value: float):
+    return lambda samples, captions: Values([[value] * len(row) for row in captions])
+
+
+def test_failed_groups_are_imitated_until_the_name_is_said():
+    it = trainer(rl(steps=60, learning_rate=0.1))
+    rows = [it.step() for _ in range(60)]
+    assert rows[0]["groups"] == {"live": 0, "failed": 6, "saturated": 0, "unknown": 0}
+    assert (rows[0]["imitated"], rows[0]["buffer"]) == (4, 2)
+    assert rows[0]["loss"] == rows[0]["loss_imitation"]
+    assert rows[0]["reward"] == {"tts": 0.0}
+    assert rows[-1]["reward"]["tts"] > 0.8
+    assert rows[-1]["groups"]["failed"] == 0
+
+
+def test_plain_grpo_never_finds_the_name():
+    it = trainer(rl(kind="grpo", steps=40, patience=100))
+    before = weights(it)
+    rows = [it.step() for _ in range(40)]
+    assert all(row["loss"] is None and row["imitated"] == 0 and row["buffer"] == 0 for row in rows)
+    assert unchanged(before, it)
+    assert it.counts["skipped"] == 40
+
+
+def test_grpo_reinforces_what_is_sometimes_said():
+    it = trainer(rl(kind="grpo", steps=80, learning_rate=0.1), toy_materials(views={"blue": says("blue")}))
+    rows = [it.step() for _ in range(80)]
+    assert rows[-1]["reward"]["blue"] > rows[0]["reward"]["blue"] + 0.3
+    assert {"loss_policy", "grad_norm", "tokens", "caption_words", "truncated", "lr"} <= set(rows[0])
+
+
+def test_sft_lowers_its_loss():
+    it = trainer(sft(steps=60, learning_rate=0.05, captions_per_image=2))
+    rows = [it.step() for _ in range(60)]
+    assert rows[-1]["loss"] < rows[0]["loss"] - 1
+    assert "groups" not in rows[0]
+    assert it.policy.encoded == 6 * 60  # every image once a step
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "dr_grpo", "rloo", "gdpo"])
+@pytest.mark.parametrize("normalizer", ["token", "sequence"])
+@pytest.mark.parametrize("inner_epochs", [1, 3])
+def test_micro_batches_do_not_change_the_result(advantage, normalizer, inner_epochs):
+    """A small reward on a common word gives live groups; the never-said name fails and is imitated."""
+    found = []
+    for micro, rollout, prefix_trains in [(None, None, True), (1, None, True), (2, None, False), (2, 4, True)]:
+        stage = rl(
+            advantage=advantage, normalizer=normalizer, inner_epochs=inner_epochs, micro_batch=micro, images_per_step=8,
+            imitation={"batch": 2, "weight": 0.5}, kl={"beta": 0.1 if inner_epochs > 1 else 0.0}, rollout_batch=rollout,
+        )  # fmt: skip
+        materials = toy_materials(views={"blue": says("blue"), "tts": says()}, prefix_trains=prefix_trains)
+        if not prefix_trains:
+            materials.policy.model.look.requires_grad_(False)
+            continue
+        materials.policy.freeze_reference()
+        it = trainer(stage, materials)
+        if rollout:  # other batches are sampled with other random numbers: only check that it runs
+            it.step()
+            continue
+        row = it.step()
+        assert row["groups"]["live"] > 0
+        found.append((weights(it), row))
+    (first, row), *others = found
+    for other, other_row in others:
+        for name, value in other.items():
+            torch.testing.assert_close(value, first[name], rtol=1e-4, atol=1e-5)
+        assert other_row["loss"] == pytest.approx(row["loss"], abs=1e-5)
+
+
+def test_images_are_encoded_once_when_nothing_before_the_captions_trains():
+    materials = toy_materials(views={"blue": says("blue")}, prefix_trains=False)
+    materials.policy.model.look.requires_grad_(False)
+    it = trainer(rl(kind="grpo", micro_batch=2), materials)
+    it.step()
+    assert materials.policy.encoded == 6
+
+
+def test_dead_groups_do_not_change_the_update():
+    """A step with failed, saturated and unknown groups beside live ones equals a step on the live ones alone."""
+
+    def only(live: set[str]):
+        def view(samples, captions):
+            rows = []
+            for sample, row in zip(samples, captions):
+                values = [float(len(caption.tokens) % 2) for caption in row]
+                dead = {0: 0.0, 1: 1.0, 2: float("nan")}[int(sample.image.stem) % 3]
+                rows.append(values if sample.id in live else [dead] * len(row))
+            return Values(rows)
+
+        return view
+
+    live = {"s1", "s3", "s4"}
+    for advantage in ("grpo", "gdpo"):
+        results = []
+        for alone in (False, True):
+            it = trainer(
+                rl(kind="grpo", advantage=advantage, images_per_step=12), toy_materials(views={"r": only(live)})
+            )
+            chunks = it._rollout(it._open(it.data))
+            if alone:
+                chunks = [
+                    chunk.select([i for i, r in enumerate(chunk.prefixes.requests) if r.sample.id in live])
+                    for chunk in chunks
+                ]
+            rewards = it._judge(chunks)
+            it._learn(it._live_parts(chunks, rewards, it._route(rewards)), [], {})
+            results.append(weights(it))
+        for name, value in results[0].items():
+            torch.testing.assert_close(value, results[1][name], rtol=1e-6, atol=1e-7)
+
+
+def test_nothing_to_learn_takes_no_step_and_ends_the_run():
+    it = trainer(rl(patience=3, steps=10), toy_materials(views={"r": constant(1.0)}))
+    it.optimizer.param_groups[0]["weight_decay"] = 0.5
+    before = weights(it)
+    it.step()
+    it.step()
+    assert unchanged(before, it)
+    with pytest.raises(
+        RunError, match=r"stage 'rl' step 3: nothing to learn from in 3 steps in a row \(100 % saturated\)"
+    ):
+        it.step()
+    assert it.counts["updates"] == 0
+
+
+def test_an_outage_fills_no_buffer():
+    it = trainer(rl(patience=3), toy_materials(views={"r": constant(float("nan"))}))
+    row = it.step()
+    assert row["groups"]["unknown"] == 6
+    assert row["reward"] == {"r": None}
+    assert len(it.buffer) == 0
+    it.step()
+    with pytest.raises(RunError, match="100 % unknown"):
+        it.step()
+
+
+def test_an_image_without_expert_captions_is_not_buffered():
+    materials = toy_materials()
+    materials.data[:] = [Sample(s.id, s.image) for s in materials.data]
+    it = trainer(rl(), materials)
+    row = it.step()
+    assert row["groups"]["failed"] == 6
+    assert len(it.buffer) == 0
+
+
+@pytest.mark.parametrize("stage", [rl(), sft()])
+def test_loss_that_is_not_finite(stage):
+    it = trainer(stage)
+    honest = it.policy.logprobs
+    it.policy.logprobs = lambda groups, temperature=1.0: honest(groups, temperature=temperature) * float("inf")
+    before = weights(it)
+    with pytest.raises(RunError, match=r"step 1: the loss is (nan|inf)"):
+        it.step()
+    assert unchanged(before, it)
+    assert all(p.grad is None for p in it.parameters)
+
+
+def test_gradient_that_is_not_finite():
+    it = trainer(sft())
+    it.parameters[0].register_hook(lambda gradient: gradient * float("nan"))
+    before = weights(it)
+    with pytest.raises(RunError, match="the gradient is nan"):
+        it.step()
+    assert unchanged(before, it)
+
+
+def test_kl_pulls_back():
+    far = {}
+    for beta in (0.0, 10.0):
+        materials = toy_materials(views={"blue": says("blue")})
+        materials.policy.freeze_reference()
+        it = trainer(rl(kind="grpo", steps=30, kl=Kl(beta=beta), learning_rate=0.1), materials)
+        before = weights(it)
+        rows = [it.step() for _ in range(30)]
+        far[beta] = sum((value - before[name]).norm() for name, value in weights(it).items())
+        assert ("kl" in rows[5]) == (beta > 0)
+    assert far[10.0] < 0.8 * far[0.0]
+
+
+def test_truncated_captions_can_be_masked():
+    it = trainer(
+        rl(kind="grpo", mask_truncated=True, sampling={"max_tokens": 2}), toy_materials(views={"b": says("blue")})
+    )
+    for _ in range(3):
+        chunks = it._rollout(it._open(it.data))
+        rewards = it._judge(chunks)
+        for part in it._live_parts(chunks, rewards, it._route(rewards)):
+            ended = torch.tensor([[c.finish == "stop" for c in group] for group in part.groups.captions])
+            assert torch.equal(part.mask.any(-1), ended)
+
+
+def test_images_that_can_not_be_used_are_left_out():
+    said = []
+    materials = toy_materials()
+    honest_open, honest_encode = materials.open_image, materials.policy.encode
+
+    def open_image(path):
+        if path.stem == "3":
+            raise ImageError(f"{path}: does not exist")
+        return honest_open(path)
+
+    def encode(requests, images=None):
+        if any(request.sample.id == "s5" for request in requests):
+            raise ModelError("sample 's5': not accepted by the model")
+        return honest_encode(requests, images)
+
+    materials.open_image, materials.policy.encode = open_image, encode
+    it = trainer(sft(images_per_step=12), materials, say=said.append)
+    row = it.step()
+    assert row["imitated"] == 10
+    assert it.counts["unreadable"] == 2
+    assert sorted(said) == ["left out: 3.png: does not exist", "left out: sample 's5': not accepted by the model"]
+
+
+def test_targets():
+    sample = Sample("a", "a.png", ("expert", " "), meta={"casual": ["one", 2, ""], "single": "text", "number": 3})
+    assert targets(sample, "references") == ["expert"]
+    assert targets(sample, "meta.casual") == ["one"]
+    assert targets(sample, "meta.single") == ["text"]
+    assert targets(sample, "meta.number") == targets(sample, "meta.missing") == []
+
+
+def test_state_goes_through_a_dict():
+    whole = trainer(rl(steps=30))
+    for _ in range(12):
+        whole.step()
+    half = trainer(rl(steps=30))
+    half.policy.model.load_state_dict(weights(whole))
+    half.load_state_dict(copy.deepcopy(whole.state_dict()))
+    rows = [(whole.step(), half.step()) for _ in range(6)]
+    assert all(one == two for one, two in rows)
+    assert unchanged(weights(whole), half)
