@@ -1,1 +1,34 @@
-def main() -> None: ...
+"""The command line: parse, call, print. `main` is the `capwright` command.
+
+Nothing here imports torch until a command needs it, so that `--help`, `data`, `scenes`, `eval` and `report` are quick.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from capwright.cli import caption, data, demo, doctor, evaluate, report, scenes, train
+from capwright.cli.errors import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, run and measure image captioners that must name things right.",
+)
+app.command("demo", no_args_is_help=False)(demo.demo)
+app.command("train", no_args_is_help=True)(train.train)
+app.command("caption", no_args_is_help=True)(caption.caption)
+app.command("eval", no_args_is_help=True)(evaluate.evaluate)
+app.command("report", no_args_is_help=True)(report.report)
+app.add_typer(data.app, name="data")
+app.add_typer(scenes.app, name="scenes")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

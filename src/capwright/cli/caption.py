@@ -1,0 +1,70 @@
+"""capwright caption: what a captioner says of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from capwright.cli.display import counting, say
+from capwright.cli.errors import resumable
+from capwright.types import Sampling
+
+
+def caption(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGES|FOLDER|JSONL...",
+            help="Pictures, folders of pictures, dataset folders, or .jsonl files with rows of id and image.",
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="'embedded', a folder such as runs/demo/checkpoints/rsrs, or a model id of the hub.")
+    ],
+    out: Annotated[Path, typer.Option(help="The caption file to write or to go on with (.jsonl).")],
+    prompt: Annotated[str, typer.Option(help="The instruction; by default the one the model was saved with.")] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned at once.")] = 16,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longer captions are cut off (finish: length).")] = 64,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Bigger pictures are scaled down to this.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default the best there is.")] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")] = "float32",
+    split: Annotated[str | None, typer.Option(help="Of a dataset: caption this split only.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Caption only the first so many pictures.")] = None,
+) -> None:
+    """Caption pictures into a .jsonl file, one row a picture.
+
+    Run it again to go on after an interruption: captions that are there are kept. A picture that can not be read gets a
+    row with the status missing_image and the reason, and does not stop the others.
+    """
+    from capwright.cli.captioning import caption_file, same_origin, tell
+    from capwright.cli.pictures import find_pictures
+
+    samples = find_pictures(sources, split)[:n]
+    origin = {"model": model, **({"prompt": prompt} if prompt else {})}
+    same_origin(out, origin)
+    with resumable("run the same command again to go on"), counting("captions") as progress:
+        policy = _load(model, dtype, device, max_pixels)
+        tally = caption_file(
+            policy,
+            samples,
+            out,
+            Sampling(temperature=0.0, max_tokens=max_tokens),
+            prompt=prompt,
+            batch_size=batch_size,
+            extra=origin,
+            with_image=True,
+            progress=progress,
+        )
+    for line in tell(tally, out):
+        say(line)
+
+
+def _load(model: str, dtype: str, device: str | None, max_pixels: int | None):  # type: ignore[no-untyped-def]
+    from capwright.cli.quiet import quiet_libraries
+
+    quiet_libraries()
+    from capwright.models import load_policy
+
+    return load_policy(model, dtype=dtype, device=device, max_pixels=max_pixels)

@@ -1,0 +1,94 @@
+"""capwright demo: the whole story on the built-in kindergarten, in a few minutes and without any download."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capwright.cli.display import say
+from capwright.cli.errors import resumable
+from capwright.types import CapwrightError, RunError
+
+if TYPE_CHECKING:
+    from capwright.training import Recipe
+
+NAME = "rsrs-scenes"
+#: Marks a folder as written by the demo, so that the demo may replace it.
+MARK = ".capwright-demo"
+
+
+def demo(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help=f"Change values of the recipe {NAME}, such as seed=1."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run folder to write.")] = Path("runs/demo"),
+) -> None:
+    """Teach the embedded captioner the names of teaching toys, measure it, and write a report.
+
+    An earlier demo in the same folder is replaced, or gone on with when it was interrupted; any other folder that is not
+    empty is left alone.
+    """
+    from capwright.cli.quiet import quiet_libraries
+    from capwright.cli.run import REPORT, print_result, run_recipe
+    from capwright.training import load_recipe
+
+    recipe = load_recipe(NAME, overrides or [])
+    unfinished = _make_room(out, recipe)
+    quiet_libraries()
+    if not unfinished:
+        say("A captioner that was never told the names of teaching toys learns them: first it imitates captions that")
+        say("people write (warmup), then it is rewarded for right names and shown an expert's caption of the images it")
+        say("fails on (rsrs). Ctrl-C stops it; the same command goes on.")
+    with resumable("the same command goes on"):
+        evaluations = run_recipe(recipe, out, resume=unfinished)
+    print_result(evaluations, out)
+    say(
+        f"\nOpen {out / REPORT} in a browser.\n"
+        "Next, your own photos: put them into a folder with samples.jsonl and vocabulary.yaml (docs/your-own-photos.md),\n"
+        "  capwright data check PHOTOS\n"
+        "  capwright train rsrs-qwen2.5-vl-3b-lora data.path=PHOTOS --out runs/photos"
+    )
+
+
+def _make_room(out: Path, recipe: Recipe) -> bool:
+    """Ready the folder; True when an interrupted demo in it is to be gone on with."""
+    from capwright.cli.summary import SUMMARY
+    from capwright.data.disk import writing
+
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MARK).is_file():
+            raise RunError(f"{out}: is not empty and was not written by the demo; choose another --out")
+        if not (out / SUMMARY).exists() and _same_recipe(out, recipe):
+            say(f"{out}: going on with the demo that was interrupted")
+            return True
+        say(f"{out}: replacing an earlier demo")
+        _clear(out)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MARK).touch()
+    return False
+
+
+def _same_recipe(out: Path, recipe: Recipe) -> bool:
+    from capwright.cli.run import RECIPE
+    from capwright.training import load_recipe
+
+    try:
+        return load_recipe(out / RECIPE) == recipe
+    except CapwrightError:
+        return False
+
+
+def _clear(out: Path) -> None:
+    """Remove what a run writes and nothing else."""
+    from capwright.cli.run import CAPTIONS, CHECKPOINTS, JOURNAL, RECIPE, REPORT
+    from capwright.cli.summary import SUMMARY
+
+    for name in (SUMMARY, RECIPE, JOURNAL, REPORT):
+        (out / name).unlink(missing_ok=True)
+    for folder in (out / CHECKPOINTS, out / CAPTIONS, *out.glob("scenes-*"), *out.glob(".scenes-*")):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""capwright doctor: what is installed, what is missing and what it would give."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import typer
+
+#: What each extra is for.
+GIVES = {
+    "vision": "image processors of some model families (LLaVA-OneVision, Pixtral, videos of Qwen-VL)",
+    "dev": "tests, linting and type checks",
+    "judge": "scorers that ask a language model",
+    "serve": "an OpenAI-compatible endpoint",
+    "trl": "training with TRL",
+    "ray": "training on several machines with Ray",
+    "java": "METEOR and SPICE as in the COCO tools",
+}
+#: Free space below which a run may fail to write its checkpoints.
+LOW_SPACE = 2 * 2**30
+
+
+def doctor() -> None:
+    """Say what is installed, which device is used, what missing extras would give, and whether all is well."""
+    from capwright import __version__
+
+    troubles = []
+    typer.echo(f"capwright {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    troubles += _packages()
+    troubles += _device()
+    _extras()
+    troubles += _embedded()
+    free = shutil.disk_usage(".").free
+    typer.echo(f"disk: {free / 2**30:.1f} GiB free in {Path.cwd()}")
+    if free < LOW_SPACE:
+        troubles.append("little disk space is left")
+    if troubles:
+        typer.echo(f"verdict: {'; '.join(troubles)}")
+        raise typer.Exit(1)
+    typer.echo("verdict: all is well; try `capwright demo`")
+
+
+def requirements() -> dict[str, list[str]]:
+    """Names of required packages by extra; "" holds those that are always needed."""
+    found: dict[str, list[str]] = {"": []}
+    for line in requires("capwright") or []:
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+        name = re.match(r"[\w.-]+", line)
+        if name:
+            found.setdefault(extra[1] if extra else "", []).append(name[0])
+    return found
+
+
+def _packages() -> list[str]:
+    there, missing = [], []
+    for name in requirements()[""]:
+        try:
+            there.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    typer.echo(f"packages: {', '.join(there)}")
+    if not missing:
+        return []
+    return [f"missing packages: {', '.join(missing)} (pip install capwright)"]
+
+
+def _device() -> list[str]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        typer.echo(f"device: unknown, torch can not be imported ({error})")
+        return ["torch can not be imported: install it again"]
+    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        memory = properties.total_memory / 2**30
+        count = torch.cuda.device_count()
+        typer.echo(f"device: cuda, {count} x {properties.name} with {memory:.0f} GiB ({threads})")
+    else:
+        typer.echo(f"device: cpu, {threads} (no GPU that torch {torch.__version__} can use)")
+    return []
+
+
+def _extras() -> None:
+    for extra, names in sorted(requirements().items()):
+        if not extra:
+            continue
+        missing = [name for name in names if not _installed(name)]
+        gives = GIVES.get(extra, ", ".join(names))
+        if missing:
+            typer.echo(f"extra {extra}: not installed; gives {gives}: pip install 'capwright[{extra}]'")
+        else:
+            typer.echo(f"extra {extra}: installed; gives {gives}")
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _embedded() -> list[str]:
+    folder = Path(__file__).parents[1] / "models" / "embedded"
+    size = sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
+    if not (folder / "config.json").is_file():
+        typer.echo("embedded captioner: missing")
+        return ["the embedded captioner is missing: install capwright again, or train it with `make base`"]
+    typer.echo(f"embedded captioner: there, {size / 1e6:.1f} MB")
+    return []

@@ -1,0 +1,108 @@
+"""capwright eval: scores of caption files with intervals and paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capwright.cli.display import say
+from capwright.types import DataError
+
+if TYPE_CHECKING:
+    from capwright.data import Dataset
+
+
+def evaluate(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    captions: Annotated[
+        list[Path], typer.Argument(metavar="CAPTIONS.jsonl...", help="Caption files; each is tested against the first.")
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="Measure on this split; by default on those that the first file has captions of.")
+    ] = None,
+    scorers: Annotated[str, typer.Option(help="Names of scorers, with commas between them.")] = "tts,length",
+    out: Annotated[Path | None, typer.Option(help="Also write a run folder with a report.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 1000,
+) -> None:
+    """Measure caption files on a dataset: scores with 95 % intervals, paired tests against the first file."""
+    from capwright.cli.summary import (
+        compare_with_first,
+        measure,
+        print_comparisons,
+        print_scores,
+        rulers_for,
+        summarize,
+        versions,
+        write_json,
+    )
+    from capwright.data import open_dataset, read_captions
+
+    if out is not None and (out / "recipe.yaml").exists():
+        raise DataError(f"{out}: holds a training run; choose another --out")
+    names = name_systems(captions)
+    systems = {name: read_captions(path) for name, path in zip(names, captions)}
+    samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
+    wanted = [name.strip() for name in scorers.split(",") if name.strip()]
+    rulers = rulers_for(samples, wanted, vocabulary=samples.vocabulary)
+    evaluations = measure(samples, systems, rulers, seed=seed, replicates=bootstrap)
+    comparisons = compare_with_first(evaluations)
+    about = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": seed, "versions": versions()}
+    summary = summarize(evaluations, comparisons, about)
+    say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
+    print_scores(evaluations)
+    print_comparisons(comparisons)
+    for evaluation in evaluations:
+        for warning in evaluation.warnings:
+            say(f"{evaluation.name}: {warning}")
+    if json is not None:
+        write_json(json, summary)
+    if out is not None:
+        say(f"report: {_write_folder(out, summary, systems, samples)}")
+
+
+def name_systems(paths: Sequence[Path]) -> list[str]:
+    """A short name for each caption file: its own, with as much of its folders as it takes to tell them apart."""
+    shown = [[part for part in path.with_suffix("").parts if part not in ("captions", "/", "..")] for path in paths]
+    for depth in range(1, max(map(len, shown)) + 1):
+        names = ["-".join(parts[-depth:]) for parts in shown]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{parts[-1]}-{number}" for number, parts in enumerate(shown, 1)]
+
+
+def choose_samples(dataset: Dataset, rows: Mapping[str, Any], said: bool) -> Dataset:
+    """The samples to measure on: all of `dataset`, or those of the splits that have captions when no split was said.
+
+    Raises:
+        DataError: the captions are of more than one split, so that it has to be said.
+    """
+    if said or len(dataset.splits) == 1:
+        return dataset
+    present = list(dict.fromkeys(sample.split for sample in dataset if sample.id in rows))
+    if len(present) > 1 and len(present) < len(dataset.splits):
+        raise DataError(f"the captions are of the splits {', '.join(present)}; choose one with --split")
+    return dataset.split(present[0]) if len(present) == 1 else dataset
+
+
+def _write_folder(
+    out: Path, summary: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]], samples: Dataset
+) -> Path:
+    from capwright.cli.summary import SUMMARY, write_json
+    from capwright.data.disk import dump_json, write_bytes, writing
+    from capwright.evaluation.report import write_report
+
+    with writing(out):
+        (out / "captions").mkdir(parents=True, exist_ok=True)
+    for old in (out / "captions").glob("*.jsonl"):
+        with writing(old):
+            old.unlink()
+    for name, rows in systems.items():
+        path = out / "captions" / f"{name}.jsonl"
+        write_bytes(path, b"".join(dump_json(row, str(path)) + b"\n" for row in rows.values()))
+    write_json(out / SUMMARY, summary)
+    return write_report(out, list(samples), vocabulary=samples.vocabulary or None)

@@ -1,0 +1,82 @@
+"""capwright report: write the page of a run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capwright.cli.display import say
+from capwright.types import CapwrightError, DataError
+
+if TYPE_CHECKING:
+    from capwright.data import Dataset
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A folder written by train, demo or eval --out.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DATASET", help="The dataset, when it is no longer where the run found it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The page to write; by default RUN_DIR/report.html.")] = None,
+) -> None:
+    """Write report.html from a run folder, also of a run that is not finished."""
+    from capwright.evaluation.report import write_report
+    from capwright.evaluation.run_folder import read_run
+
+    run = read_run(run_dir)
+    about = run.summary.get("run") or {}
+    dataset = _open(run_dir, about, data)
+    samples = []
+    if dataset is not None:
+        samples = _captioned(dataset, run.captions)
+    page = write_report(
+        run_dir,
+        samples,
+        out,
+        title=str(about.get("recipe") or run_dir.resolve().name),
+        vocabulary=(dataset.vocabulary or None) if dataset is not None else None,
+        things=str(about.get("things") or "things"),
+    )
+    say(f"report: {page}")
+
+
+def _open(run_dir: Path, about: Mapping[str, Any], data: Path | None) -> Dataset | None:
+    """The dataset of a run; None (and a word about it) when it can not be found."""
+    from capwright.data import open_dataset
+
+    if data is not None:
+        return open_dataset(data)
+    place = about.get("data") or _from_recipe(run_dir)
+    if place is None:
+        say("the run does not say what its dataset is, so the page has no gallery; name it with --data")
+        return None
+    try:
+        return open_dataset(run_dir / place)
+    except DataError as error:
+        say(f"the page has no gallery: {error}; name the dataset with --data")
+        return None
+
+
+def _from_recipe(run_dir: Path) -> str | None:
+    """Where the dataset of a run is that has no summary yet."""
+    from capwright.training import load_recipe
+
+    try:
+        recipe = load_recipe(run_dir / "recipe.yaml")
+    except CapwrightError:
+        return None
+    if recipe.data.path is not None:
+        return recipe.data.path
+    return next((folder.name for folder in sorted(run_dir.glob("scenes-*"))), None)
+
+
+def _captioned(dataset: Dataset, captions: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """The samples that any system was asked about, in the order of the dataset."""
+    ids = {id for rows in captions.values() for id in rows}
+    found = [sample for sample in dataset if sample.id in ids]
+    if ids and not found:
+        raise DataError(f"{dataset.root}: has none of the captioned samples; name the dataset of this run with --data")
+    return found

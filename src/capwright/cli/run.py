@@ -1,0 +1,268 @@
+"""A whole run: data, captions of the base, every stage with its captions, measurement, summary, report.
+
+    base captions -> stage -> captions -> stage -> captions -> ... -> summary.json -> report.html
+
+Everything lies in one folder, and every part that is complete is kept when the run is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capwright.cli.captioning import Tally, caption_file, caption_rows, tell
+from capwright.cli.display import counting, say
+from capwright.cli.summary import (
+    SUMMARY,
+    compare_in_order,
+    measure,
+    print_comparisons,
+    print_scores,
+    rulers_for,
+    summarize,
+    versions,
+    write_json,
+)
+from capwright.types import DataError, RunError
+
+if TYPE_CHECKING:
+    from capwright.data import Dataset
+    from capwright.evaluation import Evaluation
+    from capwright.models import HFPolicy
+    from capwright.scorers import Context, Scorer
+    from capwright.training import Materials, Progress, Recipe
+
+RECIPE = "recipe.yaml"
+JOURNAL = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+CAPTIONS = "captions"
+REPORT = "report.html"
+#: Seconds that captioning took, by system, beside the caption files.
+TIMES = "seconds.json"
+
+
+def holds_run(out: Path) -> bool:
+    """Whether a run was begun in a folder (built-in scenes alone are none)."""
+    return any((out / name).exists() for name in (RECIPE, JOURNAL, CHECKPOINTS, SUMMARY))
+
+
+def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evaluation]:
+    """Run a recipe from its data to its report.
+
+    Raises:
+        RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
+            training, data and models raise. What was finished stays and is used when the run is resumed.
+    """
+    from capwright.training import gather, open_data, open_progress, save_recipe, train
+
+    if holds_run(out) and not resume:
+        raise RunError(
+            f"{out}: already holds a run; go on with it by `capwright train --resume {out}`, or choose another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / RECIPE).exists():
+        save_recipe(recipe, out / RECIPE)
+    with counting("drawing scenes") as drawn:
+        data = open_data(recipe, out, drawn)
+    samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
+    rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, data.vocabulary)
+    _forget_other_captions(recipe, out)
+    materials = gather(recipe, out)
+    progress = open_progress()
+    if recipe.data.eval_split == recipe.data.train_split:
+        progress.say(f"data.eval_split is '{recipe.data.eval_split}' too: scores will be of images it has learned from")
+    observer = Observer(recipe, out, samples, rulers, progress)
+    train(
+        recipe,
+        out=out,
+        resume=resume,
+        progress=progress,
+        after_stage=observer.caption,
+        probe=observer.probe,
+        materials=materials,
+    )
+    if resume:
+        save_recipe(recipe, out / RECIPE)  # keys that may change on the way, such as how to measure
+    observer.complete()
+    return _conclude(recipe, out, data, samples, rulers, materials)
+
+
+class Observer:
+    """Looks at the captioner while it learns: captions the eval split after every stage, and probes it in between."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        samples: Dataset,
+        rulers: Sequence[tuple[Scorer, Context]],
+        progress: Progress,
+    ) -> None:
+        self.recipe, self.out, self.samples, self.rulers, self.progress = recipe, out, samples, rulers, progress
+        self.sampling = recipe.evaluation.sampling.to_types()
+        self.probed = samples[: recipe.evaluation.probe_limit]
+
+    def caption(self, policy: HFPolicy, system: str) -> None:
+        """Write or complete captions/<system>.jsonl."""
+        path = self.out / CAPTIONS / f"{system}.jsonl"
+        began = time.monotonic()
+        self.progress.start(f"{system}: captions", len(self.samples), 0)
+
+        def progress(done: int, total: int) -> None:
+            seconds = (time.monotonic() - began) / max(1, done)
+            self.progress.step({"step": done, "seconds": seconds})
+
+        batch = self.recipe.evaluation.batch_size
+        tally = caption_file(policy, self.samples, path, self.sampling, batch_size=batch, progress=progress)
+        self._remember(system, tally, time.monotonic() - began)
+
+    def probe(self, policy: HFPolicy, stage: str, step: int) -> dict[str, Any]:
+        """A quick measurement on the first images of the eval split: {"scores": {scorer: {output: value}}}."""
+        from capwright.evaluation import evaluate
+
+        rows = caption_rows(policy, self.probed, self.sampling, batch_size=self.recipe.evaluation.batch_size)
+        found = evaluate(self.probed, {row["id"]: row for row in rows}, self.rulers, replicates=0).to_json()
+        return {"scores": {scorer.spec.name: _values(found[scorer.spec.name]) for scorer, _ in self.rulers}}
+
+    def complete(self) -> None:
+        """Caption what is missing with the saved captioner of its stage (settings of the evaluation have changed)."""
+        from capwright.data import read_captions
+        from capwright.training import load_recipe_policy
+
+        for system in systems(self.recipe):
+            path = self.out / CAPTIONS / f"{system}.jsonl"
+            rows = read_captions(path) if path.exists() else {}
+            if any(sample.id not in rows for sample in self.samples):
+                saved = None if system == "base" else self.out / CHECKPOINTS / system
+                self.caption(load_recipe_policy(self.recipe, saved), system)
+        self.progress.close()
+
+    def _remember(self, system: str, tally: Tally, seconds: float) -> None:
+        path = self.out / CAPTIONS / TIMES
+        if tally.failures:
+            for line in tell(tally, self.out / CAPTIONS / f"{system}.jsonl", 3):
+                self.progress.say(line)
+        if tally.written:
+            times = _read_times(path)
+            write_json(path, times | {system: round(times.get(system, 0.0) + seconds, 3)})
+
+
+def systems(recipe: Recipe) -> list[str]:
+    """What is captioned and measured, in order: the base and every stage."""
+    return ["base", *(stage.name for stage in recipe.stages)]
+
+
+def _conclude(
+    recipe: Recipe,
+    out: Path,
+    data: Dataset,
+    samples: Dataset,
+    rulers: Sequence[tuple[Scorer, Context]],
+    materials: Materials,
+) -> list[Evaluation]:
+    """Measure all systems; write summary.json and report.html."""
+    from capwright.data import read_captions
+    from capwright.evaluation.report import write_report
+
+    wanted = {sample.id for sample in samples}
+    rows = {}
+    for system in systems(recipe):
+        found = read_captions(out / CAPTIONS / f"{system}.jsonl")
+        rows[system] = {id: row for id, row in found.items() if id in wanted}
+    evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=recipe.evaluation.bootstrap)
+    seconds, images = _from_journal(out / JOURNAL)
+    captioning = _read_times(out / CAPTIONS / TIMES)
+    about = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "model": recipe.model.name,
+        "device": str(materials.policy.device),
+        "threads": _threads(),
+        "data": place_of(data.root, out),
+        "fingerprint": data.fingerprint,
+        "split": recipe.data.eval_split,
+        "things": things_of(recipe),
+        "images_seen": images,
+        "trained_on": _reward_signatures(materials),
+        "versions": versions(),
+    }
+    times = {"base": captioning.get("base"), **seconds}
+    summary = summarize(evaluations, compare_in_order(evaluations), about, times)
+    write_json(out / SUMMARY, summary)
+    write_report(out, list(samples), title=recipe.name, vocabulary=data.vocabulary or None, things=things_of(recipe))
+    return evaluations
+
+
+def print_result(evaluations: Sequence[Evaluation], out: Path) -> None:
+    """The headline numbers and where to read on."""
+    print_scores(evaluations, ("tts.micro", "tts.precision", "tts.tier", "length.words"))
+    if len(evaluations) > 1:
+        print_comparisons(c for c in compare_in_order(evaluations) if c.score == "tts.micro")
+    say(f"report: {out / REPORT}")
+
+
+def things_of(recipe: Recipe) -> str:
+    """What is named, in the plural, for the headline of the report."""
+    return "teaching toys" if recipe.data.scenes is not None else "things"
+
+
+def place_of(data: Path, out: Path) -> str:
+    """Where a dataset is: relative when it lies in the run folder, so that the folder can be moved."""
+    inside = os.path.relpath(data, out)
+    return str(data.absolute()) if inside.startswith("..") else inside
+
+
+def _forget_other_captions(recipe: Recipe, out: Path) -> None:
+    """Remove captions that were made with other settings than the recipe has now."""
+    from capwright.training import load_recipe
+
+    before = load_recipe(out / RECIPE)
+    if before.evaluation.sampling != recipe.evaluation.sampling:
+        for path in (out / CAPTIONS).glob("*.jsonl"):
+            path.unlink()
+        (out / CAPTIONS / TIMES).unlink(missing_ok=True)
+
+
+def _read_times(path: Path) -> dict[str, float]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _from_journal(path: Path) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Seconds of training by stage, without captions and probes; and images seen until the end of each."""
+    seconds: dict[str, float] = defaultdict(float)
+    seen: dict[str, int] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: not JSON ({error}); remove the line") from error
+            if row["kind"] == "step":
+                seconds[row["stage"]] += row["seconds"]
+                seen[row["stage"]] = row["images_seen"]
+    return {name: round(value, 3) for name, value in seconds.items()}, seen
+
+
+def _reward_signatures(materials: Materials) -> dict[str, str]:
+    views = materials.rewards.views if materials.rewards else {}
+    return {name: str(getattr(view, "signature", name)) for name, view in views.items()}
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _values(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A scorer's block of a summary with the bare value in place of each estimate."""
+    return {k: v["value"] if set(v) == {"value", "low", "high"} else _values(v) for k, v in block.items()}

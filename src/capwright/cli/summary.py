@@ -1,0 +1,147 @@
+"""summary.json: what was measured of every system, how systems differ, and what made the numbers."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capwright.cli.display import counting, print_table
+from capwright.types import Sample, Vocabulary
+
+if TYPE_CHECKING:
+    from capwright.evaluation import Comparison, Evaluation
+    from capwright.scorers import Context, Scorer
+
+SUMMARY = "summary.json"
+#: Packages whose version can change a number.
+PACKAGES = ("capwright", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "pillow")
+
+
+def measure(
+    samples: Sequence[Sample],
+    systems: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    rulers: Sequence[tuple[Scorer, Context]],
+    *,
+    seed: int = 0,
+    replicates: int = 1000,
+) -> list[Evaluation]:
+    """Evaluate the captions (id -> row) of every system on the same samples with the same rulers."""
+    from capwright.evaluation import evaluate
+
+    found = []
+    for name, rows in systems.items():
+        with counting(f"measuring {name}") as progress:
+            found.append(evaluate(samples, rows, rulers, seed, replicates, name=name, progress=progress))
+    return found
+
+
+def compare_with_first(evaluations: Sequence[Evaluation]) -> list[Comparison]:
+    """Paired tests of every system against the first, for the headline of each scorer."""
+    first, *others = evaluations
+    return [c for other in others for c in _headlines(first, other)]
+
+
+def compare_in_order(evaluations: Sequence[Evaluation]) -> list[Comparison]:
+    """Paired tests of every stage against the one before and against the first."""
+    last = len(evaluations) - 1
+    pairs = [(i, i + 1) for i in range(last)] + [(0, i) for i in range(2, last + 1)]
+    return [c for a, b in pairs for c in _headlines(evaluations[a], evaluations[b])]
+
+
+def _headlines(a: Evaluation, b: Evaluation) -> list[Comparison]:
+    from capwright.evaluation import compare
+
+    return compare(a, b, [f"{name}.{one.scorer.spec.headline}" for name, one in a.scores.items()])
+
+
+def summarize(
+    evaluations: Sequence[Evaluation],
+    comparisons: Iterable[Comparison],
+    run: Mapping[str, Any],
+    seconds: Mapping[str, float | None] | None = None,
+) -> dict[str, Any]:
+    """The content of summary.json: a block for each system by name, then `comparisons`, `signatures`, `run`."""
+    blocks = {e.name: e.to_json() | {"seconds": (seconds or {}).get(e.name)} for e in evaluations}
+    signatures = {name: one.signature for e in evaluations for name, one in e.scores.items()}
+    return blocks | {"comparisons": [c.to_json() for c in comparisons], "signatures": signatures, "run": dict(run)}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write all or nothing; DataError names the path."""
+    from capwright.data.disk import write_bytes, writing
+
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8"))
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that matter; those that are missing are left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def print_scores(evaluations: Sequence[Evaluation], only: Iterable[str] | None = None) -> None:
+    """Scores with their intervals on stdout, a column a system. `only`: "scorer.output" names or prefixes of them."""
+    rows = []
+    wanted = None if only is None else tuple(only)
+    for scorer, one in evaluations[0].scores.items():
+        for output in one.context.outputs:
+            name = f"{scorer}.{output}"
+            if wanted is None or name.startswith(wanted):
+                rows.append([name, *(_interval(e.scores[scorer].estimates[output]) for e in evaluations)])
+    rows.append(["captions measured", *(_counts(e) for e in evaluations)])
+    print_table(["", *(e.name for e in evaluations)], rows)
+
+
+def print_comparisons(comparisons: Iterable[Comparison]) -> None:
+    """Paired tests on stdout, a line each."""
+    for c in comparisons:
+        if c.difference is None or c.low is None or c.high is None:
+            print(f"{c.score}: {c.b} against {c.a}: unknown ({c.images:,} images)")
+            continue
+        p = "p unknown" if c.p is None else "p < 0.001" if c.p < 0.001 else f"p = {c.p:.3f}"
+        print(
+            f"{c.score}: {c.b} against {c.a} {c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}), {p}, "
+            f"{c.images:,} images"
+        )
+
+
+def rulers_for(
+    samples: Sequence[Sample],
+    names: Iterable[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> list[tuple[Scorer, Context]]:
+    """Scorers by name with contexts of these samples."""
+    from capwright.evaluation import prepare_scorers
+    from capwright.scorers import get_scorer
+
+    scorers = [get_scorer(name, **(options or {}).get(name, {})) for name in names]
+    return prepare_scorers(samples, scorers, vocabulary)
+
+
+def _interval(estimate: Any) -> str:
+    if estimate.value is None:
+        return "unknown"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.1f}"
+    return f"{estimate.value:.1f} ({estimate.low:.1f} to {estimate.high:.1f})"
+
+
+def _counts(evaluation: Evaluation) -> str:
+    lost = sum(evaluation.unknown.values())
+    known = len(evaluation.ids) - lost
+    if not lost:
+        return f"{known:,}"
+    why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
+    return f"{known:,}, unknown: {why}"

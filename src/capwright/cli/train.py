@@ -1,0 +1,85 @@
+"""capwright train: a run from its recipe to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capwright.cli.errors import resumable
+from capwright.types import RecipeError, RunError
+
+if TYPE_CHECKING:
+    from capwright.training import Recipe
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that comes along.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Change values of it: stages.rsrs.steps=10 model.lora=null"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder to write; by default runs/NAME-OF-THE-RECIPE.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder; needs no recipe.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and try the heaviest step; train nothing.")
+    ] = False,
+) -> None:
+    """Train a captioner as a recipe says, measure it after every stage, and write a report.
+
+    The run folder holds recipe.yaml, metrics.jsonl, checkpoints/, captions/, summary.json and report.html. After an
+    interruption of any kind, go on with `capwright train --resume DIR`.
+    """
+    from capwright.cli.quiet import quiet_libraries
+
+    if recipe is not None and "=" in recipe and not Path(recipe).is_file():
+        recipe, overrides = None, [recipe, *(overrides or [])]
+    if resume is not None and out is not None and out != resume:
+        raise RunError(f"--resume {resume} goes on in that folder; leave --out {out} away")
+    plan, folder = _what_to_run(recipe, overrides or [], out, resume)
+    quiet_libraries()
+    if dry_run:
+        rehearse(plan, folder)
+        return
+    from capwright.cli.run import print_result, run_recipe
+
+    with resumable(f"go on with: capwright train --resume {folder}"):
+        evaluations = run_recipe(plan, folder, resume=resume is not None)
+    print_result(evaluations, folder)
+
+
+def rehearse(recipe: Recipe, out: Path) -> None:
+    """Print the plan on stdout and try the heaviest step."""
+    from capwright.training import Silent
+    from capwright.training import train as run
+
+    class OnStdout(Silent):
+        def say(self, text: str) -> None:
+            typer.echo(text)
+
+    run(recipe, out=out, dry_run=True, progress=OnStdout())
+
+
+def _what_to_run(
+    recipe: str | None, overrides: Sequence[str], out: Path | None, resume: Path | None
+) -> tuple[Recipe, Path]:
+    from capwright.cli.run import RECIPE
+    from capwright.training import list_recipes, load_recipe
+
+    if resume is None:
+        if recipe is None:
+            raise RecipeError(f"name a recipe: a file, or one of {', '.join(list_recipes())}")
+        plan = load_recipe(recipe, overrides)
+        return plan, out or Path("runs") / plan.name
+    saved = resume / RECIPE
+    if not saved.is_file():
+        raise RunError(f"{resume}: holds no run to go on with (no {RECIPE}); start one with `capwright train RECIPE`")
+    return load_recipe(saved if recipe is None else recipe, overrides), resume
