@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from capwright.cli.display import counting, say
 from capwright.cli.errors import resumable
-from capwright.types import Sampling
+from capwright.types import DataError, Sampling
+
+if TYPE_CHECKING:
+    from capwright.models import HFPolicy
 
 
 def caption(
@@ -33,14 +36,16 @@ def caption(
     split: Annotated[str | None, typer.Option(help="Of a dataset: caption this split only.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Caption only the first so many pictures.")] = None,
 ) -> None:
-    """Caption pictures into a .jsonl file, one row a picture.
+    """Caption pictures into a .jsonl file.
 
-    Run it again to go on after an interruption: captions that are there are kept. A picture that can not be read gets a
+    It gets one row a picture. Run it again to go on after an interruption: captions that are there are kept. A picture that can not be read gets a
     row with the status missing_image and the reason, and does not stop the others.
     """
     from capwright.cli.captioning import caption_file, same_origin, tell
     from capwright.cli.pictures import find_pictures
 
+    if out in sources:
+        raise DataError(f"{out}: is what to caption and what to write; choose another --out")
     samples = find_pictures(sources, split)[:n]
     origin = {"model": model, **({"prompt": prompt} if prompt else {})}
     same_origin(out, origin)
@@ -61,7 +66,7 @@ def caption(
         say(line)
 
 
-def _load(model: str, dtype: str, device: str | None, max_pixels: int | None):  # type: ignore[no-untyped-def]
+def _load(model: str, dtype: str, device: str | None, max_pixels: int | None) -> HFPolicy:
     from capwright.cli.quiet import quiet_libraries
 
     quiet_libraries()

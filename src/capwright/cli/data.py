@@ -18,7 +18,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset 
 
 @app.command(no_args_is_help=True)
 def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset folder.")]) -> None:
-    """Report every problem of a dataset with file and line. Exit code 0: usable, 1: not."""
+    """Report every problem of a dataset. Exit code 0: usable, 1: not."""
     from capwright.data import check_dataset
 
     with counting("pictures") as progress:
@@ -31,9 +31,8 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
     errors = sum(problem.severity == "error" for problem in found.problems)
     warnings = len(found.problems) - errors
     verdict = "usable" if found.usable else "not usable: correct the errors"
-    typer.echo(
-        f"{path}: {_count(found.samples, 'sample')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}; {verdict}"
-    )
+    counts = (_count(found.samples, "sample"), _count(errors, "error"), _count(warnings, "warning"))
+    typer.echo(f"{path}: {', '.join(counts)}; {verdict}")
     if not found.usable:
         raise typer.Exit(1)
 
@@ -65,14 +64,16 @@ def from_coco(
     split: Annotated[str | None, typer.Option(help="Put every sample there; by default as the file says.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a dataset of COCO annotations: captions become references, object categories the vocabulary."""
+    """Make a dataset of COCO annotations.
+
+    Captions become references, the categories of boxed objects the terms.
+    """
     from capwright.data import read_coco, write_dataset
 
     samples, vocabulary = read_coco(annotations, images, split)
     place = write_dataset(samples, out, vocabulary, layout, overwrite=overwrite)
-    say(
-        f"{place}: {_count(len(samples), 'sample')}, {_count(len(vocabulary), 'term')}; next: capwright data check {place}"
-    )
+    counts = f"{_count(len(samples), 'sample')}, {_count(len(vocabulary), 'term')}"
+    say(f"{place}: {counts}; next: capwright data check {place}")
 
 
 def _count(n: int, noun: str) -> str:

@@ -27,9 +27,10 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="The run folder to write.")] = Path("runs/demo"),
 ) -> None:
-    """Teach the embedded captioner the names of teaching toys, measure it, and write a report.
+    """The whole story on the built-in kindergarten.
 
-    An earlier demo in the same folder is replaced, or gone on with when it was interrupted; any other folder that is not
+    Teaches the embedded captioner the names of teaching toys, measures it after every stage, and writes a report. An
+    earlier demo in the same folder is replaced, or gone on with when it was interrupted; any other folder that is not
     empty is left alone.
     """
     from capwright.cli.quiet import quiet_libraries
@@ -48,7 +49,7 @@ def demo(
     print_result(evaluations, out)
     say(
         f"\nOpen {out / REPORT} in a browser.\n"
-        "Next, your own photos: put them into a folder with samples.jsonl and vocabulary.yaml (docs/your-own-photos.md),\n"
+        "Next, your own photos: put them into a folder with samples.jsonl and vocabulary.yaml,\n"
         "  capwright data check PHOTOS\n"
         "  capwright train rsrs-qwen2.5-vl-3b-lora data.path=PHOTOS --out runs/photos"
     )

@@ -26,7 +26,10 @@ LOW_SPACE = 2 * 2**30
 
 
 def doctor() -> None:
-    """Say what is installed, which device is used, what missing extras would give, and whether all is well."""
+    """Say what is installed and what is missing.
+
+    Also the device in use, what missing extras would give, and whether all is well.
+    """
     from capwright import __version__
 
     troubles = []

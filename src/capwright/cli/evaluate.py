@@ -29,7 +29,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 1000,
 ) -> None:
-    """Measure caption files on a dataset: scores with 95 % intervals, paired tests against the first file."""
+    """Measure caption files on a dataset.
+
+    Prints scores with 95 % intervals, and paired tests of every file against the first.
+    """
     from capwright.cli.summary import (
         compare_with_first,
         measure,

@@ -10,7 +10,11 @@ from capwright.types import DataError, Sample
 
 #: Names of files in a folder that are taken for pictures; what they really are decides when they are opened.
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .jp2 .avif .ico .tga .mpo .heic .heif".split()
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "jp2", "avif"),
+        *("ico", "tga", "mpo", "heic", "heif"),
+    )
 )
 DATASET_FILES = ("samples.jsonl", "captions.json")
 
@@ -18,8 +22,8 @@ DATASET_FILES = ("samples.jsonl", "captions.json")
 def find_pictures(sources: Sequence[Path], split: str | None = None) -> Sequence[Sample]:
     """The samples that the sources name, in order, each id once.
 
-    A dataset folder (or its samples file) gives its samples with their ids; any other folder gives the pictures in it and
-    below, sorted, with their path inside the folder as id; another .jsonl file gives the samples of its rows (`id` and
+    A dataset folder (or its samples file) gives its samples with their ids; any other folder gives the pictures in it
+    and below, sorted, with their path inside the folder as id; another .jsonl file gives the samples of its rows (`id` and
     `image`, relative to the file); any other file is a picture with its path as id. When several folders are named, ids
     start with the folder as it was given.
 

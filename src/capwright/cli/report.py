@@ -22,7 +22,10 @@ def report(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The page to write; by default RUN_DIR/report.html.")] = None,
 ) -> None:
-    """Write report.html from a run folder, also of a run that is not finished."""
+    """Write report.html of a run folder.
+
+    Also of a run that is not finished: what is not there yet is left out.
+    """
     from capwright.evaluation.report import write_report
     from capwright.evaluation.run_folder import read_run
 

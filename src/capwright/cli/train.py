@@ -33,15 +33,16 @@ def train(
         bool, typer.Option("--dry-run", help="Print the plan and try the heaviest step; train nothing.")
     ] = False,
 ) -> None:
-    """Train a captioner as a recipe says, measure it after every stage, and write a report.
+    """Train a captioner as a recipe says.
 
-    The run folder holds recipe.yaml, metrics.jsonl, checkpoints/, captions/, summary.json and report.html. After an
+    It is measured after every stage, and a report is written. The run folder holds recipe.yaml, metrics.jsonl, checkpoints/, captions/, summary.json and report.html. After an
     interruption of any kind, go on with `capwright train --resume DIR`.
     """
     from capwright.cli.quiet import quiet_libraries
 
     if recipe is not None and "=" in recipe and not Path(recipe).is_file():
-        recipe, overrides = None, [recipe, *(overrides or [])]
+        overrides = [recipe, *(overrides or [])]
+        recipe = None
     if resume is not None and out is not None and out != resume:
         raise RunError(f"--resume {resume} goes on in that folder; leave --out {out} away")
     plan, folder = _what_to_run(recipe, overrides or [], out, resume)
