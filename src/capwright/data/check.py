@@ -109,9 +109,9 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
                 pictures.add(sample, *where("image"))
     except DataError as error:
         notes.raised(error, main)
-    if not samples:
+    if not samples and not notes.about(main):
         notes.add("error", main, None, "the dataset has no samples")
-    elif "train" not in splits:
+    elif samples and "train" not in splits:
         names = ", ".join(f'"{name}"' for name in splits)
         notes.add("warning", main, None, f'there is no split "train" (there are: {names}); training needs one')
     if not (root / VOCABULARY).exists():
@@ -141,6 +141,10 @@ class _Notes:
     def add(self, severity: str, file: Path, line: int | None, message: str) -> None:
         name = file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else str(file)
         self._problems.append(Problem(severity, str(file) if name == "." else name, line, message))
+
+    def about(self, file: Path) -> bool:
+        """Whether there is a problem in `file`."""
+        return any(problem.file == file.name for problem in self._problems)
 
     def at(self, where: _Where) -> Complain:
         """`add` for the keys of one row."""

@@ -46,7 +46,7 @@ class _Window:
     def more(self) -> None:
         """Read on; what was passed is dropped."""
         with reading(self.path):
-            data = self._handle.read(self._size)
+            data = self._handle.read(self._size + len(BOM) * self._first)
         self._size = max(_CHUNK, len(self.text) - self.at)  # doubles under one long entry, so the work stays linear
         if self._first:
             self._first = False

@@ -78,6 +78,7 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
     except Exception as error:  # a decoder may raise anything on bytes that were not meant for it
         text = str(error) or type(error).__name__
         raise ImageError(f"{path}: is cut off or corrupt ({text}); replace the file or remove its row") from error
+    size = _reduced(image.width, image.height, max_pixels)  # of what was decoded: a TIFF turns itself while loading
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
@@ -88,6 +89,9 @@ def image_size(path: str | Path) -> tuple[int, int]:
     _must_be_a_file(path)
     try:
         with Image.open(path, formats=_formats()) as opened:
+            if opened.format == "TIFF":  # turns itself, but not in every version before it is loaded
+                opened.load()
+                return opened.size
             width, height = opened.size
             return (height, width) if _orientation(opened) >= 5 else (width, height)
     except Exception as error:  # a decoder may raise anything on bytes that were not meant for it

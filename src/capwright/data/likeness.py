@@ -17,7 +17,7 @@ MAX_BITS = 11
 MAX_DIFFERENCE = 20.0
 
 _SIDE = 16
-_MARGIN = 2
+_MARGIN = 3
 _BANDS = MAX_BITS + 1  # so two hashes that differ in MAX_BITS bits agree in at least one band
 _SCATTER = np.random.default_rng(0).permutation(_SIDE * _SIDE)  # a band looks at the whole picture, not at one strip
 _ONES = np.array([bin(value).count("1") for value in range(256)], dtype=np.uint8)
@@ -28,14 +28,14 @@ def picture_hash(image: Image.Image) -> np.ndarray:
 
     The margin keeps flat areas at 0, where compression noise would flip bits.
     """
-    small = np.asarray(image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.BOX), dtype=np.int16)
+    small = np.asarray(image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.LANCZOS), dtype=np.int16)
     bits = np.diff(small, axis=1) > _MARGIN
     return np.packbits(bits.ravel()[_SCATTER])
 
 
 def small_copy(image: Image.Image) -> np.ndarray:
     """float32[32, 32, 3], the mean color taken out, for `difference`."""
-    small = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
+    small = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float32)
     return small - small.mean((0, 1))
 
 

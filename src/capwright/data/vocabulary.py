@@ -9,6 +9,7 @@ Every word is taken as it is written: a term called `no` or `7` is a name, not a
 from __future__ import annotations
 
 import copyreg
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from capwright.types import LEVELS, DataError, Term, Vocabulary
 KEYS = ("aliases", "category", "plurals", "level", "tier")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = "tag:yaml.org,2002:null"
+
+# Words that some YAML readers take for a truth value or for nothing.
+_NOT_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 #: note(line or None, what is wrong).
 Note = Callable[["int | None", str], None]
@@ -84,26 +88,34 @@ def write_vocabulary(vocabulary: Vocabulary, path: str | Path) -> None:
         DataError: the file can not be written, or a name can not be stored as text.
     """
     path = Path(path)
-    entries: dict[str, dict[str, Any]] = {}
-    for name, term in vocabulary.items():
-        entry: dict[str, Any] = {}
-        if term.category:
-            entry["category"] = term.category
-        if term.tier:
-            entry["tier"] = term.tier
-        if term.level != "professional":
-            entry["level"] = term.level
-        if term.aliases:
-            entry["aliases"] = list(term.aliases)
-        if term.plurals:
-            entry["plurals"] = list(term.plurals)
-        entries[name] = entry
-    text = yaml.safe_dump(entries, allow_unicode=True, sort_keys=False, default_flow_style=None, width=10**9)
     try:
-        data = text.encode("utf-8")
+        data = "".join(_entry(term) for term in vocabulary.values()).encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(f"{path}: a term holds half of a surrogate pair, which UTF-8 can not store") from error
-    write_bytes(path, data if entries else b"")
+    write_bytes(path, data)
+
+
+def _entry(term: Term) -> str:
+    """One line of the file."""
+    parts = [f"{key}: {_scalar(value)}" for key, value in (("category", term.category), ("tier", term.tier)) if value]
+    if term.level != "professional":
+        parts.append(f"level: {term.level}")
+    for key, words in (("aliases", term.aliases), ("plurals", term.plurals)):
+        if words:
+            parts.append(f"{key}: [{', '.join(_scalar(word) for word in words)}]")
+    name = _scalar(term.name)
+    key = f"? {name}\n" if len(name) > 1000 else name  # YAML wants a sign before a key that long
+    return f"{key}: {{{', '.join(parts)}}}\n" if parts else f"{key}:\n"
+
+
+def _scalar(word: str) -> str:
+    """A word as YAML that every reader takes for text: plain where that is safe, else in double quotes."""
+    if re.fullmatch(r"[^\W\d_](?:[\w -]*\w)?", word) and word.isprintable() and word.casefold() not in _NOT_WORDS:
+        return word
+    escaped = (
+        c if (c.isprintable() and c not in '"\\') or "\ud800" <= c <= "\udfff" else f"\\U{ord(c):08x}" for c in word
+    )
+    return f'"{"".join(escaped)}"'
 
 
 def shared_names(vocabulary: Vocabulary) -> dict[str, list[str]]:

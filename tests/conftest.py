@@ -1,0 +1,21 @@
+"""Fixtures that more than one room uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from capwright.data import read_coco, write_dataset
+
+PHOTOS = Path(__file__).parent / "photos"
+
+
+@pytest.fixture
+def photo_dataset(tmp_path: Path) -> Path:
+    """A dataset folder of 34 real photos with captions: 22 train, 6 val, 6 test; object categories are the terms."""
+    samples, vocabulary = read_coco(PHOTOS / "annotations.json", PHOTOS)
+    splits = ["train"] * 22 + ["val"] * 6 + ["test"] * 6
+    split = [replace(sample, split=name) for sample, name in zip(samples, splits, strict=True)]
+    return write_dataset(split, tmp_path / "photos", vocabulary)
