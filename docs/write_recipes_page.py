@@ -28,8 +28,8 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
 
 * **Overrides** are `dotted.key=value`, the value in YAML. Stages are addressed by name. `data.path` takes the place of
   `data.scenes`, `steps` that of `epochs`, and the other way round.
-* **`extends: other.yaml`** (or a bare name) starts from another recipe. Groups are merged key by key, a `stages` list takes
-  the place of the other, and a dotted key at the top level changes one value: `stages.rsrs.learning_rate: 1.0e-5`.
+* **`extends: other.yaml`** (or a bare name) starts from another recipe. Groups are merged key by key, a `stages` list
+  takes the place of the other, and a dotted key at the top level changes one value: `stages.rsrs.steps: 400`.
 * **Rewards** have short forms: `tts:` alone, or `tts: 0.5` for a weight.
 * Unknown keys are errors; the message names the nearest key there is.
 * A run writes what it did, every key spelled out, to `recipe.yaml` in its folder. On resume a changed key is an error,

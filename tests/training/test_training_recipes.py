@@ -159,7 +159,9 @@ def test_changed_keys_names_stages():
 
 
 def test_reading_a_recipe_does_not_import_torch():
-    code = "import sys; from capwright.training import load_recipe; load_recipe('rsrs-scenes'); print('torch' in sys.modules)"
+    code = (
+        "import sys; from capwright.training import load_recipe as l; l('rsrs-scenes'); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from toy_captioner import Values, says, toy_materials
 
+from capwright.training import parse_recipe
 from capwright.training.recipe import Kl, RlStage, SftStage
 from capwright.training.run import open_accelerator
 from capwright.training.trainer import Trainer, targets
-from capwright.training import parse_recipe
 from capwright.types import ImageError, ModelError, RunError, Sample
 
 

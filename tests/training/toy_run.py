@@ -15,7 +15,8 @@ RECIPE = {
     "data": {"path": "toy"},
     "rewards": {"tts": None},
     "stages": [
-        {"name": "warmup", "kind": "sft", "steps": 8, "images_per_step": 4, "target": "meta.casual", "checkpoint_every": 3},
+        {"name": "warmup", "kind": "sft", "steps": 8, "images_per_step": 4, "target": "meta.casual",
+         "checkpoint_every": 3},
         {
             "name": "rsrs", "kind": "rsrs", "steps": 30, "images_per_step": 6, "captions_per_image": 4,
             "learning_rate": 0.05, "imitation": {"batch": 5}, "sampling": {"max_tokens": 6}, "checkpoint_every": 4,

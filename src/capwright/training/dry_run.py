@@ -73,10 +73,9 @@ def heaviest_step(recipe: Recipe, stage: Any, materials: Materials) -> str:
         prefixes = policy.encode([Request(sample)] * images, [picture] * images)
         where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
         text = longest(materials.data, where)
-        if not isinstance(stage, SftStage):
-            length = policy.tokenize(prefixes.select([0]), [[text]]).tokens.shape[-1]
-            text = " ".join([text] * -(-stage.sampling.max_tokens // length))
-        groups = policy.tokenize(prefixes, [[text] * stage.captions_per_image] * images)
+        limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
+        texts = [[" ".join([text] * (limit or 1))] * stage.captions_per_image] * images
+        groups = policy.tokenize(prefixes, texts, limit)
         loss = -policy.logprobs(groups).sum()
     try:
         accelerator.backward(loss)

@@ -196,9 +196,11 @@ def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mappi
     """One line for one problem that pydantic found."""
     dotted, siblings, given = _locate(problem["loc"], raw)
     path = ".".join(dotted)
-    above = problem["type"] not in ("value_error", "missing")  # those may come from any key below
-    fits = lambda key: f"{path}.".startswith(f"{key}.") or (above and key.startswith(f"{path}."))
-    text = next((text for key, text in overrides.items() if path and fits(key)), None)
+    spread = problem["type"] in ("value_error", "missing")  # may come of any key below, so of none in particular
+    known = (
+        key for key in overrides if f"{path}.".startswith(f"{key}.") or (key.startswith(f"{path}.") and not spread)
+    )
+    text = overrides.get(next(known, "")) if path else None
     where = f"override '{text}'" if text else source
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(dotted[-1], siblings, n=1, cutoff=0.5)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capwright.training.recipe import Recipe
-from capwright.types import Caption, RecipeError, Sample
+from capwright.types import Caption, CapwrightError, RecipeError, Sample
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.
 View = Callable[[Sequence[Sample], list[list[Caption]]], Any]
@@ -39,10 +39,10 @@ def make_rewards(recipe: Recipe, samples: Sequence[Sample], vocabulary: Any) -> 
     for name, reward in recipe.rewards.items():
         try:
             scorer = get_scorer(reward.scorer or name, **reward.options)
-        except TypeError as error:
-            raise RecipeError(f"rewards.{name}.options: {error}") from None
-        context = scorer.prepare(Corpus(samples, vocabulary))
-        views[name] = RewardView(scorer, context, reward.output, scale=reward.range)
+            context = scorer.prepare(Corpus(samples, vocabulary))
+            views[name] = RewardView(scorer, context, reward.output, scale=reward.range)
+        except (CapwrightError, TypeError) as error:
+            raise RecipeError(f"rewards.{name}: {error}") from error
     rewards = recipe.rewards.values()
     return Rewards(
         views, tuple(r.weight for r in rewards), tuple(r.gate for r in rewards), tuple(r.floor for r in rewards)

@@ -91,9 +91,6 @@ def gather(recipe: Recipe, out: Path) -> Materials:
 
     whole = open_data(recipe, out)
     data = whole.split(recipe.data.train_split)
-    if not len(data):
-        there = ", ".join(f"{name} ({count})" for name, count in whole.splits.items())
-        raise RecipeError(f"data.train_split: '{recipe.data.train_split}' has no images; there are {there}")
     for stage in recipe.stages:
         if isinstance(stage, SftStage) or stage.on_failed == "imitate":
             where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
@@ -114,6 +111,7 @@ def gather(recipe: Recipe, out: Path) -> Materials:
 def load_recipe_policy(recipe: Recipe, name: str | Path | None = None) -> HFPolicy:
     """The captioner a recipe starts from, or another one (`name`) with its settings."""
     model = recipe.model
+    seed_everything(recipe.seed)  # adapters begin at random
     return load_policy(
         model.name if name is None else name,
         dtype=model.dtype,
