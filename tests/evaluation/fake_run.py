@@ -25,6 +25,9 @@ SAYS = {
 }
 
 
+SIGNATURE = "tts|v:1|terms:45|vocab:3f2a0c1d|levels:1/.5/.25|match:longest,plural|ci:boot1000|unit:image|seed:0"
+
+
 def fake_samples(folder: Path, n: int = 60, seed: int = 7, size: int = 160) -> list[Sample]:
     """Scenes of the built-in kindergarten with their pictures in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,9 +59,7 @@ def fake_run(root: Path, n: int = 60, seed: int = 7, size: int = 160) -> list[Sa
     (root / "captions").mkdir(parents=True, exist_ok=True)
     for system, says in SAYS.items():
         dice = random.Random(f"{seed}/{system}")
-        rows = [
-            {"id": s.id, "caption": fake_caption(s, says, dice), "status": "ok", "finish": "stop"} for s in samples
-        ]
+        rows = [{"id": s.id, "caption": fake_caption(s, says, dice), "status": "ok", "finish": "stop"} for s in samples]
         if system == "warmup":
             rows[3] = {"id": samples[3].id, "caption": "", "status": "timeout", "finish": "stop"}
         write_rows(root / "captions" / f"{system}.jsonl", rows)
@@ -93,13 +94,20 @@ def fake_summary(n: int) -> dict:
         "warmup": part(11.9, 63.5, [33.4, 10.9, 6.3, 1.1, 0.0], 14.6),
         "rsrs": part(68.3, 91.2, [86.5, 77.9, 69.6, 61.2, 48.1], 15.3),
         "comparisons": [
-            {"a": "warmup", "b": "rsrs", "score": "tts.micro", "difference": 56.4, "low": 52.8, "high": 60.1, "p": 0.0005},
-            {"a": "base", "b": "rsrs", "score": "tts.micro", "difference": 57.1, "low": 53.3, "high": 60.6, "p": 0.0005},
-            {"a": "base", "b": "warmup", "score": "tts.micro", "difference": 0.7, "low": -1.4, "high": 2.8, "p": 0.51},
+            versus("warmup", "rsrs", "tts.micro", 56.4, 3.7, 0.0005),
+            versus("base", "rsrs", "tts.micro", 57.1, 3.6, 0.0005),
+            versus("base", "warmup", "tts.micro", 0.7, 2.1, 0.51),
+            versus("base", "rsrs", "length.words", 1.1, 0.4, 0.001),
         ],
-        "signatures": {"tts": "tts|v:1|terms:45|vocab:3f2a0c1d|levels:1/.5/.25|match:longest,plural|ci:boot1000|unit:image|seed:0"},
+        "signatures": {"tts": SIGNATURE},
         "run": {"seed": 7, "model": "embedded", "versions": {"capwright": "0.1.0", "torch": "2.6.0"}, "split": "test"},
     }
+
+
+def versus(a: str, b: str, score: str, difference: float, spread: float, p: float) -> dict:
+    """A paired comparison as an evaluation would write it."""
+    ends = {"low": difference - spread, "high": difference + spread}
+    return {"a": a, "b": b, "score": score, "difference": difference, **ends, "p": p}
 
 
 def fake_journal(seed: int) -> list[dict]:
@@ -146,4 +154,5 @@ if __name__ == "__main__":
     from capwright.evaluation.report import write_report
 
     out = Path(sys.argv[1])
-    print(write_report(out, fake_run(out, n=200), title="Kindergarten demo", vocabulary=vocabulary(), things="teaching toys"))
+    made = fake_run(out, n=200)
+    print(write_report(out, made, title="Kindergarten demo", vocabulary=vocabulary(), things="teaching toys"))

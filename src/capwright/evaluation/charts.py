@@ -7,6 +7,7 @@ element of class `tone-N` has its system's color as `currentColor`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -48,12 +49,12 @@ def interval_bar(measure: Measure, tone: str, low: float = 0, high: float = 100,
     def at(value: float | None) -> str:
         return _percent(((value or 0.0) - low) / ((high - low) or 1.0))
 
-    parts = [f'<line class="scale" x1="0" x2="100%" y1="8" y2="8"/>']
+    parts = ['<line class="scale" x1="0" x2="100%" y1="8" y2="8"/>']
     if zero is not None:
         parts.append(f'<line class="zero" x1="{at(zero)}" x2="{at(zero)}" y1="0" y2="16"/>')
     if measure.has_interval:
         parts.append(f'<line class="span" x1="{at(measure.low)}" x2="{at(measure.high)}" y1="8" y2="8"/>')
-    parts.append(f'<circle cx="{at(measure.value)}" cy="8" r="4.5"/>')
+    parts.append(f'<circle cx="{at(measure.value)}" cy="8" r="4"/>')
     return Markup(f'<svg class="interval {tone}" width="100%" height="16" aria-hidden="true">{"".join(parts)}</svg>')
 
 
@@ -64,10 +65,10 @@ def value_bar(measure: Measure, tone: str) -> Markup:
         return Markup(f'<svg class="bar {tone}" width="100%" height="18" role="img" aria-label="unknown">{text}</svg>')
     end = max(measure.value, measure.high or 0.0)
     place = f'x="{_percent(end / 100)}" dx="8"'
-    said = f"{measure.value:.0f}"
+    said = str(whole(measure.value))
     whisker = ""
     if measure.has_interval:
-        said += f", interval {measure.low:.0f} to {measure.high:.0f}"
+        said += f", interval {whole(measure.low or 0)} to {whole(measure.high or 0)}"
         low, high = _percent((measure.low or 0) / 100), _percent((measure.high or 0) / 100)
         whisker = f'<line class="whisker" x1="{low}" x2="{high}" y1="9" y2="9"/>'
     width = _percent(max(measure.value, 0.0) / 100)
@@ -75,7 +76,7 @@ def value_bar(measure: Measure, tone: str) -> Markup:
         f'<svg class="bar {tone}" width="100%" height="18" role="img" aria-label="{said}">'
         f'<line class="base" x1="0" x2="0" y1="0" y2="18"/>'
         f'<rect class="fill" x="0" y="4" width="{width}" height="10" rx="1.5"/>{whisker}'
-        f'<text {place} y="13.5">{measure.value:.0f}</text></svg>'
+        f'<text {place} y="13.5">{whole(measure.value)}</text></svg>'
     )
 
 
@@ -84,36 +85,32 @@ def squares(value: float | None, tone: str) -> Markup:
     if value is None:
         return Markup('<p class="muted">unknown</p>')
     filled = min(100, max(0, whole(value)))
-    cells = ["".join(f"M{x * 10} {y * 10}h8v8h-8z" for x, y in _cells(part)) for part in (range(filled), range(filled, 100))]
+    cells = [
+        "".join(f"M{x * 10} {y * 10}h8v8h-8z" for x, y in _cells(part)) for part in (range(filled), range(filled, 100))
+    ]
     return Markup(
         f'<svg class="squares {tone}" viewBox="0 0 498 18" role="img" aria-label="{filled} of 100 squares filled">'
         f'<path class="on" d="{cells[0]}"/><path class="off" d="{cells[1]}"/></svg>'
     )
 
 
-def line_chart(
-    series: Sequence[Series], bands: Sequence[Band], about: str, top: float, unit: str = "", height: int = 210
-) -> Markup:
+def line_chart(series: Sequence[Series], bands: Sequence[Band], about: str, top: float, height: int = 210) -> Markup:
     """Lines over images seen, labeled at their ends. `about` is what a person who can not see it should know."""
     frame = _Frame(bands, top, height)
-    curves, marks = [], []
-    for line in series:
-        if line.raw:
-            curves.append(f'<path class="raw {line.tone}" d="{frame.path(line.raw)}"/>')
+    curves = [f'<path class="raw {line.tone}" d="{frame.path(line.raw)}"/>' for line in series if line.raw]
+    marks: list[str] = []
     for line in series:
         dash = " dashed" if line.dashed else ""
         curves.append(f'<path class="line{dash} {line.tone}" d="{frame.path(line.points)}"/>')
         if line.dots:
-            marks += [
-                f'<circle class="dot {line.tone}" cx="{_percent(frame.x(x))}" cy="{frame.y(y) + frame.roof:.1f}" r="3.2"/>'
-                for x, y in line.points
-            ]
+            spots = [(_percent(frame.x(x)), frame.roof + frame.y(y)) for x, y in line.points]
+            marks += [f'<circle class="dot {line.tone}" cx="{x}" cy="{y:.1f}" r="3"/>' for x, y in spots]
     ends = [(frame.y(line.points[-1][1]), line.label, line.tone) for line in series if line.points]
     labels = [
         f'<text class="end {tone}" x="100%" dx="9" y="{y + frame.roof + 4:.1f}">{escape(text)}</text>'
         for y, text, tone in _spread(ends, 15, height)
     ]
-    return frame.draw("".join(curves), "".join(marks + labels), about, unit)
+    return frame.draw("".join(curves), "".join(marks + labels), about)
 
 
 def area_chart(
@@ -151,7 +148,7 @@ def area_chart(
         f'<line class="rug" x1="{_percent(frame.x(x))}" x2="{_percent(frame.x(x))}" y1="{base + 3}" y2="{base + 11}"/>'
         for x in ticks_below
     ]
-    return frame.draw("".join(shapes), "".join(rug + labels), about, "%", tick_scale=100, drop=12 if ticks_below else 0)
+    return frame.draw("".join(shapes), "".join(rug + labels), about, "%", 12 if ticks_below else 0)
 
 
 class _Frame:
@@ -175,60 +172,67 @@ class _Frame:
     def path(self, points: Iterable[Point]) -> str:
         return "M" + "L".join(f"{1000 * self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
 
-    def draw(self, curves: str, marks: str, about: str, unit: str, tick_scale: float = 1, drop: int = 0) -> Markup:
+    def draw(self, curves: str, marks: str, about: str, unit: str = "", drop: int = 0) -> Markup:
         roof, base = self.roof, self.roof + self.height
+        scale = 100 if unit == "%" else 1
         back, text = [], []
         for place, band in enumerate(self.bands):
             left, width = self.x(band.start), self.x(band.end) - self.x(band.start)
-            shade = "band odd" if place % 2 else "band"
-            back.append(
-                f'<rect class="{shade}" x="{_percent(left)}" y="{roof}" width="{_percent(width)}" height="{self.height}"/>'
-            )
+            shade, size = "band odd" if place % 2 else "band", f'width="{_percent(width)}" height="{self.height}"'
+            back.append(f'<rect class="{shade}" x="{_percent(left)}" y="{roof}" {size}/>')
             if place:
                 back.append(f'<line class="edge" x1="{_percent(left)}" x2="{_percent(left)}" y1="4" y2="{base}"/>')
-            room = width / (7.5 * len(band.label) + 12)  # share of the width a pixel of text needs
-            if room * 620 >= 1:
+            room = width / (7.5 * len(band.label) + 12)  # how much of a pixel of text fits a pixel of the chart
+            if room * 320 >= 1:
                 kind = "stage" if room * 230 >= 1 else "stage roomy"
                 text.append(f'<text class="{kind}" x="{_percent(left)}" dx="6" y="14">{escape(band.label)}</text>')
-        for tick in ticks(self.top, 3):
+        for tick in ticks(0, self.top, 3):
             y = roof + self.y(tick)
             back.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
             sign = f" {unit}" if unit and tick == self.top else ""
-            text.append(f'<text class="tick" x="0" dx="-8" y="{y + 4:.1f}" text-anchor="end">{_short(tick * tick_scale)}{sign}</text>')
-        for tick in ticks(self.end, 3):
-            if tick >= self.start:
-                place = self.x(tick)
-                anchor = "start" if place < 0.04 else "end" if place > 0.96 else "middle"
-                text.append(
-                    f'<text class="tick" x="{_percent(place)}" y="{base + drop + 18}" text-anchor="{anchor}">{tick:,.0f}</text>'
-                )
-        text.append(f'<text class="axis" x="100%" dx="9" y="{base + drop + 18}">images</text>')
+            side = f'x="0" dx="-8" y="{y + 4:.1f}" text-anchor="end"'
+            text.append(f'<text class="tick" {side}>{tick * scale:g}{sign}</text>')
+        below = base + drop + 18
+        for tick in ticks(self.start, self.end, 3):
+            across = self.x(tick)
+            anchor = "start" if across < 0.04 else "end" if across > 0.96 else "middle"
+            side = f'x="{_percent(across)}" y="{below}" text-anchor="{anchor}"'
+            text.append(f'<text class="tick" {side}>{tick:,.0f}</text>')
+        text.append(f'<text class="axis" x="100%" dx="9" y="{below}">images</text>')
         return Markup(
-            f'<svg class="chart" width="100%" height="{base + drop + 26}" role="img" aria-label="{escape(about)}">'
-            f'{"".join(back)}<svg x="0" y="{roof}" width="100%" height="{self.height}" viewBox="0 0 1000 {self.height}" '
-            f'preserveAspectRatio="none">{curves}</svg>{marks}{"".join(text)}</svg>'
+            f'<svg class="chart" width="100%" height="{below + 8}" role="img" aria-label="{escape(about)}">'
+            f'{"".join(back)}<svg x="0" y="{roof}" width="100%" height="{self.height}" '
+            f'viewBox="0 0 1000 {self.height}" preserveAspectRatio="none">{curves}</svg>'
+            f"{marks}{''.join(text)}</svg>"
         )
 
 
-def ticks(top: float, steps: int) -> list[float]:
-    """A few round numbers from 0 to at most `top`: about `steps` intervals of 1, 2, 2.5 or 5 times a power of ten."""
-    if top <= 0:
-        return [0.0]
-    raw = top / steps
+def ticks(low: float, high: float, steps: int) -> list[float]:
+    """A few round numbers from `low` to `high`: about `steps` intervals of 1, 2, 2.5 or 5 times a power of ten."""
+    if high <= low:
+        return [low]
+    raw = (high - low) / steps
     power = 10.0 ** math.floor(math.log10(raw))
     step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda s: abs(s - raw))
-    return [round(i * step, 10) for i in range(int(top / step + 1e-9) + 1)]
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
 
 
 def smooth(points: Sequence[Point], parts: int = 24) -> tuple[Point, ...]:
-    """A centered moving average over about 1/`parts` of the points on either side together."""
+    """A moving average over about 1/`parts` of the points, half of them on either side."""
     reach = len(points) // (2 * parts)
+    sums = list(itertools.accumulate((y for _, y in points), initial=0.0))
     averaged = []
     for place, (x, _) in enumerate(points):
-        near = min(reach, place, len(points) - 1 - place)
-        window = points[place - near : place + near + 1]
-        averaged.append((x, sum(y for _, y in window) / len(window)))
+        start, end = max(place - reach, 0), min(place + reach + 1, len(points))
+        averaged.append((x, (sums[end] - sums[start]) / (end - start)))
     return tuple(averaged)
+
+
+def thin(points: Sequence[Point], most: int = 400) -> tuple[Point, ...]:
+    """Every n-th point so that about `most` remain, and always the last."""
+    step = max(-(-len(points) // most), 1)
+    return (*points[: len(points) - 1 : step], *points[-1:])
 
 
 def whole(value: float) -> int:
@@ -243,7 +247,7 @@ def _cells(places: Iterable[int]) -> Iterable[tuple[int, int]]:
 def _spread(ends: Sequence[tuple[float, str, str]], gap: float, height: float) -> list[tuple[float, str, str]]:
     """Move labels apart to at least `gap` pixels, keeping their order and staying on the chart."""
     placed: list[list] = [list(end) for end in sorted(ends)]
-    for above, below in zip(placed, placed[1:]):
+    for above, below in itertools.pairwise(placed):
         below[0] = max(below[0], above[0] + gap)
     if placed and placed[-1][0] > height:
         placed[-1][0] = height
@@ -254,7 +258,3 @@ def _spread(ends: Sequence[tuple[float, str, str]], gap: float, height: float) -
 
 def _percent(share: float) -> str:
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
-
-
-def _short(value: float) -> str:
-    return f"{value:g}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capwright.evaluation.charts import Band, Point, Series, area_chart, line_chart, smooth
+from capwright.evaluation.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
 from capwright.evaluation.headline import count
 from capwright.evaluation.run_folder import Run, as_measure, label, number
 
@@ -35,12 +35,14 @@ def reward_curve(run: Run) -> Figure:
     """Mean reward of sampled captions, by step; one line for each reward."""
     heading = "Reward while training"
     if not run.steps:
-        return Figure(heading, absent="There is no training journal (metrics.jsonl) in this run, so there are no curves.")
+        return Figure(
+            heading, absent="There is no training journal (metrics.jsonl) in this run, so there are no curves."
+        )
     bands, seen = _timeline(run)
     lines: dict[str, list[Point]] = {}
     for x, row in zip(seen, run.steps):
         reward = row.get("reward")
-        for name, value in (reward.items() if isinstance(reward, Mapping) else ()):
+        for name, value in reward.items() if isinstance(reward, Mapping) else ():
             y = number(value)
             if y is not None:
                 lines.setdefault(str(name), []).append((x, y))
@@ -48,16 +50,16 @@ def reward_curve(run: Run) -> Figure:
         return Figure(heading, absent="No stage of this run was trained on a reward, so there is no reward to draw.")
     highest = max(y for points in lines.values() for _, y in points)
     top = 1.0 if 0.2 < highest <= 1 else highest * 1.1
-    series = [
-        Series(label(name) if name != "tts" else "TTS", smooth(points), f"tone-{1 + place % 5}", tuple(points))
-        for place, (name, points) in enumerate(lines.items())
+    tones = ("tone-1", "tone-4", "tone-3", "tone-5")
+    series, moves = [], []
+    for place, (name, points) in enumerate(lines.items()):
+        line, said = smooth(points), label(name)
+        series.append(Series(said, thin(line), tones[place % len(tones)], thin(points)))
+        moves.append(f"The {said} reward went from {line[0][1]:.2f} to {line[-1][1]:.2f}.")
+    says = " ".join(moves)
+    silent = [
+        band.label for band in bands if not any(band.start < x <= band.end for ps in lines.values() for x, _ in ps)
     ]
-    firsts = {name: smooth(points) for name, points in lines.items()}
-    says = " ".join(
-        f"The {'TTS' if n == 'tts' else n} reward went from {points[0][1]:.2f} to {points[-1][1]:.2f}."
-        for n, points in firsts.items()
-    )
-    silent = [band.label for band in bands if not any(band.start < x <= band.end for ps in lines.values() for x, _ in ps)]
     if silent:
         says += f" {' and '.join(silent)} imitates given captions and has no reward."
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top), says + " Pale: single steps.")
@@ -67,23 +69,24 @@ def probe_curve(run: Run) -> Figure:
     """Scores measured during training on images that are not trained on."""
     heading = "Names said on held-out images"
     if not run.probes:
-        return Figure(heading, absent="No probes were taken during training (the recipe's eval_every), so there is no curve.")
+        return Figure(
+            heading, absent="No probes were taken during training (the recipe's eval_every), so there is no curve."
+        )
     bands, _ = _timeline(run)
     offsets = _offsets(run)
-    micro, never = [], []
+    micro: list[Point] = []
+    never: list[Point] = []
     for row in run.probes:
-        seen = number(row.get("images_seen"))
+        seen, tts = number(row.get("images_seen")), _tts(row)
         if seen is None:
             continue
         x = seen + offsets.get(str(row.get("stage")), 0.0)
-        scores = row.get("scores")
-        tts = scores.get("tts") if isinstance(scores, Mapping) else None
-        if isinstance(tts, Mapping):
-            by_tier = tts.get("by_tier")
-            for points, node in ((micro, tts.get("micro")), (never, by_tier.get("never") if isinstance(by_tier, Mapping) else None)):
-                y = as_measure(node).value
-                if y is not None:
-                    points.append((x, y))
+        by_tier = tts.get("by_tier")
+        rarest = by_tier.get("never") if isinstance(by_tier, Mapping) else None
+        for points, node in ((micro, tts.get("micro")), (never, rarest)):
+            y = as_measure(node).value
+            if y is not None:
+                points.append((x, y))
     if not micro:
         return Figure(heading, absent="The probes taken during training hold no TTS, so there is no curve.")
     if not bands:
@@ -92,9 +95,15 @@ def probe_curve(run: Run) -> Figure:
     series = [Series("All names", tuple(micro), "tone-1", dots=True)]
     if never:
         says += f", and on never-said names from {never[0][1]:.0f} to {never[-1][1]:.0f}"
-        series.append(Series("Never-said", tuple(never), "tone-2", dots=True, dashed=True))
+        series.append(Series("Never-said", tuple(never), "tone-4", dots=True, dashed=True))
     top = 100.0 if max(y for _, y in micro + never) > 20 else 25.0
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
+
+
+def _tts(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    scores = row.get("scores")
+    tts = scores.get("tts") if isinstance(scores, Mapping) else None
+    return tts if isinstance(tts, Mapping) else {}
 
 
 def group_states(run: Run) -> Figure:
@@ -104,9 +113,9 @@ def group_states(run: Run) -> Figure:
     rows = [(x, row) for x, row in zip(seen, run.steps) if isinstance(row.get("groups"), Mapping)]
     rows = [(x, row) for x, row in rows if sum(_groups(row)) > 0]
     if not rows:
-        why = "No stage sampled groups of captions" if run.steps else "There is no training journal (metrics.jsonl) in this run"
-        return Figure(heading, absent=f"{why}, so there are no group states to show.")
-    runs = [_bins([(x, row) for x, row in rows if row.get("stage") == stage]) for stage in _offsets(run)]
+        why = "No stage sampled groups of captions" if run.steps else "There is no training journal (metrics.jsonl)"
+        return Figure(heading, absent=f"{why} in this run, so there are no group states to show.")
+    runs = [_bins([(x, row) for x, row in rows if str(row.get("stage")) == stage]) for stage in _offsets(run)]
     runs = [stretch for stretch in runs if stretch]
     stages = {label(str(row.get("stage"))) for _, row in rows}
     shown = [band for band in bands if band.label in stages]
@@ -124,7 +133,9 @@ def group_states(run: Run) -> Figure:
     says = f"Share of groups, first to last: {', '.join(moves)}."
     if events:
         total = sum(n for _, n in events)
-        says += f" Ticks below: {count(len(events), 'step')} imitated {count(total, 'expert caption')} of failed images."
+        says += (
+            f" Ticks below: {count(len(events), 'step')} imitated {count(total, 'expert caption')} of failed images."
+        )
     else:
         says += " No expert captions were imitated."
     chart = area_chart(parts, shown, [x for x, _ in events], f"{heading}. {says}")

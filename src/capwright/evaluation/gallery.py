@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from capwright.data.images import load_image
+from capwright.evaluation.results import MISSING
 from capwright.evaluation.run_folder import Run, caption_status, label
 from capwright.types import ImageError, Sample
 
@@ -18,7 +19,7 @@ from capwright.types import ImageError, Sample
 READINGS = {"right": "right name", "wrong": "wrong name", "generic": "generic name", "vague": "vague name"}
 #: Why there is no caption to show.
 REASONS = {
-    "missing": "no caption was written",
+    MISSING: "no caption was written",
     "refusal": "the captioner refused",
     "truncated": "the caption was cut off",
     "unparseable": "the answer could not be read",
@@ -85,7 +86,9 @@ class Gallery:
     note: str
 
 
-def build_gallery(run: Run, samples: Sequence[Sample], tones: Mapping[str, str], match: Matcher | None, limit: int) -> Gallery:
+def build_gallery(
+    run: Run, samples: Sequence[Sample], tones: Mapping[str, str], match: Matcher | None, limit: int
+) -> Gallery:
     """Choose up to `limit` images by rule and prepare their cards.
 
     The hardest come first: lowest share of professional names said by the last system, ties by id; a quarter of the
@@ -102,15 +105,22 @@ def build_gallery(run: Run, samples: Sequence[Sample], tones: Mapping[str, str],
     scored = [place for place in range(len(samples)) if scores[last][place] is not None]
     if scored:
         ranked = sorted(scored, key=lambda place: (scores[last][place], samples[place].id))
-        gains = {p: (scores[last][p] or 0) - scores[first][p] for p in scored if scores[first][p] is not None}  # type: ignore[operator]
+        gains = {p: (scores[last][p] or 0) - was for p in scored if (was := scores[first][p]) is not None}
         risen = sorted((p for p in gains if gains[p] > 0), key=lambda p: (-gains[p], samples[p].id))
         hard = ranked[: max(limit - min(len(risen), limit // 4), 1)]
-        best = [place for place in risen if place not in set(hard)][: limit - len(hard)]
-        note = _note(len(samples), len(scored), len(hard), len(best), label(first), label(last), "names were looked for")
+        shown = set(hard)
+        best = [place for place in risen if place not in shown][: limit - len(hard)]
+        note = _note(len(samples), len(scored), len(hard), len(best), label(first), label(last))
     else:
         hard, best = sorted(range(len(samples)), key=lambda place: samples[place].id)[:limit], []
-        note = f"The first {len(hard)} of {len(samples)} images by id: without professional names to look for, none is harder than another."
-    cards = {place: _card(run, samples[place], systems, tones, {s: marks[s][place] for s in systems}) for place in [*hard, *best]}
+        note = (
+            f"The first {len(hard)} of {len(samples):,} images by id: without professional names to look for, none is "
+            "harder than another."
+        )
+    cards = {
+        place: _card(run, samples[place], systems, tones, {s: marks[s][place] for s in systems})
+        for place in [*hard, *best]
+    }
     return Gallery(tuple(cards[p] for p in hard), tuple(cards[p] for p in best), note)
 
 
@@ -125,7 +135,7 @@ def picture_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
     encoded: list[tuple[int, str, bytes]] = []
     for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85, "optimize": True})):
         buffer = io.BytesIO()
-        picture.save(buffer, kind, **options)  # type: ignore[arg-type]
+        picture.save(buffer, kind, **options)
         encoded.append((len(buffer.getvalue()), kind, buffer.getvalue()))
     _, kind, data = min(encoded)
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", picture.width, picture.height
@@ -240,8 +250,11 @@ def _web(address: str) -> str:
     return address if address.startswith(("https://", "http://")) else ""
 
 
-def _note(samples: int, scored: int, hard: int, best: int, first: str, last: str, where: str) -> str:
-    note = f"Chosen by rule, not by hand: of {samples} images, the {hard} with the lowest share of professional names said by {last}, ties by id"
+def _note(samples: int, scored: int, hard: int, best: int, first: str, last: str) -> str:
+    note = (
+        f"Chosen by rule, not by hand: of {samples:,} images, the {hard} with the lowest share of "
+        f"professional names said by {last}, ties by id"
+    )
     if best:
         note += f"; then the {best} that gained most from {first} to {last}"
     if scored < samples:

@@ -42,7 +42,9 @@ class Comparison:
         return (self.difference.low or 0) > 0 or (self.difference.high or 0) < 0
 
 
-def write_headline(run: Run, tones: Mapping[str, str], things: str, unknown: Mapping[str, Mapping[str, int] | None]) -> Headline:
+def write_headline(
+    run: Run, tones: Mapping[str, str], things: str, unknown: Mapping[str, Mapping[str, int] | None]
+) -> Headline:
     """What happened, in one sentence; what else is worth knowing; what to be careful about."""
     scores = {name: run.measure(name, "tts", "micro") for name in run.systems}
     measured = [name for name in run.systems if scores[name].known]
@@ -65,7 +67,11 @@ def write_headline(run: Run, tones: Mapping[str, str], things: str, unknown: Map
     if now == before:
         pieces += [("; ", ""), (f"{then}, just as many.", "")]
     else:
-        pieces += [(f"; {then}, ", ""), (_few(scores[first]), tones[first]), ("." if now > before else ". It got worse.", "")]
+        pieces += [
+            (f"; {then}, ", ""),
+            (_few(scores[first]), tones[first]),
+            ("." if now > before else ". It got worse.", ""),
+        ]
     caveats = [*_doubts(run, first, last, scores), *caveats]
     return Headline(tuple(pieces), tuple(_facts(run, measured)), tuple(caveats))
 
@@ -80,7 +86,7 @@ def read_comparisons(run: Run) -> list[Comparison]:
         difference = as_measure({"value": row.get("difference"), "low": row.get("low"), "high": row.get("high")})
         score = str(row.get("score", ""))
         comparisons.append(
-            Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), _verdict(difference))
+            Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), _verdict(difference, score))
         )
     return sorted(comparisons, key=lambda c: c.score != "tts.micro")
 
@@ -98,12 +104,13 @@ def count(n: int, thing: str) -> str:
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
-def _verdict(difference: Measure) -> str:
+def _verdict(difference: Measure, score: str) -> str:
     if not difference.known or not difference.has_interval:
         return "unknown"
+    up, down = ("better", "worse") if score.startswith("tts.") else ("higher", "lower")
     if (difference.low or 0) > 0:
-        return "clearly better"
-    return "clearly worse" if (difference.high or 0) < 0 else "may be chance"
+        return f"clearly {up}"
+    return f"clearly {down}" if (difference.high or 0) < 0 else "may be chance"
 
 
 def _of_hundred(measure: Measure) -> str:
@@ -117,9 +124,9 @@ def _few(measure: Measure) -> str:
 
 def _facts(run: Run, measured: Sequence[str]) -> list[str]:
     first, last, facts = measured[0], measured[-1], []
-    between = [f"{label(name)} reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
+    between = [f"{label(name)} alone reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
     if between:
-        facts.append(_join(between) + " on the way.")
+        facts.append(_join(between) + ".")
     never, was = run.measure(last, "tts", "by_tier", "never"), run.measure(first, "tts", "by_tier", "never")
     if never.known:
         fact = f"Of the names people never say in everyday captions, it uses {_of_hundred(never)}"
@@ -143,7 +150,9 @@ def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> l
             doubts.append("Their intervals overlap: the difference may be chance.")
     then, now = run.measure(first, "tts", "precision").value, run.measure(last, "tts", "precision").value
     if then is not None and now is not None and then - now > 5:
-        doubts.append(f"Precision fell from {whole(then)} to {whole(now)}: some of the gain is paid for with wrong names.")
+        doubts.append(
+            f"Precision fell from {whole(then)} to {whole(now)}: some of the gain is paid for with wrong names."
+        )
     short, long = words_of(run, first).value, words_of(run, last).value
     if short and long and long > 1.5 * short:
         doubts.append(f"Captions grew from {short:.0f} to {long:.0f} words; longer captions name more, right or wrong.")
@@ -158,14 +167,13 @@ def words_of(run: Run, system: str) -> Measure:
     return run.measure(system, "length", "words")
 
 
-def _missing(
-    run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapping[str, int] | None]
-) -> list[str]:
+def _missing(run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapping[str, int] | None]) -> list[str]:
     caveats = [f"{label(name)} has captions but no score." for name in run.systems if not scores[name].known]
     for name in run.systems:
         lost = sum((unknown.get(name) or {}).values())
         if lost:
-            caveats.append(f"{count(lost, 'caption')} of {label(name)} {'is' if lost == 1 else 'are'} unknown and not in its score.")
+            verb = "is" if lost == 1 else "are"
+            caveats.append(f"{count(lost, 'caption')} of {label(name)} {verb} unknown and not in its score.")
     sizes = [size for name in run.systems if (size := number((run.summary.get(name) or {}).get("samples"))) is not None]
     if sizes and min(sizes) < FEW_IMAGES:
         caveats.append(f"Only {count(int(min(sizes)), 'image')} {'was' if min(sizes) == 1 else 'were'} measured.")

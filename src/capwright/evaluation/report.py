@@ -6,15 +6,16 @@ the reader's light or dark setting, and the same inputs give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from capwright.evaluation.charts import interval_bar, squares, value_bar
-from capwright.evaluation.curves import Figure, group_states, probe_curve, reward_curve
+from capwright.evaluation.charts import interval_bar, squares, value_bar, whole
+from capwright.evaluation.curves import group_states, probe_curve, reward_curve
 from capwright.evaluation.gallery import Gallery, Mark, Matcher, build_gallery
 from capwright.evaluation.headline import Comparison, read_comparisons, words_of, write_headline
 from capwright.evaluation.run_folder import Measure, Run, label, number, read_run
@@ -99,6 +100,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
     ids = [sample.id for sample in samples]
     unknown = {name: run.unknown(name, ids) for name in run.systems}
     gallery = build_gallery(run, samples, tones, match, limit)
+    comparisons, others = _comparisons(run, tones)
     environment = Environment(
         loader=PackageLoader("capwright.evaluation", "templates"),
         autoescape=True,
@@ -106,7 +108,8 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"score": _score, "interval": _interval, "grouped": lambda n: f"{n:,}", "signed": _signed}
+    environment.filters |= {"score": _score, "whole": whole, "interval": _interval, "signed": _signed}
+    environment.filters["grouped"] = "{:,}".format
     return environment.get_template("report.html.jinja").render(
         title=title,
         run=run,
@@ -115,7 +118,8 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         waffles=_waffles(run, tones),
         rows=_rows(run, tones, unknown),
         columns=COLUMNS,
-        comparisons=_comparisons(run, tones),
+        comparisons=comparisons,
+        others=others,
         figures=(reward_curve(run), probe_curve(run)),
         states=group_states(run),
         tiers=_tiers(run, samples, tones),
@@ -123,7 +127,8 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         searched=match is not None,
         credits=_credits(gallery),
         counts=[(label(name), len(ids), unknown[name]) for name in run.systems],
-        signatures=_flat(run.summary.get("signatures")),
+        signatures=_signatures(run),
+        warnings=[(label(n), text) for n in run.systems for text in _texts((run.summary.get(n) or {}).get("warnings"))],
         facts=_flat(run.summary.get("run")),
         label=label,
     )
@@ -189,13 +194,16 @@ def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str,
     return rows
 
 
-def _comparisons(run: Run, tones: Mapping[str, str]) -> list[tuple[Comparison, str]]:
-    found = read_comparisons(run)
-    ends = [abs(v) for c in found for v in (c.difference.value, c.difference.low, c.difference.high) if v is not None]
-    lows = [v for c in found for v in (c.difference.value, c.difference.low) if v is not None]
-    reach = max(ends, default=0) * 1.05 or 1.0
-    start = -reach if min(lows, default=0) < -0.15 * reach else -0.15 * reach
-    return [(c, interval_bar(c.difference, tones.get(c.b, "tone-1"), start, reach, zero=0)) for c in found]
+def _comparisons(run: Run, tones: Mapping[str, str]) -> tuple[list[tuple[Comparison, Markup]], list[Comparison]]:
+    """Comparisons of the headline score with their bars, on one scale; and all others."""
+    every = read_comparisons(run)
+    found = [c for c in every if c.score == "tts.micro"]
+    ends = [v for c in found for v in (c.difference.value, c.difference.low, c.difference.high) if v is not None]
+    reach = max(map(abs, ends), default=0) * 1.05 or 1.0
+    start = min(min(ends, default=0) * 1.05, -0.15 * reach)
+    end = max(max(ends, default=0) * 1.05, 0.15 * reach)
+    bars = [(c, interval_bar(c.difference, tones.get(c.b, "tone-1"), start, end, zero=0)) for c in found]
+    return bars, [c for c in every if c.score != "tts.micro"]
 
 
 def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> list[Tier]:
@@ -216,6 +224,18 @@ def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> lis
 
 def _credits(gallery: Gallery) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     return [(card.id, card.credit) for card in (*gallery.hardest, *gallery.improved) if card.credit]
+
+
+def _signatures(run: Run) -> list[tuple[str, str]]:
+    """Scorer and signature; where systems were measured differently, each signature once."""
+    pairs = _flat(run.summary.get("signatures"))
+    for name in run.systems:
+        pairs += _flat((run.summary.get(name) or {}).get("signatures"))
+    return list(dict.fromkeys(pairs))
+
+
+def _texts(node: Any) -> list[str]:
+    return [text for text in node if isinstance(text, str)] if isinstance(node, list) else []
 
 
 def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:

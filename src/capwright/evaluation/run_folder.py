@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capwright.evaluation.results import MISSING
 from capwright.types import EMPTY, STATUSES, DataError
 
 #: Keys of summary.json that are not systems.
 NOT_SYSTEMS = frozenset({"comparisons", "signatures", "run"})
 #: How well-known stages and systems are written for people.
-NAMES = {"base": "Base", "warmup": "Warm-up", "sft": "SFT", "grpo": "GRPO", "rsrs": "RSRS", "gdpo": "GDPO", "dpo": "DPO"}
+NAMES = {
+    "base": "Base",
+    "warmup": "Warm-up",
+    "sft": "SFT",
+    "grpo": "GRPO",
+    "rsrs": "RSRS",
+    "gdpo": "GDPO",
+    "dpo": "DPO",
+    "tts": "TTS",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +80,18 @@ class Run:
         return [t for t in usual if t in seen] + [t for t in seen if t not in usual]
 
     def unknown(self, system: str, ids: Sequence[str]) -> dict[str, int] | None:
-        """How many of the samples `ids` have no score, by reason; None when the captions are not there to count."""
+        """How many samples have no score, by reason: as the summary says, else counted over the samples `ids`.
+
+        None when neither the summary nor the captions can tell.
+        """
+        stated = (self.summary.get(system) or {}).get("unknown")
+        if isinstance(stated, Mapping):
+            return {str(reason): int(n) for reason, v in stated.items() if (n := number(v))}
         rows = self.captions.get(system)
-        if rows is None:
-            stated = (self.summary.get(system) or {}).get("unknown")
-            if isinstance(stated, Mapping):
-                return {str(k): int(v) for k, v in stated.items() if number(v)}
-            return {"unknown": int(stated)} if number(stated) is not None else None
-        counts: dict[str, int] = {}
-        for id in ids:
-            status = caption_status(rows.get(id))
-            if status not in ("ok", "empty"):
-                counts[status] = counts.get(status, 0) + 1
-        return dict(sorted(counts.items()))
+        if rows is None or not ids:
+            return None
+        statuses = (caption_status(rows.get(id)) for id in ids)
+        return dict(sorted(Counter(status for status in statuses if status not in ("ok", "empty")).items()))
 
 
 def read_run(run_dir: str | Path) -> Run:
@@ -97,7 +107,9 @@ def read_run(run_dir: str | Path) -> Run:
     journal, torn = _read_rows(root / "metrics.jsonl")
     captions = {path.stem: _read_captions(path) for path in sorted((root / "captions").glob("*.jsonl"))}
     if not summary and not journal and not captions:
-        raise DataError(f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl")
+        raise DataError(
+            f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl"
+        )
     recipe = root / "recipe.yaml"
     return Run(
         root=root,
@@ -131,21 +143,23 @@ def as_measure(node: Any) -> Measure:
 
 
 def caption_status(row: Mapping[str, Any] | None) -> str:
-    """The status of a caption row; a sample without a row is "missing"."""
+    """The status of a caption row; a sample without a row has none ("missing_caption")."""
     if row is None:
-        return "missing"
-    status = row.get("status", "ok")
+        return MISSING
+    status = row.get("status") or "ok"
     return status if status in STATUSES else "unparseable"
 
 
-def _order(summary: Mapping[str, Any], captions: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _order(
+    summary: Mapping[str, Any], captions: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
     measured = [name for name, part in summary.items() if name not in NOT_SYSTEMS and isinstance(part, Mapping)]
     stages = list(dict.fromkeys(str(row.get("stage")) for row in journal if row.get("stage")))
     rank = {name: place for place, name in enumerate(["base", *stages, "warmup", *measured])}
     extra = [name for name in captions if name not in measured]
     if "base" in extra or not measured:
         return tuple(sorted([*measured, *extra], key=lambda name: (rank.get(name, len(rank)), name)))
-    return tuple([*measured, *sorted(extra, key=lambda name: (rank.get(name, len(rank)), name))])
+    return (*measured, *sorted(extra, key=lambda name: (rank.get(name, len(rank)), name)))
 
 
 def _read_summary(path: Path) -> Mapping[str, Any]:
