@@ -18,6 +18,7 @@ from capwright.data.disk import BOM, dump_json, lines, nearest, parse_json, read
 from capwright.types import STATUSES, DataError
 
 FINISHES = ("stop", "length")
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn line feeds into CRLF
 
 
 def read_captions(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -69,7 +70,7 @@ class CaptionWriter:
         self.path = Path(path)
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
         try:
             self._mend()
         except BaseException:
@@ -112,7 +113,8 @@ class CaptionWriter:
             while start > 0 and b"\n" not in tail:
                 step = min(start, 1 << 16)
                 start -= step
-                tail = os.pread(self._file, step, start) + tail
+                os.lseek(self._file, start, os.SEEK_SET)
+                tail = os.read(self._file, step) + tail
         last = tail[tail.rfind(b"\n") + 1 :]
         if not last:
             return
