@@ -294,13 +294,14 @@ class _Pictures:
             return
         hashes = np.frombuffer(b"".join(self._hashes[i] for i in indices), dtype=np.uint8).reshape(len(indices), -1)
         ranks = np.array([rank[self._pictures[i].split] for i in indices])
+        small = lru_cache(maxsize=64)(_small)
         for at, neighbors in near_pairs(hashes, ranks):
             picture = self._pictures[indices[at]]
             if indices[at] in self._shared:
                 continue
             for neighbor in neighbors:
                 other = self._pictures[indices[neighbor]]
-                if indices[neighbor] not in self._shared and _same(picture.path, other.path):
+                if indices[neighbor] not in self._shared and _same(picture.path, other.path, small):
                     self._note_shared(
                         "warning", picture.file, picture.line, "nearly the same picture", picture.split, other
                     )
@@ -355,13 +356,12 @@ def _look_at(picture: _Picture) -> _Look:
     return _Look(digest=digest.digest(), hash=picture_hash(image).tobytes(), size=size)
 
 
-def _same(first: Path, second: Path) -> bool:
+def _same(first: Path, second: Path, small: Callable[[Path], np.ndarray]) -> bool:
     try:
-        return difference(_small(first), _small(second)) <= MAX_DIFFERENCE
+        return difference(small(first), small(second)) <= MAX_DIFFERENCE
     except ImageError:
         return False
 
 
-@lru_cache(maxsize=64)
 def _small(path: Path) -> np.ndarray:
     return small_copy(load_image(path, max_pixels=_PIXELS))
