@@ -16,7 +16,7 @@ _HOMES = {
     "routing": ("States", "route"),
     "buffer": ("Buffer",),
     "rewards": ("Rewards", "make_rewards"),
-    "progress": ("LiveProgress", "PlainProgress", "Progress", "Silent", "open_progress"),
+    "progress": ("LiveProgress", "PlainProgress", "Progress", "open_progress"),
     "trainer": ("Trainer",),
     "run": ("Materials", "StageResult", "Stopped", "gather", "load_recipe_policy", "open_data", "train"),
 }

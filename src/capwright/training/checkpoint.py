@@ -7,6 +7,7 @@ states, buffer) and `state.json` (the same position for people). It is written b
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -83,7 +84,7 @@ def replacing(place: Path) -> Iterator[Path]:
         os.replace(draft, place)
         shutil.rmtree(old, ignore_errors=True)
         _sync_folder(place.parent)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         shutil.rmtree(draft, ignore_errors=True)
         cause = _disk_error(error)
         if cause is None:
@@ -95,11 +96,13 @@ def replacing(place: Path) -> Iterator[Path]:
 
 def disk_reason(error: OSError) -> str:
     """ "disk full" and the like."""
-    return "disk full" if error.errno in (28, 122) else (error.strerror or str(error))  # ENOSPC, EDQUOT
+    return "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else (error.strerror or str(error))
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:
-    """The error of the disk behind an error; torch wraps it."""
+    """The error of the disk behind an error; torch and safetensors wrap it."""
+    if error is not None and "os error 28" in str(error):
+        return OSError(errno.ENOSPC, "disk full")
     while error is not None:
         if isinstance(error, OSError):
             return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
@@ -62,7 +63,8 @@ def weights_present(name: str) -> bool:
 def heaviest_step(recipe: Recipe, stage: Any, materials: Materials) -> str:
     """One micro-batch of the largest image with captions of the greatest length, forward and backward, no update."""
     policy = materials.policy
-    sample = largest(materials.data)
+    where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
+    sample, text = heaviest(materials.data, where)
     accelerator = open_accelerator(recipe, policy)
     images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
     picture = materials.open_image(sample.image)
@@ -71,8 +73,6 @@ def heaviest_step(recipe: Recipe, stage: Any, materials: Materials) -> str:
     policy.model.train()
     with accelerator.autocast():
         prefixes = policy.encode([Request(sample)] * images, [picture] * images)
-        where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
-        text = longest(materials.data, where)
         limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
         texts = [[" ".join([text] * (limit or 1))] * stage.captions_per_image] * images
         groups = policy.tokenize(prefixes, texts, limit)
@@ -87,25 +87,16 @@ def heaviest_step(recipe: Recipe, stage: Any, materials: Materials) -> str:
     )
 
 
-def largest(data: Any) -> Sample:
-    """The sample with the most pixels, from the headers of the files."""
-    best, pixels = data[0], -1
+def heaviest(data: Any, where: str) -> tuple[Sample, str]:
+    """The sample with the most pixels (from the headers of the files), and the longest caption to imitate."""
+    largest, pixels, longest = data[0], -1, "a caption"
     for i in range(0, len(data), max(1, len(data) // LOOKED_AT)):
-        try:
-            with Image.open(data[i].image) as image:
-                size = image.width * image.height
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue
-        if size > pixels:
-            best, pixels = data[i], size
-    return best
-
-
-def longest(data: Any, where: str) -> str:
-    """The longest caption there is to imitate."""
-    step = max(1, len(data) // LOOKED_AT)
-    found = [text for i in range(0, len(data), step) for text in targets(data[i], where)]
-    return max(found, key=len, default="a caption")
+        sample = data[i]
+        longest = max([longest, *targets(sample, where)], key=len)
+        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(sample.image) as image:
+            if image.width * image.height > pixels:
+                largest, pixels = sample, image.width * image.height
+    return largest, longest
 
 
 def _peak(device: torch.device) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any
 
 
-class Progress(Protocol):
-    """What the trainer tells whoever is watching."""
+class Progress:
+    """What a run tells whoever is watching. This one shows nothing; the others override what they show."""
 
     def say(self, text: str) -> None:
         """A line worth reading: a skipped image, a saved model."""
@@ -21,18 +21,6 @@ class Progress(Protocol):
 
     def close(self) -> None:
         """Nothing more will come."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def say(self, text: str) -> None: ...
-
-    def start(self, stage: str, steps: int, done: int) -> None: ...
-
-    def step(self, row: dict[str, Any]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def open_progress() -> Progress:
@@ -53,7 +41,7 @@ def describe(row: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-class PlainProgress:
+class PlainProgress(Progress):
     """A line every few seconds: for log files."""
 
     def __init__(self, every: float = 10.0) -> None:
@@ -77,10 +65,8 @@ class PlainProgress:
         left = _duration(speed * (self._steps - row["step"]))
         self.say(f"{self._stage} {row['step']}/{self._steps} · {describe(row)} · {speed:.2f} s a step · {left} left")
 
-    def close(self) -> None: ...
 
-
-class LiveProgress:
+class LiveProgress(Progress):
     """A bar a stage, with reward, group states, speed and time left."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capwright.training.recipe import Recipe
-from capwright.types import Caption, CapwrightError, RecipeError, Sample
+from capwright.types import Caption, CapwrightError, RecipeError, RunError, Sample
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.
 View = Callable[[Sequence[Sample], list[list[Caption]]], Any]
@@ -27,7 +27,12 @@ class Rewards:
 
     def __call__(self, samples: Sequence[Sample], captions: list[list[Caption]]) -> Tensor:
         """Rewards float64 `[P, G, K]`."""
-        parts = [torch.as_tensor(view(samples, captions).values, dtype=torch.float64) for view in self.views.values()]
+        parts = []
+        for name, view in self.views.items():
+            try:
+                parts.append(torch.as_tensor(view(samples, captions).values, dtype=torch.float64))
+            except Exception as error:
+                raise RunError(f"reward '{name}' could not be measured: {type(error).__name__}: {error}") from error
         return torch.stack(parts, dim=-1)
 
 

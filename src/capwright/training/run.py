@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import threading
 import time
@@ -17,21 +18,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from capwright.models import HFPolicy, load_policy
-from capwright.training.checkpoint import (
-    changing_weights,
-    disk_reason,
-    load_state,
-    load_weights,
-    random_state,
-    replacing,
-    restore_random_state,
-    save_state,
-    seed_everything,
-    states,
-)
+from capwright.training import checkpoint
+from capwright.training.checkpoint import changing_weights, load_weights, random_state, replacing, states
 from capwright.training.journal import Journal
 from capwright.training.plan import stage_seed, stage_steps
-from capwright.training.progress import Progress, Silent
+from capwright.training.progress import Progress
 from capwright.training.recipe import Recipe, RlStage, SftStage
 from capwright.training.recipe_files import changed_keys, save_recipe
 from capwright.training.rewards import make_rewards
@@ -98,20 +89,22 @@ def gather(recipe: Recipe, out: Path) -> Materials:
                 raise RecipeError(f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'")
     rewards = make_rewards(recipe, data, whole.vocabulary) if recipe.rewards else None
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
-    return Materials(
-        load_recipe_policy(recipe),
-        data,
-        whole.fingerprint,
-        rewards,
-        open_image,
-        prefix_trains=recipe.model.lora is None or recipe.model.train_vision,
-    )
+    policy = load_recipe_policy(recipe)
+    return Materials(policy, data, whole.fingerprint, rewards, open_image, _prefix_trains(policy))
+
+
+def _prefix_trains(policy: HFPolicy) -> bool:
+    """Whether anything in front of the captions trains: vision tower, projector, or the embedding of words."""
+    inner: Any = policy.inner
+    behind = {id(p) for module in (policy.decoder, inner.get_output_embeddings()) for p in module.parameters()}
+    behind -= {id(p) for p in inner.get_input_embeddings().parameters()}
+    return any(p.requires_grad and id(p) not in behind for p in policy.model.parameters())
 
 
 def load_recipe_policy(recipe: Recipe, name: str | Path | None = None) -> HFPolicy:
     """The captioner a recipe starts from, or another one (`name`) with its settings."""
     model = recipe.model
-    seed_everything(recipe.seed)  # adapters begin at random
+    checkpoint.seed_everything(recipe.seed)  # adapters begin at random
     return load_policy(
         model.name if name is None else name,
         dtype=model.dtype,
@@ -151,7 +144,7 @@ def train(
     Raises:
         Stopped: interrupted (Ctrl-C); everything is saved. RunError, RecipeError, DataError, ModelError: see message.
     """
-    out, progress = Path(out), progress or Silent()
+    out, progress = Path(out), progress or Progress()
     if dry_run:
         from capwright.training.dry_run import rehearse
 
@@ -167,7 +160,9 @@ def train(
             save_recipe(recipe, out / "recipe.yaml")
         return run.go(resume)
     except OSError as error:
-        raise RunError(f"{error.filename or out}: can not be written: {disk_reason(error)}") from error
+        raise RunError(f"{error.filename or out}: can not be written: {checkpoint.disk_reason(error)}") from error
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped at once; go on from the last checkpoint with: capwright train --resume {out}") from None
     finally:
         progress.close()
 
@@ -190,24 +185,23 @@ class Run:
         self.policy = materials.policy
         self.accelerator = open_accelerator(recipe, self.policy)
         self.results: list[StageResult] = []
+        self.checkpoints = out / "checkpoints"
         self.images_seen = 0
-        self.began = time.monotonic()
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.out / "checkpoints"
+        self.seconds = 0.0  # spent in steps
 
     def go(self, resume: bool) -> list[StageResult]:
         """All stages, or what is left of them."""
         found = states(self.checkpoints) if resume else []
         place, state = (self._restore(found[-1])) if found else ({"stage": 0, "step": 0, "bytes": 0}, {})
         self.journal = Journal(self.out / "metrics.jsonl", place["bytes"])
+        for torn in self.checkpoints.glob(".*"):
+            shutil.rmtree(torn, ignore_errors=True)
         try:
             if not found:
-                seed_everything(self.recipe.seed)
+                checkpoint.seed_everything(self.recipe.seed)
                 self._outside(self.after_stage, "base")
                 self._save(0, None)
-            with interruptible() as stop:
+            with interruptible(self.progress.say) as stop:
                 for number in range(place["stage"], len(self.recipe.stages)):
                     self._stage(number, state.get("trainer") if number == place["stage"] else None, stop)
         finally:
@@ -233,16 +227,19 @@ class Run:
             if step % stage.checkpoint_every == 0 or step == steps or stop.is_set():
                 saved = self._save(number, trainer)
             if stop.is_set():
-                command = f"capwright train --resume {self.out}"
-                raise Stopped(
-                    f"stopped after stage '{stage.name}' step {step}, saved as {saved}; go on with: {command}"
-                )
+                raise Stopped(f"stopped after stage '{stage.name}' step {step}, saved as {saved}; {self._go_on}")
         path = self.checkpoints / stage.name
         with replacing(path) as draft:
             self.policy.save(draft)
         self.results.append(self._result(stage, trainer, path))
         self._outside(self.after_stage, stage.name)
         self._save(number + 1, None)
+        if stop.is_set() and number + 1 < len(self.recipe.stages):
+            raise Stopped(f"stopped after stage '{stage.name}'; {self._go_on}")
+
+    @property
+    def _go_on(self) -> str:
+        return f"go on with: capwright train --resume {self.out}"
 
     def _step(self, stage: SftStage | RlStage, trainer: Trainer) -> dict[str, Any]:
         start = time.monotonic()
@@ -252,12 +249,14 @@ class Run:
             good = states(self.checkpoints)
             raise RunError(f"{error}. The last checkpoint is {good[-1]}") from error
         self.images_seen += row.pop("seen")
-        row["seconds"] = round(time.monotonic() - start, 4)
+        seconds = time.monotonic() - start
+        self.seconds += seconds
+        row["seconds"] = round(seconds, 4)
         return self._journal("step", stage.name, trainer.counts["done"], row)
 
     def _journal(self, kind: str, stage: str, step: int, row: dict[str, Any]) -> dict[str, Any]:
-        elapsed = round(time.monotonic() - self.began, 3)
-        row = {"kind": kind, "stage": stage, "step": step, "images_seen": self.images_seen, "elapsed": elapsed} | row
+        place = {"kind": kind, "stage": stage, "step": step, "images_seen": self.images_seen}
+        row = place | {"elapsed": round(self.seconds, 3)} | row
         self.journal.write(row)
         return row
 
@@ -268,11 +267,11 @@ class Run:
         try:
             return call(self.policy, *arguments)
         finally:
-            restore_random_state(before)
+            checkpoint.restore_random_state(before)
 
     def _result(self, stage: SftStage | RlStage, trainer: Trainer, path: Path) -> StageResult:
         counts = trainer.counts
-        seconds = time.monotonic() - self.began - sum(result.seconds for result in self.results)
+        seconds = self.seconds - sum(result.seconds for result in self.results)
         numbers = (counts["done"], self.images_seen, seconds, counts["updates"], counts["skipped"], counts["imitated"])
         return StageResult(stage.name, stage.kind, *numbers, len(trainer.buffer), path)
 
@@ -286,7 +285,7 @@ class Run:
             "stage": number,
             "step": done,
             "images_seen": self.images_seen,
-            "elapsed": time.monotonic() - self.began,
+            "seconds": self.seconds,
             "bytes": self.journal.sync(),
             "fingerprint": self.materials.fingerprint,
             "recipe": self.recipe.model_dump(mode="json"),
@@ -295,25 +294,23 @@ class Run:
         state = {"weights": changing_weights(self.policy.model), "random": random_state()}
         if trainer:
             state["trainer"] = trainer.state_dict()
-        return save_state(self.checkpoints, f"state-{number:02d}-{name}-{done:06d}", state, about)
+        return checkpoint.save_state(self.checkpoints, f"state-{number:02d}-{name}-{done:06d}", state, about)
 
     def _restore(self, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put everything back as it was at a checkpoint; refuses when recipe or data are not the same."""
-        state, about = load_state(place)
+        state, about = checkpoint.load_state(place)
         now = self.recipe.model_dump(mode="json")
-        changed = [k for k in changed_keys(about["recipe"], now) if not _free(k.partition(":")[0])]
+        changed = [line for line in changed_keys(about["recipe"], now) if not line.startswith(FREE_KEYS)]
+        changed = [line for line in changed if not line.partition(":")[0].endswith(FREE_ENDINGS)]
         if changed:
             keys = "\n  ".join(changed)
-            raise RunError(
-                f"{self.out}: the recipe is not the one this run began with:\n  {keys}\nStart anew with --out"
-            )
+            raise RunError(f"{self.out}: the recipe changed since this run began:\n  {keys}\nStart anew with --out")
         if about["fingerprint"] != self.materials.fingerprint:
             raise RunError(f"{self.out}: the dataset has changed since this run began; start anew with --out")
         load_weights(self.policy.model, state["weights"])
-        restore_random_state(state["random"])
+        checkpoint.restore_random_state(state["random"])
         self.results = [StageResult(**result | {"path": Path(result["path"])}) for result in about["results"]]
-        self.images_seen = about["images_seen"]
-        self.began = time.monotonic() - about["elapsed"]
+        self.images_seen, self.seconds = about["images_seen"], about["seconds"]
         self.progress.say(f"going on from {place}")
         return about, state
 
@@ -344,14 +341,12 @@ def open_accelerator(recipe: Recipe, policy: HFPolicy) -> Accelerator:
         AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=precision, cpu=policy.device.type == "cpu")
     if accelerator.num_processes > 1:
-        raise RunError(
-            f"{accelerator.num_processes} processes were started; training runs in one, start it without launcher"
-        )
+        raise RunError(f"{accelerator.num_processes} processes were started, but training runs in one")
     return accelerator
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
     """Ctrl-C (or SIGTERM) once sets the event, so that the step can be finished and saved; twice stops at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -361,6 +356,7 @@ def interruptible() -> Iterator[threading.Event]:
     def first(number: int, frame: Any) -> None:
         stop.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        say("stopping after this step; press Ctrl-C again to stop at once")
 
     before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -368,7 +364,3 @@ def interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _free(key: str) -> bool:
-    return key.startswith(FREE_KEYS) or key.endswith(FREE_ENDINGS)
