@@ -38,8 +38,8 @@ def caption(
 ) -> None:
     """Caption pictures into a .jsonl file.
 
-    It gets one row a picture. Run it again to go on after an interruption: captions that are there are kept. A picture that can not be read gets a
-    row with the status missing_image and the reason, and does not stop the others.
+    It gets one row a picture. Run it again to go on after an interruption: captions that are there are kept. A picture
+    that can not be read gets a row with the status missing_image and the reason, and does not stop the others.
     """
     from capwright.cli.captioning import caption_file, same_origin, tell
     from capwright.cli.pictures import find_pictures

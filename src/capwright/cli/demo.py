@@ -66,7 +66,7 @@ def _make_room(out: Path, recipe: Recipe) -> bool:
         if not (out / SUMMARY).exists() and _same_recipe(out, recipe):
             say(f"{out}: going on with the demo that was interrupted")
             return True
-        say(f"{out}: replacing an earlier demo")
+        say(f"{out}: replacing what an earlier demo left")
         _clear(out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -23,9 +23,9 @@ def find_pictures(sources: Sequence[Path], split: str | None = None) -> Sequence
     """The samples that the sources name, in order, each id once.
 
     A dataset folder (or its samples file) gives its samples with their ids; any other folder gives the pictures in it
-    and below, sorted, with their path inside the folder as id; another .jsonl file gives the samples of its rows (`id` and
-    `image`, relative to the file); any other file is a picture with its path as id. When several folders are named, ids
-    start with the folder as it was given.
+    and below, sorted, with their path inside the folder as id; another .jsonl file gives the samples of its rows (`id`
+    and `image`, relative to the file); any other file is a picture with its path as id. When several folders are named,
+    ids start with the folder as it was given.
 
     Raises:
         DataError: a source does not exist or holds no picture, or two different pictures have one id.

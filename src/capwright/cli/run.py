@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from capwright.cli.captioning import Tally, caption_file, caption_rows, tell
 from capwright.cli.display import counting, say
+from capwright.cli.observer import CAPTIONS, CHECKPOINTS, TIMES, Observer, StageBars, read_times, systems
 from capwright.cli.summary import (
     SUMMARY,
     compare_in_order,
@@ -28,27 +27,22 @@ from capwright.cli.summary import (
     versions,
     write_json,
 )
-from capwright.types import DataError, RunError
+from capwright.types import DataError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from capwright.data import Dataset
     from capwright.evaluation import Evaluation
-    from capwright.models import HFPolicy
     from capwright.scorers import Context, Scorer
-    from capwright.training import Materials, Progress, Recipe
+    from capwright.training import Materials, Recipe
 
 RECIPE = "recipe.yaml"
 JOURNAL = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-CAPTIONS = "captions"
 REPORT = "report.html"
-#: Seconds that captioning took, by system, beside the caption files.
-TIMES = "seconds.json"
 
 
 def holds_run(out: Path) -> bool:
-    """Whether a run was begun in a folder (built-in scenes alone are none)."""
-    return any((out / name).exists() for name in (RECIPE, JOURNAL, CHECKPOINTS, SUMMARY))
+    """Whether anything was trained or measured in a folder."""
+    return (out / JOURNAL).exists() or (out / SUMMARY).exists() or any((out / CHECKPOINTS).glob("state-*"))
 
 
 def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evaluation]:
@@ -58,22 +52,23 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
-    from capwright.training import gather, open_data, open_progress, save_recipe, train
+    from capwright.training import gather, open_data, save_recipe, train
 
     if holds_run(out) and not resume:
         raise RunError(
             f"{out}: already holds a run; go on with it by `capwright train --resume {out}`, or choose another --out"
         )
+    taken = {"base", "comparisons", "signatures", "run"} & {stage.name for stage in recipe.stages}
+    if taken:
+        raise RecipeError(f"stages: '{taken.pop()}' means something else in a run; choose another name for the stage")
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / RECIPE).exists():
-        save_recipe(recipe, out / RECIPE)
     with counting("drawing scenes") as drawn:
         data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
     rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, data.vocabulary)
     _forget_other_captions(recipe, out)
     materials = gather(recipe, out)
-    progress = open_progress()
+    progress = StageBars()
     if recipe.data.eval_split == recipe.data.train_split:
         progress.say(f"data.eval_split is '{recipe.data.eval_split}' too: scores will be of images it has learned from")
     observer = Observer(recipe, out, samples, rulers, progress)
@@ -90,71 +85,6 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         save_recipe(recipe, out / RECIPE)  # keys that may change on the way, such as how to measure
     observer.complete()
     return _conclude(recipe, out, data, samples, rulers, materials)
-
-
-class Observer:
-    """Looks at the captioner while it learns: captions the eval split after every stage, and probes it in between."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        samples: Dataset,
-        rulers: Sequence[tuple[Scorer, Context]],
-        progress: Progress,
-    ) -> None:
-        self.recipe, self.out, self.samples, self.rulers, self.progress = recipe, out, samples, rulers, progress
-        self.sampling = recipe.evaluation.sampling.to_types()
-        self.probed = samples[: recipe.evaluation.probe_limit]
-
-    def caption(self, policy: HFPolicy, system: str) -> None:
-        """Write or complete captions/<system>.jsonl."""
-        path = self.out / CAPTIONS / f"{system}.jsonl"
-        began = time.monotonic()
-        self.progress.start(f"{system}: captions", len(self.samples), 0)
-
-        def progress(done: int, total: int) -> None:
-            seconds = (time.monotonic() - began) / max(1, done)
-            self.progress.step({"step": done, "seconds": seconds})
-
-        batch = self.recipe.evaluation.batch_size
-        tally = caption_file(policy, self.samples, path, self.sampling, batch_size=batch, progress=progress)
-        self._remember(system, tally, time.monotonic() - began)
-
-    def probe(self, policy: HFPolicy, stage: str, step: int) -> dict[str, Any]:
-        """A quick measurement on the first images of the eval split: {"scores": {scorer: {output: value}}}."""
-        from capwright.evaluation import evaluate
-
-        rows = caption_rows(policy, self.probed, self.sampling, batch_size=self.recipe.evaluation.batch_size)
-        found = evaluate(self.probed, {row["id"]: row for row in rows}, self.rulers, replicates=0).to_json()
-        return {"scores": {scorer.spec.name: _values(found[scorer.spec.name]) for scorer, _ in self.rulers}}
-
-    def complete(self) -> None:
-        """Caption what is missing with the saved captioner of its stage (settings of the evaluation have changed)."""
-        from capwright.data import read_captions
-        from capwright.training import load_recipe_policy
-
-        for system in systems(self.recipe):
-            path = self.out / CAPTIONS / f"{system}.jsonl"
-            rows = read_captions(path) if path.exists() else {}
-            if any(sample.id not in rows for sample in self.samples):
-                saved = None if system == "base" else self.out / CHECKPOINTS / system
-                self.caption(load_recipe_policy(self.recipe, saved), system)
-        self.progress.close()
-
-    def _remember(self, system: str, tally: Tally, seconds: float) -> None:
-        path = self.out / CAPTIONS / TIMES
-        if tally.failures:
-            for line in tell(tally, self.out / CAPTIONS / f"{system}.jsonl", 3):
-                self.progress.say(line)
-        if tally.written:
-            times = _read_times(path)
-            write_json(path, times | {system: round(times.get(system, 0.0) + seconds, 3)})
-
-
-def systems(recipe: Recipe) -> list[str]:
-    """What is captioned and measured, in order: the base and every stage."""
-    return ["base", *(stage.name for stage in recipe.stages)]
 
 
 def _conclude(
@@ -176,7 +106,7 @@ def _conclude(
         rows[system] = {id: row for id, row in found.items() if id in wanted}
     evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=recipe.evaluation.bootstrap)
     seconds, images = _from_journal(out / JOURNAL)
-    captioning = _read_times(out / CAPTIONS / TIMES)
+    captioning = read_times(out / CAPTIONS)
     about = {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -221,19 +151,13 @@ def _forget_other_captions(recipe: Recipe, out: Path) -> None:
     """Remove captions that were made with other settings than the recipe has now."""
     from capwright.training import load_recipe
 
+    if not (out / RECIPE).exists():
+        return
     before = load_recipe(out / RECIPE)
     if before.evaluation.sampling != recipe.evaluation.sampling:
         for path in (out / CAPTIONS).glob("*.jsonl"):
             path.unlink()
         (out / CAPTIONS / TIMES).unlink(missing_ok=True)
-
-
-def _read_times(path: Path) -> dict[str, float]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _from_journal(path: Path) -> tuple[dict[str, float | None], dict[str, int]]:
@@ -261,8 +185,3 @@ def _threads() -> int:
     import torch
 
     return torch.get_num_threads()
-
-
-def _values(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A scorer's block of a summary with the bare value in place of each estimate."""
-    return {k: v["value"] if set(v) == {"value", "low", "high"} else _values(v) for k, v in block.items()}

@@ -35,8 +35,9 @@ def train(
 ) -> None:
     """Train a captioner as a recipe says.
 
-    It is measured after every stage, and a report is written. The run folder holds recipe.yaml, metrics.jsonl, checkpoints/, captions/, summary.json and report.html. After an
-    interruption of any kind, go on with `capwright train --resume DIR`.
+    It is measured after every stage, and a report is written. The run folder holds recipe.yaml, metrics.jsonl,
+    checkpoints/, captions/, summary.json and report.html. After an interruption of any kind, go on with
+    `capwright train --resume DIR`.
     """
     from capwright.cli.quiet import quiet_libraries
 

@@ -58,6 +58,12 @@ class Model(Part):
     layout: Literal["auto", "packed", "repeated"] = Field("auto", description="auto: packed if the self-check agrees")
     prompt: str = Field("", description="the instruction beside the image; empty: the one the model was saved with")
 
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _bare_no(cls, value: Any) -> Any:
+        """YAML reads a bare `no` as false."""
+        return "no" if value is False else value
+
 
 class Scenes(Part):
     """Build the kindergarten that comes with capwright."""

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tiny_models import write_llava, write_qwen25vl
+from typer.testing import CliRunner
+
+from capwright.cli import app
+
+#: Turns the recipes that come along into runs of a second.
+SHORT = (
+    "stages.warmup.steps=2",
+    "stages.warmup.images_per_step=4",
+    "stages.warmup.micro_batch=null",
+    "stages.warmup.target=references",
+    "stages.rsrs.steps=2",
+    "stages.rsrs.images_per_step=4",
+    "stages.rsrs.captions_per_image=2",
+    "stages.rsrs.micro_batch=null",
+    "stages.rsrs.imitation.batch=4",
+    "stages.rsrs.sampling.max_tokens=8",
+    "stages.rsrs.eval_every=2",
+    "evaluation.sampling.max_tokens=8",
+    "evaluation.bootstrap=50",
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli() -> Callable[..., Said]:
+    """cli("data", "check", path) -> Said. Fails on anything a user would see as a traceback."""
+
+    def call(*arguments: object) -> Said:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert "Traceback" not in result.stdout + result.stderr
+        return Said(result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llava(tmp_path_factory.mktemp("models") / "llava")
+
+
+@pytest.fixture(scope="session")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_qwen25vl(tmp_path_factory.mktemp("models") / "qwen")
+
+
+@pytest.fixture(scope="session")
+def short() -> tuple[str, ...]:
+    return SHORT

@@ -1,0 +1,61 @@
+"""A run that is killed at any moment ends, when it is resumed, with the weights of one that never was."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "capwright", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_and_resumed(how, cli, short, llava, photo_dataset, tmp_path):
+    settings = [
+        "rsrs-scenes", f"model.name={llava}", f"data.path={photo_dataset}", *short,
+        "stages.warmup.steps=4", "stages.rsrs.steps=30", "stages.rsrs.checkpoint_every=3", "stages.rsrs.eval_every=10",
+        "evaluation.probe_limit=2",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command("train", *settings, "--out", whole), env=environment, check=True, capture_output=True)
+
+    with subprocess.Popen(
+        command("train", *settings, "--out", broken), env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for_steps(broken / "metrics.jsonl", 10)
+        process.send_signal(how)
+        said = process.stderr.read()
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    if how == signal.SIGINT:
+        assert f"capwright train --resume {broken}" in said
+    assert "Traceback" not in said
+    assert not (broken / "summary.json").exists()
+
+    subprocess.run(command("train", "--resume", broken), env=environment, check=True, capture_output=True)
+    for name in ("checkpoints/rsrs/model.safetensors", "captions/rsrs.jsonl", "captions/base.jsonl"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
+    assert steps(whole / "metrics.jsonl") == steps(broken / "metrics.jsonl")
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (whole, broken)]
+    assert summaries[0]["rsrs"]["tts"] == summaries[1]["rsrs"]["tts"]
+
+
+def wait_for_steps(journal, n: int) -> None:
+    for _ in range(2000):
+        if journal.exists() and journal.read_text().count("\n") >= n:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run did not get going")
+
+
+def steps(journal) -> list[dict]:
+    timeless = ("seconds", "elapsed")
+    rows = [json.loads(line) for line in journal.open()]
+    return [{key: value for key, value in row.items() if key not in timeless} for row in rows]
