@@ -1,7 +1,8 @@
 """The embedded captioner: a small LLaVA for the built-in kindergarten, built here, trained by `make base`.
 
-    python -m capwright.models.embedded new FOLDER            an untrained one, tokenizer included
-    python -m capwright.models.embedded pack CHECKPOINT       puts a trained one into the package, in half precision
+    python -m capwright.models.embedded new FOLDER --scenes DATASET   tokenizer, language model from nothing, and a
+                                                                      vision tower that has learned to see
+    python -m capwright.models.embedded pack CHECKPOINT               into the package, in half precision
 
 It exists so that every command of capwright runs without a download. It knows nothing but the drawn kindergarten.
 """
@@ -23,9 +24,11 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from capwright.data import Dataset, load_image, open_dataset
 from capwright.models.inputs import Preparer
-from capwright.models.loading import EMBEDDED
+from capwright.models.loading import EMBEDDED, load_policy
 from capwright.models.policy import HFPolicy
+from capwright.models.word_detectors import teach_to_see
 from capwright.scenes import casual_captions, expert_captions, sample_scene
 
 IMAGE_SIZE, PATCH = 96, 12
@@ -37,7 +40,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(scenes: int = 3000, entries: int = 1024) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of the kindergarten's language; any other text falls apart into bytes, losing nothing."""
+    """A byte-level BPE tokenizer of the kindergarten's language; any other text falls apart into bytes."""
     texts = [t for i in range(scenes) for s in [sample_scene(1, i)] for t in expert_captions(s) + casual_captions(s)]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -109,10 +112,21 @@ def build(seed: int = 0) -> HFPolicy:
     return HFPolicy(model, Preparer(processor, PROMPT))
 
 
+def see(policy: HFPolicy, dataset: Dataset, steps: int = 2400) -> None:
+    """Teaches the vision tower the words that casual captions of `dataset` use; see `word_detectors`."""
+    image_processor = policy.preparer.processor.image_processor
+    pixels = [image_processor(load_image(s.image), return_tensors="pt").pixel_values.half() for s in dataset]
+    teach_to_see(
+        policy.inner.model.vision_tower,
+        torch.cat(pixels),
+        [sample.meta["casual"] for sample in dataset],
+        steps=steps,
+        progress=lambda step, total, loss: print(f"seeing {step}/{total} · loss {loss:.2f}", flush=True),
+    )
+
+
 def pack(checkpoint: Path, folder: Path = EMBEDDED) -> int:
     """Writes a trained captioner into the package with float16 weights; returns its size in bytes."""
-    from capwright.models.loading import load_policy
-
     policy = load_policy(checkpoint, device="cpu", layout="packed")
     policy.inner.half()
     policy.save(folder)
@@ -123,9 +137,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["new", "pack"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--scenes", type=Path, help="dataset whose train split teaches the vision tower; none: it stays blind"
+    )
     arguments = parser.parse_args()
     if arguments.action == "new":
-        build().save(arguments.folder)
+        policy = build()
+        if arguments.scenes:
+            see(policy, open_dataset(arguments.scenes, "train"))
+        policy.save(arguments.folder)
         print(f"an untrained embedded captioner is in {arguments.folder}")
     else:
         print(f"packed: {pack(arguments.folder) / 1e6:.1f} MB in {EMBEDDED}")

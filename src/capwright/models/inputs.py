@@ -52,7 +52,7 @@ def load_processor(folder: str | Path, model_type: str) -> Any:
 def images_only(family: type[processing_utils.ProcessorMixin]) -> type[processing_utils.ProcessorMixin]:
     """`family` without video and audio: its parts are the image processor and the tokenizer."""
 
-    class ImagesOnly(family):  # type: ignore[misc, valid-type]
+    class ImagesOnly(family):
         without_video = True
 
         @classmethod

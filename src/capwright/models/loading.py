@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from capwright.models.inputs import DEFAULT_PROMPT, SETTINGS, Preparer, load_processor
@@ -82,7 +81,7 @@ def _settings(folder: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _load_model(name: str | Path, dtype: str, device: str | None) -> nn.Module:
+def _load_model(name: str | Path, dtype: str, device: str | None) -> Any:
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r}: use one of {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -99,7 +98,7 @@ def _load_model(name: str | Path, dtype: str, device: str | None) -> nn.Module:
         raise ModelError(f"device {device!r} can not be used: {error}") from error
 
 
-def _add_lora(model: nn.Module, lora: Mapping[str, Any], name: str) -> nn.Module:
+def _add_lora(model: Any, lora: Mapping[str, Any], name: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
     targets = lora.get("targets") or r".*(language_model|text_model)\.layers\..*\.(q|k|v|o|gate|up|down)_proj"
@@ -117,11 +116,11 @@ def _add_lora(model: nn.Module, lora: Mapping[str, Any], name: str) -> nn.Module
     return wrapped
 
 
-def _inner(model: nn.Module) -> nn.Module:
+def _inner(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
-def _choose_trainable(model: nn.Module, train_vision: bool) -> None:
+def _choose_trainable(model: Any, train_vision: bool) -> None:
     """With LoRA the adapter trains. Without, everything does, except the vision tower unless asked for."""
     if hasattr(model, "peft_config") or train_vision:
         return

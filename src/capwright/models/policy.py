@@ -41,7 +41,7 @@ class HFPolicy:
             image and prompt; slower, right for every model). `capwright.models.load_policy` finds out which is exact.
     """
 
-    def __init__(self, model: nn.Module, preparer: Preparer, layout: str = "packed") -> None:
+    def __init__(self, model: Any, preparer: Preparer, layout: str = "packed") -> None:
         self.model = model
         self.preparer = preparer
         self.tokenizer = preparer.tokenizer
