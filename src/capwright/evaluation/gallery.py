@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from capwright.data.images import load_image
+from capwright.data import load_image
 from capwright.evaluation.results import MISSING
 from capwright.evaluation.run_folder import Run, caption_status, label
 from capwright.types import ImageError, Sample
@@ -219,10 +219,10 @@ def pieces_of(text: str, marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
 
 
 def credit_of(sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Who made the picture, under which license: (text, link or "") pairs, from `meta` keys author, source_url,
-    license and license_url. Only http(s) addresses become links."""
+    """Who made the picture, under which license: (text, link or "") pairs, from `meta` keys author, source_url
+    (or photo), license and license_url. Only http(s) addresses become links."""
     meta = sample.meta
-    author, source = _word(meta, "author"), _word(meta, "source_url")
+    author, source = _word(meta, "author"), _word(meta, "source_url") or _word(meta, "photo")
     license, license_url = _word(meta, "license"), _word(meta, "license_url")
     if not (source or license):
         return ()

@@ -42,7 +42,6 @@ class Row:
     words: Measure
     samples: int | None
     unknown: int | None
-    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         gallery=gallery,
         searched=match is not None,
         credits=_credits(gallery),
-        counts=[(label(name), len(ids), unknown[name]) for name in run.systems],
+        counts=[(label(name), len(ids), unknown[name], _training_time(run, name)) for name in run.systems],
         signatures=_signatures(run),
         warnings=[(label(n), text) for n in run.systems for text in _texts((run.summary.get(n) or {}).get("warnings"))],
         facts=_flat(run.summary.get("run")),
@@ -188,7 +187,6 @@ def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str,
                 words=words_of(run, name),
                 samples=None if samples is None else int(samples),
                 unknown=None if lost is None else sum(lost.values()),
-                seconds=number((run.summary.get(name) or {}).get("seconds")),
             )
         )
     return rows
@@ -224,6 +222,13 @@ def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> lis
 
 def _credits(gallery: Gallery) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     return [(card.id, card.credit) for card in (*gallery.hardest, *gallery.improved) if card.credit]
+
+
+def _training_time(run: Run, system: str) -> str:
+    seconds = number((run.summary.get(system) or {}).get("seconds"))
+    if seconds is None or system == "base":
+        return ""
+    return f"trained in {seconds:.0f} s" if seconds < 120 else f"trained in {seconds / 60:.0f} min"
 
 
 def _signatures(run: Run) -> list[tuple[str, str]]:

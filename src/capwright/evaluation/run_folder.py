@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capwright.data.captions import read_captions
 from capwright.evaluation.results import MISSING
 from capwright.types import EMPTY, STATUSES, DataError
 
@@ -105,7 +106,7 @@ def read_run(run_dir: str | Path) -> Run:
         raise DataError(f"{root}: no such run folder; give the folder that `capwright train` or `capwright demo` wrote")
     summary = _read_summary(root / "summary.json")
     journal, torn = _read_rows(root / "metrics.jsonl")
-    captions = {path.stem: _read_captions(path) for path in sorted((root / "captions").glob("*.jsonl"))}
+    captions = {path.stem: read_captions(path) for path in sorted((root / "captions").glob("*.jsonl"))}
     if not summary and not journal and not captions:
         raise DataError(
             f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl"
@@ -155,7 +156,7 @@ def _order(
 ) -> tuple[str, ...]:
     measured = [name for name, part in summary.items() if name not in NOT_SYSTEMS and isinstance(part, Mapping)]
     stages = list(dict.fromkeys(str(row.get("stage")) for row in journal if row.get("stage")))
-    rank = {name: place for place, name in enumerate(["base", *stages, "warmup", *measured])}
+    rank = {name: place for place, name in enumerate(dict.fromkeys(["base", *stages, "warmup", *measured]))}
     extra = [name for name in captions if name not in measured]
     if "base" in extra or not measured:
         return tuple(sorted([*measured, *extra], key=lambda name: (rank.get(name, len(rank)), name)))
@@ -172,16 +173,6 @@ def _read_summary(path: Path) -> Mapping[str, Any]:
     if not isinstance(summary, dict):
         raise DataError(f"{path}: must hold one object with a key for each system; run `capwright eval` again")
     return summary
-
-
-def _read_captions(path: Path) -> dict[str, Mapping[str, Any]]:
-    rows, _ = _read_rows(path)
-    captions: dict[str, Mapping[str, Any]] = {}
-    for place, row in enumerate(rows, 1):
-        if not isinstance(row.get("id"), str):
-            raise DataError(f'{path}: row {place} has no "id"; a caption row is {{"id": ..., "caption": ...}}')
-        captions[row["id"]] = row
-    return captions
 
 
 def _read_rows(path: Path) -> tuple[list[Mapping[str, Any]], bool]:
