@@ -346,3 +346,24 @@ def test_journal_cuts_and_writes_null_for_what_is_not_finite(tmp_path):
 def test_live_display(tmp_path, capsys):
     run(tmp_path / "run", progress=LiveProgress())
     assert "rsrs" in capsys.readouterr().err
+
+
+def test_out_of_memory_is_said_plainly(tmp_path):
+    materials = toy_materials()
+
+    def logprobs(groups, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    materials.policy.logprobs = logprobs
+    with pytest.raises(
+        RunError, match=r"out of memory; lower micro_batch.* last checkpoint is .*state-00-warmup-000000"
+    ):
+        run(tmp_path / "run", materials=materials)
+
+
+def test_a_reward_that_breaks_names_itself(tmp_path):
+    def broken(samples, captions):
+        raise ZeroDivisionError("division by zero")
+
+    with pytest.raises(RunError, match="reward 'mine' could not be measured: ZeroDivisionError: division by zero"):
+        run(tmp_path / "run", materials=toy_materials(views={"mine": broken}))

@@ -15,7 +15,7 @@ from PIL import Image
 from capwright.training.plan import make_plan
 from capwright.training.progress import Progress
 from capwright.training.recipe import Recipe, SftStage
-from capwright.training.run import gather, open_accelerator, open_data
+from capwright.training.run import OUT_OF_MEMORY, gather, open_accelerator, open_data
 from capwright.training.trainer import Materials, targets
 from capwright.types import DataError, Request, Sample
 
@@ -45,7 +45,10 @@ def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials
         progress.say(f"memory not measured: {missing}")
         return
     for stage in recipe.stages:
-        progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials)}")
+        try:
+            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials)}")
+        except torch.OutOfMemoryError:
+            progress.say(f"{stage.name}: the heaviest step runs {OUT_OF_MEMORY}")
 
 
 def weights_present(name: str) -> bool:

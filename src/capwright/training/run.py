@@ -37,6 +37,7 @@ Probe = Callable[[HFPolicy, str, int], dict[str, Any]]
 #: Keys that may differ when a run is resumed: they do not change what is learned.
 FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device")
 FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience")
+OUT_OF_MEMORY = "out of memory; lower micro_batch, rollout_batch or model.max_pixels"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def gather(recipe: Recipe, out: Path) -> Materials:
             where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
             if not any(targets(data[i], where) for i in range(min(1000, len(data)))):
                 raise RecipeError(f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'")
-    rewards = make_rewards(recipe, data, whole.vocabulary) if recipe.rewards else None
+    rewards = make_rewards(recipe, data, whole.vocabulary)
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
     policy = load_recipe_policy(recipe)
     return Materials(policy, data, whole.fingerprint, rewards, open_image, _prefix_trains(policy))
@@ -245,9 +246,9 @@ class Run:
         start = time.monotonic()
         try:
             row = trainer.step()
-        except RunError as error:
-            good = states(self.checkpoints)
-            raise RunError(f"{error}. The last checkpoint is {good[-1]}") from error
+        except (RunError, torch.OutOfMemoryError) as error:
+            why = f"stage '{stage.name}': {OUT_OF_MEMORY}" if isinstance(error, torch.OutOfMemoryError) else error
+            raise RunError(f"{why}. The last checkpoint is {states(self.checkpoints)[-1]}") from error
         self.images_seen += row.pop("seen")
         seconds = time.monotonic() - start
         self.seconds += seconds

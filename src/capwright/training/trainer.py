@@ -52,7 +52,7 @@ class Materials:
     Attributes:
         policy: what learns; see `capwright.models.HFPolicy`.
         data: the split to learn from: a sequence of samples with `by_id`; `fingerprint` tells it from others.
-        rewards: needed by rl stages.
+        rewards: those of the recipe; none when all stages imitate.
         open_image: reads a picture.
         prefix_trains: whether gradients reach what comes before the captions (projector, vision tower, embeddings).
             Otherwise encoded images are shared by sampling and loss as they are.
@@ -61,7 +61,7 @@ class Materials:
     policy: HFPolicy
     data: Any
     fingerprint: str
-    rewards: Rewards | None
+    rewards: Rewards
     open_image: Callable[[Path], Image.Image]
     prefix_trains: bool = True
 
@@ -178,19 +178,15 @@ class Trainer:
 
     def _judge(self, chunks: list[Groups]) -> Tensor:
         """Rewards [P, G, K] of all captions of the step, NaN where unknown."""
-        assert self.rewards is not None
         found = [self.rewards([r.sample for r in chunk.prefixes.requests], chunk.captions) for chunk in chunks]
         return torch.cat(found) if found else torch.empty(0, self._rl.captions_per_image, len(self.rewards.weights))
 
     def _route(self, rewards: Tensor) -> States:
-        assert self.rewards is not None
-        given = self.rewards
-        summed = self._rl.advantage != "gdpo"
+        given, summed = self.rewards, self._rl.advantage != "gdpo"
         return route(rewards, gates=given.gates, floors=given.floors, weights=given.weights, summed=summed)
 
     def _live_parts(self, chunks: list[Groups], rewards: Tensor, states: States) -> list[Part]:
         """What reinforcement learns from: the live groups alone, with their advantages, in micro-batches."""
-        assert self.rewards is not None
         live = states.live.nonzero().flatten().tolist()
         if not live:
             return []
@@ -301,8 +297,8 @@ class Trainer:
     def _update(self) -> float | None:
         """Clip and step; the norm of the gradient before clipping. None when half precision skipped an overflow."""
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.stage.max_grad_norm))
-        scaled = self.accelerator.scaler is not None
-        if not math.isfinite(norm) and not scaled:
+        scaler = self.accelerator.scaler  # of fp16: overflows are skipped, and the scale falls until there are none
+        if not math.isfinite(norm) and (scaler is None or scaler.get_scale() < 1.0):
             self.optimizer.zero_grad()
             raise RunError(f"{self._here}: the gradient is {norm}; {FINITE_ADVICE}")
         self.optimizer.step()
@@ -329,7 +325,6 @@ class Trainer:
         raise RunError(f"{self._here}: nothing to learn from in {steps} ({why}). {IDLE_ADVICE}")
 
     def _describe(self, chunks: list[Groups], rewards: Tensor, states: States) -> dict[str, Any]:
-        assert self.rewards is not None
         captions = [caption for chunk in chunks for group in chunk.captions for caption in group]
         n = max(1, len(captions))
         return summarize(list(self.rewards.views), rewards) | {
@@ -370,9 +365,7 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
 
-FINITE_ADVICE = (
-    "the weights are as before this step. Try a lower learning_rate, a lower max_grad_norm, or bf16 for fp16"
-)
+FINITE_ADVICE = "this update was not made. Try a lower learning_rate, a lower max_grad_norm, or bf16 for fp16"
 IDLE_ADVICE = (
     "All failed: warm up longer, or imitate failed images (kind: rsrs). All saturated: the reward is too easy, or "
     "sampling too cold. All unknown: the reward can not be measured on these images"
