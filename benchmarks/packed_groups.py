@@ -122,7 +122,8 @@ def main() -> None:
     arguments = parser.parse_args()
     shape = {"images": 4, "tokens": 24, "repeats": 1 if arguments.quick else 3, "rounds": 1 if arguments.quick else 2}
     rows = []
-    print(f"{'image tokens':>12} {'G':>3} {'packed':>9} {'repeated':>9} {'rep.-lm':>9} {'speedup':>8} {'(lm)':>6} {'memory':>7}")
+    titles = ("image tokens", "G", "packed", "repeated", "rep.-lm", "speedup", "(lm)", "memory")
+    print("{:>12} {:>3} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7}".format(*titles))
     for image_tokens in (64,) if arguments.quick else (64, 196, 576):
         for group in (8,) if arguments.quick else (8, 16):
             row = run({"image_tokens": image_tokens, "group": group, **shape}, arguments.device)

@@ -25,7 +25,7 @@ def captions(*texts: str) -> list[Caption]:
 
 def test_the_default_reward_is_recall_that_pays_for_wrong_names():
     reward = VIEW([TWO], [captions("a geoboard, an abacus", "a geoboard", "geoboard, maraca", "maraca", "")])
-    np.testing.assert_allclose(reward.values, [[1, 1 / 2, 1 / 2.5, 0, 0]])
+    np.testing.assert_allclose(reward.values, [[1, 1 / 2, 1 / 3, 0, 0]])
     np.testing.assert_allclose(reward.parts["micro"], [[1, 0.5, 0.5, 0, 0]])
     np.testing.assert_allclose(reward.parts["precision"], [[1, 1, 0.5, 0, np.nan]])
     assert reward.known.all()

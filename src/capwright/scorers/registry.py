@@ -35,7 +35,7 @@ def get_scorer(name: str, **options: Any) -> Scorer:
 
     Raises ScorerError when the name or an option is unknown (naming the nearest ones), or an option has a bad value.
 
-    >>> get_scorer("tts", penalty=1.0).spec.headline
+    >>> get_scorer("tts", penalty=0.5).spec.headline
     'micro'
     """
     make = _ADDED.get(name)

@@ -73,10 +73,11 @@ class TTS:
 
     Args:
         levels: weights of "professional", "generic" and "vague" names in `weighted`, in [0, 1], not increasing.
-        penalty: in the reward hits / (terms + penalty * wrong), the price of a wrong name. 0 gives plain recall.
+        penalty: in the reward hits / (terms + penalty * wrong), the price of a wrong name. At 1,
+            naming both of two look-alikes earns no more than guessing one of them; 0 gives plain recall.
     """
 
-    def __init__(self, levels: Mapping[str, float] | Sequence[float] = (1.0, 0.5, 0.25), penalty: float = 0.5) -> None:
+    def __init__(self, levels: Mapping[str, float] | Sequence[float] = (1.0, 0.5, 0.25), penalty: float = 1.0) -> None:
         self._weights = _read_weights(levels)
         if not 0 <= penalty < float("inf"):
             raise ScorerError(f"tts: penalty must be a number >= 0, not {penalty!r}")
