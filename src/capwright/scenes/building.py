@@ -82,7 +82,8 @@ def build(
     Args:
         layout: "jsonl" or "ecac".
         size: pixels a side of the pictures.
-        processes: how many draw at the same time.
+        processes: how many draw at the same time. More than one are started afresh, so a script that asks for them
+            must be a file with its work under `if __name__ == "__main__":`.
         progress: called with (scenes done, n).
 
     Raises:

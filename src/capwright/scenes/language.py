@@ -217,7 +217,7 @@ def _children_whole(scene: Scene, nouns: Sequence[str]) -> str:
 
 
 def _children_parts(scene: Scene, nouns: Sequence[str]) -> str:
-    parts = []
+    parts: list[str] = []
     for activity, count in _doing(scene):
         noun = "" if parts else "child " if count == 1 else "children "
         parts.append(f"{NUMBERS[count]} {noun}{'is' if count == 1 else 'are'} {activity}")
@@ -226,7 +226,7 @@ def _children_parts(scene: Scene, nouns: Sequence[str]) -> str:
 
 def _toys_stand(scene: Scene, nouns: Sequence[str]) -> str:
     groups = _grouped(scene, nouns)
-    clauses = []
+    clauses: list[str] = []
     for group, place in groups:
         verb = "" if clauses else " are" if _are(scene, len(group)) else " is"
         clauses.append(f"{_join(group)}{verb} {place}")
@@ -239,7 +239,7 @@ def _toys_there(scene: Scene, nouns: Sequence[str]) -> str:
 
 
 def _toys_placed(scene: Scene, nouns: Sequence[str]) -> str:
-    clauses = []
+    clauses: list[str] = []
     for group, place in _grouped(scene, nouns):
         verb = "" if clauses else " are" if _are(scene, len(group)) else " is"
         clauses.append(f"{place}{verb} {_join(group)}")

@@ -1,7 +1,7 @@
 """A reader of the kindergarten's language: answers questions, splits captions into claims, verifies claims.
 
 It stands in for a language model where one is asked about a caption. It sees the text and nothing else, and knows the
-closed vocabulary of `grammar.yaml` and `vocabulary.yaml` and no more: it does not reason, and words it does not know say
+closed vocabulary of `grammar.yaml` and `vocabulary.yaml` and no more: it does not reason, and unknown words say
 nothing. Text that says two different things about one toy tells it neither, so listing every option never pays.
 """
 
