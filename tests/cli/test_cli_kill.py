@@ -8,29 +8,48 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+from capwright.data import read_coco, write_dataset
+
+PHOTOS = Path(__file__).parents[1] / "photos"
 
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "capwright", *map(str, arguments)]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_killed_and_resumed(how, cli, short, llava, photo_dataset, tmp_path):
+@pytest.fixture(scope="module")
+def whole(llava, short, tmp_path_factory):
+    """(settings, environment, folder) of a run that nobody disturbed."""
+    photos = tmp_path_factory.mktemp("kill") / "photos"
+    samples, vocabulary = read_coco(PHOTOS / "annotations.json", PHOTOS)
+    split = ["train"] * 30 + ["val"] * 4
+    write_dataset([replace(s, split=name) for s, name in zip(samples, split, strict=True)], photos, vocabulary)
     settings = [
-        "rsrs-scenes", f"model.name={llava}", f"data.path={photo_dataset}", *short,
+        "rsrs-scenes", f"model.name={llava}", f"data.path={photos}", *short,
         "stages.warmup.steps=4", "stages.rsrs.steps=30", "stages.rsrs.checkpoint_every=3", "stages.rsrs.eval_every=10",
         "evaluation.probe_limit=2",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command("train", *settings, "--out", whole), env=environment, check=True, capture_output=True)
+    out = photos.parent / "whole"
+    subprocess.run(command("train", *settings, "--out", out), env=environment, check=True, capture_output=True)
+    return settings, environment, out
 
+
+@pytest.mark.parametrize(
+    ("how", "after"), [(signal.SIGKILL, 2), (signal.SIGKILL, 14), (signal.SIGINT, 10)], ids=["early", "late", "Ctrl-C"]
+)
+def test_killed_and_resumed(how, after, whole, tmp_path):
+    settings, environment, unbroken = whole
+    broken = tmp_path / "broken"
     with subprocess.Popen(
         command("train", *settings, "--out", broken), env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_for_steps(broken / "metrics.jsonl", 10)
+        wait_for_steps(broken / "metrics.jsonl", after)
         process.send_signal(how)
         said = process.stderr.read()
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
@@ -41,9 +60,9 @@ def test_killed_and_resumed(how, cli, short, llava, photo_dataset, tmp_path):
 
     subprocess.run(command("train", "--resume", broken), env=environment, check=True, capture_output=True)
     for name in ("checkpoints/rsrs/model.safetensors", "captions/rsrs.jsonl", "captions/base.jsonl"):
-        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
-    assert steps(whole / "metrics.jsonl") == steps(broken / "metrics.jsonl")
-    summaries = [json.loads((run / "summary.json").read_text()) for run in (whole, broken)]
+        assert (unbroken / name).read_bytes() == (broken / name).read_bytes(), name
+    assert steps(unbroken / "metrics.jsonl") == steps(broken / "metrics.jsonl")
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (unbroken, broken)]
     assert summaries[0]["rsrs"]["tts"] == summaries[1]["rsrs"]["tts"]
 
 

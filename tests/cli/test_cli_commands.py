@@ -1,0 +1,210 @@
+"""What the small commands do when all is well."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from capwright import open_dataset, read_captions, write_dataset
+from capwright.cli.evaluate import choose_samples, name_systems
+from capwright.cli.pictures import find_pictures
+from capwright.types import DataError
+
+PHOTOS = Path(__file__).parents[1] / "photos"
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def references(dataset, split, path):
+    """A caption file that says what the experts say."""
+    return write_rows(path, [{"id": s.id, "caption": s.references[0]} for s in open_dataset(dataset, split)])
+
+
+# caption --------------------------------------------------------------------------------------------------------------
+
+
+def test_caption_goes_on_where_it_was(cli, llava, photo_dataset, tmp_path):
+    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    common = ["--model", llava, "--max-tokens", 6, "--split", "val"]
+    cli("caption", photo_dataset, *common, "--out", whole)
+    cli("caption", photo_dataset, *common, "--out", parts, "--n", 3)
+    with parts.open("ab") as file:
+        file.write(b'{"id": "torn off')
+    said = cli("caption", photo_dataset, *common, "--out", parts, "--batch-size", 2)
+    assert "3 captions written, 3 were there already" in said.err
+    assert parts.read_bytes() == whole.read_bytes()
+
+    other = cli("caption", photo_dataset, "--model", "another", "--out", parts)
+    assert other.code == 1
+    assert "another" in other.err
+    asked = cli("caption", photo_dataset, *common, "--prompt", "What is it?", "--out", tmp_path / "asked.jsonl")
+    assert asked.code == 0
+    assert {row["prompt"] for row in read_captions(tmp_path / "asked.jsonl").values()} == {"What is it?"}
+
+
+def test_ids_of_pictures(photo_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b/2.png", "b/10.PNG", "b/c/1.jpg", "b/.hidden/3.png", "d/2.png", "b/readme.md"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    write_rows(Path("list.jsonl"), [{"id": "x", "image": "b/2.png"}, {"id": "y", "image": "d/2.png"}])
+
+    def ids(*sources, split=None):
+        return [sample.id for sample in find_pictures([Path(each) for each in sources], split)]
+
+    assert ids("b") == ["10.PNG", "2.png", "c/1.jpg"]
+    assert ids("b", "d") == ["b/10.PNG", "b/2.png", "b/c/1.jpg", "d/2.png"]
+    assert ids("b/2.png", "d/2.png", "b/2.png") == ["b/2.png", "d/2.png"]
+    assert ids("list.jsonl") == ["x", "y"]
+    assert find_pictures([Path("list.jsonl")])[0].image == Path("b/2.png")
+    assert len(ids(photo_dataset)) == 34
+    assert ids(photo_dataset / "samples.jsonl", split="test") == ids(photo_dataset, split="test")
+    with pytest.raises(DataError, match="not a dataset"):
+        ids("b", split="test")
+    write_rows(Path("b/list.jsonl"), [{"id": "x", "image": "2.png"}, {"id": "x", "image": "10.PNG"}])
+    with pytest.raises(DataError, match='two pictures have the id "x"'):
+        ids("b/list.jsonl")
+    Path("list.jsonl").write_text('{"id": "x"}\n')
+    with pytest.raises(DataError, match=r"list\.jsonl:1: image is missing"):
+        ids("list.jsonl")
+
+
+# eval -----------------------------------------------------------------------------------------------------------------
+
+
+def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
+    experts = references(photo_dataset, "test", tmp_path / "experts.jsonl")
+    mute = [{"id": s.id, "caption": "A thing."} for s in open_dataset(photo_dataset, "test")]
+    mute[0] = {"id": mute[0]["id"], "caption": "", "status": "timeout"}
+    said = cli(
+        "eval", photo_dataset, write_rows(tmp_path / "mute.jsonl", mute[:-1]), experts, "--json", tmp_path / "n.json",
+        "--scorers", "tts", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    assert numbers["mute"]["tts"]["micro"]["value"] == 0.0
+    assert numbers["experts"]["tts"]["micro"]["value"] > 20
+    assert numbers["mute"]["unknown"] == {"missing_caption": 1, "timeout": 1}
+    assert "unknown: 1 missing_caption, 1 timeout" in " ".join(said.out.split())
+    assert mute[-1]["id"] in said.err  # the sample without a caption is named
+    assert [(c["a"], c["b"], c["images"]) for c in numbers["comparisons"]] == [("mute", "experts", 4)]
+    assert "tts.micro: experts against mute +" in said.out
+    assert "length" not in numbers["mute"]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == numbers
+    first = (tmp_path / "run" / "report.html").read_bytes()
+    assert cli("report", tmp_path / "run").code == 0
+    assert (tmp_path / "run" / "report.html").read_bytes() == first
+    assert b"data:image" in first
+
+    shutil.move(photo_dataset, tmp_path / "moved")
+    assert "--data" in cli("report", tmp_path / "run").err
+    assert cli("report", tmp_path / "run", "--data", tmp_path / "moved").code == 0
+    assert (tmp_path / "run" / "report.html").read_bytes() == first
+
+
+def test_eval_keeps_out_of_training_runs(cli, photo_dataset, tmp_path):
+    experts = references(photo_dataset, "test", tmp_path / "experts.jsonl")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").touch()
+    said = cli("eval", photo_dataset, experts, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert "training run" in said.err
+
+
+def test_names_of_systems():
+    assert name_systems([Path("a/rsrs.jsonl"), Path("b/sft.jsonl")]) == ["rsrs", "sft"]
+    assert name_systems([Path("a/captions/rsrs.jsonl"), Path("b/captions/rsrs.jsonl")]) == ["a-rsrs", "b-rsrs"]
+    assert name_systems([Path("x.jsonl"), Path("x.jsonl")]) == ["x-1", "x-2"]
+
+
+def test_which_split_is_measured(photo_dataset):
+    dataset = open_dataset(photo_dataset)
+    ids = {name: [s.id for s in dataset.split(name)] for name in dataset.splits}
+    assert list(choose_samples(dataset, dict.fromkeys(ids["val"][:2]), said=False).splits) == ["val"]
+    assert len(choose_samples(dataset, dict.fromkeys(s.id for s in dataset), said=False)) == 34
+    with pytest.raises(DataError, match="--split"):
+        choose_samples(dataset, dict.fromkeys(ids["val"] + ids["test"]), said=False)
+
+
+# data -----------------------------------------------------------------------------------------------------------------
+
+
+def test_data_check_says_where(cli, photo_dataset):
+    rows = (photo_dataset / "samples.jsonl").read_text().splitlines()
+    rows[2] = rows[1]
+    (photo_dataset / "samples.jsonl").write_text("\n".join(rows) + "\n")
+    open_path = json.loads(rows[4])["image"]
+    (photo_dataset / open_path).write_bytes(b"no picture")
+    said = cli("data", "check", photo_dataset)
+    assert said.code == 1
+    assert "samples.jsonl:3: error: the id was used on line 2" in said.out
+    assert "samples.jsonl:5: error:" in said.out
+    assert "34 samples, 2 errors, 0 warnings; not usable" in said.out
+
+
+def test_data_convert_there_and_back(cli, photo_dataset, tmp_path):
+    assert cli("data", "convert", photo_dataset, tmp_path / "ecac", "--layout", "ecac").code == 0
+    assert cli("data", "convert", tmp_path / "ecac", tmp_path / "back").code == 0
+    there, back = open_dataset(photo_dataset), open_dataset(tmp_path / "back")
+    assert [s.references for s in there] == [s.references for s in back]
+    assert [s.terms for s in there] == [s.terms for s in back]
+    assert cli("data", "convert", photo_dataset, tmp_path / "back").code == 1
+    assert cli("data", "convert", photo_dataset, tmp_path / "back", "--overwrite").code == 0
+
+
+def test_data_from_coco(cli, tmp_path):
+    said = cli("data", "from-coco", PHOTOS / "annotations.json", PHOTOS, tmp_path / "new", "--split", "test")
+    assert said.code == 0, said.err
+    assert "34 samples, 80 terms" in said.err
+    assert dict(open_dataset(tmp_path / "new").splits) == {"test": 34}
+
+
+# scenes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_scenes(cli, tmp_path):
+    built = cli("scenes", "build", "--n", 10, "--seed", 3, "--out", tmp_path / "s", "--layout", "ecac", "--size", 48)
+    assert built.code == 0, built.err
+    dataset = open_dataset(tmp_path / "s")
+    assert (dataset.layout, len(dataset)) == ("ecac", 10)
+    assert Image.open(dataset[0].image).size == (48, 48)
+    assert cli("scenes", "build", "--n", 10, "--out", tmp_path / "s").code == 1
+
+    for more in ([], ["--toys"]):
+        shown = cli("scenes", "show", "--n", 3, "--size", 64, "--out", tmp_path / "sheet.png", *more)
+        assert shown.code == 0, shown.err
+        assert Image.open(tmp_path / "sheet.png").width > 180
+
+
+# doctor ---------------------------------------------------------------------------------------------------------------
+
+
+def test_doctor(cli, monkeypatch):
+    said = cli("doctor")
+    for word in ("capwright 0.", "torch", "device: ", "extra vision", "embedded captioner", "disk", "verdict"):
+        assert word in said.out
+    monkeypatch.setattr("capwright.cli.doctor.LOW_SPACE", 1 << 60)
+    poor = cli("doctor")
+    assert poor.code == 1
+    assert "little disk space" in poor.out.splitlines()[-1]
+
+
+# report ---------------------------------------------------------------------------------------------------------------
+
+
+def test_report_with_the_data_of_another_run(cli, photo_dataset, tmp_path):
+    said = references(photo_dataset, "test", tmp_path / "experts.jsonl")
+    assert cli("eval", photo_dataset, said, "--out", tmp_path / "run").code == 0
+    strangers = (replace(s, id=f"other {s.id}") for s in open_dataset(photo_dataset))
+    write_dataset(strangers, tmp_path / "other", open_dataset(photo_dataset).vocabulary)
+    answer = cli("report", tmp_path / "run", "--data", tmp_path / "other")
+    assert answer.code == 1
+    assert "none of the captioned samples" in answer.err

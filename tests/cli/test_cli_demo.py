@@ -1,0 +1,60 @@
+"""The demo on a small scale: twice in a row, interrupted, and in a folder that is not its own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def small(llava, short):
+    return [f"model.name={llava}", "data.scenes.n=40", *short]
+
+
+def test_demo_twice(cli, small, tmp_path):
+    out = tmp_path / "demo"
+    first = cli("demo", *small, "--out", out)
+    assert first.code == 0, first.err
+    for word in ("tts.micro", "tts.tier:never", "base", "warmup", "rsrs"):
+        assert word in first.out
+    for word in (str(out / "report.html"), "your own photos", "capwright data check"):
+        assert word in first.err
+    summary = json.loads((out / "summary.json").read_text())
+    for system in ("base", "warmup", "rsrs"):
+        assert {"value", "low", "high"} == set(summary[system]["tts"]["micro"])
+        assert summary[system]["seconds"] > 0
+        assert "frequent" in summary[system]["tts"]["by_tier"]
+
+    (out / "my notes.txt").write_text("keep me")
+    second = cli("demo", *small, "seed=1", "--out", out)
+    assert second.code == 0, second.err
+    assert "replacing" in second.err
+    assert json.loads((out / "summary.json").read_text())["run"]["seed"] == 1
+    assert (out / "my notes.txt").read_text() == "keep me"
+
+
+def test_demo_goes_on(cli, small, tmp_path, monkeypatch):
+    out = tmp_path / "demo"
+    with monkeypatch.context() as patch:
+        patch.setattr("capwright.cli.run.measure", lambda *a, **o: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopped = cli("demo", *small, "--out", out)
+    assert stopped.code == 130
+    assert "the same command goes on" in stopped.err
+    journal = (out / "metrics.jsonl").read_bytes()
+    again = cli("demo", *small, "--out", out)
+    assert again.code == 0, again.err
+    assert "going on with the demo" in again.err
+    assert (out / "metrics.jsonl").read_bytes() == journal
+
+    (out / "summary.json").unlink()
+    assert "replacing" in cli("demo", *small, "seed=2", "--out", out).err  # not the demo that was interrupted
+
+
+def test_demo_leaves_other_folders_alone(cli, small, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    said = cli("demo", *small, "--out", tmp_path / "mine")
+    assert said.code == 1
+    assert "not written by the demo" in said.err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
