@@ -406,6 +406,8 @@ def test_odd_journal_rows_do_not_break_the_page(run: tuple[Path, list[Sample]]) 
         {"kind": "step", "stage": "rsrs", "images_seen": None, "reward": {"tts": None}, "groups": {}},
         {"kind": "step", "stage": "rsrs", "images_seen": 16, "reward": {"tts": float("nan")}, "groups": {"live": 4}},
         {"kind": "eval", "stage": "rsrs", "images_seen": 16, "scores": {"tts": {"micro": {"value": 3.0}}}},
+        {"kind": "step", "stage": "rsrs", "images_seen": 24, "reward": {"tts": -2.0}, "groups": {"live": 0}},
+        {"kind": "step", "stage": "rsrs", "images_seen": 32, "reward": {"tts": 0}},
         {"kind": "eval", "stage": "rsrs", "scores": None},
     ]
     write_rows(root / "metrics.jsonl", rows)
@@ -460,7 +462,7 @@ def test_systems_keep_their_order_and_colors(run: tuple[Path, list[Sample]]) -> 
 def test_numbers_and_names_as_people_write_them() -> None:
     assert [whole(v) for v in (0.5, 1.5, 10.49, 68.5)] == [1, 2, 10, 69]
     assert [p_value(p) for p in (None, 0.0005, 0.02, 0.51)] == ["", "p < 0.001", "p = 0.020", "p = 0.51"]
-    assert [label(n) for n in ("warmup", "rsrs", "my_stage")] == ["Warm-up", "RSRS", "My stage"]
+    assert [label(n) for n in ("warmup", "rsrs_v2", "my_stage")] == ["Warm-up", "RSRS v2", "My stage"]
     assert ticks(0, 1, 3) == [0, 0.25, 0.5, 0.75, 1]
     assert ticks(1920, 5760, 3) == [2000, 3000, 4000, 5000]
     assert ticks(0, 0, 3) == [0]

@@ -21,12 +21,12 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line: `points` are (x, y) in data units; `raw` is drawn faintly behind; `dots` marks every point."""
+    """A line of one or more stretches of (x, y) in data units; `raw` is drawn faintly behind; `dots` marks points."""
 
     label: str
-    points: tuple[Point, ...]
+    stretches: tuple[tuple[Point, ...], ...]
     tone: str
-    raw: tuple[Point, ...] = ()
+    raw: tuple[tuple[Point, ...], ...] = ()
     dots: bool = False
     dashed: bool = False
 
@@ -94,18 +94,20 @@ def squares(value: float | None, tone: str) -> Markup:
     )
 
 
-def line_chart(series: Sequence[Series], bands: Sequence[Band], about: str, top: float, height: int = 210) -> Markup:
-    """Lines over images seen, labeled at their ends. `about` is what a person who can not see it should know."""
-    frame = _Frame(bands, top, height)
-    curves = [f'<path class="raw {line.tone}" d="{frame.path(line.raw)}"/>' for line in series if line.raw]
+def line_chart(
+    series: Sequence[Series], bands: Sequence[Band], about: str, top: float, bottom: float = 0, height: int = 210
+) -> Markup:
+    """Lines over images seen, labeled at their ends; `bottom` and `top` end the y axis. `about` is what a person who can not see it should know."""
+    frame = _Frame(bands, top, height, bottom)
+    curves = [f'<path class="raw {line.tone}" d="{frame.paths(line.raw)}"/>' for line in series if line.raw]
     marks: list[str] = []
     for line in series:
         dash = " dashed" if line.dashed else ""
-        curves.append(f'<path class="line{dash} {line.tone}" d="{frame.path(line.points)}"/>')
+        curves.append(f'<path class="line{dash} {line.tone}" d="{frame.paths(line.stretches)}"/>')
         if line.dots:
-            spots = [(_percent(frame.x(x)), frame.roof + frame.y(y)) for x, y in line.points]
+            spots = [(_percent(frame.x(x)), frame.roof + frame.y(y)) for points in line.stretches for x, y in points]
             marks += [f'<circle class="dot {line.tone}" cx="{x}" cy="{y:.1f}" r="3"/>' for x, y in spots]
-    ends = [(frame.y(line.points[-1][1]), line.label, line.tone) for line in series if line.points]
+    ends = [(frame.y(line.stretches[-1][-1][1]), line.label, line.tone) for line in series]
     labels = [
         f'<text class="end {tone}" x="100%" dx="9" y="{y + frame.roof + 4:.1f}">{escape(text)}</text>'
         for y, text, tone in _spread(ends, 15, height)
@@ -125,7 +127,7 @@ def area_chart(
     `parts` are (label, tone, runs); a run is a stretch without a gap, its points (x, share between 0 and 1). Every
     part has the same x in the same run. `ticks_below` are x positions marked under the chart.
     """
-    frame = _Frame(bands, 1.0, height)
+    frame = _Frame(bands, 1.0, height, typical=560)
     runs = len(parts[0][2]) if parts else 0
     floors = [[0.0] * len(parts[0][2][run]) for run in range(runs)]
     shapes, ends = [], []
@@ -156,21 +158,25 @@ class _Frame:
 
     roof = 22  # pixels above the plot, for stage names
 
-    def __init__(self, bands: Sequence[Band], top: float, height: int) -> None:
+    def __init__(self, bands: Sequence[Band], top: float, height: int, bottom: float = 0, typical: int = 320) -> None:
+        self.typical = typical  # pixels of width on a screen that is not a phone's
         self.bands = bands
         self.start = min((band.start for band in bands), default=0.0)
         self.end = max((band.end for band in bands), default=1.0)
-        self.top = top or 1.0
+        self.bottom, self.top = bottom, top if top > bottom else bottom + 1.0
         self.height = height
 
     def x(self, value: float) -> float:
         return (value - self.start) / ((self.end - self.start) or 1.0)
 
     def y(self, value: float) -> float:
-        return self.height * (1 - min(max(value / self.top, 0.0), 1.0))
+        return self.height * (1 - min(max((value - self.bottom) / (self.top - self.bottom), 0.0), 1.0))
 
     def path(self, points: Iterable[Point]) -> str:
         return "M" + "L".join(f"{1000 * self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
+
+    def paths(self, stretches: Iterable[Iterable[Point]]) -> str:
+        return "".join(self.path(points) for points in stretches)
 
     def draw(self, curves: str, marks: str, about: str, unit: str = "", drop: int = 0) -> Markup:
         roof, base = self.roof, self.roof + self.height
@@ -183,10 +189,10 @@ class _Frame:
             if place:
                 back.append(f'<line class="edge" x1="{_percent(left)}" x2="{_percent(left)}" y1="4" y2="{base}"/>')
             room = width / (7.5 * len(band.label) + 12)  # how much of a pixel of text fits a pixel of the chart
-            if room * 320 >= 1:
+            if room * self.typical >= 1:
                 kind = "stage" if room * 230 >= 1 else "stage roomy"
                 text.append(f'<text class="{kind}" x="{_percent(left)}" dx="6" y="14">{escape(band.label)}</text>')
-        for tick in ticks(0, self.top, 3):
+        for tick in ticks(self.bottom, self.top, 3):
             y = roof + self.y(tick)
             back.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
             sign = f" {unit}" if unit and tick == self.top else ""

@@ -39,30 +39,31 @@ def reward_curve(run: Run) -> Figure:
             heading, absent="There is no training journal (metrics.jsonl) in this run, so there are no curves."
         )
     bands, seen = _timeline(run)
-    lines: dict[str, list[Point]] = {}
+    lines: dict[str, dict[str, list[Point]]] = {}
     for x, row in zip(seen, run.steps):
         reward = row.get("reward")
         for name, value in reward.items() if isinstance(reward, Mapping) else ():
             y = number(value)
             if y is not None:
-                lines.setdefault(str(name), []).append((x, y))
+                lines.setdefault(str(name), {}).setdefault(str(row.get("stage")), []).append((x, y))
     if not lines:
         return Figure(heading, absent="No stage of this run was trained on a reward, so there is no reward to draw.")
-    highest = max(y for points in lines.values() for _, y in points)
-    top = 1.0 if 0.2 < highest <= 1 else highest * 1.1
+    values = [y for stages in lines.values() for points in stages.values() for _, y in points]
+    highest, bottom = max(values), min(0.0, 1.1 * min(values))
+    top = 1.0 if 0.2 < highest <= 1 else max(highest * 1.1, 0.0)
     tones = ("tone-1", "tone-4", "tone-3", "tone-5")
     series, moves = [], []
-    for place, (name, points) in enumerate(lines.items()):
-        line, said = smooth(points), label(name)
-        series.append(Series(said, thin(line), tones[place % len(tones)], thin(points)))
-        moves.append(f"The {said} reward went from {line[0][1]:.2f} to {line[-1][1]:.2f}.")
+    for place, (name, stages) in enumerate(lines.items()):
+        smoothed, said = [smooth(points) for points in stages.values()], label(name)
+        raw = tuple(thin(points) for points in stages.values())
+        series.append(Series(said, tuple(map(thin, smoothed)), tones[place % len(tones)], raw))
+        moves.append(f"The {said} reward went from {smoothed[0][0][1]:.2f} to {smoothed[-1][-1][1]:.2f}.")
     says = " ".join(moves)
-    silent = [
-        band.label for band in bands if not any(band.start < x <= band.end for ps in lines.values() for x, _ in ps)
-    ]
+    rewarded = {label(stage) for stages in lines.values() for stage in stages}
+    silent = [band.label for band in bands if band.label not in rewarded]
     if silent:
-        says += f" {' and '.join(silent)} imitates given captions and has no reward."
-    return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top), says + " Pale: single steps.")
+        says += f" No reward: {', '.join(silent)}, which imitates given captions."
+    return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, bottom), says + " Pale: single steps.")
 
 
 def probe_curve(run: Run) -> Figure:
@@ -92,10 +93,10 @@ def probe_curve(run: Run) -> Figure:
     if not bands:
         bands = [Band("", min(x for x, _ in micro), max(x for x, _ in micro))]
     says = f"Between the first probe and the last, TTS micro went from {micro[0][1]:.0f} to {micro[-1][1]:.0f}"
-    series = [Series("All names", tuple(micro), "tone-1", dots=True)]
+    series = [Series("All names", (tuple(micro),), "tone-1", dots=True)]
     if never:
         says += f", and on never-said names from {never[0][1]:.0f} to {never[-1][1]:.0f}"
-        series.append(Series("Never-said", tuple(never), "tone-4", dots=True, dashed=True))
+        series.append(Series("Never-said", (tuple(never),), "tone-4", dots=True, dashed=True))
     top = 100.0 if max(y for _, y in micro + never) > 20 else 25.0
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
 

@@ -126,7 +126,8 @@ def read_run(run_dir: str | Path) -> Run:
 
 def label(name: str) -> str:
     """A system's or stage's name as a person would write it: "warmup" becomes "Warm-up", "rsrs" "RSRS"."""
-    return NAMES.get(name.lower()) or (name[:1].upper() + name[1:]).replace("_", " ")
+    words = [NAMES.get(word.lower(), word) for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def number(value: Any) -> float | None:
