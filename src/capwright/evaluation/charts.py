@@ -97,7 +97,10 @@ def squares(value: float | None, tone: str) -> Markup:
 def line_chart(
     series: Sequence[Series], bands: Sequence[Band], about: str, top: float, bottom: float = 0, height: int = 210
 ) -> Markup:
-    """Lines over images seen, labeled at their ends; `bottom` and `top` end the y axis. `about` is what a person who can not see it should know."""
+    """Lines over images seen, labeled at their ends; the y axis runs from `bottom` to `top`.
+
+    `about` is what a person who can not see it should know.
+    """
     frame = _Frame(bands, top, height, bottom)
     curves = [f'<path class="raw {line.tone}" d="{frame.paths(line.raw)}"/>' for line in series if line.raw]
     marks: list[str] = []
