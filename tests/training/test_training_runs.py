@@ -355,7 +355,7 @@ def test_out_of_memory_is_said_plainly(tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     materials.policy.logprobs = logprobs
-    with pytest.raises(
+    with pytest.raises(RunError, match=r"out of memory; lower micro_batch.*checkpoint is .*state-00-warmup-000000"):
         RunError, match=r"out of memory; lower micro_batch.* last checkpoint is .*state-00-warmup-000000"
     ):
         run(tmp_path / "run", materials=materials)
