@@ -72,8 +72,8 @@ class Observer:
         """Write or complete captions/<system>.jsonl."""
         path = self.out / CAPTIONS / f"{system}.jsonl"
         began = time.monotonic()
-        self.progress.say(f"{system}: captioning {len(self.samples):,} images")
         self.progress.close()
+        self.progress.say(f"{system}: captioning {len(self.samples):,} images")
         batch = self.recipe.evaluation.batch_size
         with counting(f"{system}: captions") as progress:
             tally = caption_file(policy, self.samples, path, self.sampling, batch_size=batch, progress=progress)

@@ -62,8 +62,11 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
     if taken:
         raise RecipeError(f"stages: '{taken.pop()}' means something else in a run; choose another name for the stage")
     out.mkdir(parents=True, exist_ok=True)
-    with counting("drawing scenes") as drawn:
-        data = open_data(recipe, out, drawn)
+    if recipe.data.scenes is None:
+        data = open_data(recipe, out)
+    else:
+        with counting("drawing scenes") as drawn:
+            data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
     rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, data.vocabulary)
     _forget_other_captions(recipe, out)

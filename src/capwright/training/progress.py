@@ -72,14 +72,21 @@ class LiveProgress(Progress):
     def __init__(self) -> None:
         from rich import progress as bars
         from rich.console import Console
+        from rich.table import Column
 
+        def whole() -> Column:
+            return Column(no_wrap=True)
+
+        rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)  # a narrow terminal cuts the note, never the clock
         self._bar = bars.Progress(
-            bars.TextColumn("{task.description}"),
-            bars.BarColumn(bar_width=24),
-            bars.MofNCompleteColumn(),
-            bars.TimeRemainingColumn(),
-            bars.TextColumn("{task.fields[note]}", style="dim"),
+            bars.TextColumn("{task.description}", table_column=whole()),
+            bars.BarColumn(bar_width=12, table_column=whole()),
+            bars.MofNCompleteColumn(table_column=whole()),
+            bars.TimeRemainingColumn(compact=True, table_column=whole()),
+            bars.TextColumn("{task.fields[speed]}", table_column=whole()),
+            bars.TextColumn("{task.fields[note]}", style="dim", table_column=rest),
             console=Console(stderr=True),
+            expand=True,
         )
         self._task: Any = None
 
@@ -88,11 +95,11 @@ class LiveProgress(Progress):
 
     def start(self, stage: str, steps: int, done: int) -> None:
         self._bar.start()
-        self._task = self._bar.add_task(stage, total=steps, completed=done, note="")
+        self._task = self._bar.add_task(stage, total=steps, completed=done, speed="", note="")
 
     def step(self, row: dict[str, Any]) -> None:
-        note = f"{describe(row)} · {row['seconds']:.2f} s a step"
-        self._bar.update(self._task, completed=row["step"], note=note)
+        speed = f"{row['seconds']:.2f} s/step"
+        self._bar.update(self._task, completed=row["step"], speed=speed, note=describe(row))
 
     def close(self) -> None:
         self._bar.stop()
