@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny_models import write_llava, write_qwen25vl
 from typer.testing import CliRunner
 
 from capwright.cli import app
+from tiny_models import write_llava, write_qwen25vl
 
 #: Turns the recipes that come along into runs of a second.
 SHORT = (

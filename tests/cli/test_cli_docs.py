@@ -1,0 +1,33 @@
+"""docs/commands.md leaves nothing out: every command, every option, with a heading for each group."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from capwright.cli import app
+
+PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## capwright (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+ROOT = typer.main.get_command(app)
+
+
+def test_a_section_for_each_command():
+    assert set(SECTIONS) == set(ROOT.commands)
+
+
+@pytest.mark.parametrize("name", ROOT.commands)
+def test_every_option_is_described(name):
+    command = ROOT.commands[name]
+    below = getattr(command, "commands", {})
+    for word in below:
+        assert re.search(rf"\b{word}\b", SECTIONS[name]), word
+    for each in below.values() or [command]:
+        assert each.help
+        for parameter in each.params:
+            options = [option for option in parameter.opts if option.startswith("--") and option != "--help"]
+            for option in options:
+                assert option in SECTIONS[name], f"{name}: {option}"
