@@ -39,7 +39,8 @@ def tiny_tokenizer(special: tuple[str, ...], image: str) -> PreTrainedTokenizerF
 def text_sizes(vocabulary: int, width: int = 32, depth: int = 2) -> dict:
     return dict(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=depth,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
 
 
