@@ -87,11 +87,12 @@ def test_logprobs_are_the_models_own(policy, asked):
     assert (policy.logprobs(groups)[0, 0] - expected).abs().max() < 1e-5
 
 
-def test_prefill_and_cache_give_the_same_next_token_distribution(policy, asked):
+@pytest.mark.parametrize("layout", ["packed", "repeated"])
+def test_prefill_and_cache_give_the_same_next_token_distribution(policy, asked, layout):
     """Sampling equals scoring: after every token said, the cached logits are those of the repeated layout."""
     groups = policy.tokenize(policy.encode(*asked), [t[:2] for t in TEXTS])
     images, captions, tokens = groups.tokens.shape
-    policy.layout = "repeated"
+    policy.layout = layout
     with torch.no_grad():
         hidden = policy._repeated(groups)
         first, step = policy._start(groups.prefixes, captions, 1.0)

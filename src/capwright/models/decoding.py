@@ -1,4 +1,4 @@
-"""Sampling: one prefill an image, then the key-value cache is shared out to its captions."""
+"""Sampling: token by token, seeded, for any function that turns tokens into the next logits."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from capwright.types import Caption, ModelError, Request, Sampling
 
 #: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).
 PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
+
+
+#: (tokens [N], number of tokens said so far) -> logits [N, V] of the next ones.
+Step = Callable[[Tensor, int], Tensor]
 
 
 class _Reached(Exception):
@@ -151,28 +155,59 @@ class HFPolicy:
         shape = (len(prefixes), n, -1)
         return self._groups(prefixes, tokens.view(shape), mask.view(shape), logprobs.sum(-1).view(len(prefixes), n))
 
-    def _start(self, prefixes: Prefixes, n: int, temperature: float) -> tuple[Tensor, Any]:
-        """Prefill: the first logits [P*n, V] and a function that continues."""
+    def _start(self, prefixes: Prefixes, n: int, temperature: float) -> tuple[Tensor, Step]:
+        """Prefill, once an image: the first logits [P*n, V] and a function that continues."""
         attention = prefixes.attention if prefixes.attention is not None else prefixes.mask.long()
         out = self.decoder(
-            inputs_embeds=prefixes.embeds, attention_mask=attention, position_ids=prefixes.positions,
-            use_cache=True, **(prefixes.extras or {}),
-        )  # fmt: skip
-        cache = out.past_key_values
+            inputs_embeds=prefixes.embeds,
+            attention_mask=attention,
+            position_ids=prefixes.positions,
+            use_cache=True,
+            **(prefixes.extras or {}),
+        )
+        go_on = self._go_on_packed if self.layout == "packed" else self._go_on_repeated
+        first = self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0), temperature)
+        return first, go_on(prefixes, n, temperature, out.past_key_values)
+
+    def _go_on_packed(self, prefixes: Prefixes, n: int, temperature: float, cache: Any) -> Step:
+        """Every image stays one row: its captions say their next tokens side by side, on one shared cache."""
+        start = next_positions(prefixes.positions, prefixes.mask)
+        embed = self.inner.get_input_embeddings()
+        own = torch.eye(n, dtype=torch.bool, device=self.device)
+
+        def step(tokens: Tensor, said: int) -> Tensor:
+            words = embed(tokens.view(len(prefixes), n))
+            prefix = prefixes.mask[:, None, None, :].expand(-1, 1, n, -1)
+            captions = own.repeat(1, said).expand(len(prefixes), 1, n, n * said)
+            out = self.decoder(
+                inputs_embeds=words,
+                attention_mask=self._attention(torch.cat([prefix, captions], -1), words.dtype),
+                position_ids=(start + said - 1).expand(*start.shape[:-1], n),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            return self.head.logits(out.last_hidden_state.flatten(0, 1), temperature)
+
+        return step
+
+    def _go_on_repeated(self, prefixes: Prefixes, n: int, temperature: float, cache: Any) -> Step:
+        """Every caption is a row with its own copy of the cache."""
         cache.batch_repeat_interleave(n)
         start = next_positions(prefixes.positions, prefixes.mask).repeat_interleave(n, dim=-2)
         seen = prefixes.mask.repeat_interleave(n, dim=0)
         embed = self.inner.get_input_embeddings()
 
         def step(tokens: Tensor, said: int) -> Tensor:
-            mask = torch.cat([seen, seen.new_ones(len(seen), said)], 1).long()
             out = self.decoder(
-                inputs_embeds=embed(tokens[:, None]), attention_mask=mask, position_ids=start + said - 1,
-                past_key_values=cache, use_cache=True,
-            )  # fmt: skip
+                inputs_embeds=embed(tokens[:, None]),
+                attention_mask=torch.cat([seen, seen.new_ones(len(seen), said)], 1).long(),
+                position_ids=start + said - 1,
+                past_key_values=cache,
+                use_cache=True,
+            )
             return self.head.logits(out.last_hidden_state[:, -1], temperature)
 
-        return self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0), temperature), step
+        return step
 
     def tokenize(self, prefixes: Prefixes, texts: Sequence[Sequence[str]], max_tokens: int | None = None) -> Groups:
         """Given captions as groups: what imitation learns from. An end token is appended to each.

@@ -47,7 +47,7 @@ def teach_to_see(
     captions: Sequence[Sequence[str]],
     *,
     steps: int = 2400,
-    batch: int = 64,
+    batch: int = 48,
     learning_rate: float = 1e-3,
     seed: int = 0,
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
