@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from capwright import open_dataset, read_captions
@@ -248,3 +249,13 @@ def test_interrupted_outside_of_training(cli, llava, photo_dataset, tmp_path, mo
     said = cli("caption", photo_dataset, "--model", llava, "--out", tmp_path / "said.jsonl")
     assert said.code == 130
     assert "again to go on" in said.err
+
+
+def test_out_of_memory(cli, llava, photo_dataset, tmp_path, monkeypatch):
+    def burst(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("capwright.models.load_policy", burst)
+    said = cli("caption", photo_dataset, "--model", llava, "--out", tmp_path / "said.jsonl")
+    assert said.code == 1
+    assert "smaller batch" in said.err

@@ -49,7 +49,8 @@ def demo(
     print_result(evaluations, out)
     say(
         f"\nOpen {out / REPORT} in a browser.\n"
-        "Next, your own photos: put them into a folder with samples.jsonl and vocabulary.yaml,\n"
+        "Next, your own photos: a folder with images/, samples.jsonl and vocabulary.yaml, as the guide\n"
+        "docs/guides/your-own-photos.md says. Then\n"
         "  capwright data check PHOTOS\n"
         "  capwright train rsrs-qwen2.5-vl-3b-lora data.path=PHOTOS --out runs/photos"
     )
