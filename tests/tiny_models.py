@@ -16,7 +16,7 @@ CHAT = (
 WORDS = "A child builds with red and blue blocks. Two children sit on the rug. A geoboard is on the left. describe this"
 
 
-def tiny_tokenizer(special: tuple[str, ...], image: str) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(special: tuple[str, ...], image: str, **named: str) -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -30,7 +30,7 @@ def tiny_tokenizer(special: tuple[str, ...], image: str) -> PreTrainedTokenizerF
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        additional_special_tokens=list(special),
+        extra_special_tokens=named or list(special),
     )
     tokenizer.chat_template = CHAT.replace("IMAGE", image)
     return tokenizer
@@ -102,3 +102,71 @@ def _write(architecture, config, processor, folder: Path) -> Path:
     if processor is not None:
         processor.save_pretrained(folder)
     return Path(folder)
+
+
+def write_qwen3vl(folder: Path) -> Path:
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = tiny_tokenizer(special, "<|vision_start|><|image_pad|><|vision_end|>")
+    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in special}
+    config = Qwen3VLConfig(
+        text_config=text_sizes(len(tokenizer), depth=3)
+        | {"head_dim": 8, "rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]}},
+        vision_config=dict(
+            depth=3, hidden_size=32, intermediate_size=64, num_heads=4, out_hidden_size=32, patch_size=14,
+            spatial_merge_size=2, num_position_embeddings=64, deepstack_visual_indexes=[0, 1],
+        ),
+        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
+    )  # fmt: skip
+    folder = Path(folder)
+    Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return _write(Qwen3VLForConditionalGeneration, config, None, folder)
+
+
+def write_idefics3(folder: Path) -> Path:
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    special = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
+    special += tuple(f"<row_{r}_col_{c}>" for r in range(1, 3) for c in range(1, 3))
+    tokenizer = tiny_tokenizer(special, "<image>")
+    config = Idefics3Config(
+        vision_config=dict(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8
+        ),
+        text_config=text_sizes(len(tokenizer)) | {"model_type": "llama"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"), scale_factor=2, pad_token_id=0,
+    )  # fmt: skip
+    processor = Idefics3Processor(
+        image_processor=Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
+        tokenizer=tokenizer, image_seq_len=4, chat_template=tokenizer.chat_template,
+    )  # fmt: skip
+    return _write(Idefics3ForConditionalGeneration, config, processor, folder)
+
+
+def write_gemma3(folder: Path) -> Path:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+    special = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
+    named = dict(zip(("boi_token", "eoi_token", "image_token"), special))
+    tokenizer = tiny_tokenizer(special, "<start_of_image>", **named)
+    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in special}
+    config = Gemma3Config(
+        text_config=text_sizes(len(tokenizer))
+        | {"head_dim": 8, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
+        vision_config=dict(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8
+        ),
+        mm_tokens_per_image=4, boi_token_index=ids["<start_of_image>"], eoi_token_index=ids["<end_of_image>"],
+        image_token_id=ids["<image_soft_token>"],
+    )  # fmt: skip
+    processor = Gemma3Processor(
+        image_processor=Gemma3ImageProcessorPil(size={"height": 32, "width": 32}),
+        tokenizer=tokenizer, image_seq_length=4, chat_template=tokenizer.chat_template,
+    )  # fmt: skip
+    return _write(Gemma3ForConditionalGeneration, config, processor, folder)
