@@ -1,4 +1,4 @@
-"""More architectures: packing where it is exact, the repeated layout where the model looks ahead; scoring equals sampling."""
+"""More architectures: packed where that is exact, repeated where the model looks ahead; scoring equals sampling."""
 
 from __future__ import annotations
 
