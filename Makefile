@@ -56,7 +56,7 @@ base: $(READY)  ## train the embedded captioner again and put it into the packag
 	$(BIN)/capwright scenes build --n 16000 --seed 1000 --processes 2 --out runs/base/scenes
 	$(BIN)/python -m capwright.models.embedded new runs/base/untrained --scenes runs/base/scenes
 	$(BIN)/capwright train base-scenes --out runs/base/run
-	$(BIN)/python -m capwright.models.embedded pack runs/base/run/checkpoints/casual
+	$(BIN)/python -m capwright.models.embedded pack runs/base/run/checkpoints/polish
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

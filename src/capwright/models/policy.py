@@ -17,7 +17,7 @@ from capwright.models.decoding import generate
 from capwright.models.groups import Groups, Prefixes
 from capwright.models.head import Head
 from capwright.models.inputs import Preparer, collate
-from capwright.models.packed import next_positions, packed_mask, packed_positions, predictors
+from capwright.models.packed import next_positions, pack, packed_mask, packed_positions, predictors
 from capwright.types import Caption, ModelError, Request, Sampling
 
 #: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).
@@ -275,17 +275,17 @@ class HFPolicy:
     def _packed(self, groups: Groups) -> Tensor:
         """Hidden states [P, G, T, D] from one sequence an image."""
         prefixes, (images, captions, tokens) = groups.prefixes, groups.tokens.shape
-        fed, seen = groups.tokens[..., :-1], groups.mask[..., :-1]
-        words = self.inner.get_input_embeddings()(fed.reshape(images, -1))
-        mask = packed_mask(prefixes.mask, seen)
+        packing = pack(groups.mask)
+        fed = groups.tokens[..., :-1].reshape(images, -1).gather(1, packing.order)
+        words = self.inner.get_input_embeddings()(fed).to(prefixes.embeds.dtype)
         out = self.decoder(
-            inputs_embeds=torch.cat([prefixes.embeds, words.to(prefixes.embeds.dtype)], dim=1),
-            attention_mask=self._attention(mask, prefixes.embeds.dtype),
-            position_ids=packed_positions(prefixes.positions, prefixes.mask, captions, tokens - 1),
+            inputs_embeds=torch.cat([prefixes.embeds, words], dim=1),
+            attention_mask=self._attention(packed_mask(prefixes.mask, packing), words.dtype),
+            position_ids=packed_positions(prefixes.positions, prefixes.mask, packing),
             use_cache=False,
             **self._extended(prefixes, words.shape[1]),
         )
-        return predictors(out.last_hidden_state, prefixes.mask.shape[1], captions, tokens)
+        return predictors(out.last_hidden_state, prefixes.mask.shape[1], packing, captions, tokens)
 
     def _attention(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
         if self.inner.config.get_text_config()._attn_implementation == "sdpa":
