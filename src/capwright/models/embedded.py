@@ -64,7 +64,7 @@ def build_tokenizer(scenes: int = 3000, entries: int = 1024) -> PreTrainedTokeni
 
 
 def build(seed: int = 0) -> HFPolicy:
-    """An untrained embedded captioner: a CLIP-style vision tower, a projector and a small Llama, 3.2 M parameters."""
+    """An untrained embedded captioner: a CLIP-style vision tower, a projector and a small Llama, 3.4 M parameters."""
     tokenizer = build_tokenizer()
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(

@@ -253,7 +253,7 @@ class HFPolicy:
         return Groups(prefixes, tokens, mask, captions)
 
     def caption(self, requests: Sequence[Request], sampling: Sampling, n: int = 1) -> list[list[Caption]]:
-        """`n` captions a request; the `Captioner` protocol."""
+        """`n` captions a request: `encode` and `sample` in one."""
         with torch.no_grad():
             return self.sample(self.encode(requests), n, sampling).captions
 
