@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -260,6 +262,33 @@ def test_gradient_checkpointing_changes_nothing(folder, asked):
         values.append((out.detach(), grad))
     assert torch.allclose(values[0][0], values[1][0], atol=1e-6)
     assert torch.allclose(values[0][1], values[1][1], atol=1e-5)
+
+
+def test_windows_longer_than_the_self_check_are_seen(tmp_path, caplog):
+    folder = tiny_models.write_llava(tmp_path / "windowed")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"model_type": "mistral", "sliding_window": 512}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_policy(folder).layout == "repeated"
+    assert "window" in caplog.text
+
+
+def test_placeholders_that_the_tokenizer_calls_text_are_not_said_either(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    saved = json.loads((copy / "tokenizer.json").read_text())
+    for token in saved["added_tokens"]:
+        token["special"] = token["content"] in ("<s>", "</s>")
+    (copy / "tokenizer.json").write_text(json.dumps(saved))
+    policy = load_policy(copy)
+    assert {policy.tokenizer.pad_token_id, policy.inner.config.image_token_id} <= set(policy.head.suppressed.tolist())
+
+
+@pytest.mark.parametrize("broken", ["model.safetensors", "config.json", "capwright.json", "adapter_config.json"])
+def test_a_broken_file_is_named(folder, tmp_path, broken):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / broken).write_bytes(b"\x00 half a file")
+    with pytest.raises(ModelError, match="can not be (loaded|read)"):
+        load_policy(copy)
 
 
 def test_nucleus_keeps_the_likeliest():

@@ -51,16 +51,16 @@ def load_policy(
         ModelError: the model is not found, not an image-text-to-text model, or its processor lacks a package.
     """
     folder = EMBEDDED if str(name) == "embedded" else name
-    saved = _settings(folder)
-    adapter = Path(folder) / "adapter_config.json"
-    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else folder
+    saved = _read_json(Path(folder) / SETTINGS)
+    adapter = _read_json(Path(folder) / "adapter_config.json")
+    base = adapter.get("base_model_name_or_path") or folder
     if str(base) == "embedded":
         base = EMBEDDED
     model = _load_model(base, dtype, device)
-    if adapter.is_file():
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    if adapter and lora:
+        raise ModelError(f"{name}: is an adapter already; leave model.lora out to go on with it")
+    if adapter:
+        model = _load_adapter(model, folder)
     elif lora:
         model = _add_lora(model, lora, str(name))
     _choose_trainable(model, train_vision)
@@ -76,9 +76,12 @@ def load_policy(
     return policy
 
 
-def _settings(folder: str | Path) -> dict[str, Any]:
-    path = Path(folder) / SETTINGS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _read_json(path: Path) -> dict[str, Any]:
+    """The contents of a small JSON file; {} where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: can not be read: {error}; copy the model again") from error
 
 
 def _load_model(name: str | Path, dtype: str, device: str | None) -> Any:
@@ -88,14 +91,27 @@ def _load_model(name: str | Path, dtype: str, device: str | None) -> Any:
     try:
         config = AutoConfig.from_pretrained(name)
         model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype])
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # every library below has errors of its own for a broken file
         hint = "" if Path(name).exists() else " (there is no such folder here; is the hub reachable, and the id right?)"
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model {str(name)!r} can not be loaded{hint}: {first}") from error
+        raise ModelError(f"model {str(name)!r} can not be loaded{hint}: {_first_line(error)}") from error
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"device {device!r} can not be used: {error}") from error
+
+
+def _load_adapter(model: Any, folder: str | Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    except Exception as error:  # see _load_model
+        raise ModelError(f"adapter {str(folder)!r} can not be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _add_lora(model: Any, lora: Mapping[str, Any], name: str) -> Any:
@@ -112,7 +128,7 @@ def _add_lora(model: Any, lora: Mapping[str, Any], name: str) -> Any:
         wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(f"model {name!r}: model.lora.targets fits none of its modules: {error}") from error
-    wrapped.peft_config["default"].base_model_name_or_path = name
+    wrapped.peft_config["default"].base_model_name_or_path = str(Path(name).resolve()) if Path(name).exists() else name
     return wrapped
 
 
@@ -130,6 +146,11 @@ def _choose_trainable(model: Any, train_vision: bool) -> None:
 
 
 def _checked_layout(policy: HFPolicy, name: str) -> str:
+    if _has_windows(
+        policy.inner.config.get_text_config()
+    ):  # longer than the self-check's captions, so it can't see them
+        log.warning("%s: some layers see only a window of the past; using the repeated layout, exact and slower", name)
+        return "repeated"
     try:
         error = packing_error(policy, Request(Sample("self-check", Path("self-check"))))
     except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as problem:
@@ -137,8 +158,15 @@ def _checked_layout(policy: HFPolicy, name: str) -> str:
         return "repeated"
     if error > packing_tolerance(policy):
         log.warning(
-            "%s: packed and repeated log-probabilities differ by %.2g nats (bidirectional or sliding attention?); "
+            "%s: packed and repeated log-probabilities differ by %.2g nats (bidirectional attention?); "
             "using the repeated layout, which is exact and slower", name, error,
         )  # fmt: skip
         return "repeated"
     return "packed"
+
+
+def _has_windows(config: Any) -> bool:
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return any(kind != "full_attention" for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None

@@ -67,15 +67,18 @@ class HFPolicy:
         return self.decoder.get_input_embeddings().weight.device
 
     def _never_said(self) -> Tensor:
-        """Image, padding and other placeholder tokens: whatever the tokenizer calls special, but for the end tokens."""
-        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.get_added_vocab().values())
+        """Image, padding and other placeholder tokens: all that is special, but for the end tokens."""
+        added = self.tokenizer.added_tokens_decoder
+        never = set(self.tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
+        config = self.inner.config
         for name in ("image_token_id", "image_token_index", "video_token_id", "boi_token_id", "eoi_token_id"):
-            if isinstance(token := getattr(self.inner.config, name, None), int):
-                special.add(token)
-        text = {i for i, token in self.tokenizer.added_tokens_decoder.items() if not token.special}
-        width = self.inner.get_output_embeddings().out_features
-        beyond = set(range(len(self.tokenizer), width))  # rows that exist only to round the matrix up
-        return torch.tensor(sorted(((special - text) | beyond) - set(self.ends.tolist())), dtype=torch.long)
+            if isinstance(token := getattr(config, name, None), int):
+                never.add(token)
+        if self.tokenizer.pad_token_id is not None:
+            never.add(self.tokenizer.pad_token_id)
+        rows = self.inner.get_output_embeddings().out_features
+        never |= set(range(max(self.tokenizer.get_vocab().values()) + 1, rows))  # they only round the matrix up
+        return torch.tensor(sorted(never - set(self.ends.tolist())), dtype=torch.long)
 
     # encode ---------------------------------------------------------------------------------------------------------
 
