@@ -35,6 +35,7 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
 * A run writes what it did, every key spelled out, to `recipe.yaml` in its folder. On resume a changed key is an error,
   except for those that do not change what is learned: `name`, `evaluation.*`, `data.path` (the data itself must be the
   same), `data.eval_*`, `model.device`, `checkpoint_every`, `eval_every`, `patience`.
+* **One process** trains, on one GPU or the CPU. Several (`accelerate launch`, `torchrun`) end with a clear error.
 """
 
 

@@ -1,8 +1,8 @@
 """How the rewards of a group become a training signal. Pure functions.
 
 All take rewards `[P, G]` (one reward) or `[P, G, K]` (K rewards, summed with `weights`): P images, G captions of each.
-NaN is a reward nobody knows: it is left out of every mean, and its caption's advantage is NaN. All return float64
-`[P, G]`.
+NaN is a reward nobody knows: it is left out of every mean, and its caption's advantage is NaN. Rewards of weight 0 do
+not count at all, known or not. All return float64 `[P, G]`.
 
 Whether a group says anything is decided by an exact test of its range, `max - min <= tol`, never by its standard
 deviation: rounding noise divided by its own size would otherwise become a full-size signal. Groups that say nothing get
@@ -52,7 +52,7 @@ def gdpo(
     scale = _weights(values, weights)
     flat = (_range(values) <= tol) | (scale == 0)  # [P, 1, K]
     normal = (_centered(values) / (_std(values) + eps)).masked_fill(flat, 0.0)
-    total = (normal * scale).sum(2).masked_fill(values.isnan().any(2), torch.nan)
+    total = (normal * scale).sum(2).masked_fill(values[..., scale != 0].isnan().any(2), torch.nan)
     dead = flat.all(2)  # [P, 1]
     if whiten:
         rows = total[(~dead).expand_as(total) & ~total.isnan()]
@@ -76,8 +76,9 @@ def _summed(rewards: Tensor, weights: Tensor | None, tol: float) -> tuple[Tensor
     values = _three(rewards)
     scale = _weights(values, weights)
     used = scale != 0
-    total = (values[..., used] * scale[used]).sum(2).masked_fill(values.isnan().any(2), torch.nan)
-    return total, (_range(values[..., used]) <= tol).all(2) | (_range(total) <= tol)
+    values = values[..., used]
+    total = (values * scale[used]).sum(2).masked_fill(values.isnan().any(2), torch.nan)
+    return total, (_range(values) <= tol).all(2) | (_range(total) <= tol)
 
 
 def _range(values: Tensor) -> Tensor:

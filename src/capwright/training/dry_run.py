@@ -1,4 +1,4 @@
-"""Before a long run: say what it will do, and try its heaviest step."""
+"""Before a long run: say what it will do, and try its heaviest step. What is wrong with data or recipe is an error."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,33 @@ from PIL import Image
 
 from capwright.training.plan import make_plan
 from capwright.training.progress import Progress
-from capwright.training.recipe import Recipe, SftStage
-from capwright.training.run import OUT_OF_MEMORY, gather, open_accelerator, open_data
+from capwright.training.recipe import Recipe, RlStage, SftStage
+from capwright.training.run import OUT_OF_MEMORY, gather, open_accelerator, open_data, warn_of_half_precision
 from capwright.training.trainer import Materials, targets
-from capwright.types import DataError, Request, Sample
+from capwright.types import DataError, ImageError, Request, Sample
 
 #: So many images are looked at for the largest one; on bigger datasets they are spread evenly.
 LOOKED_AT = 2000
 
 
 def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials | None = None) -> None:
-    """Print the plan; then, when weights and data are here, one forward and backward pass of the heaviest sample."""
-    missing = ""
+    """Print the plan; then, when weights and data are here, try the heaviest sample: its captions sampled (rl stages),
+    and one forward and backward pass.
+
+    Raises:
+        DataError, RecipeError, ModelError: what is here can not be used. Only a data folder or weights that are not on
+            this machine are no error: the plan is printed without them.
+    """
+    missing, n = "", None
     if materials is None:
-        n: int | None = None
-        try:
+        if recipe.data.path is not None and not Path(recipe.data.path).exists():
+            missing = f"{recipe.data.path}: does not exist"
+        elif not weights_present(recipe.model.name):
             n = len(open_data(recipe, out).split(recipe.data.train_split))
-            if weights_present(recipe.model.name):
-                materials = gather(recipe, out)
-            else:
-                missing = f"the weights of {recipe.model.name} are not on this machine"
-        except DataError as error:
-            missing = str(error)
-    else:
+            missing = f"the weights of {recipe.model.name} are not on this machine"
+        else:
+            materials = gather(recipe, out)
+    if materials is not None:
         n = len(materials.data)
     progress.say(f"recipe {recipe.name}: {'unknown number of' if n is None else f'{n:,}'} images to learn from")
     for plan in make_plan(recipe, n):
@@ -44,9 +49,11 @@ def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials
     if materials is None:
         progress.say(f"memory not measured: {missing}")
         return
+    warn_of_half_precision(materials.policy, progress.say)
+    sample, picture = heaviest(materials.data, materials.open_image, progress.say)
     for stage in recipe.stages:
         try:
-            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials)}")
+            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials, sample, picture)}")
         except torch.OutOfMemoryError:
             progress.say(f"{stage.name}: the heaviest step runs {OUT_OF_MEMORY}")
 
@@ -63,16 +70,26 @@ def weights_present(name: str) -> bool:
         return True
 
 
-def heaviest_step(recipe: Recipe, stage: Any, materials: Materials) -> str:
-    """One micro-batch of the largest image with captions of the greatest length, forward and backward, no update."""
+def heaviest_step(
+    recipe: Recipe, stage: SftStage | RlStage, materials: Materials, sample: Sample, picture: Image.Image
+) -> str:
+    """Sample as many captions at once as the stage will (rl only), then one micro-batch with captions of the greatest
+    length, forward and backward, no update; every image is `picture`."""
     policy = materials.policy
-    where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
-    sample, text = heaviest(materials.data, where)
+    text = longest_target(materials.data, stage.target if isinstance(stage, SftStage) else stage.imitation.target)
     accelerator = open_accelerator(recipe, policy)
     images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
-    picture = materials.open_image(sample.image)
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(policy.device)
+    sampled = ""
+    if isinstance(stage, RlStage):
+        at_once = min(stage.rollout_batch or stage.images_per_step, stage.images_per_step, len(materials.data))
+        policy.model.eval()
+        with torch.no_grad(), accelerator.autocast():
+            prefixes = policy.encode([Request(sample)] * at_once, [picture] * at_once)
+            generator = torch.Generator(policy.device).manual_seed(recipe.seed)
+            policy.sample(prefixes, stage.captions_per_image, stage.sampling.to_types(), generator)
+        sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
     policy.model.train()
     with accelerator.autocast():
         prefixes = policy.encode([Request(sample)] * images, [picture] * images)
@@ -86,20 +103,40 @@ def heaviest_step(recipe: Recipe, stage: Any, materials: Materials) -> str:
         policy.model.zero_grad(set_to_none=True)
     size = f"{images} x {stage.captions_per_image} captions of {groups.tokens.shape[-1]} tokens"
     return (
-        f"heaviest step tried: {picture.width} x {picture.height} pixels ({sample.id}), {size}; {_peak(policy.device)}"
+        f"heaviest step tried: {picture.width} x {picture.height} pixels ({sample.id}), {sampled}{size}; "
+        f"{_peak(policy.device)}"
     )
 
 
-def heaviest(data: Any, where: str) -> tuple[Sample, str]:
-    """The sample with the most pixels (from the headers of the files), and the longest caption to imitate."""
-    largest, pixels, longest = data[0], -1, "a caption"
-    for i in range(0, len(data), max(1, len(data) // LOOKED_AT)):
-        sample = data[i]
-        longest = max([longest, *targets(sample, where)], key=len)
-        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(sample.image) as image:
-            if image.width * image.height > pixels:
-                largest, pixels = sample, image.width * image.height
-    return largest, longest
+def heaviest(
+    data: Any, open_image: Callable[[Path], Image.Image], say: Callable[[str], None]
+) -> tuple[Sample, Image.Image]:
+    """The sample with the most pixels (from the headers of the files) whose picture opens, and the picture.
+
+    Raises:
+        DataError: none of those looked at opens.
+    """
+    sizes = {}
+    for i in _spread(data):
+        sizes[i] = -1
+        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(data[i].image) as image:
+            sizes[i] = image.width * image.height
+    for skipped, i in enumerate(sorted(sizes, key=lambda i: -sizes[i])):
+        try:
+            return data[i], open_image(data[i].image)
+        except ImageError as error:
+            if skipped < 10:
+                say(f"left out: {error}")
+    raise DataError(f"{data[0].image.parent}: none of {len(sizes):,} pictures can be opened")
+
+
+def longest_target(data: Any, where: str) -> str:
+    """The longest caption to imitate."""
+    return max(("a caption", *(text for i in _spread(data) for text in targets(data[i], where))), key=len)
+
+
+def _spread(data: Any) -> range:
+    return range(0, len(data), max(1, len(data) // LOOKED_AT))
 
 
 def _peak(device: torch.device) -> str:

@@ -46,7 +46,7 @@ def stage_seed(recipe: Recipe, index: int) -> int:
 
 
 def learning_rate(stage: StageBase, step: int, steps: int) -> float:
-    """The learning rate of step 1, 2, ..., `steps`: linear warm-up, then the schedule; cosine and linear end at 0."""
+    """The learning rate of step 1, 2, ..., `steps`: linear warm-up, then the schedule (cosine, linear: towards 0)."""
     if stage.warmup_steps and step <= stage.warmup_steps:
         return stage.learning_rate * step / stage.warmup_steps
     done = (step - 1 - stage.warmup_steps) / max(1, steps - stage.warmup_steps)

@@ -48,7 +48,10 @@ class Model(Part):
     """The captioner that learns."""
 
     name: str = Field("embedded", description="'embedded', a folder, or a Hugging Face model id")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights in memory")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="type of the weights in memory; bfloat16 only with LoRA: trained in it, weights hardly move",
+    )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="autocast of the computation")
     device: str | None = Field(None, description="'cpu', 'cuda', ...; null takes the best there is")
     lora: Lora | None = Field(None, description="null trains all weights of the language model")
@@ -58,11 +61,27 @@ class Model(Part):
     layout: Literal["auto", "packed", "repeated"] = Field("auto", description="auto: packed if the self-check agrees")
     prompt: str = Field("", description="the instruction beside the image; empty: the one the model was saved with")
 
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_float16(cls, value: Any) -> Any:
+        if value == "float16":
+            raise ValueError("weights can not be trained in float16; use float32 or bfloat16, with mixed_precision")
+        return value
+
     @field_validator("mixed_precision", mode="before")
     @classmethod
     def _bare_no(cls, value: Any) -> Any:
         """YAML reads a bare `no` as false."""
         return "no" if value is False else value
+
+    @model_validator(mode="after")
+    def _one_way_to_train_vision(self) -> Model:
+        if self.lora is not None and self.train_vision:
+            raise ValueError(
+                "train_vision: true has no effect with lora, where only adapters train; "
+                "leave it out and put modules of the vision tower into lora.targets"
+            )
+        return self
 
 
 class Scenes(Part):
@@ -104,7 +123,9 @@ class Reward(Part):
 class Imitation(Part):
     """What failed images do under `on_failed: imitate`."""
 
-    batch: Count = Field(16, description="the buffer joins the loss when it holds so many images")
+    batch: Count = Field(
+        16, description="the buffer joins the loss when it holds so many images (or all of a smaller train split)"
+    )
     weight: float = Field(1.0, gt=0, description="of the imitation term beside the policy loss")
     target: str = Field("references", description="'references' or 'meta.<key>': where the captions to imitate are")
 
@@ -117,7 +138,9 @@ class Clip(Part):
 
 
 class Kl(Part):
-    """Penalty for leaving the reference policy."""
+    """Penalty for leaving the reference policy: the model as it was when the stage began. With adapters (`model.lora`)
+    the reference is instead the model without its adapter: what earlier stages learned is penalized too.
+    """
 
     beta: float = Field(0.0, ge=0.0, description="0 switches it off and saves the reference pass")
     estimator: Literal["k3"] = Field("k3", description="k3 is GRPO's (arXiv 2402.03300): never negative")
@@ -131,7 +154,7 @@ class StageBase(Part):
     epochs: float | None = Field(None, gt=0, description="passes over the train split; or say steps")
     images_per_step: Count = Field(16, description="P, images looked at in one step")
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate of AdamW")
-    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="the last two end at 0")
+    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="the last two fall towards 0")
     warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises from 0")
     weight_decay: float = Field(0.0, ge=0.0, description="AdamW, on matrices only")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
@@ -142,7 +165,7 @@ class StageBase(Part):
     micro_batch: Count | None = Field(None, description="images a forward and backward pass; null: all of the step")
     checkpoint_every: Count = Field(50, description="steps between checkpoints to resume from")
     eval_every: Count | None = Field(None, description="steps between probes on the eval split; null: none")
-    patience: Count = Field(50, description="stop after so many steps in a row with nothing to learn from")
+    patience: Count = Field(50, description="stop after so many idle steps in a row: none live, none new in the buffer")
     seed: int | None = Field(None, ge=0, description="null: from the recipe's seed and the place of the stage")
 
     @model_validator(mode="after")
@@ -173,7 +196,7 @@ class RlStage(StageBase):
     )
     clip: Clip = Field(default=Clip(), description="bounds of the importance ratio")
     inner_epochs: Count = Field(1, description="optimizer steps on the captions of one step; 1 is on-policy")
-    kl: Kl = Field(default=Kl(), description="penalty for leaving the reference policy")
+    kl: Kl = Field(default=Kl(), description="penalty for leaving the reference policy (see below)")
     on_failed: Literal["imitate", "drop"] | None = Field(None, description="what becomes of failed groups; see kind")
     on_saturated: Literal["drop"] = Field("drop", description="groups without any spread teach nothing")
     imitation: Imitation = Field(default=Imitation(), description="how failed images are imitated")

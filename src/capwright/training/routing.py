@@ -21,7 +21,7 @@ class States:
         live: rewards differ, so there is something to reinforce.
         failed: every caption is at or below the floor of every gate reward (RSRS, arXiv 2604.01941).
         saturated: all captions are equally good, none failed: nothing to learn.
-        unknown: a reward is missing (no terms in the image, a judge that did not answer): never counted as a failure.
+        unknown: a reward that counts is missing (no terms in the image, a judge that did not answer): never a failure.
     """
 
     live: Tensor
@@ -49,7 +49,7 @@ def route(
         rewards: `[P, G]` or `[P, G, K]`, NaN where unknown.
         gates: which of the K rewards count for failure; None means all. Without any gate no group fails.
         floors: what a gate reward has to exceed, 0 by default.
-        weights: rewards with weight 0 do not make a group live.
+        weights: rewards with weight 0 do not make a group live; with neither weight nor gate, nor unknown.
         summed: look for spread in the weighted sum (what GRPO learns from) rather than in each reward (GDPO).
         tol: rewards that differ by no more than this are the same.
     """
@@ -59,11 +59,12 @@ def route(
     )
     floor = values.new_zeros(values.shape[2]) if floors is None else values.new_tensor(list(floors))
     scale = values.new_ones(values.shape[2]) if weights is None else values.new_tensor(list(weights))
-    unknown = values.isnan().flatten(1).any(1)
+    used = scale != 0
+    unknown = values[..., used | gate].isnan().flatten(1).any(1)
     failed = ~unknown & (values <= floor)[..., gate].flatten(1).all(1)
     if not gate.any():
         failed = torch.zeros_like(unknown)
-    seen = (values * scale).sum(2, keepdim=True) if summed else values[..., scale != 0]
+    seen = (values[..., used] * scale[used]).sum(2, keepdim=True) if summed else values[..., used]
     flat = (_range(seen) <= tol).flatten(1).all(1)
     saturated = ~unknown & ~failed & flat
     return States(~unknown & ~failed & ~flat, failed, saturated, unknown)

@@ -86,7 +86,7 @@ def gather(recipe: Recipe, out: Path) -> Materials:
     for stage in recipe.stages:
         if isinstance(stage, SftStage) or stage.on_failed == "imitate":
             where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
-            if not any(targets(data[i], where) for i in range(min(1000, len(data)))):
+            if not any(targets(data[i], where) for i in range(len(data))):
                 raise RecipeError(f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'")
     rewards = make_rewards(recipe, data, whole.vocabulary)
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
@@ -192,6 +192,7 @@ class Run:
 
     def go(self, resume: bool) -> list[StageResult]:
         """All stages, or what is left of them."""
+        warn_of_half_precision(self.policy, self.progress.say)
         found = states(self.checkpoints) if resume else []
         place, state = (self._restore(found[-1])) if found else ({"stage": 0, "step": 0, "bytes": 0}, {})
         self.journal = Journal(self.out / "metrics.jsonl", place["bytes"])
@@ -229,6 +230,8 @@ class Run:
                 saved = self._save(number, trainer)
             if stop.is_set():
                 raise Stopped(f"stopped after stage '{stage.name}' step {step}, saved as {saved}; {self._go_on}")
+        if len(trainer.buffer):
+            self.progress.say(_never_imitated(stage.name, trainer))
         path = self.checkpoints / stage.name
         with replacing(path) as draft:
             self.policy.save(draft)
@@ -262,13 +265,14 @@ class Run:
         return row
 
     def _outside(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call something that is not training; randomness goes on afterwards as if it had not been called."""
-        before = random_state()
+        """Call something that is not training; training goes on afterwards as if it had not been called."""
+        before, mode = random_state(), self.policy.model.training
         self.policy.model.eval()
         try:
             return call(self.policy, *arguments)
         finally:
             checkpoint.restore_random_state(before)
+            self.policy.model.train(mode)
 
     def _result(self, stage: SftStage | RlStage, trainer: Trainer, path: Path) -> StageResult:
         counts = trainer.counts
@@ -316,11 +320,14 @@ class Run:
         return about, state
 
     def _hold_reference(self, stage: SftStage | RlStage) -> None:
-        """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed."""
+        """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed.
+
+        With adapters it is the model without them, not the stage's start: that costs no memory.
+        """
         if isinstance(stage, SftStage) or not stage.kl.beta:
             return
-        if self.recipe.model.lora is not None:
-            self.policy.freeze_reference()  # the reference is the model without its adapter
+        if hasattr(self.policy.model, "disable_adapter"):  # of the recipe, or the folder it starts from
+            self.policy.freeze_reference()
             return
         kept = self.checkpoints / f"reference-{stage.name}"
         now = changing_weights(self.policy.model)
@@ -331,6 +338,23 @@ class Run:
         load_weights(self.policy.model, torch.load(kept / "weights.pt", map_location="cpu", weights_only=True))
         self.policy.freeze_reference()
         load_weights(self.policy.model, now)
+
+
+def warn_of_half_precision(policy: HFPolicy, say: Callable[[str], None]) -> None:
+    """Say so when weights train in 16 bits: updates below their rounding (1/256 in bfloat16) are lost."""
+    kinds = {p.dtype for p in policy.model.parameters() if p.requires_grad}
+    if kinds and kinds <= {torch.bfloat16, torch.float16}:
+        say(
+            "warning: all weights train in half precision, where small updates are rounded away and the model hardly "
+            "moves; use model.dtype: float32 with model.mixed_precision: bf16, or model.lora"
+        )
+
+
+def _never_imitated(stage: str, trainer: Trainer) -> str:
+    what = f"{stage}: {len(trainer.buffer)} failed images still waited in the buffer at the end and were not imitated"
+    if trainer.counts["imitated"]:
+        return what
+    return f"{what}; none ever were: lower imitation.batch (now {trainer.imitation_batch}) or take more steps"
 
 
 def open_accelerator(recipe: Recipe, policy: HFPolicy) -> Accelerator:

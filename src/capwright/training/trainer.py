@@ -71,7 +71,8 @@ class Trainer:
 
     Args:
         stage: what the recipe says; `steps` how many steps that makes.
-        say: told about images that can not be used.
+        accelerator: lets go of the former stage's optimizer; only one trainer at a time may use it.
+        say: told about images that can not be used, and about settings that do not fit the data.
     """
 
     def __init__(
@@ -90,15 +91,26 @@ class Trainer:
         self.keeps_graph = self.prefix_trains and stage.micro_batch is None
         self.order = Order(len(self.data), stage.images_per_step, seed)
         self.buffer = Buffer()
+        self.imitation_batch = self._imitation_batch()
         self.generator = torch.Generator(self.policy.device).manual_seed(seed)
         self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
         decayed = [p for p in self.parameters if p.dim() >= 2]
         plain = [p for p in self.parameters if p.dim() < 2]
         groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=stage.learning_rate)
+        accelerator.free_memory()  # of the former stage: its states, and a second unscaling of gradients under fp16
         self.optimizer = accelerator.prepare(optimizer)
         self.counts = Counter(done=0, updates=0, skipped=0, imitated=0, unreadable=0)
         self.idle = Counter[str]()  # states of groups over the steps in a row without anything to learn
+
+    def _imitation_batch(self) -> int:
+        """How many images the buffer must hold: never more than there are to learn from."""
+        if isinstance(self.stage, SftStage) or self.stage.on_failed != "imitate":
+            return 0
+        wanted, n = self.stage.imitation.batch, len(self.data)
+        if wanted > n:
+            self.say(f"{self.stage.name}: imitation.batch is {wanted}, but there are {n} images; imitating {n} at once")
+        return min(wanted, n)
 
     # one step -------------------------------------------------------------------------------------------------------
 
@@ -113,6 +125,7 @@ class Trainer:
         batch = self._open(self.data[i] for i in self.order[self.counts["done"]])
         self.counts["done"] += 1
         row: dict[str, Any] = {"seen": len(batch)}
+        entered = 0
         if isinstance(self.stage, SftStage):
             live, experts = [], self._imitations(batch)
         else:
@@ -123,13 +136,13 @@ class Trainer:
             if self.stage.on_failed == "imitate":
                 samples = [request.sample for chunk in chunks for request in chunk.prefixes.requests]
                 failed = (sample for sample, yes in zip(samples, states.failed.tolist()) if yes)
-                self.buffer.add(sample for sample in failed if targets(sample, self.stage.imitation.target))
+                entered = self.buffer.add(sample for sample in failed if targets(sample, self.stage.imitation.target))
             experts = []
-            if len(self.buffer) >= self.stage.imitation.batch:
-                waiting = self.buffer.take(self.stage.imitation.batch)
+            if 0 < self.imitation_batch <= len(self.buffer):
+                waiting = self.buffer.take(self.imitation_batch)
                 experts = self._imitations(self._open(self.data.by_id(sample_id) for sample_id in waiting))
             row |= self._describe(chunks, rewards, states)
-        self._learn(live, experts, row)
+        self._learn(live, experts, row, entered)
         return row
 
     # looking --------------------------------------------------------------------------------------------------------
@@ -210,6 +223,7 @@ class Trainer:
         """Given captions of these images, in micro-batches; images without any are left out."""
         rl = isinstance(self.stage, RlStage)
         where = self.stage.imitation.target if isinstance(self.stage, RlStage) else self.stage.target
+        self.policy.model.train()  # whatever ran before: dropout in front of the captions, too
         parts = []
         for pairs in slices([pair for pair in seen if targets(pair[0], where)], self.stage.micro_batch):
             if (prefixes := self._encode(pairs)) is None:
@@ -225,14 +239,14 @@ class Trainer:
 
     # learning -------------------------------------------------------------------------------------------------------
 
-    def _learn(self, live: list[Part], experts: list[Part], row: dict[str, Any]) -> None:
+    def _learn(self, live: list[Part], experts: list[Part], row: dict[str, Any], entered: int = 0) -> None:
         """One optimizer step on everything there is (`inner_epochs` of them on the live captions); adds to `row`."""
         rate = learning_rate(self.stage, self.counts["done"], self.steps)
         imitated = sum(len(part.groups) for part in experts)
         row |= {"imitated": imitated, "buffer": len(self.buffer), "lr": rate, "loss": None}
         row["tokens"] = row.get("tokens", 0) + sum(int(part.mask.sum()) for part in experts)
         if not live and not experts:
-            self._nothing_to_learn(row.get("groups", {}))
+            self._nothing_to_learn(row.get("groups", {}), entered)
             return
         self.idle.clear()
         for group in self.optimizer.param_groups:
@@ -309,9 +323,12 @@ class Trainer:
         self.counts["updates"] += 1
         return round(norm, 6)
 
-    def _nothing_to_learn(self, states: dict[str, int]) -> None:
+    def _nothing_to_learn(self, states: dict[str, int], entered: int) -> None:
         """No optimizer step (AdamW would drift on its momentum); enough of these in a row end the run."""
         self.counts["skipped"] += 1
+        if entered:  # not idle: the buffer fills, the next imitation comes closer
+            self.idle.clear()
+            return
         self.idle["steps"] += 1
         self.idle.update(states)
         if self.idle["steps"] < self.stage.patience:
@@ -367,8 +384,8 @@ class Trainer:
 
 FINITE_ADVICE = "this update was not made. Try a lower learning_rate, a lower max_grad_norm, or bf16 for fp16"
 IDLE_ADVICE = (
-    "All failed: warm up longer, or imitate failed images (kind: rsrs). All saturated: the reward is too easy, or "
-    "sampling too cold. All unknown: the reward can not be measured on these images"
+    "All failed: warm up longer, imitate failed images (kind: rsrs), or lower imitation.batch. All saturated: the "
+    "reward is too easy, or sampling too cold. All unknown: the reward can not be measured on these images"
 )
 
 
