@@ -42,12 +42,45 @@ def test_caption_goes_on_where_it_was(cli, llava, photo_dataset, tmp_path):
     assert "3 captions written, 3 were there already" in said.err
     assert parts.read_bytes() == whole.read_bytes()
 
-    other = cli("caption", photo_dataset, "--model", "another", "--out", parts)
-    assert other.code == 1
-    assert "another" in other.err
-    asked = cli("caption", photo_dataset, *common, "--prompt", "What is it?", "--out", tmp_path / "asked.jsonl")
-    assert asked.code == 0
-    assert {row["prompt"] for row in read_captions(tmp_path / "asked.jsonl").values()} == {"What is it?"}
+    assert f"loading {llava}" in said.err
+
+
+def test_caption_does_not_mix_settings(cli, llava, photo_dataset, tmp_path):
+    out, asked = tmp_path / "said.jsonl", tmp_path / "asked.jsonl"
+    common = ["caption", photo_dataset, "--n", 2, "--batch-size", 2]
+    settings = {"--model": llava, "--max-tokens": 4, "--max-pixels": 5000}
+    assert cli(*common, *flat(settings), "--out", out).code == 0
+    assert cli(*common, *flat(settings | {"--prompt": "What is it?"}), "--out", asked).code == 0
+    for file, prompt in ((out, "Describe this image."), (asked, "What is it?")):
+        for row in read_captions(file).values():
+            assert (row["model"], row["prompt"]) == (str(llava), prompt)
+            assert (row["max_tokens"], row["max_pixels"]) == (4, 5000)
+
+    for key, value, file in (
+        ("model", "another", out),
+        ("prompt", "What is it?", out),
+        ("max_tokens", 5, out),
+        ("max_pixels", 6000, out),
+        ("prompt", "Describe this image.", asked),  # what the model asks by itself
+    ):
+        before = file.read_bytes()
+        said = cli(*common, *flat(settings | {f"--{key.replace('_', '-')}": value}), "--out", file)
+        assert said.code == 1
+        assert f"{file}: holds captions made with {key} " in said.err
+        assert file.read_bytes() == before
+    assert f"{asked}: holds captions made with prompt" in cli(*common, *flat(settings), "--out", asked).err
+    assert cli(*common, *flat(settings | {"--prompt": "Describe this image."}), "--out", out).code == 0
+
+    rows = list(read_captions(out).values())
+    for key in ("model", "prompt", "max_tokens", "max_pixels"):
+        write_rows(out, [{k: v for k, v in row.items() if k != key} for row in rows])
+        said = cli(*common, *flat(settings), "--out", out)
+        assert said.code == 1
+        assert f"does not say with which {key} " in said.err
+
+
+def flat(options):
+    return [each for option in options.items() for each in option]
 
 
 def test_ids_of_pictures(photo_dataset, tmp_path, monkeypatch):
@@ -145,9 +178,22 @@ def test_data_check_says_where(cli, photo_dataset):
     (photo_dataset / open_path).write_bytes(b"no picture")
     said = cli("data", "check", photo_dataset)
     assert said.code == 1
-    assert "samples.jsonl:3: error: the id was used on line 2" in said.out
+    assert f"{photo_dataset}/samples.jsonl:3: error: the id was used on line 2" in said.out
     assert "samples.jsonl:5: error:" in said.out
     assert "34 samples, 2 errors, 0 warnings; not usable" in said.out
+
+
+@pytest.mark.parametrize("given", ["photos", "photos/samples.jsonl", "./photos/", "../{here}/photos"])
+def test_data_check_names_files_that_open_from_here(given, cli, photo_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (photo_dataset / "samples.jsonl").write_text("{\n")
+    (photo_dataset / "vocabulary.yaml").write_text("dog: [\n")
+    said = cli("data", "check", given.format(here=tmp_path.name))
+    files = [
+        Path(line.partition(": error: ")[0].split(":")[0]) for line in said.out.splitlines() if ": error: " in line
+    ]
+    assert {file.name for file in files} == {"samples.jsonl", "vocabulary.yaml"}
+    assert all(file.is_file() and not file.is_absolute() for file in files)
 
 
 def test_data_convert_there_and_back(cli, photo_dataset, tmp_path):
@@ -189,6 +235,9 @@ def test_scenes(cli, tmp_path):
 
 def test_doctor(cli, monkeypatch):
     said = cli("doctor")
+    assert said.code == 0
+    assert "embedded captioner: there, " in said.out
+    assert said.out.splitlines()[-1].startswith("verdict: all is well")
     for word in ("capwright 0.", "torch", "device: ", "extra vision", "embedded captioner", "disk", "verdict"):
         assert word in said.out
     monkeypatch.setattr("capwright.cli.doctor.LOW_SPACE", 1 << 60)

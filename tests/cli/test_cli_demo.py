@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import pytest
+
+from capwright.cli.display import program
 
 
 @pytest.fixture
@@ -18,8 +22,9 @@ def test_demo_twice(cli, small, tmp_path):
     assert first.code == 0, first.err
     for word in ("tts.micro", "tts.tier:never", "base", "warmup", "rsrs"):
         assert word in first.out
-    for word in (str(out / "report.html"), "your own photos", "capwright data check"):
+    for word in (str(out / "report.html"), "your own photos", f"{program()} data check", "loading "):
         assert word in first.err
+    assert "docs/guides" not in first.err  # an installed package has none
     summary = json.loads((out / "summary.json").read_text())
     for system in ("base", "warmup", "rsrs"):
         assert {"value", "low", "high"} == set(summary[system]["tts"]["micro"])
@@ -58,3 +63,23 @@ def test_demo_leaves_other_folders_alone(cli, small, tmp_path):
     assert said.code == 1
     assert "not written by the demo" in said.err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_what_to_type_for_capwright(tmp_path, monkeypatch):
+    binaries = tmp_path / "a checkout" / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    script = binaries / "capwright"
+    monkeypatch.setattr(sys, "executable", str(binaries / "python"))
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.chdir(tmp_path / "a checkout")
+    assert program() == "capwright"  # no script: nothing better is known
+    script.touch(0o755)
+    assert program() == ".venv/bin/capwright"
+    monkeypatch.chdir(tmp_path / "a checkout" / ".venv" / "bin")
+    monkeypatch.setenv("PATH", str(binaries))  # the environment is active
+    assert program() == "capwright"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "capwright").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "other"))  # that is another one
+    monkeypatch.chdir(tmp_path / "other")
+    assert program() == f"'{script}'"

@@ -47,13 +47,14 @@ def test_every_problem_at_once_with_file_and_line(folder: Callable[..., Path], t
         good(10, questions=[{"text": "?", "options": ["a"], "answer": "b"}], regions=[{"box": [5, 5, 5, 9]}]),
         good(11, regions=[{"box": [0, 0, 900, 9]}]),
         {"id": "12"},
+        good(13, split="val"),
     ]
     root = folder(rows)
     (root / "images/8.png").write_bytes(b"nothing")
     shutil.copy(root / "images/1.png", tmp_path / "outside.png")
     check = check_dataset(root)
     assert not check.usable
-    assert check.samples == 10
+    assert check.samples == 11
     want = [
         (2, "error", "not valid JSON"),
         (3, "error", "the id was used on line 1"),
@@ -89,7 +90,8 @@ def test_what_check_calls_unusable_can_not_be_opened(folder: Callable[..., Path]
 
 def test_vocabulary_problems(folder: Callable[..., Path]) -> None:
     vocabulary = "geoboard: {aliases: [board]}\nboard: {lvel: vague}\nx: {level: expert}\n"
-    check = check_dataset(folder([good(1)], vocabulary))
+    both = [good(1), good(2, split="val")]
+    check = check_dataset(folder(both, vocabulary))
     assert lines(check) == [
         'vocabulary.yaml: warning: "board" stands for "geoboard" and "board"; '
         "a caption that says it can not be told apart",
@@ -97,13 +99,13 @@ def test_vocabulary_problems(folder: Callable[..., Path]) -> None:
         "known are aliases, category, plurals, level, tier",
         'vocabulary.yaml:3: error: level "expert" of "x" is not one of professional, generic, vague',
     ]
-    assert lines(check_dataset(folder([good(1)], "geoboard: [")))[0].startswith("vocabulary.yaml:")
-    root = folder([good(1)])
+    assert lines(check_dataset(folder(both, "geoboard: [")))[0].startswith("vocabulary.yaml:")
+    root = folder(both)
     (root / "vocabulary.yaml").write_bytes(b"geoboard:\ncaf\xe9:\n")
     assert lines(check_dataset(root)) == ["vocabulary.yaml:2: error: byte 0xe9 is not UTF-8; save the file as UTF-8"]
     (root / "vocabulary.yaml").unlink()
     assert [p.severity for p in check_dataset(root).problems] == ["error"]
-    check = check_dataset(folder([good(1, terms=[])], None))
+    check = check_dataset(folder([good(1, terms=[]), good(2, terms=[], split="val")], None))
     assert ([p.severity for p in check.problems], check.usable) == (["warning"], True)
 
 
@@ -111,9 +113,11 @@ def test_whole_file_problems(folder: Callable[..., Path], tmp_path: Path) -> Non
     assert "does not exist" in lines(check_dataset(tmp_path / "none"))[0]
     assert "neither" in lines(check_dataset(tmp_path))[0]
     assert "no samples" in lines(check_dataset(folder([])))[0]
-    check = check_dataset(folder([good(1, split="val")]))
-    assert 'there is no split "train"' in lines(check)[0]
-    assert check.usable
+    for there, missing in (("val", "train"), ("train", "val")):
+        check = check_dataset(folder([good(1, split=there)]))
+        (problem,) = check.problems
+        assert f'there is no split "{missing}" (there are: "{there}")' in problem.message
+        assert (problem.severity, check.usable) == ("warning", True)
     root = folder([good(1)])
     (root / "samples.jsonl").unlink()
     (root / "samples.jsonl").mkdir()
@@ -129,6 +133,7 @@ def test_ecac_problems_point_into_the_right_file(folder: Callable[..., Path], tm
     )
     (root / "splits/val.json").write_text("[]")
     assert [(p.file, p.line, p.severity) for p in check_dataset(root).problems] == [
+        ("captions.json", None, "warning"),
         ("captions.json", 1, "warning"),
         ("captions.json", 2, "error"),
         ("captions.json", 2, "error"),
@@ -136,9 +141,9 @@ def test_ecac_problems_point_into_the_right_file(folder: Callable[..., Path], tm
         ("toy_labels.json", 2, "error"),
         ("toy_labels.json", 3, "error"),
     ]
-    assert 'did you mean "captions"?' in check_dataset(root).problems[0].message
+    assert 'did you mean "captions"?' in check_dataset(root).problems[1].message
     (root / "captions.json").write_text('{"1": {"image": "images/1.png"},\n!')
-    assert lines(check_dataset(root))[0].startswith("captions.json:2: error: not valid JSON")
+    assert lines(check_dataset(root))[-1].startswith("captions.json:2: error: not valid JSON")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +300,9 @@ def test_splits_that_share_a_picture(tmp_path: Path, painter: Callable[..., Path
 def test_tiny_and_extreme_pictures(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
     Image.new("RGB", (2010, 10)).save(tmp_path / "strip.png")
-    root = write_dataset([Sample("1", tmp_path / "one.png"), Sample("2", tmp_path / "strip.png")], tmp_path / "out")
+    root = write_dataset(
+        [Sample("1", tmp_path / "one.png"), Sample("2", tmp_path / "strip.png", split="val")], tmp_path / "out"
+    )
     check = check_dataset(root)
     assert [(p.line, p.severity) for p in check.problems] == [(1, "warning"), (2, "error")]
     assert "only 1 x 1 pixels" in check.problems[0].message

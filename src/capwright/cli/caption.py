@@ -38,8 +38,9 @@ def caption(
 ) -> None:
     """Caption pictures into a .jsonl file.
 
-    It gets one row a picture. Run it again to go on after an interruption: captions that are there are kept. A picture
-    that can not be read gets a row with the status missing_image and the reason, and does not stop the others.
+    It gets one row a picture, which also says model, prompt, max_tokens and max_pixels. Run it again to go on after an
+    interruption: captions that are there are kept; other settings need another file. A picture that can not be read
+    gets a row with the status missing_image and the reason, and does not stop the others.
     """
     from capwright.cli.captioning import caption_file, same_origin, tell
     from capwright.cli.pictures import find_pictures
@@ -47,10 +48,13 @@ def caption(
     if out in sources:
         raise DataError(f"{out}: is what to caption and what to write; choose another --out")
     samples = find_pictures(sources, split)[:n]
-    origin = {"model": model, **({"prompt": prompt} if prompt else {})}
-    same_origin(out, origin)
+    origin = {"model": model, "max_tokens": max_tokens}
+    same_origin(out, origin)  # loading takes a while
     with resumable("run the same command again to go on"), counting("captions") as progress:
         policy = _load(model, dtype, device, max_pixels)
+        preparer = policy.preparer
+        origin |= {"prompt": prompt or preparer.prompt, "max_pixels": preparer.max_pixels}
+        same_origin(out, origin)
         tally = caption_file(
             policy,
             samples,
@@ -69,6 +73,7 @@ def caption(
 def _load(model: str, dtype: str, device: str | None, max_pixels: int | None) -> HFPolicy:
     from capwright.cli.quiet import quiet_libraries
 
+    say(f"loading {model}")  # without a network, the hub is asked for half a minute
     quiet_libraries()
     from capwright.models import load_policy
 

@@ -115,14 +115,22 @@ def _caption_batch(
 
 
 def same_origin(path: Path, extra: Mapping[str, Any]) -> None:
-    """Refuse to go on with a caption file that was written by another model or with another prompt."""
+    """Refuse to go on with a caption file that was made with other settings.
+
+    Args:
+        extra: what every row of the file must say; a row that does not say it was made in an unknown way.
+    Raises:
+        DataError: names the setting that differs.
+    """
     from capwright.data import read_captions
 
     if not path.exists():
         return
     for row in read_captions(path).values():
         for key, value in extra.items():
-            if row.get(key, value) != value:
+            if key not in row:
+                raise DataError(f"{path}: does not say with which {key} its captions were made; choose another --out")
+            if row[key] != value:
                 raise DataError(
                     f"{path}: holds captions made with {key} {row[key]!r}, not {value!r}; choose another --out"
                 )

@@ -23,9 +23,11 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
 
     with counting("pictures") as progress:
         found = check_dataset(path, progress)
+    folder = path.parent if path.is_file() else path
     for (file, severity, message), group in groupby(found.problems, key=lambda p: (p.file, p.severity, p.message)):
         lines = [problem.line for problem in group]
-        first = f"{file}:{lines[0]}" if lines[0] else file
+        place = folder / file  # to be opened from here
+        first = f"{place}:{lines[0]}" if lines[0] else str(place)
         more = f" (and {len(lines) - 1:,} more like it)" if len(lines) > 1 else ""
         typer.echo(f"{first}: {severity}: {message}{more}")
     errors = sum(problem.severity == "error" for problem in found.problems)

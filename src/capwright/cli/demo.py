@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.display import say
+from capwright.cli.display import program, say
 from capwright.cli.errors import resumable
 from capwright.types import CapwrightError, RunError
 
@@ -47,12 +47,13 @@ def demo(
     with resumable("the same command goes on"):
         evaluations = run_recipe(recipe, out, resume=unfinished)
     print_result(evaluations, out)
+    capwright = program()
     say(
         f"\nOpen {out / REPORT} in a browser.\n"
-        "Next, your own photos: a folder with images/, samples.jsonl and vocabulary.yaml, as the guide\n"
-        "docs/guides/your-own-photos.md says. Then\n"
-        "  capwright data check PHOTOS\n"
-        "  capwright train rsrs-qwen2.5-vl-3b-lora data.path=PHOTOS --out runs/photos"
+        "Next, your own photos: a folder with images/, samples.jsonl and vocabulary.yaml. In the docs of the\n"
+        "repository, the guide on your own photos goes through it step by step. Then\n"
+        f"  {capwright} data check PHOTOS\n"
+        f"  {capwright} train rsrs-qwen2.5-vl-3b-lora data.path=PHOTOS --out runs/photos"
     )
 
 
@@ -76,7 +77,7 @@ def _make_room(out: Path, recipe: Recipe) -> bool:
 
 
 def _same_recipe(out: Path, recipe: Recipe) -> bool:
-    from capwright.cli.run import RECIPE
+    from capwright.cli.resuming import RECIPE
     from capwright.training import load_recipe
 
     try:
@@ -87,7 +88,8 @@ def _same_recipe(out: Path, recipe: Recipe) -> bool:
 
 def _clear(out: Path) -> None:
     """Remove what a run writes and nothing else."""
-    from capwright.cli.run import CAPTIONS, CHECKPOINTS, JOURNAL, RECIPE, REPORT
+    from capwright.cli.resuming import RECIPE
+    from capwright.cli.run import CAPTIONS, CHECKPOINTS, JOURNAL, REPORT
     from capwright.cli.summary import SUMMARY
 
     for name in (SUMMARY, RECIPE, JOURNAL, REPORT):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 Progress = Callable[[int, int], None]
 
@@ -18,6 +21,16 @@ _EVERY = 10.0
 def say(text: str) -> None:
     """A line about what is going on; results go to stdout, this does not."""
     print(text, file=sys.stderr, flush=True)
+
+
+def program() -> str:
+    """What to type for `capwright`: its path when it lies in a virtual environment that PATH does not lead to."""
+    own = shutil.which("capwright", path=str(Path(sys.executable).parent))
+    found = shutil.which("capwright")
+    if own is None or (found is not None and Path(found).samefile(own)):
+        return "capwright"
+    here = Path.cwd()
+    return shlex.quote(str(Path(own).relative_to(here) if Path(own).is_relative_to(here) else own))
 
 
 @contextmanager

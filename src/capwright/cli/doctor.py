@@ -11,6 +11,8 @@ from pathlib import Path
 
 import typer
 
+from capwright.cli.display import program
+
 #: What each extra is for.
 GIVES = {
     "vision": "image processors of some model families (LLaVA-OneVision, Pixtral, videos of Qwen-VL)",
@@ -45,7 +47,7 @@ def doctor() -> None:
     if troubles:
         typer.echo(f"verdict: {'; '.join(troubles)}")
         raise typer.Exit(1)
-    typer.echo("verdict: all is well; try `capwright demo`")
+    typer.echo(f"verdict: all is well; try `{program()} demo`")
 
 
 def requirements() -> dict[str, list[str]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capwright.cli.display import counting, say
-from capwright.cli.observer import CAPTIONS, CHECKPOINTS, TIMES, Observer, StageBars, read_times, systems
+from capwright.cli.observer import CAPTIONS, CHECKPOINTS, Observer, StageBars, read_times, systems
+from capwright.cli.resuming import check_resume, take_over
 from capwright.cli.summary import (
     SUMMARY,
     compare_in_order,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from capwright.scorers import Context, Scorer
     from capwright.training import Materials, Recipe
 
-RECIPE = "recipe.yaml"
 JOURNAL = "metrics.jsonl"
 REPORT = "report.html"
 
@@ -52,7 +52,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
-    from capwright.training import gather, open_data, save_recipe, train
+    from capwright.training import gather, open_data, train
 
     if holds_run(out) and not resume:
         raise RunError(
@@ -69,8 +69,11 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
             data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
     rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, data.vocabulary)
-    _forget_other_captions(recipe, out)
+    if resume:
+        check_resume(recipe, out, data.fingerprint)
+    say(f"loading {recipe.model.name}")
     materials = gather(recipe, out)
+    take_over(recipe, out)
     progress = StageBars()
     if recipe.data.eval_split == recipe.data.train_split:
         progress.say(f"data.eval_split is '{recipe.data.eval_split}' too: scores will be of images it has learned from")
@@ -84,8 +87,6 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         probe=observer.probe,
         materials=materials,
     )
-    if resume:
-        save_recipe(recipe, out / RECIPE)  # keys that may change on the way, such as how to measure
     observer.complete()
     return _conclude(recipe, out, data, samples, rulers, materials)
 
@@ -148,19 +149,6 @@ def place_of(data: Path, out: Path) -> str:
     """Where a dataset is: relative when it lies in the run folder, so that the folder can be moved."""
     inside = os.path.relpath(data, out)
     return str(data.absolute()) if inside.startswith("..") else inside
-
-
-def _forget_other_captions(recipe: Recipe, out: Path) -> None:
-    """Remove captions that were made with other settings than the recipe has now."""
-    from capwright.training import load_recipe
-
-    if not (out / RECIPE).exists():
-        return
-    before = load_recipe(out / RECIPE)
-    if before.evaluation.sampling != recipe.evaluation.sampling:
-        for path in (out / CAPTIONS).glob("*.jsonl"):
-            path.unlink()
-        (out / CAPTIONS / TIMES).unlink(missing_ok=True)
 
 
 def _from_journal(path: Path) -> tuple[dict[str, float | None], dict[str, int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capwright.cli.display import say
 from capwright.cli.errors import resumable
 from capwright.types import RecipeError, RunError
 
@@ -67,13 +68,14 @@ def rehearse(recipe: Recipe, out: Path) -> None:
         def say(self, text: str) -> None:
             typer.echo(text)
 
+    say(f"loading {recipe.model.name}")
     run(recipe, out=out, dry_run=True, progress=OnStdout())
 
 
 def _what_to_run(
     recipe: str | None, overrides: Sequence[str], out: Path | None, resume: Path | None
 ) -> tuple[Recipe, Path]:
-    from capwright.cli.run import RECIPE
+    from capwright.cli.resuming import RECIPE
     from capwright.training import list_recipes, load_recipe
 
     if resume is None:

@@ -32,6 +32,11 @@ from capwright.types import DataError, ImageError, Sample, Vocabulary
 _PIXELS = 128 * 128
 #: A side shorter than this can not show anything.
 _TINY = 8
+#: Splits that a run needs, unless its recipe names others.
+_SPLITS = {
+    "train": "training needs one",
+    "val": 'a run is measured on it; mark samples that it shall not learn from with "split": "val"',
+}
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -77,7 +82,7 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     that are empty or hold control characters, answers that are no option, boxes without area, the same picture in
     two splits.
     Warnings: unknown keys, near duplicates of a picture in two splits, tiny pictures, very long captions, invisible
-    characters, boxes beyond the picture, names that two terms share, no "train" split.
+    characters, boxes beyond the picture, names that two terms share, no "train" split, no "val" split.
 
     Memory holds some hundred bytes a sample and never more than a few pictures.
 
@@ -111,9 +116,11 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
         notes.raised(error, main)
     if not samples and not notes.about(main):
         notes.add("error", main, None, "the dataset has no samples")
-    elif samples and "train" not in splits:
+    elif samples:
         names = ", ".join(f'"{name}"' for name in splits)
-        notes.add("warning", main, None, f'there is no split "train" (there are: {names}); training needs one')
+        for name, purpose in _SPLITS.items():
+            if name not in splits:
+                notes.add("warning", main, None, f'there is no split "{name}" (there are: {names}); {purpose}')
     if not (root / VOCABULARY).exists():
         if reader.terms_used:
             message = 'is missing, but samples have terms; write it with one line a term, such as "geoboard:"'
