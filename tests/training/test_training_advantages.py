@@ -102,6 +102,13 @@ def test_gdpo_ignores_rewards_without_weight():
     assert (gdpo(rewards, torch.zeros(2)) == 0).all()
 
 
+@pytest.mark.parametrize("method", ALL)
+def test_rewards_without_weight_may_be_unknown(method):
+    rewards = torch.rand(2, 4, 2, generator=torch.Generator().manual_seed(1))
+    rewards[..., 1] = torch.nan
+    torch.testing.assert_close(method(rewards, torch.tensor([1.0, 0.0])), method(rewards[..., :1]))
+
+
 def test_rloo_is_the_mean_of_the_others():
     rewards = torch.tensor([[0.0, 1.0, 0.5]])
     torch.testing.assert_close(rloo(rewards), torch.tensor([[-0.75, 0.75, 0.0]], dtype=torch.float64))

@@ -11,7 +11,7 @@ from capwright.models import load_policy
 from capwright.scenes import build
 from capwright.training import load_recipe, train
 from capwright.training.checkpoint import changing_weights
-from capwright.training.run import gather, open_accelerator
+from capwright.training.run import gather, open_accelerator, warn_of_half_precision
 from capwright.training.trainer import Trainer
 from capwright.types import CapwrightError
 from tiny_models import write_llava, write_qwen25vl
@@ -114,6 +114,23 @@ def test_checkpoints_hold_what_trains(models, scenes, tmp_path):
     policy = gather(recipe(models, scenes, "llava", "model.lora.r=4"), tmp_path).policy
     assert {name.rsplit(".", 3)[1] for name in changing_weights(policy.model) if "lora" in name} == {"lora_A", "lora_B"}
     assert not any("vision_tower" in name and name.endswith("weight") for name in changing_weights(policy.model))
+
+
+def test_a_folder_with_an_adapter_is_its_own_reference(models, scenes, tmp_path):
+    """The adapter goes off for the reference: weights are neither written for it nor put back."""
+    load_policy(models["llava"], lora={"r": 4}, layout="packed").save(tmp_path / "adapter")
+    more = ["stages.rsrs.kl.beta=0.05", "rewards.length.gate=true"]  # with a gate that is passed, groups are live
+    this = recipe({"llava": tmp_path / "adapter"}, scenes, "llava", *more)
+    train(this, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints" / "reference-rsrs").exists()
+    assert any(row.get("kl") for row in rows(tmp_path / "run"))
+
+
+def test_adapters_train_in_float32_on_a_bfloat16_model(models):
+    said = []
+    for lora in ({"r": 4}, None):
+        warn_of_half_precision(load_policy(models["llava"], dtype="bfloat16", lora=lora, layout="packed"), said.append)
+        assert len(said) == (lora is None)
 
 
 @pytest.mark.parametrize(

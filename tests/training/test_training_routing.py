@@ -52,6 +52,9 @@ def test_one_reward(rewards, expected):
         ([[0.1, 0.0], [0.2, 0.0]], {"floors": [0.3, 0.0]}, "failed"),
         ([[0.0, 0.0], [0.0, 0.0]], {"gates": [False, False]}, "saturated"),  # without a gate nothing fails
         ([[0.0, NAN], [0.0, 1.0]], {"gates": [True, False]}, "unknown"),  # an outage is not a failure
+        ([[0.0, NAN], [0.0, 1.0]], {"gates": [False, True], "weights": [1.0, 0.0]}, "unknown"),
+        ([[0.0, NAN], [0.0, 1.0]], {"gates": [True, False], "weights": [1.0, 0.0]}, "failed"),  # nothing needs it
+        ([[0.0, NAN], [0.5, 1.0]], {"gates": [True, False], "weights": [1.0, 0.0], "summed": True}, "live"),
         ([[0.2, 0.8], [0.8, 0.2]], {"summed": True}, "saturated"),  # GRPO sees the sum
         ([[0.2, 0.8], [0.8, 0.2]], {"summed": False}, "live"),  # GDPO sees the parts
     ],

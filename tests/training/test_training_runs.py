@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -9,19 +10,22 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from toy_captioner import says, toy_materials
 from toy_run import RECIPE, run
 
-from capwright.training import PlainProgress, Stopped, load_recipe, parse_recipe, train
+from capwright.training import PlainProgress, Progress, Stopped, load_recipe, parse_recipe, train
+from capwright.training import run as whole_run
 from capwright.training.checkpoint import random_state, restore_random_state, seed_everything, states
 from capwright.training.journal import Journal
 from capwright.training.progress import LiveProgress
-from capwright.types import RunError
+from capwright.types import DataError, ImageError, RecipeError, RunError
 
 SCRIPT = Path(__file__).with_name("toy_run.py")
 
@@ -309,6 +313,110 @@ def test_dry_run_without_weights_and_data(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert "rsrs: 1,000 steps, 128 images a step, 8 sampled captions an image" in said
     assert "memory not measured" in said
+
+
+def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
+    """Sizes are read from headers, which say nothing about the rest of the file."""
+    materials = toy_materials()
+    honest_open, honest_sample, sampled = materials.open_image, materials.policy.sample, []
+    materials.data[:] = [replace(s, image=tmp_path / s.image) for s in materials.data]
+    for sample in materials.data:
+        Image.new("RGB", (10 + int(sample.image.stem), 10)).save(sample.image)
+
+    def open_image(path):
+        if path.stem in ("11", "9"):
+            raise ImageError(f"{path}: is cut off")
+        return honest_open(path)
+
+    def sample(prefixes, n, sampling, generator=None):
+        assert not torch.is_grad_enabled()
+        sampled.append((len(prefixes), n))
+        return honest_sample(prefixes, n, sampling, generator)
+
+    materials.open_image, materials.policy.sample = open_image, sample
+    run(tmp_path / "run", dry_run=True, materials=materials, progress=PlainProgress())
+    said = capsys.readouterr().err
+    assert "(s10)" in said
+    assert "left out" in said
+    assert "11.png: is cut off" in said
+    assert "9.png" not in said
+    assert sampled == [(6, 4)]  # rsrs: all images of a step; the warm-up samples nothing
+    materials.open_image = lambda path: open_image(Path("11.png"))
+    with pytest.raises(DataError, match="none of 12 pictures can be opened"):
+        run(tmp_path / "run", dry_run=True, materials=materials)
+
+
+@pytest.mark.parametrize(
+    ("row", "override", "words"),
+    [
+        ("{broken", "name=x", "samples.jsonl"),
+        ('{"id": "a", "image": "a.png", "split": "train"}', "data.train_split=tarin", 'there is no split "tarin"'),
+    ],
+)
+@pytest.mark.parametrize("model", ["embedded", "nobody/has-this-model"])
+def test_dry_run_with_data_that_is_wrong(tmp_path, row, override, words, model):
+    (tmp_path / "samples.jsonl").write_text(row + "\n")
+    recipe = load_recipe("rsrs-scenes", [f"data.path={tmp_path}", f"model.name={model}", override])
+    with pytest.raises(DataError, match=words):
+        train(recipe, out=tmp_path / "run", dry_run=True)
+
+
+def test_captions_to_imitate_are_looked_for_in_all_samples(tmp_path, monkeypatch):
+    rows = [{"id": f"s{i}", "image": f"{i}.png", "split": "train"} for i in range(1200)]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(whole_run, "load_recipe_policy", lambda recipe: None)
+    monkeypatch.setattr(whole_run, "_prefix_trains", lambda policy: False)
+    monkeypatch.setattr(whole_run, "make_rewards", lambda recipe, data, vocabulary: None)
+    recipe = load_recipe("sft-scenes", [f"data.path={tmp_path}"])
+    with pytest.raises(RecipeError, match="no caption to imitate"):
+        whole_run.gather(recipe, tmp_path)
+    rows[-1]["meta"] = {"casual": ["a toy"]}
+    rows[-1]["references"] = ["a drum"]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(whole_run.gather(recipe, tmp_path).data) == 1200
+
+
+class Told(Progress):
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_images_left_in_the_buffer_are_said(tmp_path):
+    short = copy.deepcopy(RECIPE)
+    short["stages"][1] |= {"steps": 1, "imitation": {"batch": 9}}
+    told = Told()
+    _, result = train(parse_recipe(short), out=tmp_path / "run", materials=toy_materials(), progress=told)
+    assert result.left_in_buffer == 6
+    (said,) = [text for text in told.said if "buffer" in text]
+    assert "rsrs: 6 failed images still waited in the buffer at the end and were not imitated; none ever were" in said
+    assert "lower imitation.batch (now 9)" in said
+    short["stages"][1]["imitation"]["batch"] = 4
+    told = Told()
+    train(parse_recipe(short), out=tmp_path / "again", materials=toy_materials(), progress=told)
+    assert [text for text in told.said if "buffer" in text] == [
+        "rsrs: 2 failed images still waited in the buffer at the end and were not imitated"
+    ]
+
+
+def test_callbacks_leave_the_mode_of_the_model_alone(tmp_path):
+    materials = toy_materials()
+    it = whole_run.Run(parse_recipe(RECIPE), tmp_path, materials, Told(), None, None)
+    for mode in (True, False):
+        materials.policy.model.train(mode)
+        assert it._outside(lambda policy: policy.model.training) is False
+        assert materials.policy.model.training is mode
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_training_in_half_precision_is_warned_of(kind):
+    materials, told = toy_materials(), Told()
+    materials.policy.model.to(kind)
+    whole_run.warn_of_half_precision(materials.policy, told.say)
+    assert bool(told.said) == (kind == torch.bfloat16)
+    assert all("model.dtype: float32" in text for text in told.said)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "no"])

@@ -10,6 +10,7 @@ from toy_captioner import Values, says, toy_materials
 
 from capwright.training import parse_recipe
 from capwright.training.recipe import Kl, RlStage, SftStage
+from capwright.training.rewards import Rewards
 from capwright.training.run import open_accelerator
 from capwright.training.trainer import Trainer, targets
 from capwright.types import ImageError, ModelError, RunError, Sample
@@ -26,10 +27,12 @@ def sft(**options) -> SftStage:
     return SftStage.model_validate(base | options)
 
 
+RECIPE = parse_recipe({"name": "t", "data": {"path": "x"}, "stages": [{"name": "a", "kind": "sft", "steps": 1}]})
+
+
 def trainer(stage, materials=None, **options) -> Trainer:
     materials = materials or toy_materials()
-    recipe = parse_recipe({"name": "t", "data": {"path": "x"}, "stages": [{"name": "a", "kind": "sft", "steps": 1}]})
-    return Trainer(materials, stage, stage.steps, 0, open_accelerator(recipe, materials.policy), **options)
+    return Trainer(materials, stage, stage.steps, 0, open_accelerator(RECIPE, materials.policy), **options)
 
 
 def weights(of: Trainer) -> dict[str, torch.Tensor]:
@@ -83,30 +86,43 @@ def test_sft_lowers_its_loss():
 @pytest.mark.parametrize("normalizer", ["token", "sequence"])
 @pytest.mark.parametrize("inner_epochs", [1, 3])
 def test_micro_batches_do_not_change_the_result(advantage, normalizer, inner_epochs):
-    """A small reward on a common word gives live groups; the never-said name fails and is imitated."""
-    found = []
-    for micro, rollout, prefix_trains in [(None, None, True), (1, None, True), (2, None, False), (2, 4, True)]:
-        stage = rl(
-            advantage=advantage, normalizer=normalizer, inner_epochs=inner_epochs, micro_batch=micro, images_per_step=8,
-            imitation={"batch": 2, "weight": 0.5}, kl={"beta": 0.1 if inner_epochs > 1 else 0.0}, rollout_batch=rollout,
-        )  # fmt: skip
-        materials = toy_materials(views={"blue": says("blue"), "tts": says()}, prefix_trains=prefix_trains)
-        if not prefix_trains:
-            materials.policy.model.look.requires_grad_(False)
-            continue
-        materials.policy.freeze_reference()
-        it = trainer(stage, materials)
-        if rollout:  # other batches are sampled with other random numbers: only check that it runs
-            it.step()
-            continue
-        row = it.step()
-        assert row["groups"]["live"] > 0
-        found.append((weights(it), row))
-    (first, row), *others = found
-    for other, other_row in others:
-        for name, value in other.items():
-            torch.testing.assert_close(value, first[name], rtol=1e-4, atol=1e-5)
-        assert other_row["loss"] == pytest.approx(row["loss"], abs=1e-5)
+    """Live groups beside failed ones that are imitated; the cuts of sampling and of the loss are free.
+
+    Captions are a function of the image, since other batches would be sampled with other random numbers.
+    """
+
+    def sample(prefixes, n, sampling, generator=None):
+        texts = ["a toy on a rug", "a blue toy", "a red drum board", "blue", "a toy", "red blue blue toy on a board"]
+        start = [int(request.sample.image.stem) for request in prefixes.requests]
+        return policy.tokenize(prefixes, [[texts[(i % 2 + g * (i % 4 > 0)) % 6] for g in range(n)] for i in start])
+
+    cuts = [(None, None), (1, None), (2, 4), (3, 3)]
+    for prefix_trains in (True, False):
+        found = []
+        for micro, rollout in cuts:
+            stage = rl(
+                advantage=advantage, normalizer=normalizer, inner_epochs=inner_epochs, micro_batch=micro,
+                images_per_step=8, imitation={"batch": 2, "weight": 0.5}, rollout_batch=rollout,
+                kl={"beta": 0.1 if inner_epochs > 1 else 0.0},
+            )  # fmt: skip
+            materials = toy_materials(views={"blue": says("blue"), "tts": says()}, prefix_trains=prefix_trains)
+            policy = materials.policy
+            policy.model.look.requires_grad_(prefix_trains)
+            policy.sample = sample
+            policy.freeze_reference()
+            it = trainer(stage, materials)
+            before = weights(it)
+            row = it.step()
+            assert row["groups"]["live"] > 0
+            assert row["imitated"] == 2
+            assert torch.equal(before["look.weight"], weights(it)["look.weight"]) != prefix_trains
+            found.append((weights(it), row))
+        (first, row), *others = found
+        assert len(others) == len(cuts) - 1
+        for other, other_row in others:
+            for name, value in other.items():
+                torch.testing.assert_close(value, first[name], rtol=1e-4, atol=1e-5)
+            assert other_row["loss"] == pytest.approx(row["loss"], abs=1e-5)
 
 
 def test_images_are_encoded_once_when_nothing_before_the_captions_trains():
@@ -163,6 +179,70 @@ def test_nothing_to_learn_takes_no_step_and_ends_the_run():
     ):
         it.step()
     assert it.counts["updates"] == 0
+
+
+def test_filling_the_buffer_is_not_idle():
+    """Twelve failing images, two a step: the imitation of all of them comes after five steps without any."""
+    it = trainer(rl(patience=2, images_per_step=2, imitation={"batch": 12}))
+    rows = [it.step() for _ in range(6)]
+    assert [row["buffer"] for row in rows] == [2, 4, 6, 8, 10, 0]
+    assert (it.counts["skipped"], rows[-1]["imitated"]) == (5, 12)
+
+
+def test_images_that_wait_already_do_not_count_again():
+    """Half of the images fail and wait for more that never come: the run says so and ends."""
+
+    def half(samples, captions):
+        return Values([[float(int(s.image.stem) % 2)] * len(row) for s, row in zip(samples, captions)])
+
+    it = trainer(rl(patience=3, images_per_step=12, imitation={"batch": 12}), toy_materials(views={"r": half}))
+    for _ in range(3):
+        it.step()
+    with pytest.raises(RunError, match=r"step 4: .* \(50 % failed, 50 % saturated\).*lower imitation.batch"):
+        it.step()
+
+
+def test_a_batch_larger_than_the_split_is_cut_down():
+    said = []
+    it = trainer(rl(images_per_step=4, imitation={"batch": 32}), toy_materials(images=8), say=said.append)
+    rows = [it.step() for _ in range(2)]
+    assert [row["imitated"] for row in rows] == [0, 8]
+    assert said == ["rl: imitation.batch is 32, but there are 8 images; imitating 8 at once"]
+
+
+def test_one_optimizer_at_a_time():
+    """Accelerate unscales the gradients of every optimizer it holds."""
+    materials = toy_materials()
+    accelerator = open_accelerator(RECIPE, materials.policy)
+    for stage in (sft(), rl()):
+        it = Trainer(materials, stage, stage.steps, 0, accelerator)
+        it.step()
+    assert accelerator._optimizers == [it.optimizer]
+
+
+@pytest.mark.parametrize("stage", [sft(), rl(imitation={"batch": 2})])
+@pytest.mark.parametrize("before", [True, False])
+def test_captions_to_imitate_are_encoded_in_training_mode(stage, before):
+    """Whether a probe, a resume or nothing came before: dropout in front of the captions is the same."""
+    it = trainer(stage)
+    honest, modes = it.policy.encode, []
+    it.policy.encode = lambda *given: modes.append(it.policy.model.training) or honest(*given)
+    it.policy.model.train(before)
+    it.step()
+    assert modes == ([True] if stage.kind == "sft" else [False, True])
+
+
+def test_a_reward_without_weight_or_gate_may_be_unknown():
+    """It is written down and does not matter."""
+    views = {"blue": says("blue"), "judge": constant(float("nan"))}
+    for advantage in ("grpo", "gdpo"):
+        materials = toy_materials(views=views)
+        materials.rewards = Rewards(views, (1.0, 0.0), (True, False), (0.0, 0.0))
+        row = trainer(rl(advantage=advantage), materials).step()
+        assert row["groups"]["unknown"] == 0
+        assert row["groups"]["live"] > 0
+        assert row["reward"]["judge"] is None
+        assert row["loss"] is not None
 
 
 def test_an_outage_fills_no_buffer():
