@@ -213,6 +213,18 @@ def test_data_from_coco(cli, tmp_path):
     assert dict(open_dataset(tmp_path / "new").splits) == {"test": 34}
 
 
+# train ----------------------------------------------------------------------------------------------------------------
+
+
+def test_dry_run_trains_nothing(cli, llava, short, photo_dataset, tmp_path):
+    settings = [f"model.name={llava}", f"data.path={photo_dataset}", *short]
+    said = cli("train", "rsrs-scenes", *settings, "--dry-run", "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    assert "22 images to learn from" in said.out
+    assert "rsrs: heaviest step tried" in said.out
+    assert not (tmp_path / "run").exists()
+
+
 # scenes ---------------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.display import say
 from capwright.cli.errors import resumable
 from capwright.types import RecipeError, RunError
 
@@ -61,14 +60,13 @@ def train(
 
 def rehearse(recipe: Recipe, out: Path) -> None:
     """Print the plan on stdout and try the heaviest step."""
-    from capwright.training import Silent
+    from capwright.training import Progress
     from capwright.training import train as run
 
-    class OnStdout(Silent):
+    class OnStdout(Progress):
         def say(self, text: str) -> None:
             typer.echo(text)
 
-    say(f"loading {recipe.model.name}")
     run(recipe, out=out, dry_run=True, progress=OnStdout())
 
 
