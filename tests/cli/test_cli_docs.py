@@ -9,8 +9,10 @@ import pytest
 import typer
 
 from capwright.cli import app
+from capwright.scorers import list_scorers
 
-PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "commands.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## capwright (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 ROOT = typer.main.get_command(app)
 
@@ -31,3 +33,10 @@ def test_every_option_is_described(name):
             options = [option for option in parameter.opts if option.startswith("--") and option != "--help"]
             for option in options:
                 assert option in SECTIONS[name], f"{name}: {option}"
+
+
+@pytest.mark.parametrize("name", list_scorers())
+def test_a_page_for_each_scorer(name):
+    title, *_ = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    assert name in title.lower()
+    assert f"methods/{name}.md" in SECTIONS["eval"]
