@@ -52,8 +52,8 @@ def rows(out):
 @pytest.mark.parametrize(
     "more",
     [
-        [],
-        ["model.lora.r=4", "model.lora.dropout=0.1", "stages.rsrs.kl.beta=0.05"],
+        ["model.train_vision=false"],
+        ["model.train_vision=false", "model.lora.r=4", "model.lora.dropout=0.1", "stages.rsrs.kl.beta=0.05"],
         ["model.train_vision=true", "stages.rsrs.kl.beta=0.05", "stages.rsrs.inner_epochs=2", *PIECES],
     ],
 )
@@ -90,8 +90,8 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
     for name, more in {
         "whole": [],
         "pieces": ["stages.rsrs.micro_batch=1"],
-        "lora": ["model.lora.r=4"],
-        "lora pieces": ["model.lora.r=4", "stages.rsrs.micro_batch=1"],
+        "lora": ["model.train_vision=false", "model.lora.r=4"],
+        "lora pieces": ["model.train_vision=false", "model.lora.r=4", "stages.rsrs.micro_batch=1"],
     }.items():
         this = recipe(models, scenes, "llava", *more)
         torch.manual_seed(0)
@@ -111,7 +111,7 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
 
 
 def test_checkpoints_hold_what_trains(models, scenes, tmp_path):
-    policy = gather(recipe(models, scenes, "llava", "model.lora.r=4"), tmp_path).policy
+    policy = gather(recipe(models, scenes, "llava", "model.train_vision=false", "model.lora.r=4"), tmp_path).policy
     assert {name.rsplit(".", 3)[1] for name in changing_weights(policy.model) if "lora" in name} == {"lora_A", "lora_B"}
     assert not any("vision_tower" in name and name.endswith("weight") for name in changing_weights(policy.model))
 
