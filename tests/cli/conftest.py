@@ -12,6 +12,7 @@ from tiny_models import write_llava, write_qwen25vl
 
 #: Turns the recipes that come along into runs of a second.
 SHORT = (
+    "data.eval_split=val",
     "stages.warmup.steps=2",
     "stages.warmup.images_per_step=4",
     "stages.warmup.micro_batch=null",
