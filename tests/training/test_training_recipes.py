@@ -157,7 +157,7 @@ def test_short_rewards():
 
 def test_changed_keys_names_stages():
     before, after = load_recipe("rsrs-scenes"), load_recipe("rsrs-scenes", ["stages.rsrs.steps=9"])
-    assert changed_keys(before.model_dump(), after.model_dump()) == ["stages.rsrs.steps: 240 -> 9"]
+    assert changed_keys(before.model_dump(), after.model_dump()) == ["stages.rsrs.steps: 160 -> 9"]
 
 
 def test_reading_a_recipe_does_not_import_torch():
