@@ -29,7 +29,7 @@ PATCH = {64: (96, 12), 196: (196, 14), 576: (336, 14)}  # image tokens: (image s
 
 
 def build(image_tokens: int, folder: str) -> None:
-    """A LLaVA of random weights, 17 M parameters, written to `folder`."""
+    """A LLaVA of random weights, 7 M parameters, written to `folder`."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     import tiny_models
 
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="64 image tokens and G = 8 only, one round")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    shape = {"images": 4, "tokens": 24, "repeats": 1 if arguments.quick else 3, "rounds": 1 if arguments.quick else 2}
+    shape = {"images": 2, "tokens": 24, "repeats": 1 if arguments.quick else 2, "rounds": 1 if arguments.quick else 2}
     rows = []
     titles = ("image tokens", "G", "packed", "repeated", "rep.-lm", "speedup", "(lm)", "memory")
     print("{:>12} {:>3} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7}".format(*titles))
