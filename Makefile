@@ -51,7 +51,7 @@ docs-check: $(READY)  ## links, commands, options and recipes that the docs name
 	$(BIN)/python docs/write_recipes_page.py --check
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py tests/cli/test_cli_docs.py
 
-base: $(READY)  ## train the embedded captioner again and put it into the package (most of an hour)
+base: $(READY)  ## train the embedded captioner again and put it into the package (about 40 minutes)
 	rm -rf runs/base
 	$(BIN)/capwright scenes build --n 16000 --seed 1000 --processes 2 --out runs/base/scenes
 	$(BIN)/python -m capwright.models.embedded new runs/base/untrained --scenes runs/base/scenes
