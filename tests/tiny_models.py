@@ -68,25 +68,30 @@ def write_llava(folder: Path, image_size: int = 32, patch: int = 8, width: int =
     return _write(LlavaForConditionalGeneration, config, processor, folder)
 
 
-def write_qwen25vl(folder: Path) -> Path:
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+def write_qwen_processor(folder: Path) -> tuple[int, dict[str, int]]:
+    """Tokenizer and image processor of the Qwen-VL family; the vocabulary's size and the configuration's token ids."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     tokenizer = tiny_tokenizer(special, "<|vision_start|><|image_pad|><|vision_end|>")
-    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in special}
+    Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    keys = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+    return len(tokenizer), dict(zip(keys, tokenizer.convert_tokens_to_ids(list(special))))
+
+
+def write_qwen25vl(folder: Path) -> Path:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    vocabulary, ids = write_qwen_processor(folder)
     config = Qwen2_5_VLConfig(
-        text_config=text_sizes(len(tokenizer)) | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}},
+        text_config=text_sizes(vocabulary) | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}},
         vision_config=dict(
             depth=2, hidden_size=32, intermediate_size=64, num_heads=4, out_hidden_size=32, patch_size=14,
             spatial_merge_size=2, window_size=56, fullatt_block_indexes=[1],
         ),
-        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
+        **ids,
     )  # fmt: skip
-    folder = Path(folder)
-    Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return _write(Qwen2_5_VLForConditionalGeneration, config, None, folder)
 
 
@@ -106,24 +111,17 @@ def _write(architecture, config, processor, folder: Path) -> Path:
 
 def write_qwen3vl(folder: Path) -> Path:
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-    tokenizer = tiny_tokenizer(special, "<|vision_start|><|image_pad|><|vision_end|>")
-    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in special}
+    vocabulary, ids = write_qwen_processor(folder)
     config = Qwen3VLConfig(
-        text_config=text_sizes(len(tokenizer), depth=3)
+        text_config=text_sizes(vocabulary, depth=3)
         | {"head_dim": 8, "rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]}},
         vision_config=dict(
             depth=3, hidden_size=32, intermediate_size=64, num_heads=4, out_hidden_size=32, patch_size=14,
             spatial_merge_size=2, num_position_embeddings=64, deepstack_visual_indexes=[0, 1],
         ),
-        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
+        **ids,
     )  # fmt: skip
-    folder = Path(folder)
-    Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return _write(Qwen3VLForConditionalGeneration, config, None, folder)
 
 
