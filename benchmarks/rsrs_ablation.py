@@ -27,8 +27,8 @@ from typing import Any
 from capwright.cli.run import run_recipe
 from capwright.data import open_dataset, read_captions
 from capwright.evaluation import Evaluation, bootstrap_sums, evaluate, intervals, prepare_scorers
+from capwright.recipes import Recipe, load_recipe
 from capwright.scenes import build
-from capwright.training import Recipe, load_recipe
 
 TIERS = ("frequent", "common", "occasional", "rare", "never")
 IMAGES = 300  # of the test split, measured after every stage

@@ -12,8 +12,8 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from capwright.training import list_recipes
-from capwright.training.recipe import Recipe, RlStage, SftStage
+from capwright.recipes import list_recipes
+from capwright.recipes.schema import Recipe, RlStage, SftStage
 
 PAGE = Path(__file__).with_name("recipes.md")
 INTRODUCTION = """# Recipes

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import tiny_models
 from capwright.cli import app
-from capwright.training import load_recipe
+from capwright.recipes import load_recipe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

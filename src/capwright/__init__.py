@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from capwright.evaluation import compare, evaluate
     from capwright.evaluation.report import write_report
     from capwright.models import HFPolicy, load_policy
+    from capwright.recipes import Recipe, list_recipes, load_recipe
     from capwright.scorers import RewardView, Scorer, get_scorer, list_scorers, register_scorer
-    from capwright.training import Recipe, list_recipes, load_recipe, train
+    from capwright.training import train
 
 __version__ = "0.1.0"
 
@@ -62,7 +63,8 @@ _HOMES = {
     "scorers": ("RewardView", "Scorer", "get_scorer", "list_scorers", "register_scorer"),
     "evaluation": ("compare", "evaluate"),
     "evaluation.report": ("write_report",),
-    "training": ("Recipe", "list_recipes", "load_recipe", "train"),
+    "recipes": ("Recipe", "list_recipes", "load_recipe"),
+    "training": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

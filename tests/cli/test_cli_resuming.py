@@ -7,7 +7,7 @@ import json
 import pytest
 
 from capwright import read_captions
-from capwright.training import load_recipe
+from capwright.recipes import load_recipe
 
 
 @pytest.fixture

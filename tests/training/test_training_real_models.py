@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from capwright.models import load_policy
+from capwright.recipes import load_recipe
 from capwright.scenes import build
-from capwright.training import load_recipe, train
+from capwright.training import train
 from capwright.training.checkpoint import changing_weights
 from capwright.training.run import gather, open_accelerator, warn_of_half_precision
 from capwright.training.trainer import Trainer

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capwright.recipes.schema import SftStage
 from capwright.training.buffer import Buffer
 from capwright.training.losses import amount, imitation_loss, kl_k3, policy_loss, token_weights
 from capwright.training.plan import Order, learning_rate
-from capwright.training.recipe import SftStage
 from capwright.training.routing import STATES, route
 from capwright.types import Sample
 

@@ -20,7 +20,8 @@ from PIL import Image
 from toy_captioner import says, toy_materials
 from toy_run import RECIPE, run
 
-from capwright.training import PlainProgress, Progress, Stopped, load_recipe, parse_recipe, train
+from capwright.recipes import load_recipe, parse_recipe
+from capwright.training import PlainProgress, Progress, Stopped, train
 from capwright.training import run as whole_run
 from capwright.training.checkpoint import random_state, restore_random_state, seed_everything, states
 from capwright.training.journal import Journal

@@ -8,8 +8,8 @@ import pytest
 import torch
 from toy_captioner import Values, says, toy_materials
 
-from capwright.training import parse_recipe
-from capwright.training.recipe import Kl, RlStage, SftStage
+from capwright.recipes import parse_recipe
+from capwright.recipes.schema import Kl, RlStage, SftStage
 from capwright.training.rewards import Rewards
 from capwright.training.run import open_accelerator
 from capwright.training.trainer import Trainer, targets

@@ -7,7 +7,8 @@ import time
 
 from toy_captioner import toy_materials
 
-from capwright.training import parse_recipe, train
+from capwright.recipes import parse_recipe
+from capwright.training import train
 from capwright.types import CapwrightError
 
 RECIPE = {

@@ -13,7 +13,7 @@ from capwright.cli.errors import resumable
 from capwright.types import CapwrightError, RunError
 
 if TYPE_CHECKING:
-    from capwright.training import Recipe
+    from capwright.recipes import Recipe
 
 NAME = "rsrs-scenes"
 #: Marks a folder as written by the demo, so that the demo may replace it.
@@ -35,7 +35,7 @@ def demo(
     """
     from capwright.cli.quiet import quiet_libraries
     from capwright.cli.run import REPORT, print_result, run_recipe
-    from capwright.training import load_recipe
+    from capwright.recipes import load_recipe
 
     recipe = load_recipe(NAME, overrides or [])
     unfinished = _make_room(out, recipe)
@@ -78,7 +78,7 @@ def _make_room(out: Path, recipe: Recipe) -> bool:
 
 def _same_recipe(out: Path, recipe: Recipe) -> bool:
     from capwright.cli.resuming import RECIPE
-    from capwright.training import load_recipe
+    from capwright.recipes import load_recipe
 
     try:
         return load_recipe(out / RECIPE) == recipe

@@ -15,8 +15,9 @@ from capwright.cli.summary import write_json
 if TYPE_CHECKING:
     from capwright.data import Dataset
     from capwright.models import HFPolicy
+    from capwright.recipes import Recipe
     from capwright.scorers import Context, Scorer
-    from capwright.training import Progress, Recipe
+    from capwright.training import Progress
 
 CAPTIONS = "captions"
 CHECKPOINTS = "checkpoints"

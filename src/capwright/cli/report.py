@@ -65,7 +65,7 @@ def _open(run_dir: Path, about: Mapping[str, Any], data: Path | None) -> Dataset
 
 def _from_recipe(run_dir: Path) -> str | None:
     """Where the dataset of a run is that has no summary yet."""
-    from capwright.training import load_recipe
+    from capwright.recipes import load_recipe
 
     try:
         recipe = load_recipe(run_dir / "recipe.yaml")

@@ -12,7 +12,7 @@ from capwright.cli.observer import CAPTIONS, CHECKPOINTS, TIMES
 from capwright.types import RunError
 
 if TYPE_CHECKING:
-    from capwright.training import Recipe
+    from capwright.recipes import Recipe
 
 RECIPE = "recipe.yaml"
 
@@ -25,7 +25,7 @@ def check_resume(recipe: Recipe, out: Path, fingerprint: str) -> None:
     Raises:
         RunError: names every key that changed and may not, or says that the dataset has changed.
     """
-    from capwright.training import load_recipe
+    from capwright.recipes import load_recipe
 
     place = _last_state(out)
     if place is not None:
@@ -48,7 +48,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
 
     Captions go first: whenever this is interrupted, those that are left were made as recipe.yaml says.
     """
-    from capwright.training import load_recipe, save_recipe
+    from capwright.recipes import load_recipe, save_recipe
 
     if (out / RECIPE).exists() and _makes_other_captions(load_recipe(out / RECIPE), recipe, out):
         for path in (out / CAPTIONS).glob("*.jsonl"):
@@ -69,7 +69,7 @@ def _makes_other_captions(before: Recipe, now: Recipe, out: Path) -> bool:
 
 def _fixed_changes(before: Mapping[str, Any], now: Recipe) -> list[str]:
     """Changes of keys that may not change while a run goes on, as "key: old -> new"."""
-    from capwright.training import changed_keys
+    from capwright.recipes import changed_keys
     from capwright.training.run import FREE_ENDINGS, FREE_KEYS
 
     changed = [line for line in changed_keys(before, now.model_dump(mode="json")) if not line.startswith(FREE_KEYS)]

@@ -33,8 +33,9 @@ from capwright.types import DataError, RecipeError, RunError
 if TYPE_CHECKING:
     from capwright.data import Dataset
     from capwright.evaluation import Evaluation
+    from capwright.recipes import Recipe
     from capwright.scorers import Context, Scorer
-    from capwright.training import Materials, Recipe
+    from capwright.training import Materials
 
 JOURNAL = "metrics.jsonl"
 REPORT = "report.html"

@@ -12,7 +12,7 @@ from capwright.cli.errors import resumable
 from capwright.types import RecipeError, RunError
 
 if TYPE_CHECKING:
-    from capwright.training import Recipe
+    from capwright.recipes import Recipe
 
 
 def train(
@@ -74,7 +74,7 @@ def _what_to_run(
     recipe: str | None, overrides: Sequence[str], out: Path | None, resume: Path | None
 ) -> tuple[Recipe, Path]:
     from capwright.cli.resuming import RECIPE
-    from capwright.training import list_recipes, load_recipe
+    from capwright.recipes import list_recipes, load_recipe
 
     if resume is None:
         if recipe is None:

@@ -1,7 +1,7 @@
-"""Training: recipes, the pure functions of caption reinforcement learning, and one trainer that reads like it.
+"""Training: the pure functions of caption reinforcement learning, and one trainer that reads like it.
 
 `advantages`, `routing` and `losses` are the formulas; `trainer` is the loop; `run` puts it into a folder that can be
-resumed. Names are loaded on first use: reading a recipe does not import torch.
+resumed. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "recipe": ("Recipe", "SftStage", "RlStage"),
-    "recipe_files": ("changed_keys", "find_recipe", "list_recipes", "load_recipe", "parse_recipe", "save_recipe"),
     "plan": ("Order", "StagePlan", "make_plan"),
     "routing": ("States", "route"),
     "buffer": ("Buffer",),

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from capwright.recipes.schema import Recipe, RlStage, SftStage
 from capwright.training.plan import make_plan
 from capwright.training.progress import Progress
-from capwright.training.recipe import Recipe, RlStage, SftStage
 from capwright.training.run import OUT_OF_MEMORY, gather, open_accelerator, open_data, warn_of_half_precision
 from capwright.training.trainer import Materials, targets
 from capwright.types import DataError, ImageError, Request, Sample

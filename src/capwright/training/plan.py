@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from capwright.training.recipe import Recipe, SftStage, StageBase
+from capwright.recipes.schema import Recipe, SftStage, StageBase
 
 
 class Order:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capwright.training.recipe import Recipe
+from capwright.recipes.schema import Recipe
 from capwright.types import Caption, CapwrightError, RecipeError, RunError, Sample
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.

@@ -18,13 +18,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from capwright.models import HFPolicy, load_policy
+from capwright.recipes.files import changed_keys, save_recipe
+from capwright.recipes.schema import Recipe, RlStage, SftStage
 from capwright.training import checkpoint
 from capwright.training.checkpoint import changing_weights, load_weights, random_state, replacing, states
 from capwright.training.journal import Journal
 from capwright.training.plan import stage_seed, stage_steps
 from capwright.training.progress import Progress
-from capwright.training.recipe import Recipe, RlStage, SftStage
-from capwright.training.recipe_files import changed_keys, save_recipe
 from capwright.training.rewards import make_rewards
 from capwright.training.trainer import Materials, Trainer, targets
 from capwright.types import RecipeError, RunError

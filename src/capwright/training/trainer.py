@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from capwright.models import Groups, HFPolicy, Prefixes
+from capwright.recipes.schema import RlStage, SftStage
 from capwright.training import advantages as methods
 from capwright.training.buffer import Buffer
 from capwright.training.losses import amount, imitation_loss, kl_k3, policy_loss, token_weights
 from capwright.training.plan import Order, learning_rate
-from capwright.training.recipe import RlStage, SftStage
 from capwright.training.rewards import Rewards, summarize
 from capwright.training.routing import STATES, States, route
 from capwright.types import ImageError, ModelError, Request, RunError, Sample

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from capwright.training import find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
+from capwright.recipes import find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
+from capwright.recipes.files import changed_keys
 from capwright.training.plan import make_plan
-from capwright.training.recipe_files import changed_keys
 from capwright.types import RecipeError
 
 PLAIN = {
@@ -161,9 +161,7 @@ def test_changed_keys_names_stages():
 
 
 def test_reading_a_recipe_does_not_import_torch():
-    code = (
-        "import sys; from capwright.training import load_recipe as l; l('rsrs-scenes'); print('torch' in sys.modules)"
-    )
+    code = "import sys; from capwright.recipes import load_recipe as l; l('rsrs-scenes'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -1,7 +1,7 @@
 """What a recipe can say: every key, its default and its meaning.
 
 A recipe is one YAML file. These models are the only place where its keys are defined; `docs/recipes.md` is written from
-the descriptions below. Reading files, overrides and error messages live in `recipe_files`.
+the descriptions below. Reading files, overrides and error messages live in `capwright.recipes.files`.
 """
 
 from __future__ import annotations

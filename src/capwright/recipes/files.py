@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from capwright.training.recipe import Recipe, RlStage, SftStage
+from capwright.recipes.schema import Recipe, RlStage, SftStage
 from capwright.types import RecipeError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-#: In an installed package recipes lie beside the code, in a checkout at its top.
-_FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
+_HERE = Path(__file__).resolve().parent
+#: In an installed package the YAML files lie here, in a checkout at its top.
+_FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
 #: Keys of which only one can be given: an override of one takes the other away.
 _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "steps"}
 
