@@ -11,8 +11,6 @@ PACKAGE = Path(__file__).parent.parent / "src" / "capwright"
 FLOORS = ["types", "data", "scenes", "models", "scorers", "recipes", "training", "evaluation", "cli"]
 STRANGERS = {("training", "evaluation"), ("evaluation", "training"), ("scorers", "training"), ("scorers", "models")}
 STRANGERS |= {("recipes", room) for room in ("data", "scenes", "models", "scorers")}
-    ("recipes", room) for room in ("data", "scenes", "models", "scorers")
-}
 ALL = sorted(PACKAGE.rglob("*.py"))
 FILES = [path for path in ALL if path.relative_to(PACKAGE).parts[0].removesuffix(".py") in FLOORS]
 
