@@ -106,7 +106,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image and everything known about it.
+    """One image, or several that are captioned together, and everything known about it.
 
     Attributes:
         id: unique within its dataset.
@@ -116,6 +116,7 @@ class Sample:
         questions, regions: further annotations, may be empty.
         split: "train", "val", "test" or a name of your own.
         meta: everything else, JSON values only; lists of strings in it can serve as imitation targets.
+        more_images: further pictures of the same sample, in order; `regions` are about the first one.
     """
 
     id: str
@@ -126,6 +127,12 @@ class Sample:
     regions: tuple[Region, ...] = ()
     split: str = "train"
     meta: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    more_images: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All pictures of the sample, in order."""
+        return (self.image, *self.more_images)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,29 @@ def test_every_problem_at_once_with_file_and_line(folder: Callable[..., Path], t
     assert lines(check_dataset(root)) == lines(check)
 
 
+def test_each_of_several_pictures_is_looked_at(folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = folder([good(1), good(2), good(3, split="val")])
+    rows = [
+        {"id": "1", "images": ["images/1.png", "gone.png", "../outside.png"]},
+        {"id": "2", "images": ["images/2.png", "images/2.png"], "regions": [{"box": [0, 0, 64, 48]}]},
+        {"id": "3", "images": ["images/3.png", "images/1.png"], "split": "val"},
+    ]
+    (root / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shutil.copy(root / "images/2.png", tmp_path / "outside.png")
+    check = check_dataset(root)
+    assert check.samples == 3
+    want = [
+        (1, "error", 'the image "../outside.png" is outside the dataset folder'),
+        (1, "error", "gone.png: does not exist"),
+        (2, "warning", "2.png: is given 2 times in one sample"),
+        (3, "error", 'the same picture is in the split "train" (samples.jsonl:1)'),
+    ]
+    assert len(check.problems) == len(want), lines(check)
+    for problem, (line, severity, text) in zip(check.problems, want):
+        assert (problem.line, problem.severity) == (line, severity)
+        assert text in problem.message
+
+
 def test_what_check_calls_unusable_can_not_be_opened(folder: Callable[..., Path]) -> None:
     """Errors in the annotations are the same for `open_dataset`, so a dataset that passes the check opens."""
     for row in ("{", {"id": "1"}, good(1, terms=["nothing"]), good(1, meta=3), good(1, regions=[{"box": 1}])):

@@ -51,6 +51,13 @@ def test_defaults_and_friendly_forms(folder: Callable[..., Path]) -> None:
     assert sample.meta == {}
 
 
+def test_several_pictures_a_sample(folder: Callable[..., Path]) -> None:
+    root = folder([{"id": "1", "images": ["a.png", "/elsewhere/b.png"]}, {"id": "2", "images": ["c.png"]}])
+    pair, single = open_dataset(root)
+    assert pair.images == (pair.image, *pair.more_images) == (root / "a.png", Path("/elsewhere/b.png"))
+    assert (single.images, single.more_images) == ((root / "c.png",), ())
+
+
 def rows(n: int) -> list[dict[str, object]]:
     return [{"id": f"s/{i}", "image": "x.png", "split": ("train", "val", "my own")[i % 3]} for i in range(n)]
 
@@ -102,6 +109,11 @@ def test_bom_crlf_blank_lines_and_odd_separators(folder: Callable[..., Path]) ->
         ({"id": "2"}, "image is missing"),
         ({"id": "2", "image": 3}, "image must be text, not a number"),
         ({"id": "2", "image": "a\0.png"}, "zero character"),
+        ({"id": "2", "image": "x.png", "images": ["x.png"]}, "both image and images; keep one"),
+        ({"id": "2", "images": []}, "images must be a list such as"),
+        ({"id": "2", "images": "x.png"}, "images must be a list such as"),
+        ({"id": "2", "images": ["x.png", 3]}, "images[1] must be text, not a number"),
+        ({"id": "2", "images": ["x.png", "a\0.png"]}, "images[1]: a file name can not hold a zero character"),
         ({"id": "2", "image": "x.png", "references": {"a": 1}}, "references must be a list, not an object"),
         ({"id": "2", "image": "x.png", "references": [None, 3]}, "references[1] must be text, not a number"),
         ('{"id": "2", "image": "x.png", "references": ["\\ud83d"]}', "surrogate"),

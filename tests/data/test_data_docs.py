@@ -24,12 +24,13 @@ def block(before: str) -> str:
 def test_the_example_dataset(tmp_path: Path, painter: Callable[..., Path]) -> None:
     for name in ("samples.jsonl", "vocabulary.yaml"):
         (tmp_path / name).write_text(block(f"<!-- {name} -->"), encoding="utf-8")
-    for seed, name in enumerate(("0001", "0002")):
+    for seed, name in enumerate(("0001", "0002", "0003-front", "0003-back")):
         painter(tmp_path / "images" / f"{name}.jpg", seed, (240, 240))
     assert check_dataset(tmp_path).problems == ()
     dataset = open_dataset(tmp_path)
     assert dataset[0].terms[0].aliases == ("geo board", "geo-board")
-    assert dataset.splits == {"train": 1, "val": 1}
+    assert dataset.splits == {"train": 2, "val": 1}
+    assert [path.name for path in dataset[2].images] == ["0003-front.jpg", "0003-back.jpg"]
 
 
 def test_the_example_row_of_a_caption_file(tmp_path: Path) -> None:

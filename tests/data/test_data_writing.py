@@ -98,6 +98,26 @@ def test_pictures_with_one_name(tmp_path: Path, painter: Callable[..., Path]) ->
     assert dataset[1].image == dataset[3].image
 
 
+def test_several_pictures_a_sample(tmp_path: Path, painter: Callable[..., Path]) -> None:
+    """All are copied, and a second copy is the same to the byte; the ecac layout says that it can not hold them."""
+    front, back, other = (painter(tmp_path / name / "x.png", seed) for seed, name in enumerate(("a", "b", "c")))
+    first = open_dataset(
+        write_dataset([Sample("1", front, more_images=(back, other)), Sample("2", back)], tmp_path / "1")
+    )
+    assert [path.read_bytes() for path in first[0].images] == [path.read_bytes() for path in (front, back, other)]
+    assert all(path.parent == tmp_path / "1" / "images" for path in first[0].images)
+    assert first[1].image == first[0].images[1]
+    second = open_dataset(write_dataset(first, tmp_path / "2"))
+    assert second.fingerprint == first.fingerprint
+    with pytest.raises(
+        DataError, match='sample "1": has 3 pictures, and the ecac layout holds one; choose layout jsonl'
+    ):
+        write_dataset(first, tmp_path / "3", layout="ecac")
+    assert not (tmp_path / "3").exists()
+    with pytest.raises(ImageError, match=r'none\.png: does not exist \(sample "1"\)'):
+        write_dataset([Sample("1", front, more_images=(tmp_path / "none.png",))], tmp_path / "3")
+
+
 def test_pictures_in_place_and_kept(tmp_path: Path, painter: Callable[..., Path]) -> None:
     out = tmp_path / "out"
     inside, outside = painter(out / "images/sub/a.png", 1), painter(tmp_path / "b.png", 2)

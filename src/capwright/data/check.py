@@ -213,12 +213,14 @@ def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Com
     for i, text in enumerate(sample.references):
         for severity, message in troubles(text):
             complain(severity, "references", f"references[{i}] {message}")
-    if not os.path.isabs(row["image"]) and not Path(os.path.normpath(sample.image)).is_relative_to(root):
-        complain(
-            "error",
-            "image",
-            f'the image "{row["image"]}" is outside the dataset folder; copy it in or give its full path',
-        )
+    for given, image in zip(row.get("images") or [row["image"]], sample.images):
+        if not os.path.isabs(given) and not Path(os.path.normpath(image)).is_relative_to(root):
+            complain(
+                "error", "image", f'the image "{given}" is outside the dataset folder; copy it in or give its full path'
+            )
+    for image, count in Counter(sample.images).items():
+        if count > 1:
+            complain("warning", "image", f"{image}: is given {count} times in one sample; once is enough")
     for name, count in Counter(term.name for term in sample.terms).items():
         if count > 1:
             complain("warning", "terms", f'the term "{name}" is given {count} times; it counts once')
@@ -262,19 +264,23 @@ class _Pictures:
         self._shared: set[int] = set()
 
     def add(self, sample: Sample, file: Path, line: int | None) -> None:
-        key = os.path.normpath(sample.image)
         reach = (
             max((region.box[2] for region in sample.regions), default=0.0),
             max((region.box[3] for region in sample.regions), default=0.0),
         )
-        if key not in self._known:
-            self._known[key] = len(self._pictures)
-            self._pictures.append(_Picture(sample.image, sample.split, file, line, reach))
+        self._add(_Picture(sample.image, sample.split, file, line, reach))
+        for image in sample.more_images:
+            self._add(_Picture(image, sample.split, file, line, (0.0, 0.0)))
+
+    def _add(self, picture: _Picture) -> None:
+        at = self._known.setdefault(os.path.normpath(picture.path), len(self._pictures))
+        if at == len(self._pictures):
+            self._pictures.append(picture)
             return
-        first = self._pictures[self._known[key]]
-        first.reach = (max(first.reach[0], reach[0]), max(first.reach[1], reach[1]))
-        if first.split != sample.split:
-            self._note_shared("error", file, line, "the same picture", sample.split, first)
+        first = self._pictures[at]
+        first.reach = (max(first.reach[0], picture.reach[0]), max(first.reach[1], picture.reach[1]))
+        if first.split != picture.split:
+            self._note_shared("error", picture.file, picture.line, "the same picture", picture.split, first)
 
     def look(self, progress: Callable[[int, int], None] | None) -> None:
         """Decode every picture once; note what is broken and files with the same bytes in two splits."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -254,9 +254,12 @@ class EcacWriter:
         self._files: dict[str, Replacement] = {}
         self._started: set[str] = set()
 
-    def add(self, sample: Sample, image: str) -> None:
-        row = to_row(sample, image)
+    def add(self, sample: Sample, images: Sequence[str]) -> None:
         where = f'sample "{sample.id}"'
+        if len(images) > 1:
+            raise DataError(f"{where}: has {len(images)} pictures, and the ecac layout holds one; choose layout jsonl")
+        (image,) = images
+        row = to_row(sample, images)
         caption = {"image": image if "/" in image else f"./{image}", "captions": row.get("references", [])}
         self._entry(CAPTIONS, sample.id, caption, where)
         if "terms" in row:

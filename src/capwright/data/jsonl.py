@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,8 @@ class JsonlWriter:
     def __init__(self, root: Path) -> None:
         self._file = Replacement(root / FILE)
 
-    def add(self, sample: Sample, image: str) -> None:
-        self._file.write(dump_json(to_row(sample, image), f'sample "{sample.id}"') + b"\n")
+    def add(self, sample: Sample, images: Sequence[str]) -> None:
+        self._file.write(dump_json(to_row(sample, images), f'sample "{sample.id}"') + b"\n")
 
     def flush(self) -> None:
         self._file.flush()

@@ -1,12 +1,12 @@
 """One row of annotations and the Sample it stands for, both ways.
 
 Every layout reads and writes its samples through this. A row is a JSON object with the keys `KEYS`; only `id` and
-`image` must be there.
+`image` must be there. A sample of several pictures has `images`, a list, in place of `image`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from capwright.data.disk import nearest
 from capwright.types import LEVELS, DataError, Question, Region, Sample, Term, Vocabulary
 
-KEYS = ("id", "image", "references", "terms", "questions", "regions", "split", "meta")
+KEYS = ("id", "image", "images", "references", "terms", "questions", "regions", "split", "meta")
 TERM_KEYS = ("name", "level")
 QUESTION_KEYS = ("text", "options", "answer", "kind")
 REGION_KEYS = ("box", "label", "caption")
@@ -66,10 +66,7 @@ class RowReader:
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
         identity = _text(identity, "id", "id", complain, required=True)
-        image = _text(row.get("image"), "image", "image", complain, required=True)
-        if "\0" in image:
-            complain("error", "image", "image: a file name can not hold a zero character")
-            image = ""
+        images = _read_images(row, complain)
         split = _text(row.get("split"), "split", "split", complain) or "train"
         meta = row.get("meta")
         if meta is not None and not isinstance(meta, dict):
@@ -79,7 +76,7 @@ class RowReader:
         references = [references] if isinstance(references, str) else _list(references, "references", complain)
         sample = Sample(
             id=identity,
-            image=self.root / image,
+            image=self.root / images[0] if images else self.root,
             references=tuple(
                 _text(each, "references", f"references[{i}]", complain) for i, each in enumerate(references)
             ),
@@ -88,8 +85,9 @@ class RowReader:
             regions=_read_regions(row.get("regions"), complain),
             split=split,
             meta=meta or {},
+            more_images=tuple(self.root / image for image in images[1:]),
         )
-        return sample if identity and image else None
+        return sample if identity and images else None
 
     def _read_terms(self, values: Any, complain: Complain) -> tuple[Term, ...]:
         found = []
@@ -133,9 +131,10 @@ class RowReader:
         return self._terms[key]
 
 
-def to_row(sample: Sample, image: str) -> dict[str, Any]:
-    """The row of a sample, empty parts left out. `image` is the path to store."""
-    row: dict[str, Any] = {"id": sample.id, "image": image}
+def to_row(sample: Sample, images: Sequence[str]) -> dict[str, Any]:
+    """The row of a sample, empty parts left out. `images` are the paths to store."""
+    row: dict[str, Any] = {"id": sample.id}
+    row |= {"image": images[0]} if len(images) == 1 else {"images": list(images)}
     if sample.references:
         row["references"] = list(sample.references)
     if sample.terms:
@@ -183,6 +182,30 @@ def _list(value: Any, key: str, complain: Complain) -> list[Any]:
         complain("error", key, f"{key} must be a list, not {_kind(value)}")
         return []
     return value
+
+
+def _read_images(row: Mapping[str, Any], complain: Complain) -> list[str]:
+    """The paths of a row's pictures; [] when there is none that can be used."""
+    if "images" not in row:
+        values, names, key = [row.get("image")], ["image"], "image"
+    else:
+        values, key = row["images"], "images"
+        if "image" in row:
+            complain("error", key, "there are both image and images; keep one of them")
+            return []
+        if not isinstance(values, list) or not values:
+            what = "an empty list" if values == [] else _kind(values)
+            complain("error", key, f'images must be a list such as ["images/1.jpg", "images/2.jpg"], not {what}')
+            return []
+        names = [f"images[{i}]" for i in range(len(values))]
+    found = []
+    for value, name in zip(values, names):
+        image = _text(value, key, name, complain, required=True)
+        if "\0" in image:
+            complain("error", key, f"{name}: a file name can not hold a zero character")
+        elif image:
+            found.append(image)
+    return found if len(found) == len(values) else []
 
 
 def _unknown_keys(row: Mapping[str, Any], known: tuple[str, ...], key: str, where: str, complain: Complain) -> None:

@@ -6,7 +6,7 @@ import filecmp
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ LAYOUTS = {"jsonl": jsonl.FILE, "ecac": ecac.CAPTIONS}
 class Writer(Protocol):
     """How a layout is written: `add` each sample, `flush`, `commit`; or `discard`, which leaves nothing behind."""
 
-    def add(self, sample: Sample, image: str) -> None: ...
+    def add(self, sample: Sample, images: Sequence[str]) -> None: ...
 
     def flush(self) -> None: ...
 
@@ -51,7 +51,7 @@ def write_dataset(
         out: the folder; made when missing. Pictures that are in it already stay where they are.
         vocabulary: written as vocabulary.yaml. Without it, that of `samples` when they are a Dataset, else the terms
             found in the samples.
-        layout: "jsonl" or "ecac".
+        layout: "jsonl" or "ecac" (which holds one picture a sample).
         images: "copy" puts each picture into `out/images` (a name that is taken by another picture gets a suffix);
             "keep" stores where the picture is, relative to `out` when inside it.
         overwrite: replace a dataset of the same layout that is in `out`.
@@ -82,7 +82,7 @@ def write_dataset(
                 raise DataError(f'sample "{sample.id}": the id was used before; ids must be unique')
             seen.add(id_hash(sample.id))
             terms.add(sample)
-            writer.add(_checked(sample), pictures.place(sample))
+            writer.add(_checked(sample), [pictures.place(image, sample.id) for image in sample.images])
         if not seen:
             raise DataError(f"{out}: there are no samples to write")
         writer.flush()
@@ -168,13 +168,13 @@ class _Pictures:
         self._copied: list[Path] = []
         self._made_folder = False
 
-    def place(self, sample: Sample) -> str:
-        """The path to store for this sample's picture; copies it when needed."""
-        source = Path(os.path.abspath(sample.image))
+    def place(self, image: Path, id: str) -> str:
+        """The path to store for a picture of the sample `id`; copies it when needed."""
+        source = Path(os.path.abspath(image))
         if source.is_relative_to(self._root):
             inside = source.relative_to(self._root)
         elif self._copy:
-            inside = self._copy_in(source, sample.id).relative_to(self._root)
+            inside = self._copy_in(source, id).relative_to(self._root)
         else:
             return source.as_posix()
         return inside.as_posix()
