@@ -1,8 +1,14 @@
-"""Sampling: token by token, seeded, for any function that turns tokens into the next logits."""
+"""Sampling: token by token, for any function that turns tokens into the next logits.
+
+A token is drawn by inverting the cumulative distribution at a uniform number that was fixed beforehand. A random
+generator that is consumed as the batch goes along would make a caption depend on its neighbours; this does not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,18 +33,62 @@ def keep_likely(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     return logits
 
 
-def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """One token a row: ids [N] and their natural-log probability [N] under the unfiltered distribution.
+def noise(keys: Sequence[str], n: int, tokens: int) -> Tensor:
+    """Uniform numbers in [0, 1) to draw `n` captions an image with, float32 [P, n, tokens] on the CPU.
 
-    `logits` [N, V] are already divided by the temperature; temperature 0 takes the likeliest token.
+    Row p depends on `keys[p]` alone: what is said about an image does not change with the images beside it.
+    """
+    rows = []
+    for key in keys:
+        seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
+        rows.append(torch.rand(n, tokens, generator=torch.Generator().manual_seed(seed)))
+    return torch.stack(rows) if rows else torch.empty(0, n, tokens)
+
+
+def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """The first token [N] whose cumulative probability exceeds `uniform` [N]; never one of probability 0.
+
+    `probabilities` [N, V] need not sum to exactly 1.
+    """
+    precision = torch.float32 if probabilities.device.type == "mps" else torch.float64  # mps has no float64
+    cumulative = probabilities.cumsum(-1, dtype=precision)
+    beyond = (cumulative > uniform[:, None] * cumulative[:, -1:]) & (probabilities > 0)
+    first = beyond.to(torch.uint8).argmax(-1)
+    return torch.where(beyond.any(-1), first, probabilities.argmax(-1))  # rounding left nothing beyond
+
+
+def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One token a row: ids [N], their natural-log probability [N] and the entropy [N] in nats.
+
+    Probability and entropy are those of the unfiltered distribution. `logits` [N, V] are already divided by the
+    temperature; temperature 0 takes the likeliest token, whatever the `uniform` numbers [N].
     """
     logprobs = logits.log_softmax(-1)
+    probabilities = logprobs.exp()
+    entropy = torch.special.entr(probabilities).sum(-1)
     if sampling.temperature == 0.0:
         tokens = logits.argmax(-1)
     else:
-        probabilities = keep_likely(logits, sampling.top_k, sampling.top_p).softmax(-1)
-        tokens = torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
-    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+        if sampling.top_k or sampling.top_p < 1.0:
+            probabilities = keep_likely(logits, sampling.top_k, sampling.top_p).softmax(-1)
+        tokens = invert(probabilities, uniform)
+    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1), entropy
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """N captions, token by token.
+
+    Attributes:
+        tokens: int64 [N, T], 0 after the end.
+        mask: bool [N, T], True on the tokens that count, end token included.
+        logprobs, entropies: float32 [N, T], 0 after the end.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    logprobs: Tensor
+    entropies: Tensor
 
 
 def generate(
@@ -46,28 +96,23 @@ def generate(
     step: Callable[[Tensor, int], Tensor],
     ends: Tensor,
     sampling: Sampling,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    noise: Tensor,
+) -> Drawn:
     """Draws one caption a row, token by token, until all have ended.
 
     Args:
         first: logits [N, V] of the first token.
         step: (tokens [N], number of tokens said so far) -> logits [N, V] of the next one.
         ends: ids of the end tokens.
-    Returns:
-        tokens int64 [N, T] (0 after the end), mask bool [N, T] (end token included), log-probabilities float [N, T].
+        noise: uniform numbers [N, at least `sampling.max_tokens`] in [0, 1); greedy decoding ignores them.
     """
     logits, done = first, torch.zeros(len(first), dtype=torch.bool, device=first.device)
-    said: list[Tensor] = []
-    masks: list[Tensor] = []
-    scores: list[Tensor] = []
+    said: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     while True:
-        tokens, logprobs = pick(logits, sampling, generator)
+        tokens, logprobs, entropy = pick(logits, sampling, noise[:, len(said)])
         tokens = tokens.masked_fill(done, 0)
-        said.append(tokens)
-        masks.append(~done)
-        scores.append(logprobs.masked_fill(done, 0.0))
+        said.append((tokens, ~done, logprobs.masked_fill(done, 0.0), entropy.masked_fill(done, 0.0)))
         done = done | torch.isin(tokens, ends) & ~done
         if len(said) == sampling.max_tokens or bool(done.all()):
-            return torch.stack(said, 1), torch.stack(masks, 1), torch.stack(scores, 1)
+            return Drawn(*(torch.stack(column, 1) for column in zip(*said)))
         logits = step(tokens, len(said))

@@ -65,12 +65,15 @@ class Groups:
         tokens: int64 [P, G, T], the end token included where there is one; 0 after it.
         mask: bool [P, G, T], True on the tokens that count.
         captions: the same captions as text, P lists of G.
+        entropy: float32 [P, G] in nats, mean over the tokens of a sampled caption: how open the choice was, before
+            top-k and top-p, at the temperature of sampling (1 for greedy captions). None where nothing was sampled.
     """
 
     prefixes: Prefixes
     tokens: Tensor
     mask: Tensor
     captions: list[list[Caption]]
+    entropy: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -79,7 +82,11 @@ class Groups:
         """The groups of some images, in the order given."""
         rows = torch.as_tensor(list(indices), dtype=torch.long, device=self.tokens.device)
         return Groups(
-            self.prefixes.select(indices), self.tokens[rows], self.mask[rows], [self.captions[i] for i in indices]
+            self.prefixes.select(indices),
+            self.tokens[rows],
+            self.mask[rows],
+            [self.captions[i] for i in indices],
+            None if self.entropy is None else self.entropy[rows],
         )
 
     def with_prefixes(self, prefixes: Prefixes) -> Groups:

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from capwright.data import load_image
-from capwright.models.decoding import generate
+from capwright.models import decoding
+from capwright.models.decoding import Drawn, generate
 from capwright.models.groups import Groups, Prefixes
 from capwright.models.head import Head
 from capwright.models.inputs import Preparer, collate
@@ -142,21 +143,34 @@ class HFPolicy:
     # sample ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(
-        self, prefixes: Prefixes, n: int, sampling: Sampling, generator: torch.Generator | None = None
-    ) -> Groups:
+    def sample(self, prefixes: Prefixes, n: int, sampling: Sampling, noise: Tensor | None = None) -> Groups:
         """Draws `n` captions for every image from one prefill an image.
 
+        What is said about an image does not depend on the images beside it, up to float rounding.
+
         Args:
-            generator: source of randomness on the policy's device; when None, `sampling.seed` makes one.
+            noise: uniform numbers [P, n, at least `sampling.max_tokens`] in [0, 1), one a token. When None, they are
+                made from `sampling.seed` and the sample ids (the global generator where there is no seed).
+        Raises:
+            ModelError: `noise` has another shape.
         """
-        if generator is None and sampling.seed is not None:
-            generator = torch.Generator(self.device).manual_seed(sampling.seed)
+        if noise is None:
+            noise = self._noise(prefixes, n, sampling)
+        if noise.shape[:2] != (len(prefixes), n) or noise.shape[2] < sampling.max_tokens:
+            needed = f"[{len(prefixes)}, {n}, {sampling.max_tokens} or more]"
+            raise ModelError(f"noise has shape {list(noise.shape)}; these captions need {needed}")
         with self._evaluating():
             first, step = self._start(prefixes.detach(), n, sampling.temperature)
-            tokens, mask, logprobs = generate(first, step, self.ends.to(self.device), sampling, generator)
-        shape = (len(prefixes), n, -1)
-        return self._groups(prefixes, tokens.view(shape), mask.view(shape), logprobs.sum(-1).view(len(prefixes), n))
+            drawn = generate(first, step, self.ends.to(self.device), sampling, noise.flatten(0, 1).to(self.device))
+        return self._groups(prefixes, n, drawn)
+
+    def _noise(self, prefixes: Prefixes, n: int, sampling: Sampling) -> Tensor:
+        """One key a request: its sample, and how often this sample came before in the batch."""
+        if sampling.seed is None:
+            return torch.rand(len(prefixes), n, sampling.max_tokens)
+        ids = [request.sample.id for request in prefixes.requests]
+        keys = [f"{sampling.seed}/{name}/{ids[:i].count(name)}" for i, name in enumerate(ids)]
+        return decoding.noise(keys, n, sampling.max_tokens)
 
     def _start(self, prefixes: Prefixes, n: int, temperature: float) -> tuple[Tensor, Step]:
         """Prefill, once an image: the first logits [P*n, V] and a function that continues."""
@@ -241,8 +255,11 @@ class HFPolicy:
         ]
         return Groups(prefixes, tokens.view(len(texts), size, -1), mask.view(len(texts), size, -1), captions)
 
-    def _groups(self, prefixes: Prefixes, tokens: Tensor, mask: Tensor, logprobs: Tensor) -> Groups:
+    def _groups(self, prefixes: Prefixes, n: int, drawn: Drawn) -> Groups:
+        shape = (len(prefixes), n, -1)
+        tokens, mask = drawn.tokens.view(shape), drawn.mask.view(shape)
         ended = torch.isin(tokens, self.ends.to(tokens.device)) & mask
+        logprobs = drawn.logprobs.view(shape).sum(-1)
         captions = []
         for rows, kept, stops, scores in zip(tokens.tolist(), mask.tolist(), ended.any(-1).tolist(), logprobs.tolist()):
             ids = [tuple(token for token, keep in zip(row, keeps) if keep) for row, keeps in zip(rows, kept)]
@@ -253,7 +270,7 @@ class HFPolicy:
                     for text, i, score, stop in zip(texts, ids, scores, stops)
                 ]
             )
-        return Groups(prefixes, tokens, mask, captions)
+        return Groups(prefixes, tokens, mask, captions, drawn.entropies.view(shape).sum(-1) / mask.sum(-1))
 
     def caption(self, requests: Sequence[Request], sampling: Sampling, n: int = 1) -> list[list[Caption]]:
         """`n` captions a request: `encode` and `sample` in one."""

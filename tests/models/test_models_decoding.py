@@ -1,0 +1,127 @@
+"""How tokens are drawn: by inverse cumulative distribution, from noise that belongs to an image."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import tiny_models
+from capwright.models import load_policy
+from capwright.models.decoding import invert, noise, pick
+from capwright.types import ModelError, Request, Sample, Sampling
+
+WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
+PROMPTS = ["Describe this.", "What is on the rug? Say it in one sentence.", "Toys?", "Describe the two children."]
+
+
+def test_a_row_of_noise_depends_on_its_key_alone():
+    many, one = noise(["a", "b", "c"], 4, 16), noise(["b"], 4, 16)
+    assert torch.equal(many[1], one[0])
+    assert not torch.equal(many[0], many[1])
+    assert many.dtype == torch.float32
+    assert ((many >= 0) & (many < 1)).all()
+    assert abs(noise([str(i) for i in range(50)], 8, 100).mean() - 0.5) < 0.005
+    assert noise([], 4, 16).shape == (0, 4, 16)
+
+
+def test_noise_is_the_same_on_every_machine():
+    """A resumed run says the same captions: the numbers may not change with the version of anything."""
+    expected = torch.tensor([0.6625, 0.9745, 0.9534])
+    assert torch.allclose(noise(["0/s1/0"], 1, 3)[0, 0], expected, atol=1e-4)
+
+
+def test_tokens_fall_where_the_cumulative_probability_passes_the_number():
+    probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]]).expand(6, -1)
+    uniform = torch.tensor([0.0, 0.2499, 0.25, 0.7499, 0.75, 1 - 2**-24])
+    assert invert(probabilities, uniform).tolist() == [1, 1, 3, 3, 4, 4]
+
+
+def test_nothing_impossible_is_drawn_at_the_edges_of_a_large_vocabulary():
+    logits = torch.randn(64, 50_000, generator=torch.Generator().manual_seed(0))
+    logits[:, ::2] = float("-inf")
+    uniform = torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).repeat(16)
+    tokens, logprobs, _ = pick(logits, Sampling(), uniform)
+    assert torch.isfinite(logprobs).all()
+    assert (tokens % 2 == 1).all()
+
+
+def test_draws_follow_the_distribution():
+    probabilities = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    uniform = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
+    counts = torch.bincount(invert(probabilities.expand(40_000, 4), uniform), minlength=4)
+    assert (counts / 40_000 - probabilities).abs().max() < 0.01
+
+
+def test_filters_cut_the_draw_but_neither_probability_nor_entropy():
+    logits = torch.tensor([[2.0, 1.0, 0.0, float("-inf")]])
+    plain = logits[:, :3].softmax(-1)
+    token, logprob, entropy = pick(logits, Sampling(top_k=1), torch.tensor([0.999]))
+    assert token.item() == 0
+    assert torch.allclose(logprob.exp(), plain[:, 0])
+    assert torch.allclose(entropy, -(plain * plain.log()).sum(-1))
+
+
+@pytest.fixture(scope="module", params=sorted(WRITERS))
+def policy(request, tmp_path_factory):
+    return load_policy(WRITERS[request.param](tmp_path_factory.mktemp("tiny") / request.param))
+
+
+@pytest.fixture(scope="module")
+def asked():
+    requests = [Request(Sample(f"s{i}", Path(f"{i}")), prompt) for i, prompt in enumerate(PROMPTS)]
+    sizes = [(60, 60), (112, 84), (84, 112), (40, 90)]
+    pixels = [random.Random(i).randbytes(3 * w * h) for i, (w, h) in enumerate(sizes)]
+    return requests, [Image.frombytes("RGB", size, data) for size, data in zip(sizes, pixels)]
+
+
+@pytest.mark.parametrize("layout", ["packed", "repeated"])
+def test_captions_do_not_depend_on_the_images_beside(policy, asked, layout):
+    policy.layout = layout
+    sampling = Sampling(temperature=1.2, top_p=0.95, max_tokens=16, seed=7)
+    together = policy.sample(policy.encode(*asked), 3, sampling)
+    alone = [policy.sample(policy.encode([r], [i]), 3, sampling) for r, i in zip(*asked)]
+    assert [[c.tokens for c in group] for group in together.captions] == [
+        [c.tokens for c in groups.captions[0]] for groups in alone
+    ]
+    assert torch.allclose(together.entropy, torch.cat([groups.entropy for groups in alone]), atol=1e-4)
+
+
+def test_a_sample_asked_twice_gets_captions_of_its_own(policy, asked):
+    (request, *_), (image, *_) = asked
+    sampling = Sampling(max_tokens=12, seed=1)
+    twice = policy.sample(policy.encode([request] * 2, [image] * 2), 1, sampling)
+    assert twice.captions[0][0].tokens != twice.captions[1][0].tokens
+    again = policy.sample(policy.encode([request], [image]), 1, sampling)
+    assert again.captions[0][0].tokens == twice.captions[0][0].tokens
+
+
+def test_without_a_seed_captions_differ_from_call_to_call(policy, asked):
+    prefixes = policy.encode(*asked)
+    draw = lambda: policy.sample(prefixes, 2, Sampling(max_tokens=8)).tokens  # noqa: E731
+    assert not torch.equal(draw(), draw())
+
+
+def test_noise_of_another_shape_is_refused(policy, asked):
+    with pytest.raises(ModelError, match=r"\[4, 2, 8 or more\]"):
+        policy.sample(policy.encode(*asked), 2, Sampling(max_tokens=8), torch.rand(4, 2, 7))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_entropy_is_that_of_the_distribution_sampled_from(policy, asked, temperature):
+    policy.layout = "packed"
+    prefixes = policy.encode(*asked)
+    groups = policy.sample(prefixes, 2, Sampling(temperature=temperature, max_tokens=10, seed=0))
+    with torch.no_grad():
+        distribution = policy.head.logits(policy._packed(groups), temperature).softmax(-1)
+    entropies = torch.special.entr(distribution).sum(-1)
+    expected = (entropies * groups.mask).sum(-1) / groups.mask.sum(-1)
+    assert torch.allclose(groups.entropy, expected, atol=1e-4)
+    assert torch.equal(groups.select([2, 0]).entropy, groups.entropy[[2, 0]])
+    assert torch.equal(groups.with_prefixes(prefixes).entropy, groups.entropy)
+    assert policy.tokenize(prefixes, [["a"]] * 4).entropy is None
+    assert replace(groups, entropy=None).select([0]).entropy is None
