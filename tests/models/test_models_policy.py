@@ -188,6 +188,35 @@ def test_select_keeps_each_images_own_values(policy, asked):
     assert torch.allclose(whole[1:, :, :width], second, atol=1e-5)
 
 
+def test_select_cuts_the_padding_that_the_selected_share(policy, asked):
+    groups = policy.tokenize(policy.encode(*asked), TEXTS)
+    lengths = groups.prefixes.mask.sum(1)
+    short = int(lengths.argmin())
+    assert groups.select([short]).prefixes.embeds.shape[1] == lengths[short]
+    assert groups.select([1 - short, short, short]).prefixes.embeds.shape[1] == lengths.max()
+    assert groups.select([]).prefixes.mask.shape[0] == 0
+    whole = policy.logprobs(groups)
+    assert torch.allclose(policy.logprobs(groups.select([short]))[0], whole[short], atol=1e-5)
+    drawn = policy.sample(groups.prefixes, 2, Sampling(max_tokens=6, seed=0))
+    again = policy.sample(groups.prefixes.select([short]), 2, Sampling(max_tokens=6, seed=0))
+    assert drawn.captions[short][0].tokens == again.captions[0][0].tokens
+
+
+def test_row_tokens_are_what_the_language_model_reads(policy, asked):
+    groups = policy.tokenize(policy.encode(*asked), TEXTS)
+    read = []
+    hook = policy.decoder.register_forward_pre_hook(
+        lambda m, a, k: read.append(k["inputs_embeds"].shape), with_kwargs=True
+    )
+    for p in range(2):
+        policy.logprobs(groups.select([p]))
+    hook.remove()
+    assert policy.row_tokens(groups) == [shape[1] for shape in read]
+    policy.layout = "repeated"
+    prefix, tokens = groups.prefixes.mask.sum(1), groups.tokens.shape[-1]
+    assert policy.row_tokens(groups) == (4 * (prefix + tokens)).tolist()
+
+
 def test_groups_of_different_sizes(policy, asked):
     groups = policy.tokenize(policy.encode(*asked), [TEXTS[0], TEXTS[1][:1]])
     values = policy.logprobs(groups)
@@ -300,6 +329,6 @@ def test_nucleus_keeps_the_likeliest():
 
 @pytest.mark.parametrize("name", ["no/such-model", "nowhere"])
 def test_unknown_models_say_so(name, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="can not be loaded"):
         load_policy(name)

@@ -38,18 +38,28 @@ class Prefixes:
         return len(self.requests)
 
     def select(self, indices: Sequence[int]) -> Prefixes:
-        """The prefixes of some images, in the order given; gradients flow through."""
+        """The prefixes of some images, in the order given; gradients flow through.
+
+        Padding that all of them share is cut, so that short prompts do not pay for a long one they came with.
+        """
         rows = torch.as_tensor(list(indices), dtype=torch.long, device=self.embeds.device)
+        cut = self._shared_padding(rows)
         return replace(
             self,
             requests=tuple(self.requests[i] for i in indices),
             inputs=tuple(self.inputs[i] for i in indices),
-            embeds=self.embeds[rows],
-            mask=self.mask[rows],
-            positions=self.positions[..., rows, :],
+            embeds=self.embeds[rows, cut:],
+            mask=self.mask[rows, cut:],
+            positions=self.positions[..., rows, cut:],
             attention=_select_mask(self.attention, rows),
-            extras=_select_extras(self.extras, self.mask, rows),
+            extras=_select_extras(self.extras, rows, cut),
         )
+
+    def _shared_padding(self, rows: Tensor) -> int:
+        """Columns on the left that are padding in all `rows`; 0 where a mask of the model's own counts columns."""
+        if self.attention is not None or not len(rows):
+            return 0
+        return int(self.mask[rows].any(0).to(torch.uint8).argmax())
 
     def detach(self) -> Prefixes:
         """The same values outside the autograd graph."""
@@ -100,14 +110,14 @@ def _select_mask(mask: Any, rows: Tensor) -> Any:
     return mask[rows] if isinstance(mask, Tensor) else mask
 
 
-def _select_extras(extras: dict[str, Any] | None, mask: Tensor, rows: Tensor) -> dict[str, Any] | None:
+def _select_extras(extras: dict[str, Any] | None, rows: Tensor, cut: int) -> dict[str, Any] | None:
     """Slices deep visual features: `visual_pos_masks` [P, L] says which image each feature row belongs to."""
     if not extras or extras.get("visual_pos_masks") is None:
         return extras
     where = extras["visual_pos_masks"]
     where = where[..., 0] if where.ndim == 3 else where
     counts = where.sum(1).tolist()
-    selected = dict(extras, visual_pos_masks=extras["visual_pos_masks"][rows])
+    selected = dict(extras, visual_pos_masks=extras["visual_pos_masks"][rows, cut:])
     if extras.get("deepstack_visual_embeds") is not None:
         picked = [torch.split(layer, counts) for layer in extras["deepstack_visual_embeds"]]
         selected["deepstack_visual_embeds"] = [torch.cat([layer[i] for i in rows.tolist()]) for layer in picked]

@@ -292,6 +292,14 @@ class HFPolicy:
         values = self.head.logprobs(hidden[mask], groups.tokens[mask], temperature)
         return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, values)
 
+    def row_tokens(self, groups: Groups) -> list[int]:
+        """What each image costs in `logprobs`: tokens of the language model, without padding of its prompt."""
+        _, captions, tokens = groups.tokens.shape
+        prefix = groups.prefixes.mask.sum(1)
+        if self.layout == "packed":
+            return (prefix + groups.mask[..., 1:].sum((1, 2))).tolist()
+        return (captions * (prefix + tokens)).tolist()
+
     def _packed(self, groups: Groups) -> Tensor:
         """Hidden states [P, G, T, D] from one sequence an image."""
         prefixes, (images, captions, tokens) = groups.prefixes, groups.tokens.shape
