@@ -17,7 +17,7 @@ from capwright.models import decoding
 from capwright.models.decoding import Drawn, generate
 from capwright.models.groups import Groups, Prefixes
 from capwright.models.head import Head
-from capwright.models.inputs import Preparer, collate
+from capwright.models.inputs import Pictures, Preparer, collate
 from capwright.models.packed import next_positions, pack, packed_mask, packed_positions, predictors
 from capwright.types import Caption, ModelError, Request, Sampling
 
@@ -84,24 +84,26 @@ class HFPolicy:
     # encode ---------------------------------------------------------------------------------------------------------
 
     def encode(
-        self, requests: Sequence[Request], images: Sequence[Image.Image] | None = None, blind: bool = False
+        self, requests: Sequence[Request], images: Sequence[Pictures] | None = None, blind: bool = False
     ) -> Prefixes:
         """Runs every image through the vision tower once and returns what the language model will see.
 
         Differentiable when gradients are on, so a trained vision tower needs no second pass for the loss.
 
         Args:
-            images: decoded pictures, when the caller has them; otherwise they are read from the requests' samples.
+            images: for each request its decoded picture, or its pictures, when the caller has them; otherwise they are
+                read from the requests' samples.
             blind: leave the pictures out: the prompt alone.
         Raises:
             ImageError: a picture can not be read. ModelError: the model does not accept it.
         """
         if blind:
-            pictures: Sequence[Image.Image | None] = [None] * len(requests)
-        else:
-            pictures = images or [load_image(r.sample.image, self.preparer.max_pixels) for r in requests]
+            images = [None] * len(requests)
+        elif images is None:
+            limit = self.preparer.max_pixels
+            images = [[load_image(path, limit) for path in request.sample.images] for request in requests]
         return self._embed(
-            requests, [self.preparer.prepare(request, image) for request, image in zip(requests, pictures)]
+            requests, [self.preparer.prepare(request, image) for request, image in zip(requests, images, strict=True)]
         )
 
     def encode_again(self, prefixes: Prefixes) -> Prefixes:
@@ -117,7 +119,9 @@ class HFPolicy:
         positions = reached.get("position_ids")
         if positions is None or positions.shape[-2] != len(rows):
             positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
-        attention = reached.get("attention_mask") if isinstance(reached.get("attention_mask"), dict) else None
+        attention = reached.get("attention_mask")
+        if not isinstance(attention, dict) and getattr(attention, "ndim", 0) != 4:
+            attention = None  # the plain one: `mask`
         extras = {name: reached[name] for name in PREFIX_EXTRAS if reached.get(name) is not None}
         return Prefixes(tuple(requests), tuple(rows), embeds, mask, positions, attention, extras or None)
 
@@ -290,7 +294,7 @@ class HFPolicy:
         hidden = self._packed(groups) if self.layout == "packed" else self._repeated(groups)
         mask = groups.mask
         values = self.head.logprobs(hidden[mask], groups.tokens[mask], temperature)
-        return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, values)
+        return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, values.float())
 
     def row_tokens(self, groups: Groups) -> list[int]:
         """What each image costs in `logprobs`: tokens of the language model, without padding of its prompt."""
@@ -306,9 +310,13 @@ class HFPolicy:
         packing = pack(groups.mask)
         fed = groups.tokens[..., :-1].reshape(images, -1).gather(1, packing.order)
         words = self.inner.get_input_embeddings()(fed).to(prefixes.embeds.dtype)
+        mask, own = packed_mask(prefixes.mask, packing), prefixes.attention
+        if isinstance(own, Tensor):  # a prompt whose tokens all see each other (PaliGemma)
+            length = own.shape[-1]
+            mask[..., :length, :length] |= own if own.dtype == torch.bool else own == 0
         out = self.decoder(
             inputs_embeds=torch.cat([prefixes.embeds, words], dim=1),
-            attention_mask=self._attention(packed_mask(prefixes.mask, packing), words.dtype),
+            attention_mask=self._attention(mask, words.dtype),
             position_ids=packed_positions(prefixes.positions, prefixes.mask, packing),
             use_cache=False,
             **self._extended(prefixes, words.shape[1]),
@@ -335,7 +343,8 @@ class HFPolicy:
         batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
         flat, seen = groups.tokens.reshape(-1, tokens)[:, :-1], groups.mask.reshape(-1, tokens)[:, :-1]
         length = batch["input_ids"].shape[1]
-        tails = {"input_ids": flat, "attention_mask": seen.long()}
+        kinds = torch.full_like(flat, self.preparer.caption_type)
+        tails = {"input_ids": flat, "attention_mask": seen.long(), "token_type_ids": kinds}
         for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
             if key in batch:
                 tail = tails.get(key, torch.zeros_like(flat))
