@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -98,8 +99,8 @@ def write_qwen25vl(folder: Path) -> Path:
 def _write(architecture, config, processor, folder: Path) -> Path:
     torch.manual_seed(0)
     model = architecture(config)
-    for parameter in model.parameters():  # random but not degenerate: biases and norms too
-        if parameter.ndim == 1:
+    for parameter in model.parameters():  # random but not degenerate: biases, norms and what starts at zero too
+        if parameter.ndim == 1 or not parameter.any():
             parameter.data.add_(0.05 * torch.randn_like(parameter))
     model.generation_config.pad_token_id = 0
     model.generation_config.eos_token_id = 2
@@ -170,3 +171,104 @@ def write_gemma3(folder: Path) -> Path:
         tokenizer=tokenizer, image_seq_length=4, chat_template=tokenizer.chat_template,
     )  # fmt: skip
     return _write(Gemma3ForConditionalGeneration, config, processor, folder)
+
+
+def write_llava_next(folder: Path) -> Path:
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaNextConfig,
+        LlavaNextForConditionalGeneration,
+        LlavaNextProcessor,
+    )
+    from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+
+    tokenizer = tiny_tokenizer(("<image>",), "<image>\n")
+    grids = [[32, 64], [64, 32], [64, 64]]
+    config = LlavaNextConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            image_size=32, patch_size=8, projection_dim=32,
+        ),
+        text_config=LlamaConfig(**text_sizes(len(tokenizer))),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_grid_pinpoints=grids,
+        image_seq_length=16, vision_feature_layer=-2, vision_feature_select_strategy="default",
+    )  # fmt: skip
+    processor = LlavaNextProcessor(
+        image_processor=LlavaNextImageProcessorPil(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_grid_pinpoints=grids
+        ),
+        tokenizer=tokenizer, patch_size=8, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1, chat_template=tokenizer.chat_template,
+    )  # fmt: skip
+    return _write(LlavaNextForConditionalGeneration, config, processor, folder)
+
+
+def write_smolvlm(folder: Path) -> Path:
+    """Its processor is kept as parts, as on the hub: whole it needs packages for videos."""
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+    special = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
+    special += tuple(f"<row_{r}_col_{c}>" for r in range(1, 3) for c in range(1, 3))
+    tokenizer = tiny_tokenizer(special, "<image>")
+    config = SmolVLMConfig(
+        vision_config=dict(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            image_size=32, patch_size=8,
+        ),
+        text_config=text_sizes(len(tokenizer)) | {"model_type": "llama"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"), scale_factor=2, pad_token_id=0,
+    )  # fmt: skip
+    sizes = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
+    SmolVLMImageProcessorPil(**sizes).save_pretrained(folder)
+    return _write_parts(SmolVLMForConditionalGeneration, config, tokenizer, {"image_seq_len": 4}, folder)
+
+
+def write_internvl(folder: Path) -> Path:
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    special = ("<img>", "</img>", "<IMG_CONTEXT>", "<video>")
+    names = ("start_image_token", "end_image_token", "context_image_token", "video_token")
+    tokenizer = tiny_tokenizer(special, "<IMG_CONTEXT>\n", **dict(zip(names, special)))
+    config = InternVLConfig(
+        vision_config=dict(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            image_size=32, patch_size=8,
+        ),
+        text_config=text_sizes(len(tokenizer)) | {"model_type": "qwen2"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"), image_seq_length=4,
+    )  # fmt: skip
+    images = GotOcr2ImageProcessorPil(
+        size={"height": 32, "width": 32}, crop_to_patches=True, min_patches=1, max_patches=4
+    )
+    images.save_pretrained(folder)
+    return _write_parts(InternVLForConditionalGeneration, config, tokenizer, {"image_seq_length": 4}, folder)
+
+
+def write_paligemma(folder: Path) -> Path:
+    """No chat template: PaliGemma is asked in its own format."""
+    from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    tokenizer = tiny_tokenizer(("<image>",), "<image>", image_token="<image>")
+    tokenizer.chat_template = None
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    processor = PaliGemmaProcessor(image_processor=images, tokenizer=tokenizer)
+    config = PaliGemmaConfig(
+        vision_config=dict(
+            model_type="siglip_vision_model", hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, image_size=32, patch_size=8, vision_use_head=False,
+        ),
+        text_config=text_sizes(len(tokenizer)) | {"model_type": "gemma", "head_dim": 8, "initializer_range": 0.1},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), projection_dim=32, hidden_size=32,
+    )  # fmt: skip
+    return _write(PaliGemmaForConditionalGeneration, config, processor, folder)
+
+
+def _write_parts(architecture, config, tokenizer, settings: dict, folder: Path) -> Path:
+    tokenizer.save_pretrained(folder)
+    (folder / "processor_config.json").write_text(json.dumps(settings))
+    return _write(architecture, config, None, folder)

@@ -1,4 +1,7 @@
-"""More architectures: packed where that is exact, repeated where the model looks ahead; scoring equals sampling."""
+"""Every family does everything: scores, samples, learns, is saved, takes an adapter; with one picture and with several.
+
+In each batch one request has one picture and the other two, of different sizes.
+"""
 
 from __future__ import annotations
 
@@ -13,34 +16,165 @@ import tiny_models
 from capwright.models import load_policy
 from capwright.types import Request, Sample, Sampling
 
-FAMILIES = {
-    "qwen3-vl": (tiny_models.write_qwen3vl, "packed"),
-    "idefics3": (tiny_models.write_idefics3, "packed"),
-    "gemma3": (tiny_models.write_gemma3, "repeated"),  # image tokens see each other, and layers have windows
+#: Gemma 3 has layers that see only a window of the past, which the packed layout does not know.
+LAYOUTS = {
+    "llava": "packed",
+    "llava_next": "packed",
+    "qwen25vl": "packed",
+    "qwen3vl": "packed",
+    "idefics3": "packed",
+    "smolvlm": "packed",
+    "gemma3": "repeated",
+    "paligemma": "packed",
+    "internvl": "packed",
 }
+PACKED = [name for name, layout in LAYOUTS.items() if layout == "packed"]
+GOOD, BAD = "A geoboard is on the left.", "Two children sit on the rug."
+TEXTS = [[GOOD, BAD, "blue"], ["Two children", "red and blue blocks", GOOD]]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_each_family_samples_scores_and_learns(name, tmp_path):
-    write, layout = FAMILIES[name]
-    policy = load_policy(write(tmp_path / name))
-    assert policy.layout == layout
+def noise(seed: int, width: int, height: int) -> Image.Image:
+    return Image.frombytes("RGB", (width, height), random.Random(seed).randbytes(3 * width * height))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """name -> the folder of the tiny model, written once."""
+    written: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in written:
+            written[name] = getattr(tiny_models, f"write_{name}")(tmp_path_factory.mktemp("families") / name)
+        return written[name]
+
+    return folder
+
+
+@pytest.fixture(params=LAYOUTS)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def asked():
     requests = [
-        Request(Sample("a", Path("a")), "Describe this."),
-        Request(Sample("b", Path("b")), "What is on the rug?"),
+        Request(Sample("a", Path("a.png")), "Describe this image."),
+        Request(Sample("b", Path("b.png"), more_images=(Path("c.png"),)), "What do the children build?"),
     ]
-    sizes = [(60, 60), (112, 84)]
-    images = [Image.frombytes("RGB", s, random.Random(i).randbytes(3 * s[0] * s[1])) for i, s in enumerate(sizes)]
+    return requests, [noise(1, 60, 60), [noise(2, 112, 84), noise(3, 40, 72)]]
 
-    groups = policy.sample(policy.encode(requests, images), 3, Sampling(max_tokens=6, seed=0))
-    reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
-    assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 1e-4
 
-    expert = policy.tokenize(policy.encode(requests, images), [["A geoboard is on the left."], ["Two children sit."]])
-    before = policy.logprobs(expert)
-    before.sum().backward()
+def scores(policy, asked, texts=TEXTS):
+    return policy.logprobs(policy.tokenize(policy.encode(*asked), texts))
+
+
+def climb(policy, objective):
+    """One small step of gradient ascent."""
+    objective.backward()
     with torch.no_grad():
         for parameter in policy.model.parameters():
             if parameter.grad is not None:
                 parameter.add_(1e-3 * parameter.grad / (parameter.grad.norm() + 1e-9))
-    assert policy.logprobs(expert.with_prefixes(policy.encode(requests, images))).sum() > before.sum()
+                parameter.grad = None
+
+
+def test_layout_and_scores(name, folders, asked):
+    """The self-check finds the right layout; scores are those of the plain forward pass of each caption alone."""
+    policy = load_policy(folders(name))
+    assert policy.layout == LAYOUTS[name]
+    groups = policy.tokenize(policy.encode(*asked), TEXTS)
+    values = policy.logprobs(groups)
+    for row, inputs in enumerate(groups.prefixes.inputs):
+        tokens = groups.tokens[row, 1:2, : int(groups.mask[row, 1].sum())]
+        plain = dict(inputs)
+        length = plain["input_ids"].shape[1]
+        ones, zeros = torch.ones_like(tokens), torch.zeros_like(tokens)
+        tails = {"input_ids": tokens, "attention_mask": ones, "mm_token_type_ids": zeros}
+        tails["token_type_ids"] = ones if name == "paligemma" else zeros
+        for key in tails.keys() & plain.keys():
+            plain[key] = torch.cat([plain[key], tails[key].to(plain[key].dtype)], 1)
+        with torch.no_grad():
+            logits = policy.inner(**plain).logits[0, length - 1 : -1]
+        logits[:, policy.head.suppressed] = float("-inf")
+        expected = logits.log_softmax(-1).gather(-1, tokens[0][:, None]).squeeze(-1)
+        assert (values[row, 1, : len(expected)] - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_equals_repeated(name, folders, asked):
+    policy = load_policy(folders(name), train_vision=True)
+    found = []
+    for policy.layout in ("packed", "repeated"):
+        policy.model.zero_grad()
+        values = scores(policy, asked)
+        weights = torch.randn(values.shape, generator=torch.Generator().manual_seed(5))
+        (values * weights).sum().backward()
+        found.append(
+            (values.detach(), torch.cat([p.grad.flatten() for p in policy.model.parameters() if p.grad is not None]))
+        )
+    (packed, gradient), (repeated, expected) = found
+    assert (packed - repeated).abs().max() < 1e-5
+    assert (gradient - expected).norm() / expected.norm() < 1e-5
+
+
+def test_sampling(name, folders, asked):
+    """The likeliest captions are the same in both layouts, and a caption's reported log-probability is its score."""
+    policy = load_policy(folders(name))
+    prefixes = policy.encode(*asked)
+    groups = policy.sample(prefixes, 2, Sampling(max_tokens=6, seed=0))
+    reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
+    assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 1e-4
+    greedy = policy.sample(prefixes, 1, Sampling(temperature=0.0, max_tokens=6)).tokens
+    policy.layout = "repeated"
+    assert torch.equal(policy.sample(prefixes, 1, Sampling(temperature=0.0, max_tokens=6)).tokens, greedy)
+
+
+def test_every_picture_counts(name, folders, asked):
+    requests, (first, pair) = asked
+    policy = load_policy(folders(name), layout="repeated")
+    with torch.no_grad():
+        values = scores(policy, asked)
+        for others in (pair[:1], pair[::-1], [pair[0], first]):
+            assert (scores(policy, (requests, [first, others]))[1] - values[1]).abs().max() > 1e-4
+        assert torch.equal(
+            policy.logprobs(policy.tokenize(policy.encode(*asked), TEXTS), blind=True),
+            policy.logprobs(policy.tokenize(policy.encode(requests, [first, first]), TEXTS), blind=True),
+        )
+
+
+def test_imitation_and_reinforcement(name, folders, asked):
+    policy = load_policy(folders(name))
+    before = scores(policy, asked, [[GOOD], [BAD]]).sum()
+    climb(policy, before)
+    assert scores(policy, asked, [[GOOD], [BAD]]).sum() > before
+
+    pairs = [[GOOD, BAD]] * 2  # the first is rewarded, the second is not
+    before = scores(policy, asked, pairs).sum(-1)
+    climb(policy, (before * torch.tensor([1.0, -1.0])).sum())
+    assert ((scores(policy, asked, pairs).sum(-1) - before).detach() * torch.tensor([1.0, -1.0])).sum() > 0
+
+
+def test_saved_and_loaded(name, folders, asked, tmp_path):
+    policy = load_policy(folders(name))
+    climb(policy, scores(policy, asked).sum())
+    policy.save(tmp_path / "saved")
+    again = load_policy(tmp_path / "saved")
+    assert again.layout == policy.layout
+    assert torch.equal(scores(again, asked), scores(policy, asked))
+
+
+def test_adapter(name, folders, asked, tmp_path):
+    """It learns, is saved, is loaded; merged into the weights it says the same and is a plain model."""
+    policy = load_policy(folders(name), lora={"r": 4})
+    for _ in range(3):  # the first step moves only half of the adapter
+        before = scores(policy, asked).sum()
+        climb(policy, before)
+        assert scores(policy, asked).sum() > before
+    learned = scores(policy, asked)
+    policy.save(tmp_path / "adapter")
+    assert torch.equal(scores(load_policy(tmp_path / "adapter"), asked), learned)
+    load_policy(tmp_path / "adapter", merge=True).save(tmp_path / "merged")
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    plain = load_policy(tmp_path / "merged")
+    assert not hasattr(plain.model, "peft_config")
+    assert (scores(plain, asked) - learned).abs().max() < 1e-5

@@ -1,16 +1,19 @@
-"""From requests to model inputs: image and prompt in, tensors out, for any Hugging Face processor."""
+"""From requests to model inputs: pictures and prompt in, tensors out, for any Hugging Face processor."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, processing_utils
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PaliGemmaProcessor, processing_utils
 from transformers.models.auto import processing_auto
 
 from capwright.types import ModelError, Request
@@ -18,6 +21,8 @@ from capwright.types import ModelError, Request
 #: What capwright keeps beside a model's own files.
 SETTINGS = "capwright.json"
 DEFAULT_PROMPT = "Describe this image."
+#: The decoded pictures of one request: one, several, or none (the prompt stands alone).
+Pictures = Image.Image | Sequence[Image.Image] | None
 #: Inputs with one entry a token; they are padded on the left. Everything else is stacked image by image.
 TOKEN_KEYS = {"input_ids": None, "attention_mask": 0, "token_type_ids": 0, "mm_token_type_ids": 0}
 
@@ -25,15 +30,15 @@ TOKEN_KEYS = {"input_ids": None, "attention_mask": 0, "token_type_ids": 0, "mm_t
 def load_processor(folder: str | Path, model_type: str) -> Any:
     """The model's processor; where torchvision is missing, the same processor without its video half.
 
-    Several processors (Qwen-VL) refuse to load without torchvision although only their video part needs it.
-    Captioners see images, so we build the processor from its image processor (PIL) and its tokenizer.
+    Several processors (Qwen-VL, InternVL, SmolVLM) refuse to load without torchvision although only their video part
+    needs it. Captioners see images, so we build the processor from its image processor (PIL) and its tokenizer.
     """
     try:
         processor = AutoProcessor.from_pretrained(folder)
         if isinstance(processor, processing_utils.ProcessorMixin):
             return processor
     except (ImportError, OSError, ValueError) as error:
-        if not any(word in str(error).lower() for word in ("torchvision", "video processor")):
+        if not any(word in str(error).lower() for word in ("torchvision", "video processor", "num2words")):
             raise ModelError(f"{folder}: the processor can not be loaded: {error}") from error
     name = processing_auto.PROCESSOR_MAPPING_NAMES.get(model_type)
     family = getattr(__import__("transformers"), name, None) if name else None
@@ -41,8 +46,11 @@ def load_processor(folder: str | Path, model_type: str) -> Any:
         raise ModelError(f"{folder}: a {model_type} processor needs torchvision: pip install 'capwright[vision]'")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        return images_only(family)(image_processor, tokenizer, chat_template=tokenizer.chat_template)
+        parts = [AutoImageProcessor.from_pretrained(folder, backend="pil"), tokenizer]
+        settings = {"chat_template": tokenizer.chat_template} | family.get_processor_dict(folder)[0]
+        tokenizer.chat_template = settings["chat_template"]  # where it is saved
+        with _without_number_words(family):
+            return images_only(family).from_args_and_dict(parts, settings, video_processor=None)
     except (ImportError, OSError, ValueError, TypeError) as error:
         raise ModelError(
             f"{folder}: its {model_type} processor needs torchvision (pip install 'capwright[vision]'): {error}"
@@ -63,13 +71,29 @@ def images_only(family: type[processing_utils.ProcessorMixin]) -> type[processin
     return ImagesOnly
 
 
+@contextlib.contextmanager
+def _without_number_words(family: type) -> Iterator[None]:
+    """SmolVLM's processor asks for num2words when it is made, and uses it only in prompts about videos."""
+    module = sys.modules[family.__module__]
+    missing = getattr(module, "num2words", str) is None
+    try:
+        if missing:
+            vars(module)["num2words"] = str
+        yield
+    finally:
+        if missing:
+            vars(module)["num2words"] = None
+
+
 class Preparer:
-    """Turns requests into model inputs with a processor, one image a request.
+    """Turns requests into model inputs with a processor.
 
     Attributes:
         processor: the Hugging Face processor; `tokenizer` is its tokenizer.
         prompt: the instruction used when a request brings none.
         max_pixels: images are scaled down to at most this many pixels; None leaves them to the processor.
+        caption_type: what a caption token says in `token_type_ids`. PaliGemma's 0 is for the prompt, whose tokens all
+            see each other, and 1 for what follows.
     """
 
     def __init__(self, processor: Any, prompt: str = DEFAULT_PROMPT, max_pixels: int | None = None) -> None:
@@ -77,51 +101,75 @@ class Preparer:
         self.tokenizer = processor.tokenizer
         self.prompt = prompt
         self.max_pixels = max_pixels
+        self.caption_type = int(isinstance(processor, PaliGemmaProcessor))
 
-    def text(self, prompt: str, blind: bool = False) -> str:
-        """The prompt in the model's chat format, with a placeholder for the image unless `blind`."""
-        content: list[dict[str, str]] = [] if blind else [{"type": "image"}]
-        content.append({"type": "text", "text": prompt or self.prompt})
+    def text(self, prompt: str, images: int = 1) -> str:
+        """The prompt in the model's chat format, with a placeholder for each image."""
+        content = [{"type": "image"}] * images + [{"type": "text", "text": prompt or self.prompt}]
         messages = [{"role": "user", "content": content}]
         template = getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template
         if template is None:
-            token = "" if blind else getattr(self.processor, "image_token", "<image>")
-            return f"{token}{prompt or self.prompt}\n"
+            return self._plain_text(prompt or self.prompt, images)
         text = self.tokenizer.apply_chat_template(
             messages, chat_template=template, tokenize=False, add_generation_prompt=True
         )
         bos = self.tokenizer.bos_token  # a template that writes it must not get a second one from the tokenizer
         return text.removeprefix(bos) if bos and self._adds_bos() else text
 
+    def _plain_text(self, prompt: str, images: int) -> str:
+        """The prompt for a model without a chat template. PaliGemma's processor writes the same frame by itself."""
+        if not isinstance(self.processor, PaliGemmaProcessor):
+            return self._placeholder() * images + f"{prompt}\n"
+        return self._placeholder() * images + prompt if images else f"{self.tokenizer.bos_token}{prompt}\n"
+
+    def _placeholder(self) -> str:
+        return str(getattr(self.processor, "image_token", "<image>"))
+
     def _adds_bos(self) -> bool:
         return bool(self.tokenizer("").input_ids)
 
-    def prepare(self, request: Request, image: Image.Image | None) -> dict[str, Tensor]:
+    def prepare(self, request: Request, image: Pictures) -> dict[str, Tensor]:
         """Inputs for one request, batch size 1. Without an image the prompt stands alone (blind).
 
         Raises:
-            ModelError: the processor refuses the image or the prompt; names the sample.
+            ModelError: the processor refuses the images or the prompt, or has no place for so many; names the sample.
         """
-        text = self.text(request.prompt, blind=image is None)
+        pictures = [] if image is None else [image] if isinstance(image, Image.Image) else list(image)
+        where = f"sample {request.sample.id!r} ({', '.join(map(str, request.sample.images))})"
         try:
-            if image is None:
-                inputs = dict(self.tokenizer([text], return_tensors="pt"))
+            text = self.text(request.prompt, len(pictures))
+            if (places := text.count(self._placeholder())) != len(pictures):
+                raise ModelError(
+                    f"{where}: {len(pictures)} pictures, but the prompt of this model has {places} places for them "
+                    f"({self._placeholder()}); check the model's chat template and the instruction"
+                )
+            if pictures:
+                images = [self._fit(picture) for picture in pictures]
+                inputs = dict(self.processor(text=[text], images=images, return_tensors="pt"))
             else:
-                inputs = dict(self.processor(text=[text], images=[self._fit(image)], return_tensors="pt"))
-        except (ValueError, RuntimeError, IndexError, TypeError) as error:
-            raise ModelError(
-                f"sample {request.sample.id!r} ({request.sample.image}): not accepted by the model: {error}"
-            ) from error
-        image_id = getattr(self.processor, "image_token_id", None)
-        if getattr(self.processor, "return_mm_token_type_ids", False) and "mm_token_type_ids" not in inputs:
-            inputs["mm_token_type_ids"] = (inputs["input_ids"] == image_id).int()
+                inputs = self._blind(text)
+        except (ValueError, RuntimeError, IndexError, TypeError, TemplateError) as error:
+            raise ModelError(f"{where}: not accepted by the model: {error}") from error
+        inputs.pop("labels", None)  # PaliGemma's processor writes some
         return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+
+    def _blind(self, text: str) -> dict[str, Tensor]:
+        inputs = dict(self.tokenizer([text], return_tensors="pt"))
+        if getattr(self.processor, "return_mm_token_type_ids", False):
+            inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        if self.caption_type:
+            inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        return inputs
 
     def save(self, folder: str | Path) -> None:
         """Writes the parts as the hub holds them, so that a machine with torchvision finds its video half too."""
         self.tokenizer.save_pretrained(folder)
-        whole = not getattr(self.processor, "without_video", False)
-        (self.processor if whole else self.processor.image_processor).save_pretrained(folder)
+        if getattr(self.processor, "without_video", False):
+            self.processor.image_processor.save_pretrained(folder)
+            own = {name: value for name, value in self.processor.to_dict().items() if name != "image_processor"}
+            (Path(folder) / "processor_config.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+        else:
+            self.processor.save_pretrained(folder)
         settings = {"prompt": self.prompt, "max_pixels": self.max_pixels}
         (Path(folder) / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 

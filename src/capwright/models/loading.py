@@ -19,6 +19,7 @@ from capwright.types import ModelError, Request, Sample
 log = logging.getLogger("capwright")
 
 EMBEDDED = Path(__file__).parent / "embedded"
+ATTENTION = {"auto": None, "sdpa": "sdpa", "eager": "eager", "flex": "flex_attention"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 VISION_TOWERS = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
@@ -34,6 +35,8 @@ def load_policy(
     train_vision: bool = False,
     gradient_checkpointing: bool = False,
     layout: str = "auto",
+    attention: str = "auto",
+    merge: bool = False,
 ) -> HFPolicy:
     """Loads a captioner.
 
@@ -47,8 +50,12 @@ def load_policy(
         train_vision: train the vision tower too; otherwise only projector and language model train.
         layout: "auto" checks once whether the packed layout is exact for this model and falls back to the repeated one
             where it is not; "packed" and "repeated" skip the check.
+        attention: how attention is computed: "sdpa", "eager" or "flex"; "auto" leaves it to the model.
+        merge: of an adapter, add it to the weights it was trained on. What comes out is a plain model of full size:
+            `load_policy("run/last", merge=True).save("merged")` writes one that needs neither PEFT nor its base.
     Raises:
-        ModelError: the model is not found, not an image-text-to-text model, or its processor lacks a package.
+        ModelError: the model is not found, not an image-text-to-text model, its processor lacks a package, or the
+            model can not do this kind of attention.
     """
     folder = EMBEDDED if str(name) == "embedded" else name
     saved = _read_json(Path(folder) / SETTINGS)
@@ -56,11 +63,11 @@ def load_policy(
     base = adapter.get("base_model_name_or_path") or folder
     if str(base) == "embedded":
         base = EMBEDDED
-    model = _load_model(base, dtype, device)
+    model = _load_model(base, dtype, device, attention)
     if adapter and lora:
         raise ModelError(f"{name}: is an adapter already; leave model.lora out to go on with it")
     if adapter:
-        model = _load_adapter(model, folder)
+        model = _load_adapter(model, folder, merge)
     elif lora:
         model = _add_lora(model, lora, str(name))
     _choose_trainable(model, train_vision)
@@ -84,14 +91,19 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: can not be read: {error}; copy the model again") from error
 
 
-def _load_model(name: str | Path, dtype: str, device: str | None) -> Any:
+def _load_model(name: str | Path, dtype: str, device: str | None, attention: str) -> Any:
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r}: use one of {', '.join(DTYPES)}")
+    if attention not in ATTENTION:
+        raise ModelError(f"attention {attention!r}: use one of {', '.join(ATTENTION)}")
+    kind = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = AutoConfig.from_pretrained(name)
-        model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype])
+        model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype], **kind)
     except Exception as error:  # every library below has errors of its own for a broken file
+        if kind and "attention" in str(error):
+            raise ModelError(f"model {str(name)!r} can not do attention {attention!r}: {_first_line(error)}") from error
         hint = "" if Path(name).exists() else " (there is no such folder here; is the hub reachable, and the id right?)"
         raise ModelError(f"model {str(name)!r} can not be loaded{hint}: {_first_line(error)}") from error
     try:
@@ -100,11 +112,12 @@ def _load_model(name: str | Path, dtype: str, device: str | None) -> Any:
         raise ModelError(f"device {device!r} can not be used: {error}") from error
 
 
-def _load_adapter(model: Any, folder: str | Path) -> Any:
+def _load_adapter(model: Any, folder: str | Path, merge: bool) -> Any:
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+        return adapted.merge_and_unload().requires_grad_(True) if merge else adapted
     except Exception as error:  # see _load_model
         raise ModelError(f"adapter {str(folder)!r} can not be loaded: {_first_line(error)}") from error
 
