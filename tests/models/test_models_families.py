@@ -5,16 +5,18 @@ In each batch one request has one picture and the other two, of different sizes.
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from transformers import LlavaForConditionalGeneration
 
 import tiny_models
 from capwright.models import load_policy
-from capwright.types import Request, Sample, Sampling
+from capwright.types import ImageError, ModelError, Request, Sample, Sampling
 
 #: Gemma 3 has layers that see only a window of the past, which the packed layout does not know.
 LAYOUTS = {
@@ -173,8 +175,80 @@ def test_adapter(name, folders, asked, tmp_path):
     learned = scores(policy, asked)
     policy.save(tmp_path / "adapter")
     assert torch.equal(scores(load_policy(tmp_path / "adapter"), asked), learned)
-    load_policy(tmp_path / "adapter", merge=True).save(tmp_path / "merged")
-    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    merged = load_policy(tmp_path / "adapter", merge=True)
+    assert sum(p.requires_grad for p in merged.model.parameters()) > 10
+    merged.save(tmp_path / "merged")
     plain = load_policy(tmp_path / "merged")
-    assert not hasattr(plain.model, "peft_config")
-    assert (scores(plain, asked) - learned).abs().max() < 1e-5
+    for each in (merged, plain):
+        assert not hasattr(each.model, "peft_config")
+        assert (scores(each, asked) - learned).abs().max() < 1e-5
+
+
+def test_pictures_are_read_from_the_sample(name, folders, asked, tmp_path):
+    requests, pictures = asked
+    flat = [pictures[0], *pictures[1]]
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, picture in zip(paths, flat):
+        picture.save(path)
+    samples = [Sample("a", paths[0]), Sample("b", paths[1], more_images=(paths[2],))]
+    requests = [Request(sample, request.prompt) for sample, request in zip(samples, requests)]
+    policy = load_policy(folders(name), layout="packed")
+    with torch.no_grad():
+        assert torch.equal(policy.encode(requests).embeds, policy.encode(requests, pictures).embeds)
+    paths[2].unlink()
+    with pytest.raises(ImageError, match=r"2\.png: does not exist"):
+        policy.encode(requests)
+
+
+def test_a_model_without_a_place_for_the_pictures(folders, asked):
+    """A chat template for one picture, or for none, or that refuses; an instruction that holds a placeholder."""
+    policy = load_policy(folders("llava"))
+    template = policy.preparer.processor.chat_template
+    for broken in ("<image> {{ messages[0].content[-1].text }}", "{{ messages[0].content[-1].text }}"):
+        policy.preparer.processor.chat_template = broken
+        with pytest.raises(
+            ModelError, match=r"sample 'b' \(b.png, c.png\): for 2 picture\(s\) the prompt has [01] placeholder"
+        ):
+            policy.encode([asked[0][1]], [asked[1][1]])
+    policy.preparer.processor.chat_template = "{{ raise_exception('one picture only') }}"
+    with pytest.raises(ModelError, match="sample 'b' .*one picture only"):
+        policy.encode([asked[0][1]], [asked[1][1]])
+    policy.preparer.processor.chat_template = template
+    with pytest.raises(ModelError, match=r"sample 'a' .*: for 1 picture\(s\) the prompt has 2 placeholder"):
+        policy.encode([Request(asked[0][0].sample, "What is <image>?")], asked[1][:1])
+
+
+def test_the_embedded_captioner_takes_several_pictures(asked):
+    """It was trained on one, so what it says of two is of little worth; but nothing breaks."""
+    policy = load_policy("embedded")
+    with torch.no_grad():
+        packed = scores(policy, asked)
+        policy.layout = "repeated"
+        assert (scores(policy, asked) - packed).abs().max() < 1e-4
+
+
+def test_kinds_of_attention(folders, asked, monkeypatch):
+    eager, sdpa = (load_policy(folders("paligemma"), attention=kind) for kind in ("eager", "sdpa"))
+    assert eager.layout == "packed"
+    assert (scores(eager, asked) - scores(sdpa, asked)).abs().max() < 1e-5
+    with pytest.raises(ModelError, match="use one of auto, sdpa, eager, flex"):
+        load_policy(folders("llava"), attention="flash")
+    with pytest.raises(ModelError, match="needs a GPU"):
+        load_policy(folders("llava"), attention="flex", device="cpu")
+    with pytest.raises(ModelError, match=r"\(gemma3\) can not do attention 'flex'; use 'sdpa'"):
+        load_policy(folders("gemma3"), attention="flex", device="cuda:0")
+    monkeypatch.setattr(LlavaForConditionalGeneration, "_supports_sdpa", False)
+    with pytest.raises(ModelError, match="can not do attention 'sdpa'; use 'auto'"):
+        load_policy(folders("llava"), attention="sdpa")
+
+
+def test_a_device_that_is_not_there(folders):
+    with pytest.raises(ModelError, match="device 'cuda:99' can not be used"):
+        load_policy(folders("llava"), device="cuda:99")
+
+
+def test_smolvlm_leaves_no_trace_in_transformers(folders):
+    """Its processor is made without num2words; afterwards transformers knows again that it is missing."""
+    load_policy(folders("smolvlm"), layout="packed")
+    module = importlib.import_module("transformers.models.smolvlm.processing_smolvlm")
+    assert (module.num2words is None) == (importlib.util.find_spec("num2words") is None)

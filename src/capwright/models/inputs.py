@@ -140,8 +140,8 @@ class Preparer:
             text = self.text(request.prompt, len(pictures))
             if (places := text.count(self._placeholder())) != len(pictures):
                 raise ModelError(
-                    f"{where}: {len(pictures)} pictures, but the prompt of this model has {places} places for them "
-                    f"({self._placeholder()}); check the model's chat template and the instruction"
+                    f"{where}: for {len(pictures)} picture(s) the prompt has {places} placeholder(s) "
+                    f"{self._placeholder()}; check the model's chat template and the instruction"
                 )
             if pictures:
                 images = [self._fit(picture) for picture in pictures]

@@ -21,6 +21,8 @@ log = logging.getLogger("capwright")
 EMBEDDED = Path(__file__).parent / "embedded"
 ATTENTION = {"auto": None, "sdpa": "sdpa", "eager": "eager", "flex": "flex_attention"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: Their prompts are read in both directions, with an attention mask of their own that is not made for flex.
+LOOK_AHEAD = ("gemma3", "paligemma")
 VISION_TOWERS = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
 
@@ -43,14 +45,15 @@ def load_policy(
     Args:
         name: "embedded" (the built-in captioner), a folder, a capwright checkpoint, or a model id of the hub.
         dtype: "float32", "bfloat16" or "float16": how weights are held.
-        device: "cpu", "cuda", ...; None takes a GPU where there is one.
+        device: "cpu", "cuda", "cuda:1", ...; None takes a GPU where there is one.
         lora: {"r", "alpha", "dropout", "targets"}; only the adapter trains then.
         prompt: the instruction for requests that bring none; None keeps the one the model was saved with.
         max_pixels: larger images are scaled down before the processor sees them.
         train_vision: train the vision tower too; otherwise only projector and language model train.
         layout: "auto" checks once whether the packed layout is exact for this model and falls back to the repeated one
             where it is not; "packed" and "repeated" skip the check.
-        attention: how attention is computed: "sdpa", "eager" or "flex"; "auto" leaves it to the model.
+        attention: how attention is computed: "sdpa", "eager", or "flex" (on a GPU only; not measured by us yet). "auto"
+            leaves it to the model.
         merge: of an adapter, add it to the weights it was trained on. What comes out is a plain model of full size:
             `load_policy("run/last", merge=True).save("merged")` writes one that needs neither PEFT nor its base.
     Raises:
@@ -98,12 +101,20 @@ def _load_model(name: str | Path, dtype: str, device: str | None, attention: str
         raise ModelError(f"attention {attention!r}: use one of {', '.join(ATTENTION)}")
     kind = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if attention == "flex" and str(device) == "cpu":
+        raise ModelError("attention 'flex' needs a GPU; on the CPU use 'sdpa'")
     try:
         config = AutoConfig.from_pretrained(name)
+        if attention == "flex" and config.model_type in LOOK_AHEAD:
+            raise ModelError(f"model {str(name)!r} ({config.model_type}) can not do attention 'flex'; use 'sdpa'")
         model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype], **kind)
+    except ModelError:
+        raise
     except Exception as error:  # every library below has errors of its own for a broken file
         if kind and "attention" in str(error):
-            raise ModelError(f"model {str(name)!r} can not do attention {attention!r}: {_first_line(error)}") from error
+            raise ModelError(
+                f"model {str(name)!r} can not do attention {attention!r}; use 'auto': {_first_line(error)}"
+            ) from error
         hint = "" if Path(name).exists() else " (there is no such folder here; is the hub reachable, and the id right?)"
         raise ModelError(f"model {str(name)!r} can not be loaded{hint}: {_first_line(error)}") from error
     try:
