@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from capwright.data import load_image
 from capwright.models import decoding
 from capwright.models.decoding import Drawn, generate
+from capwright.models.features import FeatureCache
 from capwright.models.groups import Groups, Prefixes
 from capwright.models.head import Head
 from capwright.models.inputs import Pictures, Preparer, collate
@@ -43,6 +45,10 @@ class HFPolicy:
         preparer: makes its inputs.
         layout: "packed" (captions share their prefix in one sequence) or "repeated" (every caption has its own copy of
             image and prompt; slower, right for every model). `capwright.models.load_policy` finds out which is exact.
+
+    Attributes:
+        cache: set one, and no picture is decoded, processed or sent through a frozen tower twice while it fits. It
+            knows samples by id, paths and prompt: one sample must always come with the same pictures.
     """
 
     def __init__(self, model: Any, preparer: Preparer, layout: str = "packed") -> None:
@@ -52,6 +58,7 @@ class HFPolicy:
         self.layout = layout
         self.inner = model.get_base_model() if hasattr(model, "peft_config") else model
         self.decoder = self.inner.get_decoder()
+        self.cache: FeatureCache | None = None
         self._reference: HFPolicy | None = None
         generation = self.inner.generation_config
         ends = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
@@ -83,27 +90,41 @@ class HFPolicy:
     # encode ---------------------------------------------------------------------------------------------------------
 
     def encode(
-        self, requests: Sequence[Request], images: Sequence[Pictures] | None = None, blind: bool = False
+        self,
+        requests: Sequence[Request],
+        images: Sequence[Pictures | Callable[[], Pictures]] | None = None,
+        blind: bool = False,
     ) -> Prefixes:
         """Runs every image through the vision tower once and returns what the language model will see.
 
         Differentiable when gradients are on, so a trained vision tower needs no second pass for the loss.
 
         Args:
-            images: for each request its decoded picture, or its pictures, when the caller has them; otherwise they are
-                read from the requests' samples.
+            images: for each request its decoded picture, or its pictures, or a function that returns them; otherwise
+                they are read from the requests' samples. With a `cache`, only those it does not know are asked for.
             blind: leave the pictures out: the prompt alone.
         Raises:
             ImageError: a picture can not be read. ModelError: the model does not accept it.
         """
         if blind:
-            images = [None] * len(requests)
-        elif images is None:
-            limit = self.preparer.max_pixels
-            images = [[load_image(path, limit) for path in request.sample.images] for request in requests]
+            return self._embed(requests, [self.preparer.prepare(request, None) for request in requests])
+        if images is None:
+            images = [partial(self._read, request) for request in requests]
         return self._embed(
-            requests, [self.preparer.prepare(request, image) for request, image in zip(requests, images, strict=True)]
+            requests, [self._inputs(request, image) for request, image in zip(requests, images, strict=True)]
         )
+
+    def _read(self, request: Request) -> Pictures:
+        return [load_image(path, self.preparer.max_pixels) for path in request.sample.images]
+
+    def _inputs(self, request: Request, image: Pictures | Callable[[], Pictures]) -> dict[str, Tensor]:
+        def make() -> dict[str, Tensor]:
+            return self.preparer.prepare(request, image() if callable(image) else image)
+
+        return make() if self.cache is None or image is None else self.cache.inputs(self._key(request), make)
+
+    def _key(self, request: Request) -> tuple[Any, ...]:
+        return request.sample.id, request.sample.images, request.prompt or self.preparer.prompt
 
     def encode_again(self, prefixes: Prefixes) -> Prefixes:
         """Fresh prefixes for today's weights; nothing is decoded or processed again."""
@@ -111,7 +132,8 @@ class HFPolicy:
 
     def _embed(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> Prefixes:
         batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
-        reached = self._language_arguments(batch)
+        with self._cached_tower(requests, rows):
+            reached = self._language_arguments(batch)
         embeds, mask = reached["inputs_embeds"], batch["attention_mask"].bool()
         if embeds is None:
             embeds = self.inner.get_input_embeddings()(batch["input_ids"])
@@ -123,6 +145,18 @@ class HFPolicy:
             attention = None  # the plain one: `mask`
         extras = {name: reached[name] for name in PREFIX_EXTRAS if reached.get(name) is not None}
         return Prefixes(tuple(requests), tuple(rows), embeds, mask, positions, attention, extras or None)
+
+    def _cached_tower(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> Any:
+        """Inside, the vision tower answers from the cache where there is one and it can."""
+        if self.cache is None:
+            return contextlib.nullcontext()
+        tower = self.inner.get_encoder(modality="image")
+        return self.cache.instead_of(tower, [self._key(request) for request in requests], rows, self._look)
+
+    @torch.no_grad()
+    def _look(self, rows: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        with self._evaluating():
+            return self._language_arguments(self._to_device(collate(rows, self.tokenizer.pad_token_id or 0)))
 
     def _language_arguments(self, batch: dict[str, Tensor]) -> dict[str, Any]:
         """What the model hands to its language model for these inputs; the language model itself does not run."""
@@ -351,7 +385,8 @@ class HFPolicy:
         kept: list[Tensor] = []
         hook = self.decoder.register_forward_hook(lambda *args: kept.append(args[-1].last_hidden_state))
         try:
-            self.inner(**batch, **self._plain_positions(batch), use_cache=False, logits_to_keep=1)
+            with self._cached_tower([r for r in groups.prefixes.requests for _ in range(captions)], rows):
+                self.inner(**batch, **self._plain_positions(batch), use_cache=False, logits_to_keep=1)
         finally:
             hook.remove()
         hidden = kept[0]
@@ -382,6 +417,7 @@ class HFPolicy:
                 return self.logprobs(groups.with_prefixes(self.encode_again(groups.prefixes)), temperature=temperature)
         if self._reference is None:
             raise ModelError("there is no reference policy: call freeze_reference() before training starts")
+        self._reference.cache = self.cache  # a tower is kept only while it is frozen, and then both have the same
         fresh = groups.with_prefixes(self._reference.encode_again(groups.prefixes))
         return self._reference.logprobs(fresh, temperature=temperature)
 
