@@ -247,7 +247,12 @@ def write_internvl(folder: Path) -> Path:
     return _write_parts(InternVLForConditionalGeneration, config, tokenizer, {"image_seq_length": 4}, folder)
 
 
-def write_paligemma(folder: Path) -> Path:
+def write_paligemma2(folder: Path) -> Path:
+    gemma2 = {"model_type": "gemma2", "sliding_window": 16, "query_pre_attn_scalar": 8, "final_logit_softcapping": 3.0}
+    return write_paligemma(folder, gemma2)
+
+
+def write_paligemma(folder: Path, text: dict | None = None) -> Path:
     """No chat template: PaliGemma is asked in its own format."""
     from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -262,7 +267,7 @@ def write_paligemma(folder: Path) -> Path:
             model_type="siglip_vision_model", hidden_size=32, intermediate_size=64, num_hidden_layers=2,
             num_attention_heads=4, image_size=32, patch_size=8, vision_use_head=False,
         ),
-        text_config=text_sizes(len(tokenizer)) | {"model_type": "gemma", "head_dim": 8, "initializer_range": 0.1},
+        text_config=text_sizes(len(tokenizer)) | (text or {"model_type": "gemma"}) | {"head_dim": 8, "initializer_range": 0.1},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"), projection_dim=32, hidden_size=32,
     )  # fmt: skip
     return _write(PaliGemmaForConditionalGeneration, config, processor, folder)

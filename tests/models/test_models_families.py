@@ -18,7 +18,9 @@ import tiny_models
 from capwright.models import load_policy
 from capwright.types import ImageError, ModelError, Request, Sample, Sampling
 
-#: Gemma 3 has layers that see only a window of the past, which the packed layout does not know.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # PaliGemma's processor
+
+#: Gemma 3 and PaliGemma 2 have layers that see only a window of the past, which the packed layout does not know.
 LAYOUTS = {
     "llava": "packed",
     "llava_next": "packed",
@@ -28,6 +30,7 @@ LAYOUTS = {
     "smolvlm": "packed",
     "gemma3": "repeated",
     "paligemma": "packed",
+    "paligemma2": "repeated",
     "internvl": "packed",
 }
 PACKED = [name for name, layout in LAYOUTS.items() if layout == "packed"]
@@ -92,7 +95,7 @@ def test_layout_and_scores(name, folders, asked):
         length = plain["input_ids"].shape[1]
         ones, zeros = torch.ones_like(tokens), torch.zeros_like(tokens)
         tails = {"input_ids": tokens, "attention_mask": ones, "mm_token_type_ids": zeros}
-        tails["token_type_ids"] = ones if name == "paligemma" else zeros
+        tails["token_type_ids"] = ones if name.startswith("paligemma") else zeros
         for key in tails.keys() & plain.keys():
             plain[key] = torch.cat([plain[key], tails[key].to(plain[key].dtype)], 1)
         with torch.no_grad():
