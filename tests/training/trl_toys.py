@@ -1,0 +1,101 @@
+"""A tiny LLaVA, six pictures and rewards with known answers for the tests of the TRL adapter.
+
+Importable; `python trl_toys.py MODEL OUT` trains a few steps, under torchrun on several processes, and writes what came
+out to OUT/rank-N.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from PIL import Image
+from trl import GRPOConfig
+
+from capwright.recipes.schema import Imitation
+from capwright.training.rewards import Rewards
+from capwright.training.trl import RSRSTrainer, dataset, reward_functions
+from capwright.types import Sample
+
+PROMPT = "describe this"
+
+
+@dataclass
+class Values:
+    values: object
+
+
+def samples(folder: Path, n: int = 6) -> list[Sample]:
+    """Pictures of one color each; `references` is what an expert says about them."""
+    found = []
+    for i in range(n):
+        path = folder / f"{i}.png"
+        if not path.exists():
+            Image.new("RGB", (40, 40), (40 * i, 90, 255 - 40 * i)).save(path)
+        found.append(Sample(f"s{i}", path, references=("A geoboard is on the left.",)))
+    return found
+
+
+def rewards(*views, weights=None, gates=None) -> Rewards:
+    k = len(views)
+    names = [f"r{i}" for i in range(k)]
+    return Rewards(dict(zip(names, views)), weights or (1.0,) * k, gates or (True,) * k, (0.0,) * k)
+
+
+def says(word: str):
+    """1 where the caption has the word."""
+    return lambda samples, captions: Values([[float(word in c.text) for c in group] for group in captions])
+
+
+def everywhere(value: float):
+    return lambda samples, captions: Values([[value for _ in group] for group in captions])
+
+
+def config(out: Path, **options) -> GRPOConfig:
+    small = dict(
+        output_dir=str(out), per_device_train_batch_size=4, num_generations=4, max_completion_length=6,
+        learning_rate=1e-2, max_steps=3, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[],
+        save_strategy="no", logging_steps=1, disable_tqdm=True, log_multimodal=False, seed=0,
+    )  # fmt: skip
+    return GRPOConfig(**(small | options))
+
+
+def trainer(model: Path, folder: Path, given: Rewards, imitation: Imitation | None = None, kind=RSRSTrainer, **options):
+    """A trainer on fresh weights. `options` are GRPOConfig's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = samples(folder)
+    own = {"imitation": imitation} if kind is RSRSTrainer else {}
+    functions = reward_functions(given, data)
+    return kind(str(model), functions, config(folder / "out", **options), dataset(data, PROMPT), **own)
+
+
+def weights(of) -> torch.Tensor:
+    return torch.cat([p.detach().flatten().double() for p in of.accelerator.unwrap_model(of.model).parameters()])
+
+
+def main(model: Path, out: Path) -> None:
+    """Two of six images never fail, so both terms of the loss are there; groups straddle the processes."""
+
+    def view(samples, captions):
+        even = [int(s.id[1:]) % 3 == 0 for s in samples]
+        return Values([[float(len(c.text) % 3) * yes for c in group] for yes, group in zip(even, captions)])
+
+    rank = int(os.environ.get("RANK", "0"))
+    it = trainer(
+        model, out, rewards(view), Imitation(batch=3), per_device_train_batch_size=6, num_generations=4, max_steps=4
+    )
+    it.train()
+    told = {key: [row[key] for row in it.state.log_history if key in row] for key in ("rsrs/imitated", "rsrs/failed")}
+    flat = weights(it)
+    told |= {"sum": float(flat.sum()), "norm": float(flat.norm()), "waiting": list(it.buffer)}
+    (out / f"rank-{rank}.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
