@@ -267,7 +267,8 @@ def write_paligemma(folder: Path, text: dict | None = None) -> Path:
             model_type="siglip_vision_model", hidden_size=32, intermediate_size=64, num_hidden_layers=2,
             num_attention_heads=4, image_size=32, patch_size=8, vision_use_head=False,
         ),
-        text_config=text_sizes(len(tokenizer)) | (text or {"model_type": "gemma"}) | {"head_dim": 8, "initializer_range": 0.1},
+        text_config=text_sizes(len(tokenizer))
+        | {"model_type": "gemma", "head_dim": 8, "initializer_range": 0.1, **(text or {})},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"), projection_dim=32, hidden_size=32,
     )  # fmt: skip
     return _write(PaliGemmaForConditionalGeneration, config, processor, folder)
