@@ -59,9 +59,9 @@ def everywhere(value: float):
 
 def config(out: Path, **options) -> GRPOConfig:
     small = dict(
-        output_dir=str(out), per_device_train_batch_size=4, num_generations=4, max_completion_length=6,
-        learning_rate=1e-2, max_steps=3, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[],
-        save_strategy="no", logging_steps=1, disable_tqdm=True, log_multimodal=False, seed=0,
+        output_dir=str(out), per_device_train_batch_size=4, num_generations=4, max_completion_length=6, max_steps=3,
+        learning_rate=1e-2, lr_scheduler_type="constant", use_cpu=True, bf16=False, gradient_checkpointing=False,
+        report_to=[], save_strategy="no", logging_steps=1, disable_tqdm=True, log_multimodal=False, seed=0,
     )  # fmt: skip
     return GRPOConfig(**(small | options))
 

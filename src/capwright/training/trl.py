@@ -22,6 +22,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 
 from capwright.recipes.schema import Imitation
 from capwright.training import advantages as methods
@@ -54,12 +55,18 @@ def dataset(samples: Sequence[Sample], prompt: str) -> Dataset:
     return Dataset.from_list([{"prompt": said, "image": str(s.image), "sample_id": s.id} for s in samples])
 
 
+class _Samples(dict[str, Sample]):
+    def __missing__(self, name: str) -> Sample:
+        what = f"sample_id {name} is not among the samples given to reward_functions"
+        raise DataError(f"{what}; make TRL's dataset with capwright.training.trl.dataset from the same samples")
+
+
 @dataclass
 class _Judge:
     """All rewards of a batch at once: TRL asks for them one by one, with the same list of completions."""
 
     rewards: Rewards
-    samples: dict[str, Sample]
+    samples: _Samples
     ends: frozenset[int]
     last: tuple[Any, Tensor] = (None, torch.empty(0))
 
@@ -67,17 +74,11 @@ class _Judge:
         """Rewards `[B, K]` of B completions, NaN where unknown."""
         if self.last[0] is not completions:
             captions = [[self._caption(*said)] for said in zip(completions, completion_ids)]
-            measured = self.rewards([self.sample(name) for name in sample_ids], captions)
+            measured = self.rewards([self.samples[name] for name in sample_ids], captions)
             for name, why in measured.why.items():
                 LOG.warning("reward '%s' is unknown for %d captions: %s", name, measured.failures[name], why)
             self.last = (completions, measured.values[:, 0])
         return self.last[1]
-
-    def sample(self, name: str) -> Sample:
-        """Raises DataError for an id that is not among the samples."""
-        if name not in self.samples:
-            raise DataError(f"sample_id '{name}' in TRL's dataset is not among the samples given to reward_functions")
-        return self.samples[name]
 
     def _caption(self, completion: Any, ids: list[int]) -> Caption:
         text = completion if isinstance(completion, str) else completion[-1]["content"]
@@ -93,10 +94,9 @@ class RewardFunction:
         self.__name__ = list(judge.rewards.views)[index]
 
     def __call__(self, completions: list[Any], completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
-        """B rewards. Raises DataError when the dataset lacks the column `sample_id`."""
-        if "sample_id" not in columns:
-            raise DataError("TRL's dataset has no column sample_id; make it with capwright.training.trl.dataset")
-        column = self.judge(completions, completion_ids, columns["sample_id"])[:, self.index]
+        """B rewards. Raises DataError when the dataset's column `sample_id` is missing or names strangers."""
+        names = columns.get("sample_id", ["(none)"] * len(completions))
+        column = self.judge(completions, completion_ids, names)[:, self.index]
         return [None if value != value else value for value in column.tolist()]
 
 
@@ -111,7 +111,7 @@ def reward_functions(rewards: Rewards | View, samples: Sequence[Sample], ends: S
     if not isinstance(rewards, Rewards):
         scorer = getattr(rewards, "scorer", None)
         rewards = Rewards({scorer.spec.name if scorer else "reward": rewards}, (1.0,), (True,), (0.0,))
-    judge = _Judge(rewards, {sample.id: sample for sample in samples}, frozenset(ends))
+    judge = _Judge(rewards, _Samples({sample.id: sample for sample in samples}), frozenset(ends))
     return [RewardFunction(judge, k) for k in range(len(rewards.views))]
 
 
@@ -129,7 +129,7 @@ class RSRSTrainer(GRPOTrainer):
     Args:
         imitation: when and how strongly failed images are imitated; see `imitation` in a recipe.
     Raises:
-        RunError: other rewards or data, or settings under which dead groups would count.
+        RunError: rewards of others, or settings under which dead groups would count. DataError: data of others.
     """
 
     def __init__(self, *args: Any, imitation: Imitation | None = None, **named: Any) -> None:
@@ -137,8 +137,10 @@ class RSRSTrainer(GRPOTrainer):
         judges = [getattr(function, "judge", None) for function in self.reward_funcs]
         if not judges or judges[0] is None or any(judge is not judges[0] for judge in judges):
             raise RunError("RSRSTrainer: reward_funcs must be what one call of reward_functions returned")
-        if not isinstance(self.train_dataset, Dataset) or "sample_id" not in self.train_dataset.column_names:
-            raise RunError("RSRSTrainer: train_dataset must be made by capwright.training.trl.dataset")
+        names = (
+            self.train_dataset["sample_id"] if "sample_id" in (self.train_dataset.column_names or ()) else ["(none)"]
+        )
+        self.judge: _Judge = judges[0]
         if self.loss_type not in BY_CAPTION + BY_TOKEN:
             raise RunError(f"RSRSTrainer: loss_type '{self.loss_type}' counts dead captions; use dapo, grpo or dr_grpo")
         if self.scale_rewards == "batch":
@@ -146,15 +148,13 @@ class RSRSTrainer(GRPOTrainer):
         lasts = self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
         if self.args.save_strategy == "steps" and self.args.save_steps % lasts:
             raise RunError(f"RSRSTrainer: save_steps must be a multiple of {lasts:g}, the steps a generation lasts")
-        self.judge: _Judge = judges[0]
         if self.args.reward_weights is None:
             self.reward_weights = torch.tensor(self.judge.rewards.weights)
         plain = methods.grpo if self.scale_rewards == "group" else methods.dr_grpo
         self.method = methods.gdpo if self.multi_objective_aggregation == "normalize_then_sum" else plain
         self.imitation = imitation or Imitation()
-        self.rows = {name: row for row, name in enumerate(self.train_dataset["sample_id"])}
-        given = sum(bool(targets(self.judge.sample(name), self.imitation.target)) for name in self.rows)
-        self.batch = min(self.imitation.batch, given)
+        self.rows = {name: row for row, name in enumerate(names)}
+        self.batch = min(self.imitation.batch, sum(bool(self._targets(name)) for name in self.rows))
         self.buffer = Buffer()
         self.learned = False  # since the last optimizer step
 
@@ -169,7 +169,7 @@ class RSRSTrainer(GRPOTrainer):
             return batch
         values = self._values.double().cpu().view(-1, self.num_generations, len(self.reward_funcs))
         names = gather_object([row["sample_id"] for row in inputs])[:: self.num_generations]
-        samples = [self.judge.sample(name) for name in names]
+        samples = [self.judge.samples[name] for name in names]
         weights = self.reward_weights.cpu().double()
         gates, floors = self.judge.rewards.gates, self.judge.rewards.floors_of(samples).float()  # rounded as by TRL
         summed = self.method is not methods.gdpo
@@ -187,8 +187,7 @@ class RSRSTrainer(GRPOTrainer):
         batch["num_items_in_batch"] = self.accelerator.gather(seen.sum()).sum()
         share = len(values) / max(1, int(states.live.sum())) if self.loss_type in BY_CAPTION else 1.0
         batch["rsrs_share"] = torch.tensor(share, device=live.device)
-        failed = (sample for sample, yes in zip(samples, states.failed) if yes)
-        self.buffer.add(sample for sample in failed if targets(sample, self.imitation.target))
+        self.buffer.add(sample for sample, failed in zip(samples, states.failed) if failed and self._targets(sample.id))
         for name, count in states.counts().items():
             self._metrics["train"][f"rsrs/{name}"].append(count)
         return batch
@@ -248,10 +247,12 @@ class RSRSTrainer(GRPOTrainer):
         return {key: value.to(device) for key, value in batch.items()}, mask.to(device)
 
     def _expert_tokens(self, name: str) -> Tensor:
-        chance = random.Random(f"{self.args.seed}/{self.state.global_step}/{name}")
-        text = chance.choice(targets(self.judge.sample(name), self.imitation.target))
+        text = random.Random(f"{self.args.seed}/{self.state.global_step}/{name}").choice(self._targets(name))
         ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
         return torch.tensor([*ids, self._tokenizer.eos_token_id])
+
+    def _targets(self, name: str) -> list[str]:
+        return targets(self.judge.samples[name], self.imitation.target)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """The buffer first: a checkpoint that looks complete has it."""
@@ -260,6 +261,14 @@ class RSRSTrainer(GRPOTrainer):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / STATE).write_text(json.dumps({"buffer": self.buffer.state_dict()}), encoding="utf-8")
         super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Transformers saves vision-language models under their old parameter names, does not find those again, warns,
+        and would go on with the weights training began with (huggingface/transformers#43701)."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if isinstance(self.model, PreTrainedModel):  # adapters have their own files, and those are read
+            saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+            self.model.load_state_dict(saved.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

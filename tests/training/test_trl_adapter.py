@@ -1,0 +1,258 @@
+"""RSRSTrainer on a tiny LLaVA: it learns what it should, leaves alone what it should, and can be resumed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import trl_toys
+from trl import GRPOTrainer
+from trl_toys import everywhere, rewards, says, trainer, weights
+
+import tiny_models
+from capwright.recipes.schema import Imitation
+from capwright.scorers import Corpus, RewardView, get_scorer
+from capwright.training.trl import dataset, reward_functions
+from capwright.types import Caption, DataError, RunError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_models.write_llava(tmp_path_factory.mktemp("llava"))
+
+
+def logged(it, key):
+    return [row[f"rsrs/{key}"] for row in it.state.log_history if f"rsrs/{key}" in row]
+
+
+# rewards ------------------------------------------------------------------------------------------------------------
+
+
+def ask(function, texts, names, ids=None):
+    said = [[{"role": "assistant", "content": text}] for text in texts]
+    return function(prompts=None, completions=said, completion_ids=ids or [[5, 2]] * len(texts), sample_id=names)
+
+
+def test_rewards_are_asked_for_once_and_unknown_is_none(tmp_path):
+    calls = []
+
+    def view(samples, captions):
+        calls.append([s.id for s in samples])
+        values = [[float("nan") if c.text == "?" else float(len(c.text)) for c in group] for group in captions]
+        return trl_toys.Values(values)
+
+    functions = reward_functions(rewards(view, says("a")), trl_toys.samples(tmp_path))
+    completions = [[{"role": "assistant", "content": text}] for text in ("a", "?")]
+    asked = dict(prompts=None, completions=completions, completion_ids=[[1], [2]], sample_id=["s1", "s2"])
+    assert [f.__name__ for f in functions] == ["r0", "r1"]
+    assert [f(**asked) for f in functions] == [[1.0, None], [1.0, 0.0]]
+    assert calls == [["s1", "s2"]]
+
+
+def test_a_scorer_is_a_reward_function(tmp_path):
+    data = trl_toys.samples(tmp_path)
+    scorer = get_scorer("length")
+    view = RewardView(scorer, scorer.prepare(Corpus(data, {})), "words", scale=(0, 10))
+    (function,) = reward_functions(view, data)
+    own = view(data[:2], [[Caption("a geoboard")], [Caption("one two three")]]).values.flatten().tolist()
+    assert function.__name__ == "length"
+    assert ask(function, ["a geoboard", " one two three "], ["s0", "s1"]) == own
+
+
+def test_captions_without_an_end_are_cut_off(tmp_path):
+    def view(samples, captions):
+        return trl_toys.Values([[float(c.finish == "length") for c in group] for group in captions])
+
+    data = trl_toys.samples(tmp_path)
+    ids = [[5, 2], [5, 6], []]
+    assert ask(reward_functions(view, data, ends=[2])[0], ["a"] * 3, ["s0"] * 3, ids) == [0.0, 1.0, 1.0]
+    assert ask(reward_functions(view, data)[0], ["a"] * 3, ["s0"] * 3, ids) == [0.0, 0.0, 0.0]
+
+
+def test_a_view_that_raises_makes_captions_unknown_and_is_named(tmp_path, caplog):
+    def broken(samples, captions):
+        raise OSError("the judge is down")
+
+    functions = reward_functions(rewards(broken), trl_toys.samples(tmp_path))
+    assert ask(functions[0], ["a", "b"], ["s0", "s1"]) == [None, None]
+    assert "reward 'r0' is unknown for 2 captions: OSError: the judge is down" in caplog.text
+
+
+def test_rows_must_name_known_samples(tmp_path):
+    functions = reward_functions(rewards(says("a")), trl_toys.samples(tmp_path))
+    with pytest.raises(DataError, match="s99 is not among the samples given to reward_functions; make TRL's dataset"):
+        ask(functions[0], ["a"], ["s99"])
+    with pytest.raises(DataError, match="sample_id .none. is not among"):
+        functions[0](prompts=None, completions=["a"], completion_ids=[[5]])
+
+
+def test_rows_hold_paths_not_pictures(tmp_path):
+    rows = dataset(trl_toys.samples(tmp_path, 2), "Say it.")
+    assert rows[1] == {
+        "prompt": [{"role": "user", "content": "Say it."}],
+        "image": str(tmp_path / "1.png"),
+        "sample_id": "s1",
+    }
+
+
+# learning -----------------------------------------------------------------------------------------------------------
+
+
+def test_failed_images_learn_what_the_expert_says(model, tmp_path):
+    it = trainer(model, tmp_path, rewards(says("geoboard")), Imitation(batch=3), max_steps=9, learning_rate=3e-2)
+    names = ["s0", "s1", "s2"]
+    before = expert_loss(it, names)
+    it.train()
+    assert logged(it, "failed") == [1] * 9
+    assert logged(it, "imitated") == [0, 0, 3] * 3
+    assert logged(it, "buffer") == [1, 2, 0] * 3
+    assert expert_loss(it, names) < before - 1
+
+
+@torch.no_grad()
+def expert_loss(it, names):
+    it.model.eval()
+    return float(it._imitation_loss(it.model, names))
+
+
+def test_the_expert_prompt_is_the_prompt_of_reinforcement(model, tmp_path):
+    it = trainer(model, tmp_path, rewards(says("geoboard")))
+    batch, mask = it._expert_batch(["s0", "s1"])
+    prompt = [[{"role": "user", "content": [{"type": "image", "image": row["image"]},
+               {"type": "text", "text": trl_toys.PROMPT}]}] for row in it.train_dataset.select([0, 1])]  # fmt: skip
+    width = mask.shape[1]
+    assert batch["input_ids"][:, :-width].tolist() == it._tokenize_prompts(prompt)[0]
+    said = it._tokenizer.batch_decode(batch["input_ids"][:, -width:])
+    assert said == ["A geoboard is on the left.</s>"] * 2
+    assert batch["attention_mask"].all()
+    assert batch["pixel_values"].shape[0] == 2
+
+
+def test_live_groups_learn_from_their_rewards(model, tmp_path):
+    def long_words(samples, captions):
+        return trl_toys.Values([[float("e" in c.text) for c in group] for group in captions])
+
+    it = trainer(
+        model, tmp_path, rewards(long_words), per_device_train_batch_size=24, num_generations=8, max_steps=12,
+        learning_rate=3e-2, max_completion_length=4,
+    )  # fmt: skip
+    it.train()
+    found = [row["reward"] for row in it.state.log_history if "reward" in row]
+    assert sum(found[-3:]) / 3 > found[0] + 0.3
+    assert max(logged(it, "live")) > 0
+
+
+@pytest.mark.parametrize("constant", [0.7, float("nan")])
+def test_groups_that_teach_nothing_change_nothing(model, tmp_path, constant):
+    """Saturated or unknown: no update at all, not even by the momentum of AdamW; nothing is buffered."""
+    it = trainer(model, tmp_path, rewards(everywhere(constant)), Imitation(batch=1), max_steps=3, weight_decay=0.1)
+    before = weights(it)
+    it.train()
+    assert logged(it, "unknown" if constant != constant else "saturated") == [1] * 3
+    assert logged(it, "imitated") == [0] * 3
+    assert torch.equal(weights(it), before)
+    assert len(it.buffer) == 0
+
+
+def test_an_evaluation_neither_buffers_nor_imitates(model, tmp_path):
+    it = trainer(model, tmp_path, rewards(says("geoboard")), Imitation(batch=1), per_device_eval_batch_size=4)
+    it.evaluate(it.train_dataset.select([0, 1]))
+    assert len(it.buffer) == 0
+    assert not any(key.startswith("rsrs") for key in it._metrics["train"])
+
+
+def some_fail(samples, captions):
+    words = ["e" if s.id in ("s0", "s3") else "never said" for s in samples]
+    return trl_toys.Values([[float(word in c.text) for c in group] for word, group in zip(words, captions)])
+
+
+def test_resuming_continues_where_it_stopped(model, tmp_path):
+    """Weights, sampling, optimizer and buffer; both terms of the loss are there before and after."""
+
+    def run(folder, steps, resume=None):
+        given = rewards(some_fail)
+        it = trainer(
+            model, folder, given, Imitation(batch=3), per_device_train_batch_size=8, max_steps=steps,
+            save_strategy="steps", save_steps=2,
+        )  # fmt: skip
+        it.train(resume_from_checkpoint=resume)
+        return it
+
+    whole = run(tmp_path / "a", 5)
+    first = run(tmp_path / "b", 2)
+    assert len(first.buffer) > 0
+    assert not torch.equal(weights(first), weights(trainer(model, tmp_path / "c", rewards(says("e")))))
+    checkpoint = tmp_path / "b" / "out" / "checkpoint-2"
+    second = run(tmp_path / "b", 5, str(checkpoint))
+    assert sum(logged(second, "imitated")[2:]) > 0
+    assert logged(second, "live") == logged(whole, "live")
+    assert list(second.buffer) == list(whole.buffer)
+    torch.testing.assert_close(weights(second), weights(whole), rtol=1e-6, atol=1e-7)
+    (checkpoint / "rsrs.json").unlink()
+    with pytest.raises(RunError, match="rsrs.json is missing: RSRSTrainer did not write this checkpoint"):
+        run(tmp_path / "b", 5, str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss_type": "bnpo"}, "'bnpo' counts dead captions; use dapo"),
+        ({"scale_rewards": "batch"}, "lets dead groups scale live ones"),
+        (
+            {"num_iterations": 2, "save_strategy": "steps", "save_steps": 3},
+            "multiple of 2, the steps a generation lasts",
+        ),
+    ],
+)
+def test_settings_it_can_not_keep_its_word_under_are_refused(model, tmp_path, options, message):
+    with pytest.raises(RunError, match=message):
+        trainer(model, tmp_path, rewards(says("a")), **options)
+
+
+def test_rewards_and_data_of_others_are_refused(model, tmp_path):
+    it = trainer(model, tmp_path, rewards(says("a")))
+    ours, theirs = it.reward_funcs, [lambda completions, **columns: [0.0] * len(completions)]
+    strangers = dataset([replace(trl_toys.samples(tmp_path)[0], id="s77")], "Say it.")
+    for functions, rows, error, message in (
+        (ours + theirs, it.train_dataset, RunError, "one call of reward_functions"),
+        (ours, it.train_dataset.remove_columns("sample_id"), DataError, "sample_id .none. is not among"),
+        (ours, strangers, DataError, "sample_id s77 is not among"),
+    ):
+        with pytest.raises(error, match=message):
+            type(it)(str(model), functions, trl_toys.config(tmp_path), rows)
+
+
+def test_our_reward_functions_serve_the_plain_trainer(model, tmp_path):
+    it = trainer(model, tmp_path, rewards(says("e")), kind=GRPOTrainer, max_steps=2)
+    it.train()
+    assert it.state.global_step == 2
+
+
+def test_without_trl_the_message_says_what_to_install():
+    code = "import sys; sys.modules['trl'] = None; import capwright.training.trl"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "pip install 'capwright[trl]'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_stay_one_model(model, tmp_path):
+    """Groups straddle the processes, failed images are split between them: same weights and same buffer on both."""
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone",
+         str(HERE / "trl_toys.py"), str(model), str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert one.pop("rsrs/imitated")[:4]  # only the first process logs
+    assert sum(one.pop("rsrs/failed")) >= 3
+    two.pop("rsrs/imitated"), two.pop("rsrs/failed")
+    assert one == two
