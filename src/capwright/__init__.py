@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from capwright.evaluation.report import write_report
     from capwright.models import HFPolicy, load_policy
     from capwright.recipes import Recipe, list_recipes, load_recipe
+    from capwright.runs import train
     from capwright.scorers import RewardView, Scorer, get_scorer, list_scorers, register_scorer
-    from capwright.training import train
 
 __version__ = "0.1.0"
 
@@ -64,7 +64,7 @@ _HOMES = {
     "evaluation": ("compare", "evaluate"),
     "evaluation.report": ("write_report",),
     "recipes": ("Recipe", "list_recipes", "load_recipe"),
-    "training": ("train",),
+    "runs": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,10 +9,11 @@ import torch
 
 from capwright.models import load_policy
 from capwright.recipes import load_recipe
+from capwright.runs import train
+from capwright.runs.checkpoint import changing_weights
+from capwright.runs.run import gather, warn_of_half_precision
 from capwright.scenes import build
-from capwright.training import train
-from capwright.training.checkpoint import changing_weights
-from capwright.training.run import gather, open_accelerator, warn_of_half_precision
+from capwright.training.team import Team, join
 from capwright.training.trainer import Trainer
 from capwright.types import CapwrightError
 from tiny_models import write_llava, write_qwen25vl
@@ -97,7 +98,7 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
         this = recipe(models, scenes, "llava", *more)
         torch.manual_seed(0)
         materials = gather(this, tmp_path)
-        it = Trainer(materials, this.stages[1], 4, 0, open_accelerator(this, materials.policy))
+        it = Trainer(materials, this.stages[1], 4, 0, Team(join(this, materials.policy)))
         it.optimizer.step = lambda: None
         it.optimizer.zero_grad = lambda: None
         row = it.step()

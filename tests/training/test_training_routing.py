@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from capwright.recipes.schema import SftStage
 from capwright.training.buffer import Buffer
-from capwright.training.losses import amount, imitation_loss, kl_k3, policy_loss, token_weights
-from capwright.training.plan import Order, learning_rate
+from capwright.training.losses import amount, imitation_loss, kl, policy_loss, token_weights
 from capwright.training.routing import STATES, route
+from capwright.training.schedule import Order, learning_rate
 from capwright.types import Sample
 
 NAN = float("nan")
@@ -128,8 +128,8 @@ def test_clipping_is_one_sided_and_asymmetric():
 
 def test_kl_is_never_negative_and_zero_at_home():
     logprobs = torch.randn(100)
-    assert (kl_k3(logprobs, torch.randn(100)) >= 0).all()
-    assert (kl_k3(logprobs, logprobs) == 0).all()
+    assert (kl(logprobs, torch.randn(100)) >= 0).all()
+    assert (kl(logprobs, logprobs) == 0).all()
 
 
 def test_imitation_is_mean_negative_log_likelihood():

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from toy_captioner import Values, says, toy_materials
+from toy_captioner import ToyData, Values, says, toy_materials
 
 from capwright.recipes import parse_recipe
 from capwright.recipes.schema import Kl, RlStage, SftStage
 from capwright.training.rewards import Rewards
-from capwright.training.run import open_accelerator
+from capwright.training.team import Team, join
 from capwright.training.trainer import Trainer, targets
 from capwright.types import ImageError, ModelError, RunError, Sample
 
@@ -32,7 +32,7 @@ RECIPE = parse_recipe({"name": "t", "data": {"path": "x"}, "stages": [{"name": "
 
 def trainer(stage, materials=None, **options) -> Trainer:
     materials = materials or toy_materials()
-    return Trainer(materials, stage, stage.steps, 0, open_accelerator(RECIPE, materials.policy), **options)
+    return Trainer(materials, stage, stage.steps, 0, Team(join(RECIPE, materials.policy)), **options)
 
 
 def weights(of: Trainer) -> dict[str, torch.Tensor]:
@@ -91,7 +91,7 @@ def test_micro_batches_do_not_change_the_result(advantage, normalizer, inner_epo
     Captions are a function of the image, since other batches would be sampled with other random numbers.
     """
 
-    def sample(prefixes, n, sampling, generator=None):
+    def sample(prefixes, n, sampling, noise=None):
         texts = ["a toy on a rug", "a blue toy", "a red drum board", "blue", "a toy", "red blue blue toy on a board"]
         start = [int(request.sample.image.stem) for request in prefixes.requests]
         return policy.tokenize(prefixes, [[texts[(i % 2 + g * (i % 4 > 0)) % 6] for g in range(n)] for i in start])
@@ -140,7 +140,7 @@ def test_dead_groups_do_not_change_the_update():
         def view(samples, captions):
             rows = []
             for sample, row in zip(samples, captions):
-                values = [float(len(caption.tokens) % 2) for caption in row]
+                values = [float(len(caption.text) % 2) for caption in row]
                 dead = {0: 0.0, 1: 1.0, 2: float("nan")}[int(sample.image.stem) % 3]
                 rows.append(values if sample.id in live else [dead] * len(row))
             return Values(rows)
@@ -151,17 +151,12 @@ def test_dead_groups_do_not_change_the_update():
     for advantage in ("grpo", "gdpo"):
         results = []
         for alone in (False, True):
-            it = trainer(
-                rl(kind="grpo", advantage=advantage, images_per_step=12), toy_materials(views={"r": only(live)})
-            )
-            chunks = it._rollout(it._open(it.data))
+            materials = toy_materials(views={"r": only(live)})
             if alone:
-                chunks = [
-                    chunk.select([i for i, r in enumerate(chunk.prefixes.requests) if r.sample.id in live])
-                    for chunk in chunks
-                ]
-            rewards = it._judge(chunks)
-            it._learn(it._live_parts(chunks, rewards, it._route(rewards)), [], {})
+                materials.data = ToyData(sample for sample in materials.data if sample.id in live)
+            it = trainer(rl(kind="grpo", advantage=advantage, images_per_step=12), materials)
+            row = it.step()
+            assert row["groups"]["live"] == 3
             results.append(weights(it))
         for name, value in results[0].items():
             torch.testing.assert_close(value, results[1][name], rtol=1e-6, atol=1e-7)
@@ -213,11 +208,11 @@ def test_a_batch_larger_than_the_split_is_cut_down():
 def test_one_optimizer_at_a_time():
     """Accelerate unscales the gradients of every optimizer it holds."""
     materials = toy_materials()
-    accelerator = open_accelerator(RECIPE, materials.policy)
+    team = Team(join(RECIPE, materials.policy))
     for stage in (sft(), rl()):
-        it = Trainer(materials, stage, stage.steps, 0, accelerator)
+        it = Trainer(materials, stage, stage.steps, 0, team)
         it.step()
-    assert accelerator._optimizers == [it.optimizer]
+    assert team.accelerator._optimizers == [it.optimizer]
 
 
 @pytest.mark.parametrize("stage", [sft(), rl(imitation={"batch": 2})])
@@ -304,9 +299,8 @@ def test_truncated_captions_can_be_masked():
         rl(kind="grpo", mask_truncated=True, sampling={"max_tokens": 2}), toy_materials(views={"b": says("blue")})
     )
     for _ in range(3):
-        chunks = it._rollout(it._open(it.data))
-        rewards = it._judge(chunks)
-        for part in it._live_parts(chunks, rewards, it._route(rewards)):
+        rollout, _ = it._rollout()
+        for part in it._live_parts(rollout, it.credit.signal(rollout, it.credit.route(rollout))):
             ended = torch.tensor([[c.finish == "stop" for c in group] for group in part.groups.captions])
             assert torch.equal(part.mask.any(-1), ended)
 

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 
 from capwright.models import Groups
+from capwright.models.decoding import invert
 from capwright.training.rewards import Rewards
-from capwright.training.trainer import Materials
+from capwright.training.rollout import Materials
 from capwright.types import Caption, Sample
 
 WORDS = ["<end>", "a", "toy", "geoboard", "tangram", "drum", "red", "blue", "on", "rug", "board", "puzzle"]
@@ -61,7 +62,7 @@ class ToyCaptioner:
 
     def encode(self, requests, images=None):
         self.encoded += len(requests)
-        index = torch.tensor([image.width - 1 for image in images])
+        index = torch.tensor([pictures[0].width - 1 for pictures in images])
         return ToyPrefixes(tuple(requests), index, self.model.look(index))
 
     def encode_again(self, prefixes):
@@ -72,14 +73,19 @@ class ToyCaptioner:
         return model.see(prefixes.embeds).unsqueeze(1).unsqueeze(1) + model.follow(before)
 
     @torch.no_grad()
-    def sample(self, prefixes, n, sampling, generator=None):
+    def sample(self, prefixes, n, sampling, noise=None):
         prefixes_now = prefixes.detach()
+        noise = torch.rand(len(prefixes), n, sampling.max_tokens) if noise is None else noise
         before = torch.full((len(prefixes), n, 1), 1)
         ended = torch.zeros(len(prefixes), n, dtype=torch.bool)
         tokens, mask = [], []
-        for _ in range(sampling.max_tokens):
-            logits = self._logits(prefixes_now, before)[:, :, 0] / sampling.temperature
-            drawn = torch.multinomial(logits.softmax(-1).flatten(0, 1), 1, generator=generator).view(len(prefixes), n)
+        for t in range(sampling.max_tokens):
+            logits = self._logits(prefixes_now, before)[:, :, 0]
+            if sampling.temperature == 0:
+                drawn = logits.argmax(-1)
+            else:
+                likely = (logits / sampling.temperature).softmax(-1).flatten(0, 1)
+                drawn = invert(likely, noise[..., t].flatten()).view(len(prefixes), n)
             tokens.append(drawn.masked_fill(ended, 0))
             mask.append(~ended)
             ended = ended | (drawn == END)
@@ -100,6 +106,9 @@ class ToyCaptioner:
             for group, masks in zip(tokens.tolist(), mask.tolist())
         ]
         return Groups(prefixes, tokens, mask, captions)
+
+    def row_tokens(self, groups):
+        return [1 + int(mask.sum()) for mask in groups.mask]
 
     def tokenize(self, prefixes, texts, max_tokens=None):
         rows = [[[WORDS.index(w) for w in text.split()] + [END] for text in group] for group in texts]

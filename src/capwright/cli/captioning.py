@@ -93,7 +93,7 @@ def _caption_batch(
     for sample in samples:
         rows[sample.id] = {"id": sample.id, "caption": "", "status": LOST, "finish": "stop"}
         try:
-            pictures.append(load_image(sample.image, policy.preparer.max_pixels))
+            pictures.append([load_image(path, policy.preparer.max_pixels) for path in sample.images])
             requests.append(Request(sample, prompt))
         except ImageError as error:
             rows[sample.id]["reason"] = str(error)

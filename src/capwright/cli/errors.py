@@ -63,7 +63,7 @@ def describe(error: OSError) -> str:
 
 def _was_stopped(error: CapwrightError) -> bool:
     """Whether training was stopped by Ctrl-C and saved itself; asks only when training was imported at all."""
-    run = sys.modules.get("capwright.training.run")
+    run = sys.modules.get("capwright.runs.run")
     return run is not None and isinstance(error, run.Stopped)
 
 

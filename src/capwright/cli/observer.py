@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from capwright.data import Dataset
     from capwright.models import HFPolicy
     from capwright.recipes import Recipe
+    from capwright.runs import Progress
     from capwright.scorers import Context, Scorer
-    from capwright.training import Progress
 
 CAPTIONS = "captions"
 CHECKPOINTS = "checkpoints"
@@ -48,7 +48,7 @@ class StageBars:
 
     def _open(self) -> Progress:
         if self._now is None:
-            from capwright.training import open_progress
+            from capwright.runs import open_progress
 
             self._now = open_progress()
         return self._now
@@ -91,7 +91,7 @@ class Observer:
     def complete(self) -> None:
         """Caption what is missing with the saved captioner of its stage (settings of the evaluation have changed)."""
         from capwright.data import read_captions
-        from capwright.training import load_recipe_policy
+        from capwright.runs import load_recipe_policy
 
         for system in systems(self.recipe):
             path = self.out / CAPTIONS / f"{system}.jsonl"

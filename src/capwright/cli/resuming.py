@@ -70,14 +70,14 @@ def _makes_other_captions(before: Recipe, now: Recipe, out: Path) -> bool:
 def _fixed_changes(before: Mapping[str, Any], now: Recipe) -> list[str]:
     """Changes of keys that may not change while a run goes on, as "key: old -> new"."""
     from capwright.recipes import changed_keys
-    from capwright.training.run import FREE_ENDINGS, FREE_KEYS
+    from capwright.runs.run import FREE_ENDINGS, FREE_KEYS
 
     changed = [line for line in changed_keys(before, now.model_dump(mode="json")) if not line.startswith(FREE_KEYS)]
     return [line for line in changed if not line.partition(":")[0].endswith(FREE_ENDINGS)]
 
 
 def _last_state(out: Path) -> Path | None:
-    from capwright.training.checkpoint import states
+    from capwright.runs.checkpoint import states
 
     found = states(out / CHECKPOINTS)
     return found[-1] if found else None

@@ -53,7 +53,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
-    from capwright.training import gather, open_data, train
+    from capwright.runs import gather, open_data, train
 
     if holds_run(out) and not resume:
         raise RunError(

@@ -60,8 +60,8 @@ def train(
 
 def rehearse(recipe: Recipe, out: Path) -> None:
     """Print the plan on stdout and try the heaviest step."""
-    from capwright.training import Progress
-    from capwright.training import train as run
+    from capwright.runs import Progress
+    from capwright.runs import train as run
 
     class OnStdout(Progress):
         def say(self, text: str) -> None:

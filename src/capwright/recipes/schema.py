@@ -108,6 +108,43 @@ class Data(Part):
         return self
 
 
+#: What a caption can be measured by besides rewards: its words, its tokens, its words over those of the references.
+QUANTITIES = ("words", "tokens", "length_ratio")
+Quantity = Literal["words", "tokens", "length_ratio"]
+
+
+class OnlyIf(Part):
+    """Where a reward counts; elsewhere it is 0. An easy reward waits for a hard one (conditioned rewards, arXiv
+    2601.05242, eq. 8), or quality of language counts only at a reasonable length (BalCapRL, arXiv 2605.07394).
+    """
+
+    of: str = Field(description="another reward (after its range), or 'words', 'tokens', 'length_ratio' (see below)")
+    at_least: float | None = Field(None, description="lowest value at which the reward counts; null: no bound")
+    at_most: float | None = Field(None, description="highest value at which it counts; null: no bound")
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> OnlyIf:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("give at_least, at_most or both")
+        return self
+
+
+class Overlong(Part):
+    """A reward of length in place of a scorer: 1 up to `soft`, falling to 0 at `hard` (CapRL++, arXiv 2509.22647; the
+    punishment of DAPO, arXiv 2503.14476, is the same minus 1).
+    """
+
+    of: Quantity = Field("tokens", description="what is long: 'words', 'tokens' or 'length_ratio'")
+    soft: float = Field(ge=0.0, description="up to here nothing is lost")
+    hard: float = Field(gt=0.0, description="from here on nothing is left")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Overlong:
+        if self.soft >= self.hard:
+            raise ValueError(f"soft ({self.soft:g}) must be below hard ({self.hard:g})")
+        return self
+
+
 class Reward(Part):
     """One reward: a scorer seen as a number per caption."""
 
@@ -116,8 +153,24 @@ class Reward(Part):
     weight: float = Field(1.0, description="in the sum; under gdpo it weighs advantages (arXiv 2601.05242)")
     gate: bool = Field(True, description="counts for 'failed'; false for rewards of length or form")
     floor: float = Field(0.0, description="a gate reward at or below it is a failure")
+    margin: float | None = Field(
+        None, description="floor: the reward of the image's best reference minus this, where that is known; null: floor"
+    )
+    truncated: Literal["score", "unknown"] = Field("score", description="what a caption is worth that was cut off")
+    only_if: OnlyIf | None = Field(None, description="where the reward counts; elsewhere it is 0; null: everywhere")
+    overlong: Overlong | None = Field(None, description="a reward of length in place of a scorer; never a gate")
+    timeout: float | None = Field(None, gt=0, description="seconds a call may take; then its captions are unknown")
     range: tuple[float, float] | None = Field(None, description="output values that become 0 and 1; null: as declared")
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the scorer")
+
+    @model_validator(mode="after")
+    def _length_is_no_gate(self) -> Reward:
+        if self.overlong is not None:
+            given = self.model_fields_set & {"scorer", "output", "range", "options", "margin"}
+            if given or (self.gate and "gate" in self.model_fields_set):
+                raise ValueError(f"overlong is a reward of its own and no gate; leave {', '.join(given) or 'gate'} out")
+            object.__setattr__(self, "gate", False)
+        return self
 
 
 class Imitation(Part):
@@ -127,6 +180,7 @@ class Imitation(Part):
         16, description="the buffer joins the loss when it holds so many images (or all of a smaller train split)"
     )
     weight: float = Field(1.0, gt=0, description="of the imitation term beside the policy loss")
+    phi: bool = Field(False, description="tokens weigh p (1 - p) in the imitation term (CHORD, arXiv 2508.11408)")
     target: str = Field("references", description="'references' or 'meta.<key>': where the captions to imitate are")
 
 
@@ -143,7 +197,10 @@ class Kl(Part):
     """
 
     beta: float = Field(0.0, ge=0.0, description="0 switches it off and saves the reference pass")
-    estimator: Literal["k3"] = Field("k3", description="k3 is GRPO's (arXiv 2402.03300): never negative")
+    estimator: Literal["k1", "k2", "k3"] = Field("k3", description="k3 is GRPO's (arXiv 2402.03300): never negative")
+    place: Literal["loss", "reward"] = Field(
+        "loss", description="reward: the sum over a caption's tokens is taken off its summed reward (not with gdpo)"
+    )
 
 
 class StageBase(Part):
@@ -158,11 +215,18 @@ class StageBase(Part):
     warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises from 0")
     weight_decay: float = Field(0.0, ge=0.0, description="AdamW, on matrices only")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    normalizer: Literal["token", "sequence"] = Field(
+    order: str = Field(
+        "shuffled", description="'shuffled', 'given', or 'meta.<key>': the first pass from its lowest to highest value"
+    )
+    normalizer: Literal["token", "sequence", "constant"] = Field(
         "token",
-        description="token: all tokens weigh the same; sequence: all captions do (GRPO), which favors short ones",
+        description="token: all tokens weigh the same; sequence: all captions do (GRPO), which favors short ones; "
+        "constant: nothing is divided by lengths (Dr.GRPO)",
     )
     micro_batch: Count | None = Field(None, description="images a forward and backward pass; null: all of the step")
+    micro_tokens: Count | None = Field(
+        None, description="tokens a forward and backward pass, image and captions together, longest groups first"
+    )
     checkpoint_every: Count = Field(50, description="steps between checkpoints to resume from")
     eval_every: Count | None = Field(None, description="steps between probes on the eval split; null: none")
     patience: Count = Field(50, description="stop after so many idle steps in a row: none live, none new in the buffer")
@@ -172,6 +236,8 @@ class StageBase(Part):
     def _one_length(self) -> StageBase:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
+        if self.order not in ("shuffled", "given") and not self.order.startswith("meta."):
+            raise ValueError(f"order '{self.order}': use 'shuffled', 'given' or 'meta.<key>'")
         if self.name in ("base", "done") or self.name.startswith("state-"):
             raise ValueError(f"the name '{self.name}' is taken; choose another")
         return self
@@ -189,16 +255,26 @@ class RlStage(StageBase):
     """Reinforcement learning, with or without imitation of what fails."""
 
     kind: Literal["rl", "grpo", "rsrs"] = Field(description="grpo: on_failed drop; rsrs: on_failed imitate; rl: say it")
-    captions_per_image: int = Field(8, ge=2, description="G, captions sampled for each image: one group")
+    captions_per_image: Count = Field(8, description="G, captions sampled for each image: one group")
     sampling: Sampling = Field(default=Sampling(), description="how captions are drawn")
-    advantage: Literal["grpo", "dr_grpo", "rloo", "gdpo"] = Field(
+    advantage: Literal["grpo", "dr_grpo", "rloo", "gdpo", "scst", "mean_baseline"] = Field(
         "grpo", description="how rewards of a group become a signal; gdpo for several rewards"
     )
+    baseline_memory: float = Field(0.9, ge=0.0, lt=1.0, description="of the running mean of advantage: mean_baseline")
+    surrogate: Literal["clip", "reinforce"] = Field("clip", description="clip: PPO's and GRPO's; reinforce: no ratio")
     clip: Clip = Field(default=Clip(), description="bounds of the importance ratio")
     inner_epochs: Count = Field(1, description="optimizer steps on the captions of one step; 1 is on-policy")
     kl: Kl = Field(default=Kl(), description="penalty for leaving the reference policy (see below)")
-    on_failed: Literal["imitate", "drop"] | None = Field(None, description="what becomes of failed groups; see kind")
-    on_saturated: Literal["drop"] = Field("drop", description="groups without any spread teach nothing")
+    on_failed: Literal["imitate", "drop", "resample"] | None = Field(
+        None, description="what becomes of failed groups; see kind. resample (DAPO): further images in their place"
+    )
+    resample_rounds: Count = Field(3, description="so often a step may look at further images for want of live groups")
+    on_saturated: Literal["drop", "keep"] | None = Field(
+        None, description="groups without any spread; null: keep with scst and mean_baseline, where they can teach"
+    )
+    max_failures: Share = Field(
+        0.5, description="stop when more captions than this share got no reward because the scorer raised or timed out"
+    )
     imitation: Imitation = Field(default=Imitation(), description="how failed images are imitated")
     mask_truncated: bool = Field(False, description="captions that were cut off do not enter the loss (DAPO)")
     rollout_batch: Count | None = Field(None, description="images encoded and sampled at once; null: all of the step")
@@ -210,6 +286,15 @@ class RlStage(StageBase):
             object.__setattr__(self, "on_failed", preset or "drop")
         elif preset not in (None, self.on_failed):
             raise ValueError(f"kind {self.kind} means on_failed: {preset}; for {self.on_failed} use kind: rl")
+        outside = self.advantage in ("scst", "mean_baseline")
+        if self.on_saturated is None:
+            object.__setattr__(self, "on_saturated", "keep" if outside else "drop")
+        if self.captions_per_image == 1 and not outside:
+            raise ValueError(f"captions_per_image is 1, but {self.advantage} compares captions: give 2 or more")
+        if self.kl.beta and self.kl.place == "reward" and self.advantage == "gdpo":
+            raise ValueError("kl.place: reward does not go with gdpo, which would normalize it; use kl.place: loss")
+        if self.surrogate == "reinforce" and self.inner_epochs > 1:
+            raise ValueError("surrogate: reinforce has no ratio, so captions are good for one step: inner_epochs: 1")
         if self.sampling.temperature == 0:
             raise ValueError("sampling.temperature is 0: all captions of a group would be the same; use 1.0")
         return self
@@ -250,6 +335,11 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
+        for name, reward in self.rewards.items():
+            if name in QUANTITIES:
+                raise ValueError(f"rewards.{name}: the name is taken by a quantity; choose another")
+            if reward.only_if and reward.only_if.of not in (*QUANTITIES, *(k for k in self.rewards if k != name)):
+                raise ValueError(f"rewards.{name}.only_if.of: no other reward '{reward.only_if.of}', no such quantity")
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stages: names must be unique, got {', '.join(names)}")

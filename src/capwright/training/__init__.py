@@ -1,7 +1,8 @@
 """Training: the pure functions of caption reinforcement learning, and one trainer that reads like it.
 
-`advantages`, `routing` and `losses` are the formulas; `trainer` is the loop; `run` puts it into a folder that can be
-resumed. Names are loaded on first use.
+`advantages`, `routing` and `losses` are the formulas, `rewards` and `rollout` say what captions are worth, `trainer` is
+the loop, `team` lets several processes take its steps together, `trl` brings the same to TRL. Names are loaded on first
+use. To train from a recipe, use `capwright.train` (`capwright.runs`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "plan": ("Order", "StagePlan", "make_plan"),
     "routing": ("States", "route"),
     "buffer": ("Buffer",),
     "rewards": ("Rewards", "make_rewards"),
-    "progress": ("LiveProgress", "PlainProgress", "Progress", "open_progress"),
+    "rollout": ("Materials",),
+    "schedule": ("Order", "make_order"),
     "trainer": ("Trainer",),
-    "run": ("Materials", "StageResult", "Stopped", "gather", "load_recipe_policy", "open_data", "train"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

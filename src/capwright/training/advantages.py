@@ -4,7 +4,9 @@ All take rewards `[P, G]` (one reward) or `[P, G, K]` (K rewards, summed with `w
 NaN is a reward nobody knows: it is left out of every mean, and its caption's advantage is NaN. Rewards of weight 0 do
 not count at all, known or not. All return float64 `[P, G]`.
 
-Whether a group says anything is decided by an exact test of its range, `max - min <= tol`, never by its standard
+The baseline of `scst` and `mean_baseline` comes from outside the group, so a group of equal rewards can still say
+something: that all of it was better or worse than expected. The others compare the captions of a group with each other.
+Whether that says anything is decided by an exact test of the group's range, `max - min <= tol`, never by its standard
 deviation: rounding noise divided by its own size would otherwise become a full-size signal. Groups that say nothing get
 exactly 0, and no group's result depends on how many of those are in the batch.
 """
@@ -18,21 +20,41 @@ from torch import Tensor
 TOLERANCE = 1e-6
 
 
+def scst(rewards: Tensor, weights: Tensor | None = None, *, greedy: Tensor) -> Tensor:
+    """r minus the reward of the image's greedy caption: self-critical training (arXiv 1612.00563, eq. 8). G may be 1.
+
+    Args:
+        greedy: rewards `[P]` or `[P, K]` of the greedy captions; where one is unknown, so are the advantages.
+    """
+    total, _, scale = _summed(rewards, weights, TOLERANCE)
+    return _against(total, greedy.to(total).reshape(len(total), 1, -1), scale)
+
+
+def mean_baseline(rewards: Tensor, weights: Tensor | None = None, *, mean: Tensor) -> Tensor:
+    """r minus a running mean of earlier rewards: REINFORCE with a baseline (Williams 1992). G may be 1.
+
+    Args:
+        mean: `[]` or `[K]`; of the steps before this one, so that it does not depend on what it judges.
+    """
+    total, _, scale = _summed(rewards, weights, TOLERANCE)
+    return _against(total, torch.as_tensor(mean).to(total).reshape(1, 1, -1), scale)
+
+
 def grpo(rewards: Tensor, weights: Tensor | None = None, *, eps: float = 1e-4, tol: float = TOLERANCE) -> Tensor:
     """(r - mean) / (std + eps) within the group, std unbiased (arXiv 2402.03300, eq. 3). Rewards are summed first."""
-    total, flat = _summed(rewards, weights, tol)
+    total, flat, _ = _summed(rewards, weights, tol)
     return _settle(_centered(total) / (_std(total) + eps), flat)
 
 
 def dr_grpo(rewards: Tensor, weights: Tensor | None = None, *, tol: float = TOLERANCE) -> Tensor:
     """r - mean within the group (arXiv 2503.20783): easy and hard groups are not blown up to unit variance."""
-    total, flat = _summed(rewards, weights, tol)
+    total, flat, _ = _summed(rewards, weights, tol)
     return _settle(_centered(total), flat)
 
 
 def rloo(rewards: Tensor, weights: Tensor | None = None, *, tol: float = TOLERANCE) -> Tensor:
     """r minus the mean of the *other* captions of its group (arXiv 2402.14740). One known caption alone gets 0."""
-    total, flat = _summed(rewards, weights, tol)
+    total, flat, _ = _summed(rewards, weights, tol)
     known = (~total.isnan()).sum(1, keepdim=True)
     return _settle(_centered(total) * known / (known - 1).clamp(min=1), flat)
 
@@ -46,7 +68,8 @@ def gdpo(
     some weighted reward has a range. Group means are 0, so whitening divides by the standard deviation alone.
 
     Args:
-        whiten: False leaves out the last step (eq. 6).
+        whiten: False leaves out the last step (eq. 6). Its worked example, two captions with reward sums 1 or 2, is
+            about this form: (-0.71, 0.71) and (-1.41, 1.41), where GRPO on the sums gives (-0.71, 0.71) for both.
     """
     values = _three(rewards)
     scale = _weights(values, weights)
@@ -71,14 +94,22 @@ def _weights(values: Tensor, weights: Tensor | None) -> Tensor:
     return values.new_ones(values.shape[2]) if weights is None else torch.as_tensor(weights).to(values)
 
 
-def _summed(rewards: Tensor, weights: Tensor | None, tol: float) -> tuple[Tensor, Tensor]:
-    """The weighted sum `[P, G]`, and which groups `[P, 1]` are flat: in every weighted reward, or in the sum."""
+def _summed(rewards: Tensor, weights: Tensor | None, tol: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The weighted sum `[P, G]`; which groups `[P, 1]` are flat, in every reward that counts or in the sum; weights."""
     values = _three(rewards)
     scale = _weights(values, weights)
     used = scale != 0
     values = values[..., used]
     total = (values * scale[used]).sum(2).masked_fill(values.isnan().any(2), torch.nan)
-    return total, (_range(values) <= tol).all(2) | (_range(total) <= tol)
+    return total, (_range(values) <= tol).all(2) | (_range(total) <= tol), scale
+
+
+def _against(total: Tensor, baseline: Tensor, scale: Tensor) -> Tensor:
+    """`total` [P, G] minus the weighted sum of a baseline [P or 1, 1, K]."""
+    used = scale != 0
+    if baseline.shape[-1] != len(scale):
+        raise ValueError(f"the baseline has {baseline.shape[-1]} rewards, the captions have {len(scale)}")
+    return total - (baseline[..., used] * scale[used]).sum(2)
 
 
 def _range(values: Tensor) -> Tensor:

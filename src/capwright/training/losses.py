@@ -9,10 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+NORMALIZERS = ("token", "sequence", "constant")
 
-def amount(mask: Tensor, normalizer: str) -> int:
-    """What a normalizer counts: tokens ("token") or captions that have any token ("sequence")."""
-    return int(mask.sum() if normalizer == "token" else mask.any(-1).sum())
+
+def amount(mask: Tensor, normalizer: str, longest: int = 1) -> int:
+    """What a normalizer counts over `mask` bool `[P, G, T]`: tokens ("token"), captions that have any token
+    ("sequence"), or the tokens there could have been ("constant": those captions times `longest`)."""
+    if normalizer == "token":
+        return int(mask.sum())
+    return int(mask.any(-1).sum()) * (longest if normalizer == "constant" else 1)
 
 
 def token_weights(mask: Tensor, normalizer: str, total: int) -> Tensor:
@@ -20,9 +25,10 @@ def token_weights(mask: Tensor, normalizer: str, total: int) -> Tensor:
 
     Args:
         mask: bool `[P, G, T]`.
-        normalizer: "token" gives all tokens the same weight (arXiv 2503.14476); "sequence" gives all captions the same
-            weight, so a token of a short caption weighs more (arXiv 2402.03300).
-        total: `amount` over the whole step, all micro-batches together.
+        normalizer: "token" gives all tokens the same weight (DAPO, arXiv 2503.14476); "sequence" gives all captions the
+            same weight, so a token of a short caption weighs more (GRPO, arXiv 2402.03300); "constant" gives a token
+            the same weight whatever else is in the step (Dr.GRPO, arXiv 2503.20783).
+        total: `amount` over the whole step, all micro-batches and processes together.
     """
     weights = mask.to(torch.float32)
     if normalizer == "sequence":
@@ -47,12 +53,39 @@ def policy_loss(
     return -(weights * torch.minimum(ratio * signal, ratio.clamp(1.0 - low, 1.0 + high) * signal)).sum()
 
 
-def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """k3 estimate of KL(policy || reference) per token: `exp(d) - d - 1`, `d = reference - logprobs`; never below 0."""
+def reinforce_loss(logprobs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+    """`-sum w A logprobs` (Williams 1992): no ratio, no clipping; right only for captions of today's policy."""
+    return -(weights * advantages.to(logprobs).unsqueeze(-1) * logprobs).sum()
+
+
+def kl(logprobs: Tensor, reference: Tensor, estimator: str = "k3") -> Tensor:
+    """Estimate of KL(policy || reference) per token from one sample, with `d = reference - logprobs`.
+
+    k1 is `-d`: unbiased, but as a term of the loss its gradient is 0 on average; use it in the reward. k2 is `d^2 / 2`:
+    biased, and its gradient is that of the KL (arXiv 2506.09477). k3 is `exp(d) - d - 1`: unbiased, never below 0, what
+    GRPO puts into its loss (arXiv 2402.03300), with a biased gradient. Names: Schulman, "Approximating KL divergence".
+
+    Args:
+        logprobs, reference: `[P, G, T]` natural-log probabilities of the same tokens.
+    """
     gap = reference - logprobs
-    return gap.exp() - gap - 1.0
+    if estimator == "k1":
+        return -gap
+    if estimator == "k2":
+        return gap.square() / 2
+    if estimator == "k3":
+        return gap.exp() - gap - 1.0
+    raise ValueError(f"KL estimator {estimator!r}: use k1, k2 or k3")
 
 
-def imitation_loss(logprobs: Tensor, weights: Tensor) -> Tensor:
-    """Weighted negative log-likelihood of given captions."""
+def imitation_loss(logprobs: Tensor, weights: Tensor, phi: bool = False) -> Tensor:
+    """Weighted negative log-likelihood of given captions `[P, G, T]`.
+
+    Args:
+        phi: weigh each token by `p (1 - p)` as well, at most 1/4: tokens that are already sure, or still out of reach,
+            count less (CHORD, arXiv 2508.11408).
+    """
+    if phi:
+        p = logprobs.detach().exp()
+        weights = weights * p * (1.0 - p)
     return -(weights * logprobs).sum()

@@ -38,7 +38,7 @@ def route(
     rewards: Tensor,
     *,
     gates: Sequence[bool] | None = None,
-    floors: Sequence[float] | None = None,
+    floors: Sequence[float] | Tensor | None = None,
     weights: Sequence[float] | None = None,
     summed: bool = False,
     tol: float = TOLERANCE,
@@ -48,7 +48,7 @@ def route(
     Args:
         rewards: `[P, G]` or `[P, G, K]`, NaN where unknown.
         gates: which of the K rewards count for failure; None means all. Without any gate no group fails.
-        floors: what a gate reward has to exceed, 0 by default.
+        floors: what a gate reward has to exceed, 0 by default: K numbers, or `[P, K]` where each image has its own.
         weights: rewards with weight 0 do not make a group live; with neither weight nor gate, nor unknown.
         summed: look for spread in the weighted sum (what GRPO learns from) rather than in each reward (GDPO).
         tol: rewards that differ by no more than this are the same.
@@ -57,7 +57,8 @@ def route(
     gate = (
         torch.ones(values.shape[2], dtype=torch.bool) if gates is None else torch.tensor(list(gates), dtype=torch.bool)
     )
-    floor = values.new_zeros(values.shape[2]) if floors is None else values.new_tensor(list(floors))
+    floor = torch.zeros(values.shape[2]) if floors is None else torch.as_tensor(floors)
+    floor = floor.to(values).view(-1, 1, values.shape[2])
     scale = values.new_ones(values.shape[2]) if weights is None else values.new_tensor(list(weights))
     used = scale != 0
     unknown = values[..., used | gate].isnan().flatten(1).any(1)

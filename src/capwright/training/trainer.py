@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from PIL import Image
 from torch import Tensor
 
-from capwright.models import Groups, HFPolicy, Prefixes
-from capwright.recipes.schema import RlStage, SftStage
-from capwright.training import advantages as methods
+from capwright.models import Groups
+from capwright.recipes import RlStage, SftStage
+from capwright.training.alarms import Alarms
 from capwright.training.buffer import Buffer
-from capwright.training.losses import amount, imitation_loss, kl_k3, policy_loss, token_weights
-from capwright.training.plan import Order, learning_rate
-from capwright.training.rewards import Rewards, summarize
-from capwright.training.routing import STATES, States, route
-from capwright.types import ImageError, ModelError, Request, RunError, Sample
-
-Seen = list[tuple[Sample, Image.Image]]
+from capwright.training.credit import Credit
+from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
+from capwright.training.rewards import summarize
+from capwright.training.rollout import Looker, Materials, Rollout, Seen, cut, slices
+from capwright.training.routing import STATES, States
+from capwright.training.schedule import learning_rate, make_order
+from capwright.training.team import Team
+from capwright.types import RunError, Sample
 
 
 @dataclass
@@ -45,33 +43,12 @@ class Part:
     reference: Tensor | None = None
 
 
-@dataclass
-class Materials:
-    """What a run works with.
-
-    Attributes:
-        policy: what learns; see `capwright.models.HFPolicy`.
-        data: the split to learn from: a sequence of samples with `by_id`; `fingerprint` tells it from others.
-        rewards: those of the recipe; none when all stages imitate.
-        open_image: reads a picture.
-        prefix_trains: whether gradients reach what comes before the captions (projector, vision tower, embeddings).
-            Otherwise encoded images are shared by sampling and loss as they are.
-    """
-
-    policy: HFPolicy
-    data: Any
-    fingerprint: str
-    rewards: Rewards
-    open_image: Callable[[Path], Image.Image]
-    prefix_trains: bool = True
-
-
 class Trainer:
     """One stage of a run, step by step.
 
     Args:
         stage: what the recipe says; `steps` how many steps that makes.
-        accelerator: lets go of the former stage's optimizer; only one trainer at a time may use it.
+        team: the processes that take these steps together; the model is wrapped already.
         say: told about images that can not be used, and about settings that do not fit the data.
     """
 
@@ -81,27 +58,31 @@ class Trainer:
         stage: SftStage | RlStage,
         steps: int,
         seed: int,
-        accelerator: Accelerator,
+        team: Team,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.policy, self.data, self.rewards = materials.policy, materials.data, materials.rewards
-        self.open_image, self.prefix_trains = materials.open_image, materials.prefix_trains
-        self.stage, self.steps, self.seed = stage, steps, seed
-        self.accelerator, self.say = accelerator, say
-        self.keeps_graph = self.prefix_trains and stage.micro_batch is None
-        self.order = Order(len(self.data), stage.images_per_step, seed)
+        self.stage, self.steps, self.seed, self.team, self.say = stage, steps, seed, team, say
+        whole_steps = stage.micro_batch is None and stage.micro_tokens is None and not team.sharded
+        self.prefix_trains = materials.prefix_trains
+        self.looker = Looker(materials, team, keeps_graph=self.prefix_trains and whole_steps)
+        self.order = (materials.order or make_order)(self.data, stage, seed)
         self.buffer = Buffer()
         self.imitation_batch = self._imitation_batch()
-        self.generator = torch.Generator(self.policy.device).manual_seed(seed)
         self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
         decayed = [p for p in self.parameters if p.dim() >= 2]
         plain = [p for p in self.parameters if p.dim() < 2]
         groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=stage.learning_rate)
-        accelerator.free_memory()  # of the former stage: its states, and a second unscaling of gradients under fp16
-        self.optimizer = accelerator.prepare(optimizer)
-        self.counts = Counter(done=0, updates=0, skipped=0, imitated=0, unreadable=0)
+        self.accelerator = team.accelerator
+        self.accelerator.free_memory()  # of the former stage: its states, and a second unscaling of gradients in fp16
+        self.optimizer = self.accelerator.prepare(optimizer)
+        self.counts = Counter(done=0, drawn=0, updates=0, skipped=0, imitated=0, unreadable=0, judged=0, failures=0)
         self.idle = Counter[str]()  # states of groups over the steps in a row without anything to learn
+        if isinstance(stage, RlStage):
+            self.credit = Credit(stage, materials, team)
+            self.alarms = Alarms(list(self.rewards.views), self.rewards.weights)
+        self._spare: Part | None = None  # keeps sharded processes company that have fewer parts than others
 
     def _imitation_batch(self) -> int:
         """How many images the buffer must hold: never more than there are to learn from."""
@@ -118,115 +99,88 @@ class Trainer:
         """Look at P images, say G captions of each, judge them, and learn from what they are worth.
 
         Returns:
-            The step's numbers for metrics.jsonl.
+            The step's numbers for metrics.jsonl, the same in all processes.
         Raises:
-            RunError: the loss is not finite, or there was nothing to learn from for `patience` steps.
+            RunError: the loss is not finite, rewards fail too often, or there was nothing to learn from for `patience`
+                steps.
         """
-        batch = self._open(self.data[i] for i in self.order[self.counts["done"]])
         self.counts["done"] += 1
-        row: dict[str, Any] = {"seen": len(batch)}
-        entered = 0
+        row: dict[str, Any] = {}
+        live, experts, entered = [], [], 0
         if isinstance(self.stage, SftStage):
-            live, experts = [], self._imitations(batch)
+            batch = self._next_images()
+            row["seen"] = len(batch)
+            experts = self._imitations(batch)
         else:
-            chunks = self._rollout(batch)
-            rewards = self._judge(chunks)
-            states = self._route(rewards)
-            live = self._live_parts(chunks, rewards, states)
+            rollout, row["seen"] = self._rollout()
+            states = self.credit.route(rollout)
+            signal = self.credit.signal(rollout, states)
+            live = self._live_parts(rollout, signal)
             if self.stage.on_failed == "imitate":
-                samples = [request.sample for chunk in chunks for request in chunk.prefixes.requests]
-                failed = (sample for sample, yes in zip(samples, states.failed.tolist()) if yes)
-                entered = self.buffer.add(sample for sample in failed if targets(sample, self.stage.imitation.target))
-            experts = []
+                failed = [self.data.by_id(one.sample_id) for one, yes in zip(rollout.spoken, states.failed) if yes]
+                entered = self.buffer.add(s for s in failed if targets(s, self.stage.imitation.target))
             if 0 < self.imitation_batch <= len(self.buffer):
-                waiting = self.buffer.take(self.imitation_batch)
-                experts = self._imitations(self._open(self.data.by_id(sample_id) for sample_id in waiting))
-            row |= self._describe(chunks, rewards, states)
+                experts = self._imitations([self.data.by_id(name) for name in self.buffer.take(self.imitation_batch)])
+            row |= self._describe(rollout, states)
+        self._tell()
         self._learn(live, experts, row, entered)
         return row
 
-    # looking --------------------------------------------------------------------------------------------------------
+    def _next_images(self) -> list[Sample]:
+        """The images of the next step, for all processes together."""
+        self.counts["drawn"] += 1
+        return [self.data[i] for i in self.order[self.counts["drawn"] - 1]]
 
-    def _open(self, samples: Iterable[Sample]) -> Seen:
-        """Samples with their pictures; pictures that can not be read are named and left out."""
-        seen: Seen = []
-        for sample in samples:
-            try:
-                seen.append((sample, self.open_image(sample.image)))
-            except ImageError as error:
-                self._leave_out(str(error))
-        return seen
+    def _rollout(self) -> tuple[Rollout, int]:
+        """The captions of the step, and how many images were looked at. Under `on_failed: resample` it looks at
+        further images while too few groups are live (dynamic sampling, arXiv 2503.14476), a bounded number of times."""
+        stage, rollout, seen = self._rl, Rollout(), 0
+        key = f"{self.seed}/{self.counts['done']}"
+        for turn in range(stage.resample_rounds + 1 if stage.on_failed == "resample" else 1):
+            batch = self._next_images()
+            rollout, seen = rollout + self.looker.roll(batch, stage, f"{key}/{turn}"), seen + len(batch)
+            if turn == 0:
+                wanted = len(batch)
+            if not rollout.spoken or int(self.credit.route(rollout).live.sum()) >= wanted:
+                break
+        return rollout, seen
 
-    def _leave_out(self, why: str) -> None:
-        self.counts["unreadable"] += 1
-        if self.counts["unreadable"] <= 10:
-            self.say(f"left out: {why}")
+    def _tell(self) -> None:
+        """Name the images that could not be used, of all processes."""
+        left_out = self.team.gather(self.looker.left_out)
+        self.looker.left_out = []
+        for why in left_out:
+            self.counts["unreadable"] += 1
+            if self.counts["unreadable"] <= 10:
+                self.say(f"left out: {why}")
 
-    def _encode(self, seen: Seen) -> Prefixes | None:
-        """Every picture through the vision tower once; those the model refuses are named and left out."""
-        if not seen:
-            return None
-        with torch.set_grad_enabled(self.keeps_graph), self.accelerator.autocast():
-            try:
-                return self.policy.encode([Request(sample) for sample, _ in seen], [image for _, image in seen])
-            except ModelError as error:
-                if len(seen) == 1:
-                    self._leave_out(str(error))
-                    return None
-        return self._encode([pair for pair in seen if self._encode([pair]) is not None])
+    # micro-batches --------------------------------------------------------------------------------------------------
 
-    # saying and judging ---------------------------------------------------------------------------------------------
-
-    def _rollout(self, batch: Seen) -> list[Groups]:
-        """G captions of every image, a few images at once."""
-        stage = self._rl
-        self.policy.model.eval()
-        chunks = []
-        for pairs in slices(batch, stage.rollout_batch):
-            if (prefixes := self._encode(pairs)) is not None:
-                with self.accelerator.autocast():
-                    sampling = stage.sampling.to_types()
-                    chunks.append(self.policy.sample(prefixes, stage.captions_per_image, sampling, self.generator))
-        return chunks
-
-    def _judge(self, chunks: list[Groups]) -> Tensor:
-        """Rewards [P, G, K] of all captions of the step, NaN where unknown."""
-        found = [self.rewards([r.sample for r in chunk.prefixes.requests], chunk.captions) for chunk in chunks]
-        return torch.cat(found) if found else torch.empty(0, self._rl.captions_per_image, len(self.rewards.weights))
-
-    def _route(self, rewards: Tensor) -> States:
-        given, summed = self.rewards, self._rl.advantage != "gdpo"
-        return route(rewards, gates=given.gates, floors=given.floors, weights=given.weights, summed=summed)
-
-    def _live_parts(self, chunks: list[Groups], rewards: Tensor, states: States) -> list[Part]:
-        """What reinforcement learns from: the live groups alone, with their advantages, in micro-batches."""
-        live = states.live.nonzero().flatten().tolist()
-        if not live:
-            return []
-        method = getattr(methods, self._rl.advantage)
-        signal = dict(zip(live, method(rewards[live], torch.tensor(self.rewards.weights))))
-        parts, start = [], 0
-        for chunk in chunks:
-            inside = [i for i in range(len(chunk)) if start + i in signal]
-            for picked in slices(inside, self.stage.micro_batch):
-                groups = chunk.select(picked)
+    def _live_parts(self, rollout: Rollout, signal: dict[int, Tensor]) -> list[Part]:
+        """What reinforcement learns from in this process: the live groups alone, with their advantages."""
+        parts = []
+        for chunk, places in rollout.by_chunk():
+            inside = [i for i, place in enumerate(places) if place in signal]
+            for groups, batch in cut(self.policy, self.stage, chunk, inside):
                 mask = groups.mask
                 if self._rl.mask_truncated:
                     ended = [[caption.finish != "length" for caption in group] for group in groups.captions]
                     mask = mask & torch.tensor(ended, device=mask.device).unsqueeze(-1)
-                values = torch.stack([signal[start + i] for i in picked]).to(mask.device)
+                values = torch.stack([signal[places[i]] for i in batch]).to(mask.device)
                 parts.append(Part(groups, mask, values))
-            start += len(chunk)
+            self._spare = Part(chunk.select([0]), chunk.select([0]).mask)
         return [part for part in parts if part.mask.any()]
 
-    def _imitations(self, seen: Seen) -> list[Part]:
-        """Given captions of these images, in micro-batches; images without any are left out."""
+    def _imitations(self, samples: Sequence[Sample]) -> list[Part]:
+        """Given captions of this process's share of these images; images without any are left out."""
         rl = isinstance(self.stage, RlStage)
         where = self.stage.imitation.target if isinstance(self.stage, RlStage) else self.stage.target
         self.policy.model.train()  # whatever ran before: dropout in front of the captions, too
+        seen: Seen = self.looker.open(self.team.share([sample for sample in samples if targets(sample, where)]))
         parts = []
-        for pairs in slices([pair for pair in seen if targets(pair[0], where)], self.stage.micro_batch):
-            if (prefixes := self._encode(pairs)) is None:
+        for pairs in slices(seen, self.stage.micro_batch):
+            prefixes = self.team.compute(lambda pairs=pairs: self.looker.encode(pairs))  # type: ignore[misc]
+            if prefixes is None:
                 continue
             texts = []
             for request in prefixes.requests:
@@ -234,7 +188,9 @@ class Trainer:
                 chance = random.Random(f"{self.seed}/{self.counts['done']}/{request.sample.id}")
                 texts.append(chance.sample(given, min(len(given), 1 if rl else self.stage.captions_per_image)))
             groups = self.policy.tokenize(prefixes, texts)
-            parts.append(Part(groups, groups.mask))
+            batches = cut(self.policy, self.stage, groups, range(len(groups)))
+            parts += [Part(batch, batch.mask) for batch, _ in batches]
+        self._spare = parts[-1] if parts else self._spare
         return parts
 
     # learning -------------------------------------------------------------------------------------------------------
@@ -242,19 +198,29 @@ class Trainer:
     def _learn(self, live: list[Part], experts: list[Part], row: dict[str, Any], entered: int = 0) -> None:
         """One optimizer step on everything there is (`inner_epochs` of them on the live captions); adds to `row`."""
         rate = learning_rate(self.stage, self.counts["done"], self.steps)
-        imitated = sum(len(part.groups) for part in experts)
+        longest = self.stage.sampling.max_tokens if isinstance(self.stage, RlStage) else 1
+        size = self.stage.normalizer, longest
+        sums = self.team.sum(
+            {
+                "live": sum(amount(part.mask, *size) for part in live),
+                "experts": sum(amount(part.mask, *size) for part in experts),
+                "tokens": sum(int(part.mask.sum()) for part in experts),
+                "imitated": sum(len(part.groups) for part in experts),
+            }
+        )
+        imitated = int(sums["imitated"])
         row |= {"imitated": imitated, "buffer": len(self.buffer), "lr": rate, "loss": None}
-        row["tokens"] = row.get("tokens", 0) + sum(int(part.mask.sum()) for part in experts)
-        if not live and not experts:
+        row["tokens"] = row.get("tokens", 0) + int(sums["tokens"])
+        if not sums["live"] and not sums["experts"]:
             self._nothing_to_learn(row.get("groups", {}), entered)
             return
         self.idle.clear()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rounds = self.stage.inner_epochs if isinstance(self.stage, RlStage) else 1
+        rounds = self.stage.inner_epochs if isinstance(self.stage, RlStage) and sums["live"] else 1
         self._remember(live, rounds)
-        for number in range(rounds if live else 1):
-            found = self._backward([*live, *(experts if number == 0 else [])], first=number == 0)
+        for number in range(rounds):
+            found = self._backward([*live, *(experts if number == 0 else [])], sums, first=number == 0)
             norm = self._update()
             if number == 0:
                 row |= found | {"grad_norm": norm}
@@ -262,55 +228,80 @@ class Trainer:
 
     def _remember(self, live: list[Part], rounds: int) -> None:
         """Log-probabilities that must stay as they are now: before the first update, and of the reference policy."""
-        if not live or (rounds == 1 and not self._rl.kl.beta):
+        if not isinstance(self.stage, RlStage):
             return
-        heat = self._rl.sampling.temperature
+        penalized = self.stage.kl.beta > 0 and self.stage.kl.place == "loss"
+        if rounds == 1 and not penalized:
+            return
+        heat = self.stage.sampling.temperature
         self.policy.model.eval()
-        with torch.no_grad(), self.accelerator.autocast():
+        with torch.no_grad(), self.accelerator.autocast(), self.team.whole():
             for part in live:
                 part.old = self.policy.logprobs(part.groups, temperature=heat) if rounds > 1 else None
-                if self._rl.kl.beta:
+                if penalized:
                     part.reference = self.policy.reference_logprobs(part.groups, temperature=heat)
 
-    def _backward(self, parts: list[Part], first: bool) -> dict[str, float]:
-        """Gradients of one loss over all parts; the normalizers are those of the whole step, so its cut is free."""
-        by_kind = Counter[bool]()
-        for part in parts:
-            by_kind[part.advantages is None] += amount(part.mask, self.stage.normalizer)
+    def _backward(self, parts: list[Part], sums: dict[str, float], first: bool) -> dict[str, float]:
+        """Gradients of one loss over all parts of all processes. The normalizers are those of the whole step, so it
+        does not matter how the step is cut. Imitation joins the same loss: one backward boundary, one update."""
         totals: dict[str, float] = defaultdict(float)
         self.policy.model.train()
-        for part in parts:
-            expert = part.advantages is None
-            groups = part.groups
-            if self.prefix_trains and not (self.keeps_graph and first):
-                with self.accelerator.autocast():
-                    groups = groups.with_prefixes(self.policy.encode_again(groups.prefixes))
-            heat = 1.0 if expert else self._rl.sampling.temperature
-            with self.accelerator.autocast():
-                logprobs = self.policy.logprobs(groups, temperature=heat)
-            weights = token_weights(part.mask, self.stage.normalizer, by_kind[expert])
-            if part.advantages is None:
-                term = imitation_loss(logprobs, weights)
-                totals["loss_imitation"] += float(term.detach())
-                loss = term * (self.stage.imitation.weight if isinstance(self.stage, RlStage) else 1.0)
+        for part in self._company(parts):
+            loss = self.team.compute(lambda part=part: self._loss(part, sums, first, totals))  # type: ignore[misc]
+            self.team.backward(loss)
+        self.team.add_gradients(self.parameters)
+        totals = self.team.sum(totals)
+        if not math.isfinite(totals["loss"]):
+            self.optimizer.zero_grad()
+            raise RunError(f"{self._here}: the loss is {totals['loss']}; {FINITE_ADVICE}")
+        return {name: round(value, 6) for name, value in totals.items()}
+
+    def _company(self, parts: list[Part]) -> list[Part]:
+        """With sharded weights all processes run the model equally often: some once more for a loss of 0."""
+        if not self.team.sharded:
+            return parts
+        missing = max(self.team.gather([len(parts)])) - len(parts)
+        spare = parts[-1] if parts else self._spare
+        if not missing:
+            return parts
+        if spare is None:
+            raise RunError(f"{self._here}: process {self.team.rank} has no image; raise images_per_step")
+        return [*parts, *[replace(spare, mask=torch.zeros_like(spare.mask), advantages=None)] * missing]
+
+    def _loss(self, part: Part, sums: dict[str, float], first: bool, totals: dict[str, float]) -> Tensor:
+        """The share of one part in the loss of the step; adds its terms to `totals`."""
+        groups, stage = part.groups, self.stage
+        with self.accelerator.autocast():
+            if self.prefix_trains and not (self.looker.keeps_graph and first):
+                groups = groups.with_prefixes(self.policy.encode_again(groups.prefixes))
+            heat = 1.0 if part.advantages is None else self._rl.sampling.temperature
+            logprobs = self.policy.logprobs(groups, temperature=heat)
+        weights = token_weights(
+            part.mask, stage.normalizer, int(sums["experts" if part.advantages is None else "live"])
+        )
+        if part.advantages is None:
+            phi, scale = (stage.imitation.phi, stage.imitation.weight) if isinstance(stage, RlStage) else (False, 1.0)
+            term = imitation_loss(logprobs, weights, phi)
+            totals["loss_imitation"] += float(term.detach())
+            loss = term * scale
+        else:
+            if self._rl.surrogate == "reinforce":
+                loss = reinforce_loss(logprobs, part.advantages, weights)
             else:
                 old = logprobs.detach() if part.old is None else part.old
                 loss = policy_loss(logprobs, old, part.advantages, weights, self._rl.clip.low, self._rl.clip.high)
-                totals["loss_policy"] += float(loss.detach())
-                if part.reference is not None:
-                    penalty = (weights * kl_k3(logprobs, part.reference)).sum()
-                    totals["kl"] += float(penalty.detach())
-                    loss = loss + self._rl.kl.beta * penalty
-            totals["loss"] += float(loss.detach())
-            if not math.isfinite(totals["loss"]):
-                self.optimizer.zero_grad()
-                raise RunError(f"{self._here}: the loss is {totals['loss']}; {FINITE_ADVICE}")
-            self.accelerator.backward(loss)
-        return {name: round(value, 6) for name, value in totals.items()}
+            totals["loss_policy"] += float(loss.detach())
+            if part.reference is not None:
+                penalty = (weights * kl(logprobs, part.reference, self._rl.kl.estimator)).sum()
+                totals["kl"] += float(penalty.detach())
+                loss = loss + self._rl.kl.beta * penalty
+        totals["loss"] += float(loss.detach())
+        return loss
 
     def _update(self) -> float | None:
         """Clip and step; the norm of the gradient before clipping. None when half precision skipped an overflow."""
-        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.stage.max_grad_norm))
+        found = self.accelerator.clip_grad_norm_(self.parameters, self.stage.max_grad_norm)
+        norm = float(found.full_tensor() if hasattr(found, "full_tensor") else found)
         scaler = self.accelerator.scaler  # of fp16: overflows are skipped, and the scale falls until there are none
         if not math.isfinite(norm) and (scaler is None or scaler.get_scale() < 1.0):
             self.optimizer.zero_grad()
@@ -341,15 +332,31 @@ class Trainer:
         steps = f"{self.stage.patience} steps in a row"
         raise RunError(f"{self._here}: nothing to learn from in {steps} ({why}). {IDLE_ADVICE}")
 
-    def _describe(self, chunks: list[Groups], rewards: Tensor, states: States) -> dict[str, Any]:
-        captions = [caption for chunk in chunks for group in chunk.captions for caption in group]
-        n = max(1, len(captions))
-        return summarize(list(self.rewards.views), rewards) | {
-            "groups": states.counts(),
-            "tokens": sum(int(chunk.mask.sum()) for chunk in chunks),
-            "caption_words": round(sum(len(caption.text.split()) for caption in captions) / n, 3),
-            "truncated": round(sum(caption.finish == "length" for caption in captions) / n, 4),
-        }
+    # telling --------------------------------------------------------------------------------------------------------
+
+    def _describe(self, rollout: Rollout, states: States) -> dict[str, Any]:
+        """The numbers of what was said; says alarms, and stops when too many rewards fail."""
+        values = rollout.values(len(self.rewards.weights))
+        texts = [one.texts for one in rollout.spoken]
+        seen = self.alarms.look(values, texts)
+        for text in seen["alarms"]:
+            self.say(f"warning: {self._here}: {text}")
+        self._count_failures(rollout, sum(len(group) for group in texts))
+        row = summarize(list(self.rewards.views), values) | {"groups": states.counts()} | rollout.describe() | seen
+        return row | ({"failures": dict(rollout.failures)} if rollout.failures else {})
+
+    def _count_failures(self, rollout: Rollout, captions: int) -> None:
+        worst = max(rollout.failures.values(), default=0)
+        if worst and not self.counts["failures"]:
+            self.say(f"warning: {self._here}: {worst} captions without a reward: {rollout.why}")
+        self.counts.update(judged=captions, failures=worst)
+        share = self.counts["failures"] / self.counts["judged"]
+        if worst and share > self._rl.max_failures:
+            name = max(rollout.failures, key=lambda name: rollout.failures[name])
+            raise RunError(
+                f"{self._here}: reward '{name}' could not be measured for {share:.0%} of all captions so far "
+                f"(max_failures is {self._rl.max_failures:g}); the last error: {rollout.why[name]}"
+            )
 
     # state ----------------------------------------------------------------------------------------------------------
 
@@ -368,7 +375,8 @@ class Trainer:
             "counts": dict(self.counts),
             "idle": dict(self.idle),
             "buffer": self.buffer.state_dict(),
-            "generator": self.generator.get_state(),
+            "credit": self.credit.mean if isinstance(self.stage, RlStage) else None,
+            "alarms": self.alarms.state_dict() if isinstance(self.stage, RlStage) else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
         }
@@ -376,8 +384,11 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.counts, self.idle = Counter(state["counts"]), Counter(state["idle"])
         self.buffer.load_state_dict(state["buffer"])
-        self.generator.set_state(state["generator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if isinstance(self.stage, RlStage):
+            self.credit.mean = state["credit"]
+            self.alarms.load_state_dict(state["alarms"])
+        ordered = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.load_state_dict(self.team.spread(state["optimizer"], ordered))
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
@@ -394,9 +405,3 @@ def targets(sample: Sample, where: str) -> list[str]:
     given = sample.references if where == "references" else sample.meta.get(where.removeprefix("meta."), ())
     found = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else []
     return [text for text in found if isinstance(text, str) and text.strip()]
-
-
-def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:
-    """Cut into pieces of `size`; one piece when None, none when empty."""
-    size = size or max(1, len(items))
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import torch
 from PIL import Image
 
 from capwright.recipes.schema import Recipe, RlStage, SftStage
-from capwright.training.plan import make_plan
-from capwright.training.progress import Progress
-from capwright.training.run import OUT_OF_MEMORY, gather, open_accelerator, open_data, warn_of_half_precision
-from capwright.training.trainer import Materials, targets
+from capwright.runs.plan import make_plan
+from capwright.runs.progress import Progress
+from capwright.runs.run import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
+from capwright.training.rollout import Materials
+from capwright.training.team import join
+from capwright.training.trainer import targets
 from capwright.types import DataError, ImageError, Request, Sample
 
 #: So many images are looked at for the largest one; on bigger datasets they are spread evenly.
@@ -50,10 +53,10 @@ def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials
         progress.say(f"memory not measured: {missing}")
         return
     warn_of_half_precision(materials.policy, progress.say)
-    sample, picture = heaviest(materials.data, materials.open_image, progress.say)
+    sample, pictures = heaviest(materials.data, materials.open_image, progress.say)
     for stage in recipe.stages:
         try:
-            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials, sample, picture)}")
+            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials, sample, pictures)}")
         except torch.OutOfMemoryError:
             progress.say(f"{stage.name}: the heaviest step runs {OUT_OF_MEMORY}")
 
@@ -71,13 +74,13 @@ def weights_present(name: str) -> bool:
 
 
 def heaviest_step(
-    recipe: Recipe, stage: SftStage | RlStage, materials: Materials, sample: Sample, picture: Image.Image
+    recipe: Recipe, stage: SftStage | RlStage, materials: Materials, sample: Sample, pictures: list[Image.Image]
 ) -> str:
     """Sample as many captions at once as the stage will (rl only), then one micro-batch with captions of the greatest
-    length, forward and backward, no update; every image is `picture`."""
+    length, forward and backward, no update; every image is this one."""
     policy = materials.policy
     text = longest_target(materials.data, stage.target if isinstance(stage, SftStage) else stage.imitation.target)
-    accelerator = open_accelerator(recipe, policy)
+    accelerator = join(recipe, policy)
     images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(policy.device)
@@ -86,13 +89,12 @@ def heaviest_step(
         at_once = min(stage.rollout_batch or stage.images_per_step, stage.images_per_step, len(materials.data))
         policy.model.eval()
         with torch.no_grad(), accelerator.autocast():
-            prefixes = policy.encode([Request(sample)] * at_once, [picture] * at_once)
-            generator = torch.Generator(policy.device).manual_seed(recipe.seed)
-            policy.sample(prefixes, stage.captions_per_image, stage.sampling.to_types(), generator)
+            prefixes = policy.encode([Request(sample)] * at_once, [pictures] * at_once)
+            policy.sample(prefixes, stage.captions_per_image, replace(stage.sampling.to_types(), seed=recipe.seed))
         sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
     policy.model.train()
     with accelerator.autocast():
-        prefixes = policy.encode([Request(sample)] * images, [picture] * images)
+        prefixes = policy.encode([Request(sample)] * images, [pictures] * images)
         limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
         texts = [[" ".join([text] * (limit or 1))] * stage.captions_per_image] * images
         groups = policy.tokenize(prefixes, texts, limit)
@@ -102,16 +104,17 @@ def heaviest_step(
     finally:
         policy.model.zero_grad(set_to_none=True)
     size = f"{images} x {stage.captions_per_image} captions of {groups.tokens.shape[-1]} tokens"
+    pixels = " and ".join(f"{picture.width} x {picture.height}" for picture in pictures)
     return (
-        f"heaviest step tried: {picture.width} x {picture.height} pixels ({sample.id}), {sampled}{size}; "
+        f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; "
         f"{_peak(policy.device)}"
     )
 
 
 def heaviest(
     data: Any, open_image: Callable[[Path], Image.Image], say: Callable[[str], None]
-) -> tuple[Sample, Image.Image]:
-    """The sample with the most pixels (from the headers of the files) whose picture opens, and the picture.
+) -> tuple[Sample, list[Image.Image]]:
+    """The sample with the most pixels (from the headers of the files) whose pictures open, and the pictures.
 
     Raises:
         DataError: none of those looked at opens.
@@ -119,15 +122,20 @@ def heaviest(
     sizes = {}
     for i in _spread(data):
         sizes[i] = -1
-        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(data[i].image) as image:
-            sizes[i] = image.width * image.height
+        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError):
+            sizes[i] = sum(_pixels(path) for path in data[i].images)
     for skipped, i in enumerate(sorted(sizes, key=lambda i: -sizes[i])):
         try:
-            return data[i], open_image(data[i].image)
+            return data[i], [open_image(path) for path in data[i].images]
         except ImageError as error:
             if skipped < 10:
                 say(f"left out: {error}")
     raise DataError(f"{data[0].image.parent}: none of {len(sizes):,} pictures can be opened")
+
+
+def _pixels(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.width * image.height
 
 
 def longest_target(data: Any, where: str) -> str:

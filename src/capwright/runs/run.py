@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from capwright.models import HFPolicy, load_policy
 from capwright.recipes.files import changed_keys, save_recipe
 from capwright.recipes.schema import Recipe, RlStage, SftStage
-from capwright.training import checkpoint
-from capwright.training.checkpoint import changing_weights, load_weights, random_state, replacing, states
-from capwright.training.journal import Journal
-from capwright.training.plan import stage_seed, stage_steps
-from capwright.training.progress import Progress
+from capwright.runs import checkpoint
+from capwright.runs.checkpoint import changing_weights, load_weights, random_state, replacing, states
+from capwright.runs.journal import Journal
+from capwright.runs.progress import Progress
 from capwright.training.rewards import make_rewards
-from capwright.training.trainer import Materials, Trainer, targets
+from capwright.training.rollout import Materials
+from capwright.training.schedule import stage_seed, stage_steps
+from capwright.training.team import Team, device_of, is_first, join
+from capwright.training.trainer import Trainer, targets
 from capwright.types import RecipeError, RunError
 
 #: Called with the policy after each stage, first of all with "base": caption the eval split, measure, ...
@@ -81,7 +81,9 @@ def gather(recipe: Recipe, out: Path) -> Materials:
     """Open the data, prepare the rewards, load the model: whatever is missing shows before anything is trained."""
     from capwright.data import load_image
 
-    whole = open_data(recipe, out)
+    accelerator = join(recipe)
+    with accelerator.main_process_first():  # it may have to build the data, which the others then find
+        whole = open_data(recipe, out)
     data = whole.split(recipe.data.train_split)
     for stage in recipe.stages:
         if isinstance(stage, SftStage) or stage.on_failed == "imitate":
@@ -90,7 +92,7 @@ def gather(recipe: Recipe, out: Path) -> Materials:
                 raise RecipeError(f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'")
     rewards = make_rewards(recipe, data, whole.vocabulary)
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
-    policy = load_recipe_policy(recipe)
+    policy = load_recipe_policy(recipe, device=device_of(recipe, accelerator))
     return Materials(policy, data, whole.fingerprint, rewards, open_image, _prefix_trains(policy))
 
 
@@ -102,14 +104,14 @@ def _prefix_trains(policy: HFPolicy) -> bool:
     return any(p.requires_grad and id(p) not in behind for p in policy.model.parameters())
 
 
-def load_recipe_policy(recipe: Recipe, name: str | Path | None = None) -> HFPolicy:
-    """The captioner a recipe starts from, or another one (`name`) with its settings."""
+def load_recipe_policy(recipe: Recipe, name: str | Path | None = None, device: str | None = None) -> HFPolicy:
+    """The captioner a recipe starts from, or another one (`name`) with its settings, elsewhere if `device` says so."""
     model = recipe.model
     checkpoint.seed_everything(recipe.seed)  # adapters begin at random
     return load_policy(
         model.name if name is None else name,
         dtype=model.dtype,
-        device=model.device,
+        device=device or model.device,
         lora=model.lora.model_dump() if model.lora else None,
         prompt=model.prompt or None,
         max_pixels=model.max_pixels,
@@ -133,7 +135,8 @@ def train(
     """Train a captioner as a recipe says.
 
     Writes `recipe.yaml`, `metrics.jsonl`, `checkpoints/state-*` (to resume from, the last two), `checkpoints/<stage>`
-    (the captioner after each stage, for `load_policy`) into `out`.
+    (the captioner after each stage, for `load_policy`) into `out`. Launched as several processes, all of them
+    call this; the first one writes.
 
     Args:
         resume: go on from the last complete checkpoint in `out`. On a CPU the result is bit for bit that of a run that
@@ -147,19 +150,24 @@ def train(
     """
     out, progress = Path(out), progress or Progress()
     if dry_run:
-        from capwright.training.dry_run import rehearse
+        from capwright.runs.dry_run import rehearse
 
         rehearse(recipe, out, progress, materials)
         return []
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "checkpoints").mkdir(exist_ok=True)
-        if not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
+        if is_first() and not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
             raise RunError(f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out")
-        run = Run(recipe, out, materials or gather(recipe, out), progress, after_stage, probe)
-        if not resume or not (out / "recipe.yaml").exists():
+        materials = materials or gather(recipe, out)
+        run = Run(recipe, out, materials, progress, after_stage, probe)
+        if run.team.first and (not resume or not (out / "recipe.yaml").exists()):
             save_recipe(recipe, out / "recipe.yaml")
         return run.go(resume)
+    except RuntimeError as error:
+        if not _lost_contact(error):
+            raise
+        raise RunError(f"another process of this run has ended; {_how_to_go_on(out)}") from error
     except OSError as error:
         raise RunError(f"{error.filename or out}: can not be written: {checkpoint.disk_reason(error)}") from error
     except KeyboardInterrupt:
@@ -184,7 +192,7 @@ class Run:
         self.after_stage = after_stage or (lambda policy, stage: None)
         self.probe = probe
         self.policy = materials.policy
-        self.accelerator = open_accelerator(recipe, self.policy)
+        self.team = Team(join(recipe, self.policy))
         self.results: list[StageResult] = []
         self.checkpoints = out / "checkpoints"
         self.images_seen = 0
@@ -192,11 +200,14 @@ class Run:
 
     def go(self, resume: bool) -> list[StageResult]:
         """All stages, or what is left of them."""
-        warn_of_half_precision(self.policy, self.progress.say)
+        if self.team.first:
+            warn_of_half_precision(self.policy, self.progress.say)
+        self._check_team()
         found = states(self.checkpoints) if resume else []
         place, state = (self._restore(found[-1])) if found else ({"stage": 0, "step": 0, "bytes": 0}, {})
-        self.journal = Journal(self.out / "metrics.jsonl", place["bytes"])
-        for torn in self.checkpoints.glob(".*"):
+        self.team.wrap(self.policy.model)
+        self.journal = Journal(self.out / "metrics.jsonl", place["bytes"]) if self.team.first else None
+        for torn in self.checkpoints.glob(".*") if self.team.first else ():
             shutil.rmtree(torn, ignore_errors=True)
         try:
             if not found:
@@ -207,7 +218,8 @@ class Run:
                 for number in range(place["stage"], len(self.recipe.stages)):
                     self._stage(number, state.get("trainer") if number == place["stage"] else None, stop)
         finally:
-            self.journal.close()
+            if self.journal is not None:
+                self.journal.close()
         return self.results
 
     def _stage(self, number: int, state: dict[str, Any] | None, stop: threading.Event) -> None:
@@ -215,35 +227,38 @@ class Run:
         steps = stage_steps(stage, len(self.materials.data))
         self._hold_reference(stage)
         seed = stage_seed(self.recipe, number)
-        trainer = Trainer(self.materials, stage, steps, seed, self.accelerator, self.progress.say)
+        trainer = Trainer(self.materials, stage, steps, seed, self.team, self.progress.say)
         if state:
             trainer.load_state_dict(state)
         done = trainer.counts["done"]
         self.progress.start(stage.name, steps, done)
         for step in range(done + 1, steps + 1):
             row = self._step(stage, trainer)
+            stopped = self.team.any(stop.is_set())
             if self.probe and stage.eval_every and (step % stage.eval_every == 0 or step == steps):
                 found = self._outside(self.probe, stage.name, step)
                 self._journal("eval", stage.name, step, found)
             self.progress.step(row)
-            if step % stage.checkpoint_every == 0 or step == steps or stop.is_set():
+            if step % stage.checkpoint_every == 0 or step == steps or stopped:
                 saved = self._save(number, trainer)
-            if stop.is_set():
+            if stopped:
                 raise Stopped(f"stopped after stage '{stage.name}' step {step}, saved as {saved}; {self._go_on}")
         if len(trainer.buffer):
             self.progress.say(_never_imitated(stage.name, trainer))
         path = self.checkpoints / stage.name
-        with replacing(path) as draft:
-            self.policy.save(draft)
+        with self.team.whole():
+            if self.team.first:
+                with replacing(path) as draft:
+                    self.policy.save(draft)
         self.results.append(self._result(stage, trainer, path))
         self._outside(self.after_stage, stage.name)
         self._save(number + 1, None)
-        if stop.is_set() and number + 1 < len(self.recipe.stages):
+        if self.team.any(stop.is_set()) and number + 1 < len(self.recipe.stages):
             raise Stopped(f"stopped after stage '{stage.name}'; {self._go_on}")
 
     @property
     def _go_on(self) -> str:
-        return f"go on with: capwright train --resume {self.out}"
+        return _how_to_go_on(self.out)
 
     def _step(self, stage: SftStage | RlStage, trainer: Trainer) -> dict[str, Any]:
         start = time.monotonic()
@@ -261,18 +276,23 @@ class Run:
     def _journal(self, kind: str, stage: str, step: int, row: dict[str, Any]) -> dict[str, Any]:
         place = {"kind": kind, "stage": stage, "step": step, "images_seen": self.images_seen}
         row = place | {"elapsed": round(self.seconds, 3)} | row
-        self.journal.write(row)
+        if self.journal is not None:
+            self.journal.write(row)
         return row
 
     def _outside(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call something that is not training; training goes on afterwards as if it had not been called."""
-        before, mode = random_state(), self.policy.model.training
-        self.policy.model.eval()
-        try:
-            return call(self.policy, *arguments)
-        finally:
-            checkpoint.restore_random_state(before)
-            self.policy.model.train(mode)
+        """Call something that is not training, in the first process; training goes on as if it had not been called."""
+        with self.team.whole():
+            if self.team.first:
+                before, mode = random_state(), self.policy.model.training
+                self.policy.model.eval()
+                try:
+                    return call(self.policy, *arguments)
+                finally:
+                    checkpoint.restore_random_state(before)
+                    self.policy.model.train(mode)
+            self.team.wait()
+        return None
 
     def _result(self, stage: SftStage | RlStage, trainer: Trainer, path: Path) -> StageResult:
         counts = trainer.counts
@@ -286,6 +306,12 @@ class Run:
         """A checkpoint: in the middle or at the end of stage `number`, or (without trainer) just before it."""
         done = trainer.counts["done"] if trainer else 0
         name = self.recipe.stages[number].name if number < len(self.recipe.stages) else "done"
+        place = self.checkpoints / f"state-{number:02d}-{name}-{done:06d}"
+        state = {"weights": self.team.collect(changing_weights(self.policy.model)), "random": random_state()}
+        if trainer:
+            state["trainer"] = self.team.collect(trainer.state_dict())
+        if self.journal is None:
+            return place
         about = {
             "stage": number,
             "step": done,
@@ -296,10 +322,7 @@ class Run:
             "recipe": self.recipe.model_dump(mode="json"),
             "results": [asdict(result) | {"path": str(result.path)} for result in self.results],
         }
-        state = {"weights": changing_weights(self.policy.model), "random": random_state()}
-        if trainer:
-            state["trainer"] = trainer.state_dict()
-        return checkpoint.save_state(self.checkpoints, f"state-{number:02d}-{name}-{done:06d}", state, about)
+        return checkpoint.save_state(place, state, about)
 
     def _restore(self, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put everything back as it was at a checkpoint; refuses when recipe or data are not the same."""
@@ -319,6 +342,16 @@ class Run:
         self.progress.say(f"going on from {place}")
         return about, state
 
+    def _check_team(self) -> None:
+        """Raises RunError for what several processes can not do."""
+        for stage in self.recipe.stages:
+            here, images = f"stages.{stage.name}", min(stage.images_per_step, len(self.materials.data))
+            if images < self.team.size:
+                raise RunError(f"{here}: {images} images a step are too few for {self.team.size} processes")
+            copied = isinstance(stage, RlStage) and stage.kl.beta and not hasattr(self.policy.model, "disable_adapter")
+            if self.team.sharded and copied:
+                raise RunError(f"{here}.kl: needs a copy of the whole model, which FSDP can not keep; use model.lora")
+
     def _hold_reference(self, stage: SftStage | RlStage) -> None:
         """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed.
 
@@ -331,9 +364,10 @@ class Run:
             return
         kept = self.checkpoints / f"reference-{stage.name}"
         now = changing_weights(self.policy.model)
-        if not kept.exists():
+        if self.team.first and not kept.exists():
             with replacing(kept) as draft:
                 torch.save(now, draft / "weights.pt")
+        self.team.wait()
         now = {name: tensor.clone() for name, tensor in now.items()}
         load_weights(self.policy.model, torch.load(kept / "weights.pt", map_location="cpu", weights_only=True))
         self.policy.freeze_reference()
@@ -357,17 +391,14 @@ def _never_imitated(stage: str, trainer: Trainer) -> str:
     return f"{what}; none ever were: lower imitation.batch (now {trainer.imitation_batch}) or take more steps"
 
 
-def open_accelerator(recipe: Recipe, policy: HFPolicy) -> Accelerator:
-    """Accelerate, on the policy's device. Raises RunError for what does not go together."""
-    precision = recipe.model.mixed_precision
-    if precision == "fp16" and policy.device.type == "cpu":
-        raise RunError("model.mixed_precision: fp16 needs a GPU; use 'bf16' or 'no' on a CPU")
-    if AcceleratorState._shared_state:  # an earlier run of this process may have had another precision
-        AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=precision, cpu=policy.device.type == "cpu")
-    if accelerator.num_processes > 1:
-        raise RunError(f"{accelerator.num_processes} processes were started, but training runs in one")
-    return accelerator
+def _how_to_go_on(out: Path) -> str:
+    return f"go on with: capwright train --resume {out}"
+
+
+def _lost_contact(error: RuntimeError) -> bool:
+    """Whether an error comes of a process that is gone; gloo and NCCL have no class for it."""
+    signs = ("connection closed by peer", "connection reset", "broken pipe", "socket", "gloo", "nccl", "read error")
+    return isinstance(error, torch.distributed.DistBackendError) or any(sign in str(error).lower() for sign in signs)
 
 
 @contextlib.contextmanager

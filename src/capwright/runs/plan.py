@@ -1,60 +1,11 @@
-"""What a run is going to do: which images at which step, and the numbers a person wants to see before starting."""
+"""What a run is going to do: the numbers a person wants to see before starting."""
 
 from __future__ import annotations
 
-import math
-import random
 from dataclasses import dataclass
 
-from capwright.recipes.schema import Recipe, SftStage, StageBase
-
-
-class Order:
-    """Which images a step looks at: a fresh seeded permutation each pass, a pure function of (n, size, seed, step).
-
-    A batch never crosses from one pass into the next, so no image is in it twice; the few images left over at the end
-    of a pass are others each time. A split with fewer than `size` images gives smaller batches.
-    """
-
-    def __init__(self, n: int, size: int, seed: int) -> None:
-        self.n, self.size, self.seed = n, min(size, n), seed
-        self.steps_per_pass = max(1, n // self.size) if n else 0
-        self._pass: tuple[int, list[int]] = (-1, [])
-
-    def __getitem__(self, step: int) -> list[int]:
-        """The indices of step 0, 1, 2, ..."""
-        number, place = divmod(step, self.steps_per_pass)
-        if self._pass[0] != number:
-            indices = list(range(self.n))
-            random.Random(f"{self.seed}/{number}").shuffle(indices)
-            self._pass = (number, indices)
-        return self._pass[1][place * self.size : (place + 1) * self.size]
-
-
-def stage_steps(stage: StageBase, n: int) -> int:
-    """Steps of a stage on n images."""
-    if stage.steps is not None:
-        return stage.steps
-    per_pass = max(1, n // min(stage.images_per_step, max(n, 1)))
-    return max(1, round((stage.epochs or 1.0) * per_pass))
-
-
-def stage_seed(recipe: Recipe, index: int) -> int:
-    """The seed of stage `index`."""
-    own = recipe.stages[index].seed
-    return own if own is not None else recipe.seed * 1000 + index
-
-
-def learning_rate(stage: StageBase, step: int, steps: int) -> float:
-    """The learning rate of step 1, 2, ..., `steps`: linear warm-up, then the schedule (cosine, linear: towards 0)."""
-    if stage.warmup_steps and step <= stage.warmup_steps:
-        return stage.learning_rate * step / stage.warmup_steps
-    done = (step - 1 - stage.warmup_steps) / max(1, steps - stage.warmup_steps)
-    if stage.schedule == "cosine":
-        return stage.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-    if stage.schedule == "linear":
-        return stage.learning_rate * (1.0 - done)
-    return stage.learning_rate
+from capwright.recipes import Recipe, SftStage
+from capwright.training.schedule import stage_steps
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from toy_captioner import toy_materials
 
 from capwright.recipes import parse_recipe
-from capwright.training import train
+from capwright.runs import train
 from capwright.types import CapwrightError
 
 RECIPE = {

@@ -21,11 +21,11 @@ from toy_captioner import says, toy_materials
 from toy_run import RECIPE, run
 
 from capwright.recipes import load_recipe, parse_recipe
-from capwright.training import PlainProgress, Progress, Stopped, train
-from capwright.training import run as whole_run
-from capwright.training.checkpoint import random_state, restore_random_state, seed_everything, states
-from capwright.training.journal import Journal
-from capwright.training.progress import LiveProgress
+from capwright.runs import PlainProgress, Progress, Stopped, train
+from capwright.runs import run as whole_run
+from capwright.runs.checkpoint import random_state, restore_random_state, seed_everything, states
+from capwright.runs.journal import Journal
+from capwright.runs.progress import LiveProgress
 from capwright.types import DataError, ImageError, RecipeError, RunError
 
 SCRIPT = Path(__file__).with_name("toy_run.py")
@@ -329,10 +329,10 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
             raise ImageError(f"{path}: is cut off")
         return honest_open(path)
 
-    def sample(prefixes, n, sampling, generator=None):
+    def sample(prefixes, n, sampling, noise=None):
         assert not torch.is_grad_enabled()
         sampled.append((len(prefixes), n))
-        return honest_sample(prefixes, n, sampling, generator)
+        return honest_sample(prefixes, n, sampling, noise)
 
     materials.open_image, materials.policy.sample = open_image, sample
     run(tmp_path / "run", dry_run=True, materials=materials, progress=PlainProgress())
@@ -365,7 +365,7 @@ def test_dry_run_with_data_that_is_wrong(tmp_path, row, override, words, model):
 def test_captions_to_imitate_are_looked_for_in_all_samples(tmp_path, monkeypatch):
     rows = [{"id": f"s{i}", "image": f"{i}.png", "split": "train"} for i in range(1200)]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(whole_run, "load_recipe_policy", lambda recipe: None)
+    monkeypatch.setattr(whole_run, "load_recipe_policy", lambda recipe, device=None: None)
     monkeypatch.setattr(whole_run, "_prefix_trains", lambda policy: False)
     monkeypatch.setattr(whole_run, "make_rewards", lambda recipe, data, vocabulary: None)
     recipe = load_recipe("sft-scenes", [f"data.path={tmp_path}"])
@@ -472,5 +472,5 @@ def test_a_reward_that_breaks_names_itself(tmp_path):
     def broken(samples, captions):
         raise ZeroDivisionError("division by zero")
 
-    with pytest.raises(RunError, match="reward 'mine' could not be measured: ZeroDivisionError: division by zero"):
+    with pytest.raises(RunError, match="reward 'mine' could not be measured for 100% .*: division by zero"):
         run(tmp_path / "run", materials=toy_materials(views={"mine": broken}))

@@ -25,17 +25,15 @@ from capwright.types import RunError
 KEEP = 2
 
 
-def save_state(folder: Path, name: str, state: dict[str, Any], about: dict[str, Any]) -> Path:
+def save_state(place: Path, state: dict[str, Any], about: dict[str, Any]) -> Path:
     """Write a checkpoint and remove all but the last two.
 
     Args:
-        folder: the run's `checkpoints/`.
-        name: sorts by age among the checkpoints there.
+        place: in the run's `checkpoints/`; its name sorts by age among those there.
         state: tensors and plain values; `about`: JSON values.
     Raises:
         RunError: the disk is full or refuses; earlier checkpoints are as they were.
     """
-    place = folder / name
     if place.is_dir():
         return place  # resumed from here: the same state
     with replacing(place) as draft:
@@ -47,7 +45,7 @@ def save_state(folder: Path, name: str, state: dict[str, Any], about: dict[str, 
             json.dump(about, text, indent=2)
             text.flush()
             os.fsync(text.fileno())
-    for old in states(folder)[:-KEEP]:
+    for old in states(place.parent)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return place
 

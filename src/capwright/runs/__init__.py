@@ -1,0 +1,25 @@
+"""Runs: a recipe carried out in a folder that can be looked into, interrupted and resumed at any moment.
+
+`run` goes through the stages, `checkpoint` and `journal` keep what happened, `dry_run` tries it beforehand. Names are
+loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "plan": ("StagePlan", "make_plan"),
+    "progress": ("LiveProgress", "PlainProgress", "Progress", "open_progress"),
+    "run": ("StageResult", "Stopped", "gather", "load_recipe_policy", "open_data", "train"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"capwright.runs.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'capwright.runs' has no attribute '{name}'")

@@ -1,0 +1,253 @@
+"""Look at images, say captions of them, have them judged: what a step of reinforcement learning learns from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from capwright.models import Groups, HFPolicy, Prefixes
+from capwright.models.decoding import noise
+from capwright.recipes import RlStage, SftStage
+from capwright.training.rewards import Rewards
+from capwright.training.team import Team
+from capwright.types import ImageError, ModelError, Request, Sample, Sampling
+
+Seen = list[tuple[Sample, list[Image.Image]]]
+
+
+@dataclass
+class Materials:
+    """What a run works with.
+
+    Attributes:
+        policy: what learns; see `capwright.models.HFPolicy`.
+        data: the split to learn from: a sequence of samples with `by_id`; `fingerprint` tells it from others.
+        rewards: those of the recipe; none when all stages imitate.
+        open_image: reads a picture.
+        prefix_trains: whether gradients reach what comes before the captions (projector, vision tower, embeddings).
+            Otherwise encoded images are shared by sampling and loss as they are.
+        order: (data, stage, seed) -> something that says which indices step 0, 1, 2, ... looks at: a curriculum of
+            your own. None does what the recipe says (`capwright.training.schedule.make_order`).
+    """
+
+    policy: HFPolicy
+    data: Any
+    fingerprint: str
+    rewards: Rewards
+    open_image: Callable[[Path], Image.Image]
+    prefix_trains: bool = True
+    order: Callable[[Any, SftStage | RlStage, int], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The captions of one image as all processes know them.
+
+    Attributes:
+        values: rewards `[G, K]`; `floors`: what gate rewards have to exceed, `[K]`.
+        greedy: rewards `[K]` of the greedy caption; None when it was not asked for.
+        tokens, truncated: of all G captions together; `entropy`: their mean, in nats a token.
+    """
+
+    sample_id: str
+    values: Tensor
+    floors: Tensor
+    greedy: Tensor | None
+    texts: list[str]
+    tokens: int
+    truncated: int
+    entropy: float | None
+
+
+@dataclass
+class Rollout:
+    """The captions of a step.
+
+    Attributes:
+        chunks: groups of this process, as they were encoded together.
+        places: of each of its groups, the place in `spoken`.
+        spoken: of all processes, in the order of the images.
+        failures, why: see `Measured`, of all processes.
+    """
+
+    chunks: list[Groups] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    spoken: list[Spoken] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    why: dict[str, str] = field(default_factory=dict)
+
+    def __add__(self, more: Rollout) -> Rollout:
+        return Rollout(
+            self.chunks + more.chunks,
+            self.places + [len(self.spoken) + place for place in more.places],
+            self.spoken + more.spoken,
+            self.failures + more.failures,
+            self.why | more.why,
+        )
+
+    def by_chunk(self) -> Iterator[tuple[Groups, list[int]]]:
+        """Each chunk with the places of its groups."""
+        start = 0
+        for chunk in self.chunks:
+            yield chunk, self.places[start : start + len(chunk)]
+            start += len(chunk)
+
+    def values(self, k: int) -> Tensor:
+        """Rewards [P, G, K] of all images."""
+        return self.stacked("values") if self.spoken else torch.empty(0, 1, k, dtype=torch.float64)
+
+    def describe(self) -> dict[str, Any]:
+        """What was said, for the journal."""
+        n = max(1, sum(len(one.texts) for one in self.spoken))
+        entropies = [one.entropy for one in self.spoken if one.entropy is not None]
+        return {
+            "tokens": sum(one.tokens for one in self.spoken),
+            "caption_words": round(sum(len(text.split()) for one in self.spoken for text in one.texts) / n, 3),
+            "truncated": round(sum(one.truncated for one in self.spoken) / n, 4),
+            "entropy": round(sum(entropies) / len(entropies), 4) if entropies else None,
+        }
+
+    def stacked(self, what: str) -> Tensor:
+        """`values` [P, G, K], `floors` or `greedy` [P, K] of all images."""
+        return torch.stack([getattr(one, what) for one in self.spoken])
+
+
+class Looker:
+    """Opens and encodes images, samples captions and asks for their rewards, for one process of a team.
+
+    Attributes:
+        keeps_graph: encode with gradients, for a loss that is computed on the same prefixes.
+        left_out: why images could not be used, since the last `tell`.
+    """
+
+    def __init__(self, materials: Materials, team: Team, keeps_graph: bool) -> None:
+        self.policy, self.rewards, self.open_image = materials.policy, materials.rewards, materials.open_image
+        self.team, self.keeps_graph = team, keeps_graph
+        self.left_out: list[str] = []
+
+    def open(self, samples: Iterable[Sample]) -> Seen:
+        """Samples with their pictures; those that can not be read are named and left out."""
+        seen: Seen = []
+        for sample in samples:
+            try:
+                seen.append((sample, [self.open_image(path) for path in sample.images]))
+            except ImageError as error:
+                self.left_out.append(str(error))
+        return seen
+
+    def encode(self, seen: Seen) -> Prefixes | None:
+        """Every picture through the vision tower once; those the model refuses are named and left out."""
+        if not seen:
+            return None
+        with torch.set_grad_enabled(self.keeps_graph), self.team.accelerator.autocast():
+            try:
+                return self.policy.encode([Request(sample) for sample, _ in seen], [pictures for _, pictures in seen])
+            except ModelError as error:
+                if len(seen) == 1:
+                    self.left_out.append(str(error))
+                    return None
+        return self.encode([pair for pair in seen if self.encode([pair]) is not None])
+
+    def roll(self, samples: Sequence[Sample], stage: RlStage, key: str) -> Rollout:
+        """G captions of each sample of a step and their rewards; each process does its share.
+
+        Args:
+            key: with a sample's id, it decides what is drawn, whichever process or batch the image is in.
+        """
+        self.policy.model.eval()
+        chunks, spoken = [], []
+        failures: Counter[str] = Counter()
+        why: dict[str, str] = {}
+        with self.team.whole():
+            for pairs in slices(self.open(self.team.share(samples)), stage.rollout_batch):
+                if (prefixes := self.encode(pairs)) is not None:
+                    chunks.append(self._say(prefixes, stage, key))
+                    spoken += self._judge(chunks[-1], stage, failures, why)
+        mine = sum(len(chunk) for chunk in chunks)
+        parts = self.team.gather([(spoken, failures, why)])
+        before = sum(len(part[0]) for part in parts[: self.team.rank])
+        return Rollout(
+            chunks,
+            list(range(before, before + mine)),
+            [one for part in parts for one in part[0]],
+            sum((part[1] for part in parts), Counter()),
+            {name: text for part in parts for name, text in part[2].items()},
+        )
+
+    def _say(self, prefixes: Prefixes, stage: RlStage, key: str) -> Groups:
+        sampling = stage.sampling.to_types()
+        keys = [f"{key}/{request.sample.id}" for request in prefixes.requests]
+        numbers = noise(keys, stage.captions_per_image, sampling.max_tokens)
+        with self.team.accelerator.autocast():
+            return self.policy.sample(prefixes, stage.captions_per_image, sampling, numbers)
+
+    def _judge(self, groups: Groups, stage: RlStage, failures: Counter[str], why: dict[str, str]) -> list[Spoken]:
+        samples = [request.sample for request in groups.prefixes.requests]
+        measured = self.rewards(samples, groups.captions)
+        failures.update(measured.failures)
+        why |= measured.why
+        greedy = None
+        if stage.advantage == "scst":
+            sampling = Sampling(temperature=0.0, max_tokens=stage.sampling.max_tokens)
+            with self.team.accelerator.autocast():
+                said = self.policy.sample(groups.prefixes, 1, sampling)
+            greedy = self.rewards(samples, said.captions).values[:, 0]
+        return [
+            Spoken(
+                sample.id,
+                measured.values[i],
+                floors,
+                None if greedy is None else greedy[i],
+                [caption.text for caption in captions],
+                int(groups.mask[i].sum()),
+                sum(caption.finish == "length" for caption in captions),
+                None if groups.entropy is None else float(groups.entropy[i].mean()),
+            )
+            for i, (sample, captions, floors) in enumerate(
+                zip(samples, groups.captions, self.rewards.floors_of(samples))
+            )
+        ]
+
+
+def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:
+    """Cut into pieces of `size`; one piece when None, none when empty."""
+    size = size or max(1, len(items))
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def cut(
+    policy: HFPolicy, stage: SftStage | RlStage, groups: Groups, picked: Sequence[int]
+) -> list[tuple[Groups, list[int]]]:
+    """Some groups of a chunk in micro-batches, with their places in the chunk."""
+    if not picked:
+        return []
+    if stage.micro_tokens is None:
+        batches = [list(batch) for batch in slices(picked, stage.micro_batch)]
+    else:
+        costs = policy.row_tokens(groups)
+        chosen = by_budget([costs[i] for i in picked], stage.micro_tokens)
+        batches = [[picked[i] for i in b] for batch in chosen for b in slices(batch, stage.micro_batch)]
+    return [(groups.select(batch), batch) for batch in batches]
+
+
+def by_budget(costs: Sequence[int], budget: int) -> list[list[int]]:
+    """Which items go together: padded to the costliest of a batch, a batch costs at most `budget`. Costliest first.
+
+    An item that costs more than the budget makes a batch of its own.
+    """
+    batches: list[list[int]] = []
+    room = 0
+    for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        if not batches or room < 1:
+            batches.append([])
+            room = max(1, budget // max(1, costs[i]))
+        batches[-1].append(i)
+        room -= 1
+    return batches
