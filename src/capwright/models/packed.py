@@ -11,10 +11,13 @@ All functions are pure. P images, G captions an image, T tokens a caption, L pre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 
 def next_positions(positions: Tensor, mask: Tensor) -> Tensor:
@@ -66,22 +69,45 @@ def packed_positions(positions: Tensor, mask: Tensor, packing: Packing) -> Tenso
     return torch.cat([positions, next_positions(positions, mask) + packing.step], dim=-1)
 
 
-def packed_mask(prefix: Tensor, packing: Packing) -> Tensor:
-    """Who sees whom in the packed sequence.
+def sight(prefix: Tensor, packing: Packing) -> Callable[..., Tensor]:
+    """Who sees whom in the packed sequence: (image, head, query, key) indices -> bool, True where key is seen.
+
+    Padding sees itself, so that no row is empty (an empty row is NaN in some attention kernels).
 
     Args:
         prefix: bool [P, L], True on real tokens.
-    Returns:
-        bool [P, 1, L + N, L + N]; [p, 0, q, k] is True where token q attends to token k.
-        Padding attends to itself, so that no row is empty (an empty row is NaN in some attention kernels).
     """
     block = torch.cat([torch.full_like(prefix, -1, dtype=torch.long), packing.caption], dim=1)
     real = torch.cat([prefix, packing.real], dim=1)
-    order = torch.arange(block.shape[1], device=block.device)
-    same_block = (block[:, :, None] == block[:, None, :]) | (block[:, None, :] == -1)
-    mask = same_block & (order[:, None] >= order[None, :]) & real[:, None, :]
-    mask |= torch.eye(len(order), dtype=torch.bool, device=mask.device)
-    return mask[:, None]
+
+    def sees(image: Tensor, _: Any, query: Tensor, key: Tensor) -> Tensor:
+        theirs = block[image, key]
+        same_block = (block[image, query] == theirs) | (theirs == -1)
+        return same_block & (query >= key) & real[image, key] | (query == key)
+
+    return sees
+
+
+def packed_mask(prefix: Tensor, packing: Packing) -> Tensor:
+    """`sight` written out: bool [P, 1, L + N, L + N]."""
+    images, length = prefix.shape
+    order = torch.arange(length + packing.caption.shape[1], device=prefix.device)
+    return sight(prefix, packing)(
+        torch.arange(images, device=prefix.device)[:, None, None, None], None, order[:, None], order
+    )
+
+
+def block_mask(prefix: Tensor, packing: Packing) -> BlockMask:
+    """`sight` for FlexAttention, which skips blocks that nobody sees: its cost is linear in the number of captions."""
+    length = prefix.shape[1] + packing.caption.shape[1]
+    return create_block_mask(sight(prefix, packing), len(prefix), None, length, length, device=prefix.device)
+
+
+def as_attention(mask: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
+    """A bool mask as the attention of a language model with this `config` takes it."""
+    if config._attn_implementation == "sdpa":
+        return mask
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def predictors(hidden: Tensor, length: int, packing: Packing, captions: int, tokens: int) -> Tensor:
