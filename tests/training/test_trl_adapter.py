@@ -17,7 +17,7 @@ from trl_toys import everywhere, rewards, says, trainer, weights
 import tiny_models
 from capwright.recipes.schema import Imitation
 from capwright.scorers import Corpus, RewardView, get_scorer
-from capwright.training.trl import dataset, reward_functions
+from capwright.training.trl import RSRSTrainer, dataset, reward_functions
 from capwright.types import Caption, DataError, RunError
 
 HERE = Path(__file__).parent
@@ -97,9 +97,21 @@ def test_rows_hold_paths_not_pictures(tmp_path):
     rows = dataset(trl_toys.samples(tmp_path, 2), "Say it.")
     assert rows[1] == {
         "prompt": [{"role": "user", "content": "Say it."}],
-        "image": str(tmp_path / "1.png"),
+        "images": [str(tmp_path / "1.png")],
         "sample_id": "s1",
     }
+
+
+def test_several_pictures_of_a_sample_stay_together(model, tmp_path):
+    data = trl_toys.samples(tmp_path, 3)
+    data = [replace(data[0], more_images=(data[2].image,)), data[1]]
+    functions = reward_functions(rewards(says("geoboard")), data)
+    args = trl_toys.config(tmp_path / "out", max_steps=2)
+    it = RSRSTrainer(str(model), functions, args, dataset(data, "Say it."), imitation=Imitation(batch=2))
+    it.train()
+    assert logged(it, "imitated") == [0, 2]
+    batch, _ = it._expert_batch(["s0", "s1"])
+    assert batch["pixel_values"].shape[0] == 3
 
 
 # learning -----------------------------------------------------------------------------------------------------------
@@ -125,7 +137,7 @@ def expert_loss(it, names):
 def test_the_expert_prompt_is_the_prompt_of_reinforcement(model, tmp_path):
     it = trainer(model, tmp_path, rewards(says("geoboard")))
     batch, mask = it._expert_batch(["s0", "s1"])
-    prompt = [[{"role": "user", "content": [{"type": "image", "image": row["image"]},
+    prompt = [[{"role": "user", "content": [{"type": "image", "image": row["images"][0]},
                {"type": "text", "text": trl_toys.PROMPT}]}] for row in it.train_dataset.select([0, 1])]  # fmt: skip
     width = mask.shape[1]
     assert batch["input_ids"][:, :-width].tolist() == it._tokenize_prompts(prompt)[0]

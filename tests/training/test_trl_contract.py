@@ -119,7 +119,7 @@ def test_losses_we_know(it):
 
 
 def test_logits_come_back_without_the_fused_head(it):
-    rows = [[{"role": "user", "content": [{"type": "image", "image": it.train_dataset[0]["image"]}]}]]
+    rows = [[{"role": "user", "content": [{"type": "image", "image": it.train_dataset[0]["images"][0]}]}]]
     batch = it.processing_class.apply_chat_template(rows, tokenize=True, return_dict=True, return_tensors="pt")
     out = it.model(**batch, use_cache=False)
     assert getattr(out, "logits", None) is not None, f"{VERSIONS}: model(**batch) returns no logits"

@@ -47,12 +47,14 @@ LOG = logging.getLogger("capwright")
 
 
 def dataset(samples: Sequence[Sample], prompt: str) -> Dataset:
-    """The columns TRL and we read: `prompt` (a conversation), `image` (a path) and `sample_id`.
+    """The columns TRL and we read: `prompt` (a conversation), `images` (paths) and `sample_id`.
 
     Paths, since TRL copies and gathers whatever is in a prompt: pictures would travel to every process at every step.
     """
     said = [{"role": "user", "content": prompt}]
-    return Dataset.from_list([{"prompt": said, "image": str(s.image), "sample_id": s.id} for s in samples])
+    return Dataset.from_list(
+        [{"prompt": said, "images": [str(path) for path in s.images], "sample_id": s.id} for s in samples]
+    )
 
 
 class _Samples(dict[str, Sample]):
@@ -231,7 +233,7 @@ class RSRSTrainer(GRPOTrainer):
     def _expert_batch(self, names: list[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Model inputs for prompts with an expert caption each, and which tokens `[N, T]` at their end are captions."""
         rows = [self.train_dataset[self.rows[name]] for name in names]
-        asked = [prepare_multimodal_messages(row["prompt"], images=[row["image"]]) for row in rows]
+        asked = [prepare_multimodal_messages(row["prompt"], images=row["images"]) for row in rows]
         how: dict[str, Any] = {"add_generation_prompt": True, "chat_template": self.chat_template}
         how |= {"tokenize": True, "return_dict": True, "return_tensors": "pt", **self.chat_template_kwargs}
         padding = {"padding": True, "padding_side": "left"}
