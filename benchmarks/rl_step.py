@@ -12,8 +12,8 @@ micro-batch, no checkpointing, no logging of captions, paths instead of pictures
 allocation) over the trainer before its first step. `processed` counts images through the image processor in one step.
 Each side runs in a process of its own; they take turns, so a slower moment of the machine hits both.
 
-With --device cuda the model has the size of Qwen2.5-VL-3B (random weights, bfloat16) and needs a GPU of 64 GB and 10 GB
-of disk; where there is no such GPU the script says so and stops.
+With --device cuda the model has the size of Qwen2.5-VL-3B (random weights, bfloat16, gradient checkpointing on both
+sides) and needs a GPU of 64 GB and 10 GB of disk; where there is no such GPU the script says so and stops.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
             return self
 
     policy = load_policy(
-        model, device=device, dtype=setting["dtype"], train_vision=True, layout="packed", prompt=PROMPT
-    )
+        model, device=device, dtype=setting["dtype"], train_vision=True, layout="packed", prompt=PROMPT,
+        gradient_checkpointing=setting["qwen"],
+    )  # fmt: skip
     policy.ends = torch.tensor([-1])  # no token ends a caption
     stage = RlStage(
         name="bench", kind="grpo", steps=setting["steps"] + 1, images_per_step=setting["images"],
@@ -187,8 +188,8 @@ def run_trl(model: str, samples: list, setting: dict, device: str, clock: Clock)
     processor = load_processor(model, AutoConfig.from_pretrained(model).model_type)
     rows = setting["images"] * setting["group"]
     config = GRPOConfig(
-        output_dir=str(Path(model) / "out"), use_cpu=device == "cpu", bf16=False, gradient_checkpointing=False,
-        per_device_train_batch_size=rows, num_generations=setting["group"], max_steps=setting["steps"] + 1,
+        output_dir=str(Path(model) / "out"), use_cpu=device == "cpu", bf16=False,
+        gradient_checkpointing=setting["qwen"], per_device_train_batch_size=rows, num_generations=setting["group"], max_steps=setting["steps"] + 1,
         max_completion_length=setting["tokens"], generation_kwargs={"min_new_tokens": setting["tokens"]},
         learning_rate=1e-5, lr_scheduler_type="constant", loss_type="dapo", report_to=[], save_strategy="no",
         logging_steps=10**6, disable_tqdm=True, log_completions=False, log_multimodal=False,
