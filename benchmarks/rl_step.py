@@ -189,10 +189,11 @@ def run_trl(model: str, samples: list, setting: dict, device: str, clock: Clock)
     rows = setting["images"] * setting["group"]
     config = GRPOConfig(
         output_dir=str(Path(model) / "out"), use_cpu=device == "cpu", bf16=False,
-        gradient_checkpointing=setting["qwen"], per_device_train_batch_size=rows, num_generations=setting["group"], max_steps=setting["steps"] + 1,
+        gradient_checkpointing=setting["qwen"], per_device_train_batch_size=rows, num_generations=setting["group"],
         max_completion_length=setting["tokens"], generation_kwargs={"min_new_tokens": setting["tokens"]},
-        learning_rate=1e-5, lr_scheduler_type="constant", loss_type="dapo", report_to=[], save_strategy="no",
-        logging_steps=10**6, disable_tqdm=True, log_completions=False, log_multimodal=False,
+        max_steps=setting["steps"] + 1, learning_rate=1e-5, lr_scheduler_type="constant", loss_type="dapo",
+        report_to=[], save_strategy="no", logging_steps=10**6, disable_tqdm=True, log_completions=False,
+        log_multimodal=False,
     )  # fmt: skip
     weights = AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, setting["dtype"]))
     trainer = GRPOTrainer(
