@@ -12,7 +12,7 @@ from PIL import Image
 
 import tiny_models
 from capwright.models import load_policy
-from capwright.models.decoding import invert, noise, pick
+from capwright.models.decoding import generate, invert, noise, pick
 from capwright.types import ModelError, Request, Sample, Sampling
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
@@ -125,3 +125,52 @@ def test_entropy_is_that_of_the_distribution_sampled_from(policy, asked, tempera
     assert torch.equal(groups.with_prefixes(prefixes).entropy, groups.entropy)
     assert policy.tokenize(prefixes, [["a"]] * 4).entropy is None
     assert replace(groups, entropy=None).select([0]).entropy is None
+
+
+class Telling:
+    """The next logits depend on token and caption alone; remembers which captions it was asked about."""
+
+    def __init__(self, captions: int):
+        self.table = torch.randn(captions, 6, 6, generator=torch.Generator().manual_seed(0))
+        self.fed: list[list[int]] = []
+
+    def __call__(self, tokens, rows, said):
+        self.fed.append(rows.tolist())
+        return self.table[rows, tokens]
+
+
+def test_only_captions_that_go_on_are_fed():
+    model, sampling = Telling(12), Sampling(max_tokens=20)
+    uniform = torch.rand(12, 20, generator=torch.Generator().manual_seed(1))
+    drawn = generate(model.table[:, 5], model, torch.tensor([0]), sampling, uniform)
+    lengths = drawn.mask.sum(1)
+    assert len(set(lengths.tolist())) > 3
+    for said, rows in enumerate(model.fed, start=1):
+        assert rows == (lengths > said).nonzero().flatten().tolist()
+    for i, length in enumerate(lengths.tolist()):  # each caption by itself, the slow way
+        token, said = 5, []
+        for t in range(length):
+            picked, _, _ = pick(model.table[i, token][None], sampling, uniform[i, t][None])
+            said.append(token := picked.item())
+        assert drawn.tokens[i].tolist() == said + [0] * (drawn.tokens.shape[1] - length)
+        assert drawn.mask[i].tolist() == [t < length for t in range(drawn.tokens.shape[1])]
+        assert (said[-1] == 0) or length == 20
+    assert (drawn.logprobs[~drawn.mask] == 0).all()
+    assert (drawn.entropies[drawn.mask] > 0).all()
+
+
+@pytest.mark.parametrize("layout", ["packed", "repeated"])
+def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked, layout):
+    """With captions of many lengths, what is reported while rows leave the cache is what scoring finds."""
+    policy.layout = layout
+    ends, policy.ends = policy.ends, torch.arange(0, 300, 12)  # about every tenth token ends a caption
+    try:
+        groups = policy.sample(policy.encode(*asked), 6, Sampling(max_tokens=40, seed=5))
+    finally:
+        policy.ends = ends
+    lengths = groups.mask.sum(-1)
+    assert len(set(lengths.flatten().tolist())) > 6
+    assert len(set(lengths.amax(1).tolist())) > 2
+    policy.layout = "repeated"
+    reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
+    assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 2e-4

@@ -99,7 +99,8 @@ def test_prefill_and_cache_give_the_same_next_token_distribution(policy, asked, 
         hidden = policy._repeated(groups)
         first, step = policy._start(groups.prefixes, captions, 1.0)
         flat = groups.tokens.view(images * captions, tokens)
-        seen = [first] + [step(flat[:, t], t + 1) for t in range(tokens - 1)]
+        rows = torch.arange(images * captions)
+        seen = [first] + [step(flat[:, t], rows, t + 1) for t in range(tokens - 1)]
         cached = torch.stack(seen, 1).view(images, captions, tokens, -1).log_softmax(-1)
         scored = policy.head.logits(hidden).log_softmax(-1)
     mask = groups.mask

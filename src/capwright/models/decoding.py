@@ -93,7 +93,7 @@ class Drawn:
 
 def generate(
     first: Tensor,
-    step: Callable[[Tensor, int], Tensor],
+    step: Callable[[Tensor, Tensor, int], Tensor],
     ends: Tensor,
     sampling: Sampling,
     noise: Tensor,
@@ -102,17 +102,21 @@ def generate(
 
     Args:
         first: logits [N, V] of the first token.
-        step: (tokens [N], number of tokens said so far) -> logits [N, V] of the next one.
+        step: (tokens [M], rows [M], number of tokens said so far) -> logits [M, V] of the next one. `rows` are the
+            captions that have not ended, in order.
         ends: ids of the end tokens.
         noise: uniform numbers [N, at least `sampling.max_tokens`] in [0, 1); greedy decoding ignores them.
     """
-    logits, done = first, torch.zeros(len(first), dtype=torch.bool, device=first.device)
-    said: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    rows = torch.arange(len(first), device=first.device)
+    shape = (len(first), sampling.max_tokens)
+    tokens, mask = rows.new_zeros(shape), rows.new_zeros(shape, dtype=torch.bool)
+    logprobs, entropies = first.new_zeros(shape), first.new_zeros(shape)
+    logits, said = first, 0
     while True:
-        tokens, logprobs, entropy = pick(logits, sampling, noise[:, len(said)])
-        tokens = tokens.masked_fill(done, 0)
-        said.append((tokens, ~done, logprobs.masked_fill(done, 0.0), entropy.masked_fill(done, 0.0)))
-        done = done | torch.isin(tokens, ends) & ~done
-        if len(said) == sampling.max_tokens or bool(done.all()):
-            return Drawn(*(torch.stack(column, 1) for column in zip(*said)))
-        logits = step(tokens, len(said))
+        picked, logprobs[rows, said], entropies[rows, said] = pick(logits, sampling, noise[rows, said])
+        tokens[rows, said], mask[rows, said] = picked, True
+        going = ~torch.isin(picked, ends)
+        picked, rows, said = picked[going], rows[going], said + 1
+        if said == sampling.max_tokens or not len(rows):
+            return Drawn(tokens[:, :said], mask[:, :said], logprobs[:, :said], entropies[:, :said])
+        logits = step(picked, rows, said)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from capwright.data import load_image
 from capwright.models import decoding
-from capwright.models.continuing import continue_packed, continue_repeated
+from capwright.models.continuing import Packed, Repeated
 from capwright.models.decoding import Drawn, generate
 from capwright.models.features import FeatureCache
 from capwright.models.groups import Groups, Prefixes
@@ -27,8 +27,8 @@ from capwright.types import Caption, ModelError, Request, Sampling
 PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
 
 
-#: (tokens [N], number of tokens said so far) -> logits [N, V] of the next ones.
-Step = Callable[[Tensor, int], Tensor]
+#: (tokens [M], which captions say them [M], number of tokens said so far) -> logits [M, V] of the next ones.
+Step = Callable[[Tensor, Tensor, int], Tensor]
 
 
 class _Reached(Exception):
@@ -221,10 +221,10 @@ class HFPolicy:
             use_cache=True,
             **(prefixes.extras or {}),
         )
-        go_on = continue_packed if self.layout == "packed" else continue_repeated
+        go_on = Packed if self.layout == "packed" else Repeated
         step = go_on(self.decoder, self.inner.get_input_embeddings(), prefixes, n, out.past_key_values)
         first = self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0), temperature)
-        return first, lambda tokens, said: self.head.logits(step(tokens, said), temperature)
+        return first, lambda tokens, rows, said: self.head.logits(step(tokens, rows, said), temperature)
 
     def tokenize(self, prefixes: Prefixes, texts: Sequence[Sequence[str]], max_tokens: int | None = None) -> Groups:
         """Given captions as groups: what imitation learns from. An end token is appended to each.
@@ -270,7 +270,7 @@ class HFPolicy:
                     for text, i, score, stop in zip(texts, ids, scores, stops)
                 ]
             )
-        return Groups(prefixes, tokens, mask, captions, drawn.entropies.view(shape).sum(-1) / mask.sum(-1))
+        return Groups(prefixes, tokens, mask, captions, (drawn.entropies.view(shape).sum(-1) / mask.sum(-1)).float())
 
     def caption(self, requests: Sequence[Request], sampling: Sampling, n: int = 1) -> list[list[Caption]]:
         """`n` captions a request: `encode` and `sample` in one."""
