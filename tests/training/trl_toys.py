@@ -79,21 +79,37 @@ def weights(of) -> torch.Tensor:
     return torch.cat([p.detach().flatten().double() for p in of.accelerator.unwrap_model(of.model).parameters()])
 
 
+def speak(it: RSRSTrainer) -> None:
+    """Instead of sampling: what is said depends on the picture and the place in its group, not on the process."""
+
+    def generate(prompts):
+        asked, pictures, _ = it._tokenize_prompts(prompts)
+        first = it.accelerator.process_index * len(prompts)
+        places = [((first + i) % it.num_generations, int(Path(shown[0]).stem)) for i, shown in enumerate(pictures)]
+        ids = [[10 + 7 * picture + place, *[40 + 3 * place] * (place + 1)] for place, picture in places]
+        said = [[{"role": "assistant", "content": ""}] for _ in ids]
+        return asked, ids, None, said, None, {}, pictures, []
+
+    it._generate = generate
+
+
 def main(model: Path, out: Path) -> None:
-    """Two of six images never fail, so both terms of the loss are there; groups straddle the processes."""
+    """Two of six images never fail, so both terms of the loss are there; on two processes a group straddles them."""
 
     def view(samples, captions):
-        even = [int(s.id[1:]) % 3 == 0 for s in samples]
-        return Values([[float(len(c.text) % 3) * yes for c in group] for yes, group in zip(even, captions)])
+        live = [s.id in ("s0", "s3") for s in samples]
+        return Values([[float(sum(c.tokens) % 5) * yes for c in group] for yes, group in zip(live, captions)])
 
-    rank = int(os.environ.get("RANK", "0"))
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     it = trainer(
-        model, out, rewards(view), Imitation(batch=3), per_device_train_batch_size=6, num_generations=4, max_steps=4
-    )
+        model, out, rewards(view), Imitation(batch=3), per_device_train_batch_size=12 // world, max_steps=4,
+        learning_rate=1e-3,
+    )  # fmt: skip
+    speak(it)
     it.train()
-    told = {key: [row[key] for row in it.state.log_history if key in row] for key in ("rsrs/imitated", "rsrs/failed")}
-    flat = weights(it)
-    told |= {"sum": float(flat.sum()), "norm": float(flat.norm()), "waiting": list(it.buffer)}
+    told = {key: [row[key] for row in it.state.log_history if key in row] for key in ("rsrs/live", "rsrs/imitated")}
+    told |= {"weights": weights(it).tolist(), "waiting": list(it.buffer)}
+    out.mkdir(exist_ok=True)
     (out / f"rank-{rank}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
