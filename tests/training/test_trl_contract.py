@@ -121,8 +121,9 @@ def test_losses_we_know(it):
 def test_logits_come_back_without_the_fused_head(it):
     rows = [[{"role": "user", "content": [{"type": "image", "image": it.train_dataset[0]["images"][0]}]}]]
     batch = it.processing_class.apply_chat_template(rows, tokenize=True, return_dict=True, return_tensors="pt")
-    out = it.model(**batch, use_cache=False)
+    out = it.model(**batch, use_cache=False, logits_to_keep=3)
     assert getattr(out, "logits", None) is not None, f"{VERSIONS}: model(**batch) returns no logits"
+    assert out.logits.shape[1] == 3, f"{VERSIONS}: logits_to_keep=3 keeps {out.logits.shape[1]}"
 
 
 @pytest.mark.parametrize(

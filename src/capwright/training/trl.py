@@ -139,9 +139,8 @@ class RSRSTrainer(GRPOTrainer):
         judges = [getattr(function, "judge", None) for function in self.reward_funcs]
         if not judges or judges[0] is None or any(judge is not judges[0] for judge in judges):
             raise RunError("RSRSTrainer: reward_funcs must be what one call of reward_functions returned")
-        names = (
-            self.train_dataset["sample_id"] if "sample_id" in (self.train_dataset.column_names or ()) else ["(none)"]
-        )
+        told = isinstance(self.train_dataset, Dataset) and "sample_id" in self.train_dataset.column_names
+        names = self.train_dataset["sample_id"] if told else ["(none)"]
         self.judge: _Judge = judges[0]
         if self.loss_type not in BY_CAPTION + BY_TOKEN:
             raise RunError(f"RSRSTrainer: loss_type '{self.loss_type}' counts dead captions; use dapo, grpo or dr_grpo")
@@ -224,7 +223,7 @@ class RSRSTrainer(GRPOTrainer):
         part = names[rank::world]
         batch, mask = self._expert_batch(part or names[:1])  # all processes must call the model equally often
         tokens = batch["input_ids"][:, -mask.shape[1] :]
-        logits = model(**batch, use_cache=False).logits[:, -mask.shape[1] - 1 : -1].float()
+        logits = model(**batch, use_cache=False, logits_to_keep=mask.shape[1] + 1).logits[:, :-1].float()
         logprobs = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         mask = mask & bool(part)
         weights = token_weights(mask, "token", int(self.accelerator.gather(mask.sum()).sum()))
@@ -268,7 +267,7 @@ class RSRSTrainer(GRPOTrainer):
         """Transformers saves vision-language models under their old parameter names, does not find those again, warns,
         and would go on with the weights training began with (huggingface/transformers#43701)."""
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if isinstance(self.model, PreTrainedModel):  # adapters have their own files, and those are read
+        if isinstance(self.model, PreTrainedModel) and not self.is_fsdp_enabled:  # nor are adapters affected
             saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
             self.model.load_state_dict(saved.state_dict())
 
@@ -278,7 +277,5 @@ class RSRSTrainer(GRPOTrainer):
             return
         path = Path(checkpoint) / STATE
         if not path.is_file():
-            raise RunError(
-                f"{path} is missing: RSRSTrainer did not write this checkpoint; start from its weights instead"
-            )
+            raise RunError(f"{path} is missing: RSRSTrainer did not write this checkpoint; start from its weights")
         self.buffer.load_state_dict(json.loads(path.read_text(encoding="utf-8"))["buffer"])
