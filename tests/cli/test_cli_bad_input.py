@@ -228,7 +228,7 @@ def test_full_disk_while_captioning(cli, llava, photo_dataset, tmp_path, monkeyp
 def test_full_disk_while_training(cli, settings, tmp_path, monkeypatch):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("capwright.training.checkpoint.torch.save", full)
+        patch.setattr("capwright.runs.checkpoint.torch.save", full)
         said = cli("train", "rsrs-scenes", *settings, "--out", run)
     assert said.code == 1
     assert "disk" in said.err

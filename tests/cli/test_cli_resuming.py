@@ -29,7 +29,7 @@ def begun(cli, settings, tmp_path, monkeypatch):
     """A run that was stopped when its base captions were there and no checkpoint yet."""
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("capwright.training.run.Run._save", stop)
+        patch.setattr("capwright.runs.run.Run._save", stop)
         assert cli("train", "rsrs-scenes", *settings, "--out", run).code != 0
     assert len(read_captions(run / "captions/base.jsonl")) == 2
     assert not list((run / "checkpoints").glob("state-*"))
@@ -48,7 +48,7 @@ def test_other_keys_are_refused_before_there_is_a_checkpoint(cli, begun, monkeyp
 
 def test_captions_of_another_dataset_do_not_stay(cli, begun, photo_dataset, tmp_path, monkeypatch):
     moved = photo_dataset.rename(tmp_path / "others")
-    monkeypatch.setattr("capwright.training.train", stop)
+    monkeypatch.setattr("capwright.runs.train", stop)
     cli("train", "--resume", begun, f"data.path={moved}")
     assert not (begun / "captions/base.jsonl").exists()
     assert load_recipe(begun / "recipe.yaml").data.path == str(moved)
@@ -77,7 +77,7 @@ def test_interrupted_after_captions_were_forgotten(cli, settings, tmp_path, monk
     run = tmp_path / "run"
     assert cli("train", "rsrs-scenes", *settings, "--out", run).code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("capwright.training.train", stop)
+        patch.setattr("capwright.runs.train", stop)
         assert cli("train", "--resume", run, "evaluation.sampling.max_tokens=4").code == 130
     assert not list((run / "captions").iterdir())
     assert load_recipe(run / "recipe.yaml").evaluation.sampling.max_tokens == 4

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_captioner import says, toy_materials
-from toy_run import RECIPE, run
+from toy_captioner import says
+from toy_run import RECIPE, materials, run
 
 from capwright.recipes import load_recipe, parse_recipe
 from capwright.runs import PlainProgress, Progress, Stopped, train
@@ -95,8 +95,8 @@ def test_probes_do_not_disturb_training(whole, tmp_path):
 @pytest.mark.parametrize("stop_at", [("warmup", 2), ("warmup", 8), ("rsrs", 1), ("rsrs", 7), ("rsrs", 29)])
 def test_interrupted_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, stop_at):
     """Errors in a step are not saved: the run goes back to the last checkpoint and repeats."""
-    materials = toy_materials()
-    honest = materials.policy.logprobs
+    given = materials()
+    honest = given.policy.logprobs
     out = tmp_path / "run"
 
     class Killed(BaseException):
@@ -112,7 +112,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, stop_a
 
     assert honest
     with pytest.raises(Killed):
-        run(out, materials=materials, progress=Kill())
+        run(out, materials=given, progress=Kill())
     run(out, resume=True)
     assert same(out, whole)
     assert timeless(out) == timeless(whole)
@@ -261,16 +261,16 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(whole, tmp_path):
 def test_resume_with_a_changed_recipe(whole):
     recipe = load_recipe(whole / "recipe.yaml", ["stages.rsrs.learning_rate=0.1", "seed=3"])
     with pytest.raises(RunError) as caught:
-        train(recipe, out=whole, resume=True, materials=toy_materials())
+        train(recipe, out=whole, resume=True, materials=materials())
     assert "stages.rsrs.learning_rate: 0.05 -> 0.1" in str(caught.value)
     assert "seed: 0 -> 3" in str(caught.value)
     free = load_recipe(whole / "recipe.yaml", ["stages.rsrs.eval_every=7", "evaluation.probe_limit=3", "name=other"])
-    train(free, out=whole, resume=True, materials=toy_materials())
+    train(free, out=whole, resume=True, materials=materials())
 
 
 def test_resume_with_changed_data(whole):
     with pytest.raises(RunError, match="the dataset has changed"):
-        run(whole, resume=True, materials=toy_materials(fingerprint="other"))
+        run(whole, resume=True, materials=materials(fingerprint="other"))
 
 
 def test_a_checkpoint_that_can_not_be_read(tmp_path):
@@ -282,30 +282,30 @@ def test_a_checkpoint_that_can_not_be_read(tmp_path):
 
 
 def test_loss_that_is_not_finite_names_the_last_checkpoint(tmp_path):
-    materials = toy_materials()
-    honest, calls = materials.policy.logprobs, []
+    given = materials()
+    honest, calls = given.policy.logprobs, []
 
     def logprobs(groups, **options):
         calls.append(1)
         return honest(groups, **options) * (float("nan") if len(calls) > 6 else 1.0)
 
-    materials.policy.logprobs = logprobs
+    given.policy.logprobs = logprobs
     with pytest.raises(
         RunError, match=r"stage 'warmup' step 7: the loss is nan; .* last checkpoint is .*warmup-000006"
     ):
-        run(tmp_path / "run", materials=materials)
+        run(tmp_path / "run", materials=given)
 
 
 def test_dry_run_says_the_plan_and_changes_nothing(tmp_path, capsys):
-    materials = toy_materials()
-    before = {name: value.clone() for name, value in materials.policy.model.state_dict().items()}
-    assert run(tmp_path / "run", dry_run=True, materials=materials, progress=PlainProgress()) == []
+    given = materials()
+    before = {name: value.clone() for name, value in given.policy.model.state_dict().items()}
+    assert run(tmp_path / "run", dry_run=True, materials=given, progress=PlainProgress()) == []
     said = capsys.readouterr().err
     assert "12 images to learn from" in said
     assert "rsrs: 30 steps, 6 images a step, 4 sampled captions an image, up to 144 caption tokens a step" in said
     assert "peak memory" in said
     assert not (tmp_path / "run").exists()
-    assert all(torch.equal(value, before[name]) for name, value in materials.policy.model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in given.policy.model.state_dict().items())
 
 
 def test_dry_run_without_weights_and_data(tmp_path, capsys, monkeypatch):
@@ -318,10 +318,10 @@ def test_dry_run_without_weights_and_data(tmp_path, capsys, monkeypatch):
 
 def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
     """Sizes are read from headers, which say nothing about the rest of the file."""
-    materials = toy_materials()
-    honest_open, honest_sample, sampled = materials.open_image, materials.policy.sample, []
-    materials.data[:] = [replace(s, image=tmp_path / s.image) for s in materials.data]
-    for sample in materials.data:
+    given = materials()
+    honest_open, honest_sample, sampled = given.open_image, given.policy.sample, []
+    given.data[:] = [replace(s, image=tmp_path / s.image) for s in given.data]
+    for sample in given.data:
         Image.new("RGB", (10 + int(sample.image.stem), 10)).save(sample.image)
 
     def open_image(path):
@@ -334,17 +334,17 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
         sampled.append((len(prefixes), n))
         return honest_sample(prefixes, n, sampling, noise)
 
-    materials.open_image, materials.policy.sample = open_image, sample
-    run(tmp_path / "run", dry_run=True, materials=materials, progress=PlainProgress())
+    given.open_image, given.policy.sample = open_image, sample
+    run(tmp_path / "run", dry_run=True, materials=given, progress=PlainProgress())
     said = capsys.readouterr().err
     assert "(s10)" in said
     assert "left out" in said
     assert "11.png: is cut off" in said
     assert "9.png" not in said
     assert sampled == [(6, 4)]  # rsrs: all images of a step; the warm-up samples nothing
-    materials.open_image = lambda path: open_image(Path("11.png"))
+    given.open_image = lambda path: open_image(Path("11.png"))
     with pytest.raises(DataError, match="none of 12 pictures can be opened"):
-        run(tmp_path / "run", dry_run=True, materials=materials)
+        run(tmp_path / "run", dry_run=True, materials=given)
 
 
 @pytest.mark.parametrize(
@@ -389,33 +389,35 @@ def test_images_left_in_the_buffer_are_said(tmp_path):
     short = copy.deepcopy(RECIPE)
     short["stages"][1] |= {"steps": 1, "imitation": {"batch": 9}}
     told = Told()
-    _, result = train(parse_recipe(short), out=tmp_path / "run", materials=toy_materials(), progress=told)
+    _, result = train(
+        parse_recipe(short), out=tmp_path / "run", materials=materials(views={"tts": says()}), progress=told
+    )
     assert result.left_in_buffer == 6
     (said,) = [text for text in told.said if "buffer" in text]
     assert "rsrs: 6 failed images still waited in the buffer at the end and were not imitated; none ever were" in said
     assert "lower imitation.batch (now 9)" in said
     short["stages"][1]["imitation"]["batch"] = 4
     told = Told()
-    train(parse_recipe(short), out=tmp_path / "again", materials=toy_materials(), progress=told)
+    train(parse_recipe(short), out=tmp_path / "again", materials=materials(views={"tts": says()}), progress=told)
     assert [text for text in told.said if "buffer" in text] == [
         "rsrs: 2 failed images still waited in the buffer at the end and were not imitated"
     ]
 
 
 def test_callbacks_leave_the_mode_of_the_model_alone(tmp_path):
-    materials = toy_materials()
-    it = whole_run.Run(parse_recipe(RECIPE), tmp_path, materials, Told(), None, None)
+    given = materials()
+    it = whole_run.Run(parse_recipe(RECIPE), tmp_path, given, Told(), None, None)
     for mode in (True, False):
-        materials.policy.model.train(mode)
+        given.policy.model.train(mode)
         assert it._outside(lambda policy: policy.model.training) is False
-        assert materials.policy.model.training is mode
+        assert given.policy.model.training is mode
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_training_in_half_precision_is_warned_of(kind):
-    materials, told = toy_materials(), Told()
-    materials.policy.model.to(kind)
-    whole_run.warn_of_half_precision(materials.policy, told.say)
+    given, told = materials(), Told()
+    given.policy.model.to(kind)
+    whole_run.warn_of_half_precision(given.policy, told.say)
     assert bool(told.said) == (kind == torch.bfloat16)
     assert all("model.dtype: float32" in text for text in told.said)
 
@@ -423,13 +425,13 @@ def test_training_in_half_precision_is_warned_of(kind):
 @pytest.mark.parametrize("precision", ["bf16", "no"])
 def test_mixed_precision_can_change_between_runs_of_a_process(tmp_path, precision):
     recipe = parse_recipe(RECIPE | {"model": {"mixed_precision": precision}})
-    assert len(train(recipe, out=tmp_path / "run", materials=toy_materials(views={"b": says("blue")}))) == 2
+    assert len(train(recipe, out=tmp_path / "run", materials=materials(views={"b": says("blue")}))) == 2
 
 
 def test_half_precision_needs_a_gpu(tmp_path):
     recipe = parse_recipe(RECIPE | {"model": {"mixed_precision": "fp16"}})
     with pytest.raises(RunError, match="fp16 needs a GPU"):
-        train(recipe, out=tmp_path / "run", materials=toy_materials())
+        train(recipe, out=tmp_path / "run", materials=materials())
 
 
 def test_random_states_come_back():
@@ -458,14 +460,14 @@ def test_live_display(tmp_path, capsys):
 
 
 def test_out_of_memory_is_said_plainly(tmp_path):
-    materials = toy_materials()
+    given = materials()
 
     def logprobs(groups, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    materials.policy.logprobs = logprobs
+    given.policy.logprobs = logprobs
     with pytest.raises(RunError, match=r"out of memory; lower micro_batch.*checkpoint is .*state-00-warmup-000000"):
-        run(tmp_path / "run", materials=materials)
+        run(tmp_path / "run", materials=given)
 
 
 def test_a_reward_that_breaks_names_itself(tmp_path):
@@ -473,4 +475,4 @@ def test_a_reward_that_breaks_names_itself(tmp_path):
         raise ZeroDivisionError("division by zero")
 
     with pytest.raises(RunError, match="reward 'mine' could not be measured for 100% .*: division by zero"):
-        run(tmp_path / "run", materials=toy_materials(views={"mine": broken}))
+        run(tmp_path / "run", materials=materials(views={"mine": broken}))

@@ -62,7 +62,8 @@ class ToyCaptioner:
 
     def encode(self, requests, images=None):
         self.encoded += len(requests)
-        index = torch.tensor([pictures[0].width - 1 for pictures in images])
+        opened = [pictures() if callable(pictures) else pictures for pictures in images]
+        index = torch.tensor([pictures[0].width - 1 for pictures in opened])
         return ToyPrefixes(tuple(requests), index, self.model.look(index))
 
     def encode_again(self, prefixes):
@@ -164,11 +165,11 @@ class Values:
     values: object
 
 
-def says(*words: str):
-    """A reward: the share of `words` in a caption; by default the name that belongs to the image."""
+def says(*words: str, name: bool = False):
+    """A reward: the share of `words` in a caption; with `name`, or without words, the name of the image's thing too."""
 
     def view(samples, captions):
-        wanted = [words or (NAMES[int(s.image.stem) % 3],) for s in samples]
+        wanted = [(*words, *((NAMES[int(s.image.stem) % 3],) if name or not words else ())) for s in samples]
         return Values(
             [[sum(w in c.text.split() for w in want) / len(want) for c in row] for want, row in zip(wanted, captions)]
         )

@@ -26,7 +26,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except CapwrightError as error:
             if _was_stopped(error):
-                typer.echo(str(error), err=True)
+                if not _worker():
+                    typer.echo(str(error), err=True)
                 raise typer.Exit(INTERRUPTED) from None
             _fail(str(error))
         except KeyboardInterrupt:
@@ -68,8 +69,14 @@ def _was_stopped(error: CapwrightError) -> bool:
 
 
 def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
+    who = f"process {_worker() + 1}: " if _worker() else ""
+    typer.echo(f"error: {who}{message}", err=True)
     raise typer.Exit(1) from None
+
+
+def _worker() -> int:
+    """The rank of this process among those of one run; 0 for the first, or for one that is alone."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,8 +11,9 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capwright.cli.display import counting, say
 from capwright.cli.observer import CAPTIONS, CHECKPOINTS, Observer, StageBars, read_times, systems
@@ -53,9 +54,10 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
-    from capwright.runs import gather, open_data, train
+    from capwright.runs import Progress, gather, open_data, train
+    from capwright.training.team import is_first, join
 
-    if holds_run(out) and not resume:
+    if is_first() and holds_run(out) and not resume:
         raise RunError(
             f"{out}: already holds a run; go on with it by `capwright train --resume {out}`, or choose another --out"
         )
@@ -63,19 +65,18 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
     if taken:
         raise RecipeError(f"stages: '{taken.pop()}' means something else in a run; choose another name for the stage")
     out.mkdir(parents=True, exist_ok=True)
-    if recipe.data.scenes is None:
-        data = open_data(recipe, out)
-    else:
-        with counting("drawing scenes") as drawn:
-            data = open_data(recipe, out, drawn)
+    with join(recipe).main_process_first(), _drawing(recipe) as drawn:
+        data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
     rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, data.vocabulary)
-    if resume:
+    if resume and is_first():
         check_resume(recipe, out, data.fingerprint)
-    say(f"loading {recipe.model.name}")
+    if is_first():
+        say(f"loading {recipe.model.name}")
     materials = gather(recipe, out)
-    take_over(recipe, out)
-    progress = StageBars()
+    if is_first():
+        take_over(recipe, out)
+    progress = StageBars() if is_first() else Progress()
     if recipe.data.eval_split == recipe.data.train_split:
         progress.say(f"data.eval_split is '{recipe.data.eval_split}' too: scores will be of images it has learned from")
     observer = Observer(recipe, out, samples, rulers, progress)
@@ -88,8 +89,15 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         probe=observer.probe,
         materials=materials,
     )
+    if not is_first():
+        return []
     observer.complete()
     return _conclude(recipe, out, data, samples, rulers, materials)
+
+
+def _drawing(recipe: Recipe) -> AbstractContextManager[Any]:
+    """A counter for scenes, where there are some to draw."""
+    return nullcontext() if recipe.data.scenes is None else counting("drawing scenes")
 
 
 def _conclude(

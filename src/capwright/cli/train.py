@@ -29,6 +29,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder; needs no recipe.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="So many processes on this machine share every step; with GPUs, one each.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and try the heaviest step; train nothing.")
     ] = False,
@@ -47,6 +50,12 @@ def train(
     if resume is not None and out is not None and out != resume:
         raise RunError(f"--resume {resume} goes on in that folder; leave --out {out} away")
     plan, folder = _what_to_run(recipe, overrides or [], out, resume)
+    if processes > 1 and not dry_run:
+        from capwright.cli.processes import run_in_processes
+
+        where = ["--resume", str(resume)] if resume is not None else ["--out", str(folder)]
+        given = [*([recipe] if recipe is not None else []), *(overrides or [])]
+        raise typer.Exit(run_in_processes(processes, ["train", *given, *where], folder))
     quiet_libraries()
     if dry_run:
         rehearse(plan, folder)
@@ -55,7 +64,8 @@ def train(
 
     with resumable(f"go on with: capwright train --resume {folder}"):
         evaluations = run_recipe(plan, folder, resume=resume is not None)
-    print_result(evaluations, folder)
+    if evaluations:
+        print_result(evaluations, folder)
 
 
 def rehearse(recipe: Recipe, out: Path) -> None:

@@ -44,6 +44,14 @@ class Lora(Part):
     targets: str | list[str] | None = Field(None, description="layers to adapt; null: those of the language model")
 
 
+class Cache(Part):
+    """Processed pictures, and what a frozen vision tower says about them, are kept so that no picture is decoded,
+    processed or looked at twice in a run."""
+
+    memory_gb: float = Field(2.0, ge=0.0, description="so much is kept, in CPU memory, by each process; 0: nothing")
+    folder: str | None = Field(None, description="where to put what does not fit; null: it is made again")
+
+
 class Model(Part):
     """The captioner that learns."""
 
@@ -58,6 +66,10 @@ class Model(Part):
     train_vision: bool = Field(False, description="also train the vision tower (slower: it runs again for gradients)")
     max_pixels: Count | None = Field(None, description="bigger images are scaled down to so many pixels")
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, about a third slower")
+    cache: Cache = Field(default=Cache(), description="see below")
+    attention: Literal["auto", "sdpa", "eager", "flex"] = Field(
+        "auto", description="implementation; flex: long groups on a GPU without a dense mask (untested on hardware)"
+    )
     layout: Literal["auto", "packed", "repeated"] = Field("auto", description="auto: packed if the self-check agrees")
     prompt: str = Field("", description="the instruction beside the image; empty: the one the model was saved with")
 

@@ -105,10 +105,7 @@ def heaviest_step(
         policy.model.zero_grad(set_to_none=True)
     size = f"{images} x {stage.captions_per_image} captions of {groups.tokens.shape[-1]} tokens"
     pixels = " and ".join(f"{picture.width} x {picture.height}" for picture in pictures)
-    return (
-        f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; "
-        f"{_peak(policy.device)}"
-    )
+    return f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; {_peak(policy.device)}"
 
 
 def heaviest(

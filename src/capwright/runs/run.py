@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from capwright.models import HFPolicy, load_policy
+from capwright.models import FeatureCache, HFPolicy, load_policy
 from capwright.recipes.files import changed_keys, save_recipe
 from capwright.recipes.schema import Recipe, RlStage, SftStage
 from capwright.runs import checkpoint
@@ -35,7 +35,7 @@ AfterStage = Callable[[HFPolicy, str], Any]
 Probe = Callable[[HFPolicy, str, int], dict[str, Any]]
 
 #: Keys that may differ when a run is resumed: they do not change what is learned.
-FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device")
+FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device", "model.cache.")
 FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience")
 OUT_OF_MEMORY = "out of memory; lower micro_batch, rollout_batch or model.max_pixels"
 
@@ -108,7 +108,7 @@ def load_recipe_policy(recipe: Recipe, name: str | Path | None = None, device: s
     """The captioner a recipe starts from, or another one (`name`) with its settings, elsewhere if `device` says so."""
     model = recipe.model
     checkpoint.seed_everything(recipe.seed)  # adapters begin at random
-    return load_policy(
+    policy = load_policy(
         model.name if name is None else name,
         dtype=model.dtype,
         device=device or model.device,
@@ -118,7 +118,12 @@ def load_recipe_policy(recipe: Recipe, name: str | Path | None = None, device: s
         train_vision=model.train_vision,
         gradient_checkpointing=model.gradient_checkpointing,
         layout=model.layout,
+        attention=model.attention,
     )
+    if model.cache.memory_gb > 0:
+        folder = Path(model.cache.folder) if model.cache.folder else None
+        policy.cache = FeatureCache(int(model.cache.memory_gb * 2**30), folder)
+    return policy
 
 
 def train(
@@ -142,8 +147,10 @@ def train(
         resume: go on from the last complete checkpoint in `out`. On a CPU the result is bit for bit that of a run that
             was never interrupted. A run without any checkpoint yet starts from its beginning.
         dry_run: say what would be done, and try the heaviest step; nothing is written but built-in scenes.
-        after_stage: called with the policy and "base" before training, then after each stage with its name.
-        probe: called every `eval_every` steps; what it returns is journaled. It can not disturb training's randomness.
+        after_stage: called with the policy and "base" before training, then after each stage with its name; of several
+            processes all must give one, and the first calls it.
+        probe: likewise, called every `eval_every` steps; what it returns is journaled. It can not disturb training's
+            randomness.
         materials: what to work with instead of what the recipe names.
     Raises:
         Stopped: interrupted (Ctrl-C); everything is saved. RunError, RecipeError, DataError, ModelError: see message.
@@ -237,7 +244,7 @@ class Run:
             stopped = self.team.any(stop.is_set())
             if self.probe and stage.eval_every and (step % stage.eval_every == 0 or step == steps):
                 found = self._outside(self.probe, stage.name, step)
-                self._journal("eval", stage.name, step, found)
+                self._journal("eval", stage.name, step, found or {})
             self.progress.step(row)
             if step % stage.checkpoint_every == 0 or step == steps or stopped:
                 saved = self._save(number, trainer)
@@ -282,17 +289,18 @@ class Run:
 
     def _outside(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call something that is not training, in the first process; training goes on as if it had not been called."""
+        found = None
         with self.team.whole():
             if self.team.first:
                 before, mode = random_state(), self.policy.model.training
                 self.policy.model.eval()
                 try:
-                    return call(self.policy, *arguments)
+                    found = call(self.policy, *arguments)
                 finally:
                     checkpoint.restore_random_state(before)
                     self.policy.model.train(mode)
             self.team.wait()
-        return None
+        return found
 
     def _result(self, stage: SftStage | RlStage, trainer: Trainer, path: Path) -> StageResult:
         counts = trainer.counts

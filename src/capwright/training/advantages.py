@@ -27,7 +27,8 @@ def scst(rewards: Tensor, weights: Tensor | None = None, *, greedy: Tensor) -> T
         greedy: rewards `[P]` or `[P, K]` of the greedy captions; where one is unknown, so are the advantages.
     """
     total, _, scale = _summed(rewards, weights, TOLERANCE)
-    return _against(total, greedy.to(total).reshape(len(total), 1, -1), scale)
+    own = greedy.to(total)
+    return _against(total, (own if own.dim() == 2 else own.unsqueeze(-1)).unsqueeze(1), scale)
 
 
 def mean_baseline(rewards: Tensor, weights: Tensor | None = None, *, mean: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ from capwright.recipes import RlStage, SftStage
 from capwright.training.rewards import Rewards
 from capwright.training.team import Team
 from capwright.types import ImageError, ModelError, Request, Sample, Sampling
-
-Seen = list[tuple[Sample, list[Image.Image]]]
 
 
 @dataclass
@@ -120,7 +119,7 @@ class Rollout:
 
 
 class Looker:
-    """Opens and encodes images, samples captions and asks for their rewards, for one process of a team.
+    """Encodes images, samples captions and asks for their rewards, for one process of a team.
 
     Attributes:
         keeps_graph: encode with gradients, for a loss that is computed on the same prefixes.
@@ -132,28 +131,23 @@ class Looker:
         self.team, self.keeps_graph = team, keeps_graph
         self.left_out: list[str] = []
 
-    def open(self, samples: Iterable[Sample]) -> Seen:
-        """Samples with their pictures; those that can not be read are named and left out."""
-        seen: Seen = []
-        for sample in samples:
-            try:
-                seen.append((sample, [self.open_image(path) for path in sample.images]))
-            except ImageError as error:
-                self.left_out.append(str(error))
-        return seen
-
-    def encode(self, seen: Seen) -> Prefixes | None:
-        """Every picture through the vision tower once; those the model refuses are named and left out."""
-        if not seen:
+    def encode(self, samples: Sequence[Sample]) -> Prefixes | None:
+        """Every picture through the vision tower once; those that can not be read, or that the model refuses, are named
+        and left out. Pictures are opened only where the policy has not kept what became of them."""
+        if not samples:
             return None
         with torch.set_grad_enabled(self.keeps_graph), self.team.accelerator.autocast():
             try:
-                return self.policy.encode([Request(sample) for sample, _ in seen], [pictures for _, pictures in seen])
-            except ModelError as error:
-                if len(seen) == 1:
+                pictures = [partial(self._pictures, sample) for sample in samples]
+                return self.policy.encode([Request(sample) for sample in samples], pictures)
+            except (ImageError, ModelError) as error:
+                if len(samples) == 1:
                     self.left_out.append(str(error))
                     return None
-        return self.encode([pair for pair in seen if self.encode([pair]) is not None])
+        return self.encode([sample for sample in samples if self.encode([sample]) is not None])
+
+    def _pictures(self, sample: Sample) -> list[Image.Image]:
+        return [self.open_image(path) for path in sample.images]
 
     def roll(self, samples: Sequence[Sample], stage: RlStage, key: str) -> Rollout:
         """G captions of each sample of a step and their rewards; each process does its share.
@@ -166,8 +160,8 @@ class Looker:
         failures: Counter[str] = Counter()
         why: dict[str, str] = {}
         with self.team.whole():
-            for pairs in slices(self.open(self.team.share(samples)), stage.rollout_batch):
-                if (prefixes := self.encode(pairs)) is not None:
+            for batch in slices(self.team.share(samples), stage.rollout_batch):
+                if (prefixes := self.encode(batch)) is not None:
                     chunks.append(self._say(prefixes, stage, key))
                     spoken += self._judge(chunks[-1], stage, failures, why)
         mine = sum(len(chunk) for chunk in chunks)

@@ -9,6 +9,7 @@ end of a step and are added up once, so processes may have different numbers of 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, gather_object
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
@@ -161,14 +162,23 @@ def join(recipe: Recipe, policy: HFPolicy | None = None) -> Accelerator:
         raise RunError("model.mixed_precision: fp16 needs a GPU; use 'bf16' or 'no' on a CPU")
     if AcceleratorState._shared_state:  # an earlier run of this process may have had another precision
         AcceleratorState._reset_state()
-    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False), InitProcessGroupKwargs(timeout=PATIENCE)]
+    handlers = [InitProcessGroupKwargs(timeout=PATIENCE)]
     accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=handlers)
+    if accelerator.num_processes > 1:
+        atexit.unregister(_leave)
+        atexit.register(_leave)
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         raise RunError(
             "DeepSpeed is not supported by this trainer: launch it with DDP or FSDP2 "
             "(docs/guides/several-processes.md), or use capwright.training.trl under DeepSpeed"
         )
     return accelerator
+
+
+def _leave() -> None:
+    """Part from the other processes before Python ends: gloo's threads must not outlive it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def device_of(recipe: Recipe, accelerator: Accelerator) -> str | None:

@@ -19,7 +19,7 @@ from capwright.training.buffer import Buffer
 from capwright.training.credit import Credit
 from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
 from capwright.training.rewards import summarize
-from capwright.training.rollout import Looker, Materials, Rollout, Seen, cut, slices
+from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
 from capwright.training.routing import STATES, States
 from capwright.training.schedule import learning_rate, make_order
 from capwright.training.team import Team
@@ -176,10 +176,10 @@ class Trainer:
         rl = isinstance(self.stage, RlStage)
         where = self.stage.imitation.target if isinstance(self.stage, RlStage) else self.stage.target
         self.policy.model.train()  # whatever ran before: dropout in front of the captions, too
-        seen: Seen = self.looker.open(self.team.share([sample for sample in samples if targets(sample, where)]))
+        mine = self.team.share([sample for sample in samples if targets(sample, where)])
         parts = []
-        for pairs in slices(seen, self.stage.micro_batch):
-            prefixes = self.team.compute(lambda pairs=pairs: self.looker.encode(pairs))  # type: ignore[misc]
+        for some in slices(mine, self.stage.micro_batch):
+            prefixes = self.team.compute(lambda some=some: self.looker.encode(some))  # type: ignore[misc]
             if prefixes is None:
                 continue
             texts = []

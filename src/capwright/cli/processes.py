@@ -1,0 +1,88 @@
+"""Several processes for one run: start them, watch them, and end all when one ends badly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from capwright.types import RunError
+
+#: Seconds that processes get to end by themselves.
+GRACE = 5.0
+
+
+def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
+    """Run `capwright ARGUMENTS` in n processes on this machine, GPU r for process r where there are GPUs.
+
+    Ctrl-C reaches all of them: they finish their step together, save it and end; this waits for them.
+
+    Returns:
+        The exit status of the first process.
+    Raises:
+        RunError: a process ended badly; the others have been ended too.
+    """
+    together = {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _port()}
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n)))
+    together |= {"CAPWRIGHT_PARENT": str(os.getpid()), "OMP_NUM_THREADS": threads}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "capwright", *arguments],
+            env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(n)
+    ]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the processes itself
+    signal.signal(signal.SIGTERM, lambda *_: _tell(workers))
+    try:
+        while any(worker.poll() is None for worker in workers):
+            ended = [(rank, worker.poll()) for rank, worker in enumerate(workers)]
+            bad = [(rank, status) for rank, status in ended if status not in (None, 0, 130)]
+            if bad:
+                _end(workers)
+                raise RunError(_what_happened(*_culprit(bad), n, out))
+            time.sleep(0.2)
+    finally:
+        _end(workers)
+        signal.signal(signal.SIGINT, before)
+    return workers[0].returncode
+
+
+def _culprit(bad: list[tuple[int, int]]) -> tuple[int, int]:
+    """Whoever was killed comes first: others may have ended because of it."""
+    return min(bad, key=lambda one: one[1] >= 0)
+
+
+def _what_happened(rank: int, status: int, n: int, out: Path) -> str:
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    how += " (often: not enough memory)" if status == -signal.SIGKILL else ""
+    rest = "the other was ended too" if n == 2 else "the others were ended too"
+    return f"process {rank + 1} of {n} {how}; {rest}. Go on with: capwright train --resume {out} --processes {n}"
+
+
+def _tell(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    for worker in workers:
+        if worker.poll() is None:
+            worker.terminate()
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    _tell(workers)
+    deadline = time.monotonic() + GRACE
+    for worker in workers:
+        try:
+            worker.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def _port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
