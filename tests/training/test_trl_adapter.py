@@ -163,14 +163,18 @@ def test_live_groups_learn_from_their_rewards(model, tmp_path):
     assert max(logged(it, "live")) > 0
 
 
-@pytest.mark.parametrize(("accumulation", "per_generation", "iterations"), [(2, 2, 1), (2, 4, 1), (1, 4, 2), (4, 2, 1)])
+@pytest.mark.parametrize(("accumulation", "per_generation", "iterations"), [(2, 2, 1), (2, 4, 1), (1, 4, 2), (4, 4, 1)])
 def test_imitation_once_an_update_however_the_step_is_cut(model, tmp_path, accumulation, per_generation, iterations):
-    """Two images wait before every update, more where a generation serves several: never two batches at once."""
+    """An image waits before every update: never two batches at once, and never a backward of its own, which under
+    DeepSpeed would be a second step."""
     it = trainer(
         model, tmp_path, rewards(says("geoboard")), Imitation(batch=1), gradient_accumulation_steps=accumulation,
         steps_per_generation=per_generation, num_iterations=iterations, max_steps=4,
     )  # fmt: skip
+    backwards, inner = [], it.accelerator.backward
+    it.accelerator.backward = lambda *args, **named: backwards.append(1) or inner(*args, **named)
     it.train()
+    assert len(backwards) == 4 * accumulation
     assert logged(it, "imitated") == [1] * 4
     assert it.state.log_history[-1]["train_loss"] > 1
 

@@ -12,9 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from trl import GRPOConfig
 
@@ -24,6 +23,7 @@ from capwright.training.trl import RSRSTrainer, dataset, reward_functions
 from capwright.types import Sample
 
 PROMPT = "describe this"
+constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports the trainers it makes
 
 
 @dataclass
