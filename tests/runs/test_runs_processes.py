@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from toy_run import VARIANTS
+
+from tiny_models import write_llava
 
 TOY = Path(__file__).with_name("toy_run.py")
 
 
-def start(n: int, out: Path, *arguments: str) -> list[subprocess.Popen]:
+def start(n: int, out: Path, *arguments: str, script: Path = TOY) -> list[subprocess.Popen]:
     """n processes of one run, as a launcher would start them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -27,7 +30,7 @@ def start(n: int, out: Path, *arguments: str) -> list[subprocess.Popen]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(common if n > 1 else {})}
     return [
         subprocess.Popen(
-            [sys.executable, TOY, out, *arguments],
+            [sys.executable, script, out, *arguments],
             env=environment | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if n > 1 else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -44,7 +47,8 @@ def finish(processes: list[subprocess.Popen]) -> None:
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    return torch.load(out / "checkpoints" / "rsrs" / "table.pt", weights_only=True)
+    table, model = (out / "checkpoints" / "rsrs" / name for name in ("table.pt", "model.safetensors"))
+    return torch.load(table, weights_only=True) if table.exists() else load_file(model)
 
 
 def rows(out: Path) -> list[dict]:
@@ -102,3 +106,24 @@ def test_too_many_processes_for_a_step(tmp_path):
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1]
     assert "1 images a step are too few for 2 processes" in said[0]
+
+
+def test_sharded_weights_learn_the_same_and_resume(tmp_path):
+    """Two processes with half of the weights each, killed on the way, against one process that has them all."""
+    settings = [
+        f"model.name={write_llava(tmp_path / 'llava')}", "data.scenes.n=60", "stages.warmup.steps=2",
+        "stages.warmup.images_per_step=6", "stages.warmup.micro_batch=null", "stages.rsrs.steps=6",
+        "stages.rsrs.kind=rl", "stages.rsrs.on_failed=drop", "stages.rsrs.images_per_step=6",
+        "stages.rsrs.captions_per_image=4", "stages.rsrs.sampling.max_tokens=12", "stages.rsrs.micro_batch=1",
+        "stages.rsrs.checkpoint_every=2", "stages.rsrs.eval_every=null", "rewards.tts.weight=0",
+        "rewards.tts.gate=false", "rewards.short.overlong.soft=1", "rewards.short.overlong.hard=12",
+    ]  # fmt: skip
+    script = Path(__file__).with_name("sharded_run.py")
+    whole = start(1, tmp_path / "one", *settings, script=script)
+    finish(whole)
+    for process in start(2, tmp_path / "two", "die", *settings, script=script):
+        process.communicate(timeout=120)
+        assert process.returncode != 0
+    finish(start(2, tmp_path / "two", "resume", *settings, script=script))
+    same(tmp_path / "one", tmp_path / "two")
+    assert any(row.get("loss_policy") for row in rows(tmp_path / "one"))

@@ -393,9 +393,13 @@ class HFPolicy:
         fresh = groups.with_prefixes(self._reference.encode_again(groups.prefixes))
         return self._reference.logprobs(fresh, temperature=temperature)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes model (only the adapter, with LoRA), processor and prompt; `load_policy(folder)` reads them back."""
-        self.model.save_pretrained(folder)
+    def save(self, folder: str | Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Writes model (only the adapter, with LoRA), processor and prompt; `load_policy(folder)` reads them back.
+
+        Args:
+            weights: the whole state dictionary, where the model itself holds only a part of it (FSDP).
+        """
+        self.model.save_pretrained(folder, **({"state_dict": weights} if weights is not None else {}))
         self.preparer.save(folder)
 
     @contextlib.contextmanager

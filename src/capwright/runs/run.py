@@ -253,10 +253,10 @@ class Run:
         if len(trainer.buffer):
             self.progress.say(_never_imitated(stage.name, trainer))
         path = self.checkpoints / stage.name
-        with self.team.whole():
-            if self.team.first:
-                with replacing(path) as draft:
-                    self.policy.save(draft)
+        sharded = {"weights": self.team.collect(self.policy.model.state_dict())} if self.team.sharded else {}
+        if self.team.first:
+            with replacing(path) as draft:
+                self.policy.save(draft, **sharded)
         self.results.append(self._result(stage, trainer, path))
         self._outside(self.after_stage, stage.name)
         self._save(number + 1, None)

@@ -132,7 +132,10 @@ class Team:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Inside, every process holds all weights, and may run the model as often as it likes."""
-        parts: list[Any] = [m for m in self.learner.modules() if hasattr(m, "unshard")] if self.sharded else []  # type: ignore[union-attr]
+        parts: list[Any] = []
+        if self.sharded and self.learner is not None:
+            self.learner(lambda: None)  # FSDP finds out what belongs together at its first forward pass
+            parts = [module for module in self.learner.modules() if hasattr(module, "unshard")]
         for part in parts:
             part.unshard()
             part.set_reshard_after_forward(False, recurse=False)
