@@ -222,10 +222,13 @@ def measure(side: str, model: str, setting: dict, device: str, results: Any) -> 
 
 
 def be_quiet() -> None:
-    """No progress bars, no advice on settings that we chose."""
+    """No progress bars, no advice on settings that we chose, no report of TRL's to the hub."""
     import warnings
 
+    from huggingface_hub import constants
     from transformers.utils import logging
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
