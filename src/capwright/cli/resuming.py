@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capwright.cli.observer import CAPTIONS, CHECKPOINTS, TIMES
+from capwright.runs.changes import fixed_changes, refuse_changes
 from capwright.types import RunError
 
 if TYPE_CHECKING:
@@ -29,18 +29,10 @@ def check_resume(recipe: Recipe, out: Path, fingerprint: str) -> None:
 
     place = _last_state(out)
     if place is not None:
-        about = _about(place)
-        before, data = about["recipe"], about["fingerprint"]
+        refuse_changes(out, _about(place), recipe, fingerprint)
     elif (out / RECIPE).exists():
-        before, data = load_recipe(out / RECIPE).model_dump(mode="json"), fingerprint
-    else:
-        return
-    changed = _fixed_changes(before, recipe)
-    if changed:
-        keys = "\n  ".join(changed)
-        raise RunError(f"{out}: the recipe changed since this run began:\n  {keys}\nStart anew with --out")
-    if data != fingerprint:
-        raise RunError(f"{out}: the dataset has changed since this run began; start anew with --out")
+        began = load_recipe(out / RECIPE).model_dump(mode="json")
+        refuse_changes(out, {"recipe": began, "fingerprint": fingerprint}, recipe, fingerprint)
 
 
 def take_over(recipe: Recipe, out: Path) -> None:
@@ -64,16 +56,7 @@ def _makes_other_captions(before: Recipe, now: Recipe, out: Path) -> bool:
         return True
     if _last_state(out) is not None:  # it says which dataset it is of; `check_resume` has compared
         return False
-    return before.data.path != now.data.path or bool(_fixed_changes(before.model_dump(mode="json"), now))
-
-
-def _fixed_changes(before: Mapping[str, Any], now: Recipe) -> list[str]:
-    """Changes of keys that may not change while a run goes on, as "key: old -> new"."""
-    from capwright.recipes import changed_keys
-    from capwright.runs.run import FREE_ENDINGS, FREE_KEYS
-
-    changed = [line for line in changed_keys(before, now.model_dump(mode="json")) if not line.startswith(FREE_KEYS)]
-    return [line for line in changed if not line.partition(":")[0].endswith(FREE_ENDINGS)]
+    return before.data.path != now.data.path or bool(fixed_changes(before.model_dump(mode="json"), now))
 
 
 def _last_state(out: Path) -> Path | None:

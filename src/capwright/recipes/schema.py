@@ -70,6 +70,7 @@ class Model(Part):
     attention: Literal["auto", "sdpa", "eager", "flex"] = Field(
         "auto", description="implementation; flex: long groups on a GPU without a dense mask (untested on hardware)"
     )
+    compile: bool = Field(False, description="torch.compile the language model for learning; slow to begin")
     layout: Literal["auto", "packed", "repeated"] = Field("auto", description="auto: packed if the self-check agrees")
     prompt: str = Field("", description="the instruction beside the image; empty: the one the model was saved with")
 

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from capwright.models import FeatureCache, HFPolicy, load_policy
-from capwright.recipes.files import changed_keys, save_recipe
+from capwright.recipes.files import save_recipe
 from capwright.recipes.schema import Recipe, RlStage, SftStage
 from capwright.runs import checkpoint
+from capwright.runs.changes import refuse_changes
 from capwright.runs.checkpoint import changing_weights, load_weights, random_state, replacing, states
 from capwright.runs.journal import Journal
 from capwright.runs.progress import Progress
@@ -34,9 +35,6 @@ AfterStage = Callable[[HFPolicy, str], Any]
 #: (policy, stage name, step) -> keys for a row of kind "eval".
 Probe = Callable[[HFPolicy, str, int], dict[str, Any]]
 
-#: Keys that may differ when a run is resumed: they do not change what is learned.
-FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device", "model.cache.")
-FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience")
 OUT_OF_MEMORY = "out of memory; lower micro_batch, rollout_batch or model.max_pixels"
 
 
@@ -120,6 +118,8 @@ def load_recipe_policy(recipe: Recipe, name: str | Path | None = None, device: s
         layout=model.layout,
         attention=model.attention,
     )
+    if model.compile:
+        policy.compile()
     if model.cache.memory_gb > 0:
         folder = Path(model.cache.folder) if model.cache.folder else None
         policy.cache = FeatureCache(int(model.cache.memory_gb * 2**30), folder)
@@ -335,14 +335,7 @@ class Run:
     def _restore(self, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put everything back as it was at a checkpoint; refuses when recipe or data are not the same."""
         state, about = checkpoint.load_state(place)
-        now = self.recipe.model_dump(mode="json")
-        changed = [line for line in changed_keys(about["recipe"], now) if not line.startswith(FREE_KEYS)]
-        changed = [line for line in changed if not line.partition(":")[0].endswith(FREE_ENDINGS)]
-        if changed:
-            keys = "\n  ".join(changed)
-            raise RunError(f"{self.out}: the recipe changed since this run began:\n  {keys}\nStart anew with --out")
-        if about["fingerprint"] != self.materials.fingerprint:
-            raise RunError(f"{self.out}: the dataset has changed since this run began; start anew with --out")
+        refuse_changes(self.out, about, self.recipe, self.materials.fingerprint)
         load_weights(self.policy.model, state["weights"])
         checkpoint.restore_random_state(state["random"])
         self.results = [StageResult(**result | {"path": Path(result["path"])}) for result in about["results"]]

@@ -160,7 +160,7 @@ def join(recipe: Recipe, policy: HFPolicy | None = None) -> Accelerator:
     """
     precision = recipe.model.mixed_precision
     device = recipe.model.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    cpu = torch.device(device).type == "cpu" if policy is None else policy.device.type == "cpu"
+    cpu = device.startswith("cpu") if policy is None else policy.device.type == "cpu"
     if precision == "fp16" and cpu:
         raise RunError("model.mixed_precision: fp16 needs a GPU; use 'bf16' or 'no' on a CPU")
     if AcceleratorState._shared_state:  # an earlier run of this process may have had another precision

@@ -1,0 +1,87 @@
+"""`capwright train --processes 2`: what one process does, and a clear end when a process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from capwright.data import read_coco, write_dataset
+
+PHOTOS = Path(__file__).parents[1] / "photos"
+
+
+@pytest.fixture(scope="module")
+def settings(llava, short, tmp_path_factory):
+    photos = tmp_path_factory.mktemp("processes") / "photos"
+    samples, vocabulary = read_coco(PHOTOS / "annotations.json", PHOTOS)
+    split = ["train"] * 30 + ["val"] * 4
+    write_dataset([replace(s, split=name) for s, name in zip(samples, split, strict=True)], photos, vocabulary)
+    return ["rsrs-scenes", f"model.name={llava}", f"data.path={photos}", *short, "rewards.tts.floor=-1"]
+
+
+def start(launcher: list[str], *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*launcher, "train", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+CAPWRIGHT = [sys.executable, "-m", "capwright"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "capwright"]
+
+
+def test_two_processes_write_what_one_writes(settings, tmp_path):
+    """However they are started: by ourselves, or by accelerate."""
+    runs = {
+        "one": start(CAPWRIGHT, *settings, "--out", tmp_path / "one"),
+        "ours": start(CAPWRIGHT, *settings, "--out", tmp_path / "ours", "--processes", 2),
+        "theirs": start(ACCELERATE, *settings, "--out", tmp_path / "theirs"),
+    }
+    for process in runs.values():
+        _, said = process.communicate(timeout=200)
+        assert process.returncode == 0, said
+    one = load_file(tmp_path / "one" / "checkpoints" / "rsrs" / "model.safetensors")
+    for name in ("ours", "theirs"):
+        other = load_file(tmp_path / name / "checkpoints" / "rsrs" / "model.safetensors")
+        for key, value in one.items():
+            torch.testing.assert_close(other[key], value, rtol=1e-4, atol=2e-5)
+        assert json.loads((tmp_path / name / "summary.json").read_text())["rsrs"]["samples"] == 4
+        assert (tmp_path / name / "report.html").exists()
+
+
+def test_a_process_that_is_killed_ends_the_run_and_is_named(settings, tmp_path):
+    out = tmp_path / "run"
+    process = start(CAPWRIGHT, *settings, "stages.rsrs.steps=400", "--out", out, "--processes", 2)
+    journal = out / "metrics.jsonl"
+    for _ in range(2000):
+        if journal.exists() and journal.read_text().count("\n") > 4:
+            break
+        time.sleep(0.05)
+    psutil.Process(process.pid).children()[1].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert process.returncode == 1
+    assert "process 2 of 2 was killed by SIGKILL" in said
+    assert f"Go on with: capwright train --resume {out} --processes 2" in said
+    assert "Traceback" not in said
+
+
+def test_what_is_wrong_is_said_before_anything_starts(cli, tmp_path):
+    said = cli("train", "rsrs-scenes", "stages.rsrs.stepz=1", "--out", tmp_path / "x", "--processes", 2)
+    assert said.code == 1
+    assert "stages.rsrs.stepz: unknown key" in said.err
