@@ -320,6 +320,19 @@ def test_a_missing_picture_is_said_so(run: tuple[Path, list[Sample]], tmp_path: 
     assert not page.all("img")
 
 
+def test_alarms_of_training_are_caveats(run: tuple[Path, list[Sample]]) -> None:
+    root, samples = run
+    journal = root / "metrics.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    stuck = [i for i, row in enumerate(rows) if row["kind"] == "step" and row["stage"] == "rsrs"][:2]
+    for i in stuck:
+        rows[i]["alarms"] = ["one caption is said of 80% of the images"]
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = page_of(root, samples).text
+    assert text.count("one caption is said of 80% of the images.") == 1
+    assert f"step {rows[stuck[0]]['step']}: one caption" in text
+
+
 def test_caveats_follow_from_the_numbers(run: tuple[Path, list[Sample]]) -> None:
     root, samples = run
 

@@ -177,9 +177,21 @@ def _missing(run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapp
     sizes = [size for name in run.systems if (size := number((run.summary.get(name) or {}).get("samples"))) is not None]
     if sizes and min(sizes) < FEW_IMAGES:
         caveats.append(f"Only {count(int(min(sizes)), 'image')} {'was' if min(sizes) == 1 else 'were'} measured.")
+    caveats += _alarms(run)
     if run.torn:
         caveats.append("The training journal breaks off in the middle of a line: the run was interrupted.")
     return caveats
+
+
+def _alarms(run: Run) -> list[str]:
+    """What training warned of, with where it did so first."""
+    found: dict[str, str] = {}
+    for row in run.steps:
+        alarms = row.get("alarms")
+        for text in alarms if isinstance(alarms, list) else ():
+            sentence = str(text)
+            found.setdefault(sentence, f"{label(str(row.get('stage')))}, step {row.get('step')}: {sentence}.")
+    return list(found.values())
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -93,11 +93,14 @@ def heaviest_step(
             policy.sample(prefixes, stage.captions_per_image, replace(stage.sampling.to_types(), seed=recipe.seed))
         sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
     policy.model.train()
+    limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
+    texts = [" ".join([text] * (limit or 1))] * stage.captions_per_image
     with accelerator.autocast():
+        if stage.micro_tokens:
+            one = policy.tokenize(policy.encode([Request(sample)], [pictures]), [texts], limit)
+            images = min(images, max(1, stage.micro_tokens // policy.row_tokens(one)[0]))
         prefixes = policy.encode([Request(sample)] * images, [pictures] * images)
-        limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
-        texts = [[" ".join([text] * (limit or 1))] * stage.captions_per_image] * images
-        groups = policy.tokenize(prefixes, texts, limit)
+        groups = policy.tokenize(prefixes, [texts] * images, limit)
         loss = -policy.logprobs(groups).sum()
     try:
         accelerator.backward(loss)
