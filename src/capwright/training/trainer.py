@@ -168,7 +168,8 @@ class Trainer:
                     mask = mask & torch.tensor(ended, device=mask.device).unsqueeze(-1)
                 values = torch.stack([signal[places[i]] for i in batch]).to(mask.device)
                 parts.append(Part(groups, mask, values))
-            self._spare = Part(chunk.select([0]), chunk.select([0]).mask)
+            if self.team.sharded:
+                self._spare = Part(chunk.select([0]), chunk.select([0]).mask)
         return [part for part in parts if part.mask.any()]
 
     def _imitations(self, samples: Sequence[Sample]) -> list[Part]:
@@ -177,9 +178,10 @@ class Trainer:
         where = self.stage.imitation.target if isinstance(self.stage, RlStage) else self.stage.target
         self.policy.model.train()  # whatever ran before: dropout in front of the captions, too
         mine = self.team.share([sample for sample in samples if targets(sample, where)])
+        with self.team.whole():
+            encoded = [self.looker.encode(some) for some in slices(mine, self.stage.micro_batch)]
         parts = []
-        for some in slices(mine, self.stage.micro_batch):
-            prefixes = self.team.compute(lambda some=some: self.looker.encode(some))  # type: ignore[misc]
+        for prefixes in encoded:
             if prefixes is None:
                 continue
             texts = []
@@ -190,7 +192,8 @@ class Trainer:
             groups = self.policy.tokenize(prefixes, texts)
             batches = cut(self.policy, self.stage, groups, range(len(groups)))
             parts += [Part(batch, batch.mask) for batch, _ in batches]
-        self._spare = parts[-1] if parts else self._spare
+        if self.team.sharded and parts:
+            self._spare = parts[-1]
         return parts
 
     # learning -------------------------------------------------------------------------------------------------------
@@ -350,7 +353,7 @@ class Trainer:
         if worst and not self.counts["failures"]:
             self.say(f"warning: {self._here}: {worst} captions without a reward: {rollout.why}")
         self.counts.update(judged=captions, failures=worst)
-        share = self.counts["failures"] / self.counts["judged"]
+        share = self.counts["failures"] / max(1, self.counts["judged"])
         if worst and share > self._rl.max_failures:
             name = max(rollout.failures, key=lambda name: rollout.failures[name])
             raise RunError(
