@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capwright.training import advantages
-from capwright.training.advantages import dr_grpo, gdpo, grpo, rloo
+from capwright.training.advantages import dr_grpo, gdpo, grpo, mean_baseline, rloo, scst
 
 ALL = [grpo, dr_grpo, rloo, gdpo]
 ROOT = math.sqrt(0.5)
@@ -107,6 +107,78 @@ def test_rewards_without_weight_may_be_unknown(method):
     rewards = torch.rand(2, 4, 2, generator=torch.Generator().manual_seed(1))
     rewards[..., 1] = torch.nan
     torch.testing.assert_close(method(rewards, torch.tensor([1.0, 0.0])), method(rewards[..., :1]))
+
+
+@pytest.mark.parametrize("name", ["scst", "mean_baseline", "rloo", "grpo", "dr_grpo", "gdpo"])
+def test_public_names(name):
+    """All on [P, G] and [P, G, K] alike; float64 [P, G] comes back, and the rewards are left as they were."""
+    method = getattr(advantages, name)
+    rewards = torch.rand(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    options = {"scst": {"greedy": torch.zeros(3)}, "mean_baseline": {"mean": torch.tensor(0.5)}}.get(name, {})
+    flat, deep = method(rewards, **options), method(rewards.unsqueeze(-1), **options)
+    assert (flat.shape, flat.dtype, flat.requires_grad) == ((3, 4), torch.float64, False)
+    assert torch.equal(flat, deep)
+
+
+def test_scst_is_the_distance_from_the_greedy_caption():
+    rewards = torch.tensor([[0.2, 0.9], [0.5, 0.5]])
+    found = scst(rewards, greedy=torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(found, torch.tensor([[-0.3, 0.4], [0.25, 0.25]]), check_dtype=False)
+    assert torch.equal(found[:, :1], scst(rewards[:, :1], greedy=torch.tensor([[0.5], [0.25]])))  # one caption is enough
+
+
+def test_mean_baseline_is_the_distance_from_the_mean():
+    rewards, scale = torch.tensor([[[0.2, 1.0]], [[0.6, 0.0]]]), torch.tensor([1.0, 0.5])
+    found = mean_baseline(rewards, scale, mean=torch.tensor([0.4, 0.5]))
+    torch.testing.assert_close(found, torch.tensor([[0.05], [-0.05]]), check_dtype=False)
+
+
+@given(seed=st.integers(0, 9999), group=st.integers(1, 5), k=st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_a_baseline_from_outside_is_taken_off_reward_by_reward(seed, group, k):
+    generator = torch.Generator().manual_seed(seed)
+    rewards, scale = torch.rand(3, group, k, generator=generator), torch.rand(k, generator=generator)
+    base = torch.rand(3, k, generator=generator)
+    expected = ((rewards - base.unsqueeze(1)) * scale).sum(2)
+    torch.testing.assert_close(scst(rewards, scale, greedy=base), expected, check_dtype=False)
+    expected = ((rewards - base[0]) * scale).sum(2)
+    torch.testing.assert_close(mean_baseline(rewards, scale, mean=base[0]), expected, check_dtype=False)
+
+
+def test_an_unknown_baseline_leaves_only_its_own_image_unknown():
+    rewards = torch.ones(2, 3, 2)
+    greedy = torch.tensor([[0.5, torch.nan], [0.5, 0.5]])
+    assert scst(rewards, greedy=greedy)[0].isnan().all()
+    assert not scst(rewards, greedy=greedy)[1].isnan().any()
+    assert not scst(rewards, torch.tensor([1.0, 0.0]), greedy=greedy).isnan().any()  # nothing needs to know it
+    assert mean_baseline(rewards, mean=torch.tensor([0.5, torch.nan])).isnan().all()
+
+
+def test_wrong_numbers_of_rewards():
+    rewards = torch.ones(2, 3, 2)
+    for call in (
+        lambda: scst(rewards, greedy=torch.zeros(2)),
+        lambda: scst(rewards, greedy=torch.zeros(2, 3)),
+        lambda: mean_baseline(rewards, mean=torch.zeros(3)),
+    ):
+        with pytest.raises(ValueError, match="the baseline has [13] rewards, the captions have 2"):
+            call()
+    for method in ALL:
+        with pytest.raises(ValueError, match="there are 3 weights for 2 rewards"):
+            method(rewards, torch.ones(3))
+
+
+@given(seed=st.integers(0, 9999), group=st.integers(2, 9), unknown=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_rloo_leaves_each_caption_out_of_its_own_baseline(seed, group, unknown):
+    rewards = torch.rand(2, group + unknown, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if unknown:
+        rewards[:, -1] = torch.nan
+    found, known = rloo(rewards)[:, :group], rewards[:, :group]
+    for i in range(group):
+        others = torch.cat([known[:, :i], known[:, i + 1 :]], 1)
+        torch.testing.assert_close(found[:, i], known[:, i] - others.mean(1))
+    torch.testing.assert_close(found, dr_grpo(rewards)[:, :group] * group / (group - 1))  # the identity
 
 
 def test_rloo_is_the_mean_of_the_others():

@@ -92,7 +92,10 @@ def _three(rewards: Tensor) -> Tensor:
 
 
 def _weights(values: Tensor, weights: Tensor | None) -> Tensor:
-    return values.new_ones(values.shape[2]) if weights is None else torch.as_tensor(weights).to(values)
+    scale = values.new_ones(values.shape[2]) if weights is None else torch.as_tensor(weights).to(values)
+    if len(scale) != values.shape[2]:
+        raise ValueError(f"there are {len(scale)} weights for {values.shape[2]} rewards")
+    return scale
 
 
 def _summed(rewards: Tensor, weights: Tensor | None, tol: float) -> tuple[Tensor, Tensor, Tensor]:

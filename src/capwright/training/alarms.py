@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capwright.training.advantages import TOLERANCE, _range
+from capwright.training.advantages import TOLERANCE, _centered, _range
 
 #: How fast old steps are forgotten: a step ago counts this much, twenty steps ago about a third.
 MEMORY = 0.95
@@ -58,7 +58,8 @@ class Alarms:
                     "longer or shorter may be all that is learned"
                 )
             known = values[~values.isnan().any(1)]
-            flat = bool(known.numel()) and bool((_range(known.unsqueeze(-1)) <= TOLERANCE).all())
+            compared = known.shape[0] > 0 and known.shape[1] > 1  # one caption alone can not vary
+            flat = compared and bool((_range(known) <= TOLERANCE).all())
             self.stuck[name] = self.stuck[name] + 1 if flat else 0
             if self.stuck[name] >= STUCK:
                 found[f"stuck {name}"] = f"reward '{name}' has not varied within any group for {STUCK} steps"
@@ -78,10 +79,7 @@ class Alarms:
         """Of reward and length within groups, over the remembered steps; None while there is too little to say."""
         known = ~values.isnan()
         x = torch.where(known, lengths, torch.nan)
-        x, y = (
-            (x - x.nanmean(1, keepdim=True)).nan_to_num(0.0),
-            (values - values.nanmean(1, keepdim=True)).nan_to_num(0.0),
-        )
+        x, y = _centered(x).nan_to_num(0.0), _centered(values).nan_to_num(0.0)
         now = [float(v) for v in ((x * y).sum(), (x * x).sum(), (y * y).sum(), known.sum())]
         before = self.sums["length"].get(name, [0.0] * 4)
         xy, xx, yy, n = self.sums["length"][name] = [MEMORY * old + new for old, new in zip(before, now)]

@@ -27,7 +27,7 @@ def token_weights(mask: Tensor, normalizer: str, total: int) -> Tensor:
         mask: bool `[P, G, T]`.
         normalizer: "token" gives all tokens the same weight (DAPO, arXiv 2503.14476); "sequence" gives all captions the
             same weight, so a token of a short caption weighs more (GRPO, arXiv 2402.03300); "constant" gives a token
-            the same weight whatever else is in the step (Dr.GRPO, arXiv 2503.20783).
+            the same weight however long the captions are (Dr.GRPO, arXiv 2503.20783).
         total: `amount` over the whole step, all micro-batches and processes together.
     """
     weights = mask.to(torch.float32)

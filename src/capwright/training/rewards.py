@@ -80,12 +80,15 @@ class Rewards:
         if not self.margins or not sample.references:
             return list(self.floors)
         if sample.id not in self._known_floors:
-            own = self([sample], [[Caption(text) for text in sample.references]]).values[0]
-            best = own.nan_to_num(-math.inf).amax(0).tolist()
-            self._known_floors[sample.id] = [
+            own = self([sample], [[Caption(text) for text in sample.references]])
+            best = own.values[0].nan_to_num(-math.inf).amax(0).tolist()
+            floors = [
                 value - self.margins[name] if name in self.margins and value > -math.inf else floor
                 for name, value, floor in zip(self.views, best, self.floors)
             ]
+            if own.failures:  # asked again the next time
+                return floors
+            self._known_floors[sample.id] = floors
         return self._known_floors[sample.id]
 
     def _ask(
@@ -100,7 +103,10 @@ class Rewards:
         view = self.views[name]
         try:
             values = within(self.timeouts.get(name), lambda: view(samples, captions).values)
-            return torch.as_tensor(values, dtype=torch.float64)
+            found, wanted = torch.as_tensor(values, dtype=torch.float64), [len(samples), len(captions[0])]
+            if list(found.shape) != wanted:
+                raise ValueError(f"got {list(found.shape)} rewards for {wanted} captions")
+            return found
         except Exception as error:
             if len(samples) > 1 and not isinstance(error, TimeoutError):
                 rows = [self._ask(name, [s], [c], failures, why) for s, c in zip(samples, captions)]

@@ -53,7 +53,7 @@ def make_order(data: Sequence[Sample], stage: StageBase, seed: int) -> Order:
     values = []
     for sample in data:
         value = sample.meta.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise RecipeError(f"stages.{stage.name}.order: sample '{sample.id}' has no number meta.{key}")
         values.append(value)
     return Order(n, stage.images_per_step, seed, sorted(range(n), key=lambda i: values[i]))
