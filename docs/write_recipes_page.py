@@ -30,12 +30,17 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
   `data.scenes`, `steps` that of `epochs`, and the other way round.
 * **`extends: other.yaml`** (or a bare name) starts from another recipe. Groups are merged key by key, a `stages` list
   takes the place of the other, and a dotted key at the top level changes one value: `stages.rsrs.steps: 400`.
-* **Rewards** have short forms: `tts:` alone, or `tts: 0.5` for a weight.
+* **Rewards** have short forms: `tts:` alone, or `tts: 0.5` for a weight. Where `only_if` and `overlong` name a quantity, it
+  is `words` of the caption, its `tokens`, or `length_ratio`: its words over the mean words of the image's references,
+  unknown without references.
 * Unknown keys are errors; the message names the nearest key there is.
 * A run writes what it did, every key spelled out, to `recipe.yaml` in its folder. On resume a changed key is an error,
   except for those that do not change what is learned: `name`, `evaluation.*`, `data.path` (the data itself must be the
-  same), `data.eval_*`, `model.device`, `checkpoint_every`, `eval_every`, `patience`.
-* **One process** trains, on one GPU or the CPU. Several (`accelerate launch`, `torchrun`) end with a clear error.
+  same), `data.eval_*`, `model.device`, `model.cache.*`, `model.compile`, `checkpoint_every`, `eval_every`, `patience`.
+* **Several processes** may take the steps of a run together: [several processes](guides/several-processes.md). A recipe
+  does not say how many; `images_per_step` is for all of them together.
+* What the methods behind the keys are: [RSRS](methods/rsrs.md), [the GRPO family](methods/grpo-family.md), [GDPO and
+  several rewards](methods/gdpo.md).
 """
 
 

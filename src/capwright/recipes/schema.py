@@ -143,7 +143,7 @@ class OnlyIf(Part):
 
 
 class Overlong(Part):
-    """A reward of length in place of a scorer: 1 up to `soft`, falling to 0 at `hard` (CapRL++, arXiv 2509.22647; the
+    """A reward of length in place of a scorer: 1 up to `soft`, falling to 0 at `hard` (CapRL++, arXiv 2606.09393; the
     punishment of DAPO, arXiv 2503.14476, is the same minus 1).
     """
 
