@@ -115,7 +115,11 @@ def test_micro_batches_add_up_to_the_same_loss(normalizer):
 def test_what_a_token_weighs():
     """Two captions of one and three tokens, and one that is masked altogether."""
     mask = torch.tensor([[[True, False, False], [True, True, True], [False, False, False]]])
-    for normalizer, first, second in (("token", 1 / 4, 1 / 4), ("sequence", 1 / 2, 1 / 6), ("constant", 1 / 10, 1 / 10)):
+    for normalizer, first, second in (
+        ("token", 1 / 4, 1 / 4),
+        ("sequence", 1 / 2, 1 / 6),
+        ("constant", 1 / 10, 1 / 10),
+    ):
         weights = token_weights(mask, normalizer, amount(mask, normalizer, 5))
         expected = torch.tensor([[[first, 0.0, 0.0], [second] * 3, [0.0] * 3]])
         torch.testing.assert_close(weights, expected)
