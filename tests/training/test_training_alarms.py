@@ -54,7 +54,7 @@ def test_nothing_is_said_of_an_honest_reward():
 
 
 def test_images_that_need_long_captions_raise_no_alarm():
-    """Across images reward and length go together perfectly; within an image they have nothing to do with each other."""
+    """Across images reward and length go together; within an image they have nothing to do with each other."""
     need = torch.arange(8).double().unsqueeze(1)
 
     def texts(chance):
@@ -96,9 +96,9 @@ def test_captions_that_repeat_themselves():
 
 
 def test_repetition():
-    assert repetition("a b c".split()) == repetition([]) == repetition("a b c d".split()) == 0.0
-    assert repetition("a a a a".split()) == 0.5
-    assert repetition("a b c a b c a".split()) == pytest.approx(2 / 5)
+    assert repetition("abc") == repetition([]) == repetition("abcd") == 0.0  # letters will do for words
+    assert repetition("aaaa") == 0.5
+    assert repetition("abcabca") == pytest.approx(2 / 5)
 
 
 def test_one_caption_for_everything():
@@ -113,7 +113,7 @@ def test_one_caption_for_everything():
 
 
 def test_a_reward_that_stopped_varying():
-    """Different for different images, the same within every group; a single step with a spread starts the count anew."""
+    """Different for different images, the same within every group; one step with a spread starts the count anew."""
 
     def stuck(chance, long):
         return noise(chance, long)[:, :1].expand_as(long)
