@@ -40,7 +40,8 @@ class Learner(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self._no_split_modules = getattr(model, "_no_split_modules", None)
+        there = {type(module).__name__ for module in model.modules()}  # some models name layers that they do not have
+        self._no_split_modules = sorted(there & set(getattr(model, "_no_split_modules", None) or ()))
 
     def forward(self, compute: Callable[[], T]) -> T:
         return compute()
