@@ -171,3 +171,30 @@ def test_the_page_of_keys_is_up_to_date():
     docs = Path(__file__).parents[2] / "docs"
     done = subprocess.run([sys.executable, docs / "write_recipes_page.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_saved_recipe_with_every_kind_of_reward_reads_back(tmp_path):
+    """A run writes every key, also those left at their default, and is resumed from that."""
+    recipe = load_recipe("dapo-scenes", ["rewards.tts.margin=0.2", "rewards.short.only_if={of: tts, at_least: 0.5}"])
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["rewards.short={overlong: {soft: 5, hard: 4}}"], "soft .5. must be below hard .4."),
+        (["rewards.short={overlong: {soft: 1, hard: 4}, scorer: tts}"], "leave scorer out"),
+        (["rewards.short={overlong: {soft: 1, hard: 4}, gate: true}"], "leave gate out"),
+        (["rewards.tts.only_if={of: nothing, at_least: 1}"], "no other reward 'nothing'"),
+        (["rewards.tts.only_if={of: words}"], "give at_least, at_most or both"),
+        (["rewards.words={scorer: tts}"], "taken by a quantity"),
+        (["stages.rsrs.captions_per_image=1"], "give 2 or more"),
+        (["stages.rsrs.order=random"], "use 'shuffled', 'given' or 'meta.<key>'"),
+        (["stages.rsrs.surrogate=reinforce", "stages.rsrs.inner_epochs=2"], "inner_epochs: 1"),
+        (["stages.rsrs.advantage=gdpo", "stages.rsrs.kl={beta: 0.1, place: reward}"], "use kl.place: loss"),
+    ],
+)
+def test_what_does_not_go_together(overrides, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("rsrs-scenes", overrides)

@@ -179,9 +179,11 @@ class Reward(Part):
     @model_validator(mode="after")
     def _length_is_no_gate(self) -> Reward:
         if self.overlong is not None:
-            given = self.model_fields_set & {"scorer", "output", "range", "options", "margin"}
-            if given or (self.gate and "gate" in self.model_fields_set):
-                raise ValueError(f"overlong is a reward of its own and no gate; leave {', '.join(given) or 'gate'} out")
+            others = ("scorer", "output", "range", "options", "margin")
+            given = [name for name in others if getattr(self, name) not in (None, {})]
+            given += ["gate"] if self.gate and "gate" in self.model_fields_set else []
+            if given:
+                raise ValueError(f"overlong is a reward of its own and no gate; leave {', '.join(given)} out")
             object.__setattr__(self, "gate", False)
         return self
 

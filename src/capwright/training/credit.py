@@ -57,7 +57,9 @@ class Credit:
             weights = torch.cat([weights, weights.new_tensor([-stage.kl.beta])])
             options = {name: torch.nn.functional.pad(value, (0, 1)) for name, value in options.items()}
         found = getattr(methods, stage.advantage)(values, weights, **options)
-        return {place: row for place, row in zip(places, found) if not row.isnan().any()}
+        penalized = stage.kl.beta > 0 and stage.kl.place == "loss"  # then a group of zeros still has something to lose
+        kept = ~found.isnan().any(1) & ((found != 0).any(1) | penalized)
+        return {place: row for place, row, keep in zip(places, found, kept.tolist()) if keep}
 
     def _penalties(self, rollout: Rollout, places: Sequence[int]) -> Tensor:
         """KL from the reference summed over each caption, [len(places), G], of all processes."""
