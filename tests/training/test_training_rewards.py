@@ -69,14 +69,14 @@ def test_language_counts_only_at_a_reasonable_length():
     assert not nobody_knows[:, 1].isnan().any()
 
 
-def test_a_chain_of_conditions_reads_what_scorers_said():
+@pytest.mark.parametrize("order", ["abc", "cba", "bac"])
+def test_a_chain_of_conditions_reads_what_scorers_said(order):
     """a waits for b, b for c: a looks at b as it was measured, whether or not c let it count."""
     views = {"a": table([1.0, 1.0]), "b": table([0.9, 0.1]), "c": table([0.0, 1.0])}
     rules = {"a": OnlyIf(of="b", at_least=0.5), "b": OnlyIf(of="c", at_least=0.5)}
-    assert rewards(views, conditions=rules)(samples(), [group("x", "y")]).values[0].tolist() == [
-        [1.0, 0.0, 0.0],
-        [0.0, 0.1, 1.0],
-    ]
+    found = rewards({name: views[name] for name in order}, conditions=rules)(samples(), [group("x", "y")]).values[0]
+    values = dict(zip(order, found.T.tolist()))
+    assert values == {"a": [1.0, 0.0], "b": [0.0, 0.1], "c": [0.0, 1.0]}
 
 
 def test_a_condition_that_failed_is_unknown_not_zero():
