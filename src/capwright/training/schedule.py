@@ -17,7 +17,8 @@ class Order:
     of a pass are others each time. A split with fewer than `size` images gives smaller batches.
 
     Args:
-        lead: the order of the first pass, in place of a permutation; `always`: of every pass.
+        lead: the order of the first pass, in place of a permutation; `always`: of every pass, so that the images left
+            over at its end are never looked at.
     """
 
     def __init__(self, n: int, size: int, seed: int, lead: Sequence[int] | None = None, always: bool = False) -> None:
