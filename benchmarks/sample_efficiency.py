@@ -3,19 +3,20 @@
     python benchmarks/sample_efficiency.py [--quick] [--seeds 0 1 2] [--mixed-precision bf16] [--json FILE] [--runs DIR]
 
   GRPO   images on which every caption earns the same teach nothing (recipes/grpo-scenes.yaml)
-  DAPO   further images are looked at until as many teach as were asked for (recipes/dapo-scenes.yaml); at most four
-         batches a step
+  DAPO   its dynamic sampling (arXiv 2503.14476): further images are looked at until as many teach as were asked for,
+         at most four batches a step
   RSRS   images on which every caption fails are imitated (recipes/rsrs-scenes.yaml)
 
-All go on from the same captioner, warmed up once (with seed 0), with the same images and captions a step, learning rate and seeds.
-They differ in what becomes of groups that teach nothing, and in clip.high (0.28 for DAPO), which never acts with one
-update a step. All have the same budget of images seen, so DAPO, which looks at more of them in a step, takes fewer
-optimizer steps: `updates` says how many.
+All go on from the same captioner, warmed up once (with seed 0), with the same images and captions a step, learning rate
+and seeds. They differ in what becomes of groups that teach nothing, and in clip.high (0.28 for DAPO), which never acts
+with one update a step. All have the same budget of images seen, so DAPO, which looks at more of them in a step, takes
+fewer optimizer steps: `updates` says how many.
 
 TTS (micro) is that of greedy captions of the first images of the test split, measured again and again during training;
 `never` is its part for names that casual captions never say. `live` is the share of groups that taught anything since
-the measurement before. Seconds are of training alone, one process on its share of the cores. Between two measurements
-the curve is a straight line; numbers are means over seeds, and a score counts as reached when all seeds reached it.
+the measurement before. Seconds are of training without measurements; they can be compared when nothing else runs, so
+--jobs is 1. Between two measurements the curve is a straight line; numbers are means over seeds, and a score counts as
+reached when all seeds reached it.
 Finished runs in --runs are not repeated.
 """
 
@@ -42,11 +43,20 @@ from capwright.recipes import Recipe, load_recipe
 from capwright.runs import Progress, train
 from capwright.scenes import build
 
-#: By arm: the shipped recipe and what of its last stage is set back to what the others do. DAPO is measured more often
-#: than the others, because a step of it looks at more images.
+#: By arm: a shipped recipe, and what changes in its last stage. recipes/dapo-scenes.yaml is more than resampling: it also
+#: punishes length, leaves truncated captions out, and takes two updates a step.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "GRPO": ("grpo-scenes", {}),
-    "DAPO": ("dapo-scenes", {"inner_epochs": 1, "mask_truncated": False}),
+    "DAPO": (
+        "grpo-scenes",
+        {
+            "name": "dapo",
+            "kind": "rl",
+            "on_failed": "resample",
+            "resample_rounds": 3,
+            "clip": {"low": 0.2, "high": 0.28},
+        },
+    ),
     "RSRS": ("rsrs-scenes", {}),
 }
 SCORES = (40, 50, 60)  # how soon is each reached?
@@ -100,7 +110,7 @@ def alone(name: str, place: int, seed: int, scenes: Path, precision: str, size: 
 def recipe_of(arm: str, seed: int, scenes: Path, precision: str, size: Size) -> Recipe:
     """The recipe of an arm, with steps for the whole budget even if no step looks at further images."""
     name, keys = ARMS[arm]
-    every = max(1, size.every // 2) if arm == "DAPO" else size.every
+    every = max(1, size.every // 2) if arm == "DAPO" else size.every  # its steps look at more images
     images = load_recipe(name).stages[-1].images_per_step
     steps = every * math.ceil(size.budget / (images * every))  # the last step is measured
     return alone(name, -1, seed, scenes, precision, size, {**keys, "steps": steps, "eval_every": every})
@@ -207,8 +217,8 @@ def show(curves: dict[str, list[list[dict[str, Any]]]], size: Size) -> None:
         cells.append(f"{mean([score_at(curve, size.budget, 'seconds') for curve in runs], '.0f'):>8}")
         print(f"{arm:6}" + "".join(cells))
     print(
-        f"\nnever, updates, seconds: after {size.budget:,} images. DAPO looks at more of them in a step, so that they make"
-        "\nfewer updates. unknown: not reached by all seeds."
+        f"\nnever, updates, seconds: after {size.budget:,} images. DAPO looks at more of them in a step and so makes"
+        "\nfewer updates of them. unknown: not reached by all seeds."
     )
 
 
@@ -221,7 +231,7 @@ def main() -> None:
     parser.add_argument(
         "--mixed-precision", default="no", choices=["no", "bf16"], help="bf16 saves a third of the time"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on its share of the threads")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; more than 1 disturb each other's seconds")
     parser.add_argument("--runs", type=Path, default=Path("runs/sample-efficiency"))
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
@@ -230,7 +240,8 @@ def main() -> None:
     scenes, warm = out / "scenes", out / "warmup"
     if not scenes.exists():
         build(size.scenes, 1, scenes)
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // arguments.jobs))  # read by the new processes
+    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by the new processes
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         precision = arguments.mixed_precision
         start = pool.submit(warm_up, scenes, warm, precision, size).result()
