@@ -358,7 +358,7 @@ class Trainer:
             name = max(rollout.failures, key=lambda name: rollout.failures[name])
             raise RunError(
                 f"{self._here}: reward '{name}' could not be measured for {share:.0%} of all captions so far "
-                f"(max_failures is {self._rl.max_failures:g}); the last error: {rollout.why[name]}"
+                f"(max_failures is {self._rl.max_failures:g}). Mend it and resume; the last error: {rollout.why[name]}"
             )
 
     # state ----------------------------------------------------------------------------------------------------------
