@@ -43,8 +43,8 @@ from capwright.recipes import Recipe, load_recipe
 from capwright.runs import Progress, train
 from capwright.scenes import build
 
-#: By arm: a shipped recipe, and what changes in its last stage. recipes/dapo-scenes.yaml is more than resampling: it also
-#: punishes length, leaves truncated captions out, and takes two updates a step.
+#: By arm: a shipped recipe, and what changes in its last stage. recipes/dapo-scenes.yaml is more than resampling: it
+#: also punishes length, leaves truncated captions out, and takes two updates a step.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "GRPO": ("grpo-scenes", {}),
     "DAPO": (
