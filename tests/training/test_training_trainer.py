@@ -202,7 +202,7 @@ def test_a_batch_larger_than_the_split_is_cut_down():
     it = trainer(rl(images_per_step=4, imitation={"batch": 32}), toy_materials(images=8), say=said.append)
     rows = [it.step() for _ in range(2)]
     assert [row["imitated"] for row in rows] == [0, 8]
-    assert said == ["rl: imitation.batch is 32, but there are 8 images; imitating 8 at once"]
+    assert said == ["rl: imitation.batch is 32, but there are 8 images with a caption to imitate; imitating 8 at once"]
 
 
 def test_one_optimizer_at_a_time():

@@ -106,7 +106,7 @@ class Rewards:
             found, wanted = torch.as_tensor(values, dtype=torch.float64), [len(samples), len(captions[0])]
             if list(found.shape) != wanted:
                 raise ValueError(f"got {list(found.shape)} rewards for {wanted} captions")
-            return found
+            return found.masked_fill(~found.isfinite(), torch.nan)
         except Exception as error:
             if len(samples) > 1 and not isinstance(error, TimeoutError):
                 rows = [self._ask(name, [s], [c], failures, why) for s, c in zip(samples, captions)]

@@ -7,6 +7,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -88,10 +89,12 @@ class Trainer:
         """How many images the buffer must hold: never more than there are to learn from."""
         if isinstance(self.stage, SftStage) or self.stage.on_failed != "imitate":
             return 0
-        wanted, n = self.stage.imitation.batch, len(self.data)
+        wanted, where = self.stage.imitation.batch, self.stage.imitation.target
+        n = len(list(islice((sample for sample in self.data if targets(sample, where)), wanted)))
         if wanted > n:
-            self.say(f"{self.stage.name}: imitation.batch is {wanted}, but there are {n} images; imitating {n} at once")
-        return min(wanted, n)
+            there = f"there are {n} images with a caption to imitate; imitating {n} at once"
+            self.say(f"{self.stage.name}: imitation.batch is {wanted}, but {there}")
+        return n
 
     # one step -------------------------------------------------------------------------------------------------------
 
