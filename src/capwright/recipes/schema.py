@@ -172,7 +172,9 @@ class Reward(Part):
     truncated: Literal["score", "unknown"] = Field("score", description="what a caption is worth that was cut off")
     only_if: OnlyIf | None = Field(None, description="where the reward counts; elsewhere it is 0; null: everywhere")
     overlong: Overlong | None = Field(None, description="a reward of length in place of a scorer; never a gate")
-    timeout: float | None = Field(None, gt=0, description="seconds a call may take; its captions are unknown then, and it goes on in its thread")
+    timeout: float | None = Field(
+        None, gt=0, description="seconds a call may take; its captions are unknown then, and it goes on in its thread"
+    )
     range: tuple[float, float] | None = Field(None, description="output values that become 0 and 1; null: as declared")
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the scorer")
 
