@@ -35,8 +35,10 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
   references, unknown without references.
 * Unknown keys are errors; the message names the nearest key there is.
 * A run writes what it did, every key spelled out, to `recipe.yaml` in its folder. On resume a changed key is an error,
-  except for those that do not change what is learned: `name`, `evaluation.*`, `data.path` (the data itself must be the
-  same), `data.eval_*`, `model.device`, `model.cache.*`, `model.compile`, `checkpoint_every`, `eval_every`, `patience`.
+  except for those that do not change what is learned, but for rounding: `name`, `evaluation.*`, `data.path` (the data
+  itself must be the same), `data.eval_*`, `model.device`, `model.cache.*`, `model.compile`,
+  `model.gradient_checkpointing`, `checkpoint_every`, `eval_every`, `patience`, `micro_batch`, `micro_tokens`,
+  `rollout_batch`, `max_failures`, `timeout`.
 * **Several processes** may take the steps of a run together: [several processes](guides/several-processes.md). A recipe
   does not say how many; `images_per_step` is for all of them together.
 * What the methods behind the keys are: [RSRS](methods/rsrs.md), [the GRPO family](methods/grpo-family.md), [GDPO and

@@ -268,6 +268,22 @@ def test_resume_with_a_changed_recipe(whole):
     train(free, out=whole, resume=True, materials=materials())
 
 
+def test_what_a_failure_asks_for_may_change_on_resume(whole):
+    """Less memory, or more time for a judge, needs no new run."""
+    changes = [f"stages.rsrs.{name}" for name in ("micro_batch=1", "micro_tokens=99", "rollout_batch=2")]
+    changes += ["stages.rsrs.max_failures=0.9", "rewards.tts.timeout=60", "model.gradient_checkpointing=true"]
+    train(load_recipe(whole / "recipe.yaml", changes), out=whole, resume=True, materials=materials())
+
+
+def test_a_state_of_more_gpus_than_there_are_now(monkeypatch):
+    given, told = random_state() | {"cuda": ["first", "second"]}, []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", told.extend)
+    restore_random_state(given)
+    assert told == ["first"]
+
+
 def test_resume_with_changed_data(whole):
     with pytest.raises(RunError, match="the dataset has changed"):
         run(whole, resume=True, materials=materials(fingerprint="other"))
@@ -466,7 +482,7 @@ def test_out_of_memory_is_said_plainly(tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     given.policy.logprobs = logprobs
-    with pytest.raises(RunError, match=r"out of memory; lower micro_batch.*checkpoint is .*state-00-warmup-000000"):
+    with pytest.raises(RunError, match=r"out of memory; lower micro_batch, .*checkpoint is .*state-00-warmup-000000"):
         run(tmp_path / "run", materials=given)
 
 

@@ -9,9 +9,12 @@ from typing import Any
 from capwright.recipes import Recipe, changed_keys
 from capwright.types import RunError
 
-#: Keys that may differ when a run is resumed: they do not change what is learned.
+#: Keys that may differ when a run is resumed: but for rounding they do not change what is learned, and what a message
+#: advises after a failure (less memory, more time for a judge) must not need a new run.
 FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device", "model.cache.", "model.compile")
-FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience")
+FREE_KEYS += ("model.gradient_checkpointing",)
+FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience", ".micro_batch", ".micro_tokens", ".rollout_batch")
+FREE_ENDINGS += (".max_failures", ".timeout")
 
 
 def fixed_changes(before: Mapping[str, Any], now: Recipe) -> list[str]:

@@ -35,7 +35,7 @@ AfterStage = Callable[[HFPolicy, str], Any]
 #: (policy, stage name, step) -> keys for a row of kind "eval".
 Probe = Callable[[HFPolicy, str, int], dict[str, Any]]
 
-OUT_OF_MEMORY = "out of memory; lower micro_batch, rollout_batch or model.max_pixels"
+OUT_OF_MEMORY = "out of memory; lower micro_batch, micro_tokens, rollout_batch or model.max_pixels"
 
 
 @dataclass(frozen=True)
