@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from toy_captioner import NAMES, ToyData, Values, says, toy_materials
 
 import capwright.training.trainer as module
 from capwright.models import load_policy
+from capwright.recipes.schema import Overlong
+from capwright.training.alarms import STUCK
 from capwright.training.losses import kl
-from capwright.training.rewards import Rewards
+from capwright.training.rewards import Length, Rewards
 from capwright.training.rollout import Materials, by_budget
 from capwright.types import Sample, Sampling
 from tiny_models import write_llava
@@ -322,6 +325,19 @@ def test_failures_are_told():
     assert said == ["warning: stage 'rl' step 1: 8 captions without a reward: {'r': 'OSError: no such judge'}"]
     it.step()
     assert len(said) == 1
+
+
+def test_no_alarm_watches_a_reward_of_length():
+    """It follows length by design, and where captions are short enough it is 1 for all of them."""
+    short = Length(Overlong(of="words", soft=90, hard=99))
+    heard = []
+    given = Rewards({"r": differs(*range(12)), "short": short}, (1.0, 1.0), (True, False), (0.0, 0.0))
+    it = trainer(rl(kind="grpo"), dataclasses.replace(toy_materials(), rewards=given))
+    for _ in range(STUCK + 1):
+        row = it.step()
+        heard += [text for text in row["alarms"] if "short" in text]
+    assert heard == []
+    assert list(row["length_correlation"]) == ["r"]
 
 
 def test_entropy_of_a_real_model_is_told(tmp_path):

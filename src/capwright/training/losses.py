@@ -9,8 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NORMALIZERS = ("token", "sequence", "constant")
-
 
 def amount(mask: Tensor, normalizer: str, longest: int = 1) -> int:
     """What a normalizer counts over `mask` bool `[P, G, T]`: tokens ("token"), captions that have any token

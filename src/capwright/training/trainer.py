@@ -19,7 +19,7 @@ from capwright.training.alarms import Alarms
 from capwright.training.buffer import Buffer
 from capwright.training.credit import Credit
 from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
-from capwright.training.rewards import summarize
+from capwright.training.rewards import Length, summarize
 from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
 from capwright.training.routing import STATES, States
 from capwright.training.schedule import learning_rate, make_order
@@ -82,7 +82,9 @@ class Trainer:
         self.idle = Counter[str]()  # states of groups over the steps in a row without anything to learn
         if isinstance(stage, RlStage):
             self.credit = Credit(stage, materials, team)
-            self.alarms = Alarms(list(self.rewards.views), self.rewards.weights)
+            pairs = zip(self.rewards.views.values(), self.rewards.weights)
+            watched = [0.0 if isinstance(view, Length) else weight for view, weight in pairs]  # it follows length by design
+            self.alarms = Alarms(list(self.rewards.views), watched)
         self._spare: Part | None = None  # keeps sharded processes company that have fewer parts than others
 
     def _imitation_batch(self) -> int:
@@ -282,9 +284,8 @@ class Trainer:
                 groups = groups.with_prefixes(self.policy.encode_again(groups.prefixes))
             heat = 1.0 if part.advantages is None else self._rl.sampling.temperature
             logprobs = self.policy.logprobs(groups, temperature=heat)
-        weights = token_weights(
-            part.mask, stage.normalizer, int(sums["experts" if part.advantages is None else "live"])
-        )
+        total = int(sums["experts" if part.advantages is None else "live"])
+        weights = token_weights(part.mask, stage.normalizer, total)
         if part.advantages is None:
             phi, scale = (stage.imitation.phi, stage.imitation.weight) if isinstance(stage, RlStage) else (False, 1.0)
             term = imitation_loss(logprobs, weights, phi)
