@@ -47,6 +47,14 @@ def test_every_recipe_that_comes_along_parses(name, tmp_path):
     assert load_recipe(tmp_path / "again.yaml") == recipe
 
 
+def test_the_plan_of_a_stage_that_resamples():
+    """A step looks at four batches of images at most."""
+    (grpo, dapo) = (make_plan(load_recipe(name), 3200)[-1] for name in ("grpo-scenes", "dapo-scenes"))
+    assert dapo.tokens_per_step == 4 * grpo.tokens_per_step
+    assert ", at least 5,120 images in all (1.6 passes)" in dapo.line()
+    assert ", 5,120 images in all (1.6 passes)" in grpo.line()
+
+
 def test_overrides(plain):
     overrides = ["stages.rsrs.steps=10", "model.lora.r=8", "stages.0.learning_rate=1e-4", "data.path=photos"]
     recipe = load_recipe(plain, overrides)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from capwright.recipes import Recipe, SftStage
+from capwright.recipes import Recipe, RlStage, SftStage
 from capwright.training.schedule import stage_steps
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The numbers of one stage. Token counts are the most there can be; None where only the data can say."""
+    """The numbers of one stage. Token counts are the most there can be; None where only the data can say.
+
+    Attributes:
+        batches: so many batches of images a step looks at, at most (`on_failed: resample`); `images` counts one a step.
+    """
 
     name: str
     kind: str
@@ -21,6 +25,7 @@ class StagePlan:
     tokens_per_step: int | None
     images: int | None
     passes: float | None
+    batches: int = 1
 
     def line(self) -> str:
         """One line for people."""
@@ -37,7 +42,8 @@ class StagePlan:
             parts.append(f"{self.updates:,} optimizer steps at most")
         if self.images is not None:
             share = "" if self.passes is None else f" ({self.passes:.2g} passes)"
-            parts.append(f"{self.images:,} images in all{share}")
+            least = "at least " if self.batches > 1 else ""
+            parts.append(f"{least}{self.images:,} images in all{share}")
         return ", ".join(parts)
 
 
@@ -48,7 +54,10 @@ def make_plan(recipe: Recipe, n: int | None) -> list[StagePlan]:
         images = stage.images_per_step if n is None else min(stage.images_per_step, n)
         steps = stage_steps(stage, n) if n is not None else stage.steps
         inner = 1 if isinstance(stage, SftStage) else stage.inner_epochs
-        tokens = None if isinstance(stage, SftStage) else images * stage.captions_per_image * stage.sampling.max_tokens
+        tokens, batches = None, 1
+        if isinstance(stage, RlStage):
+            batches = stage.resample_rounds + 1 if stage.on_failed == "resample" else 1
+            tokens = batches * images * stage.captions_per_image * stage.sampling.max_tokens
         total = None if steps is None else steps * images
         plans.append(
             StagePlan(
@@ -61,6 +70,7 @@ def make_plan(recipe: Recipe, n: int | None) -> list[StagePlan]:
                 tokens_per_step=tokens,
                 images=total,
                 passes=None if total is None or not n else total / n,
+                batches=batches,
             )
         )
     return plans
