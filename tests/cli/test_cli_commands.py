@@ -105,6 +105,9 @@ def test_ids_of_pictures(photo_dataset, tmp_path, monkeypatch):
     write_rows(Path("b/list.jsonl"), [{"id": "x", "image": "2.png"}, {"id": "x", "image": "10.PNG"}])
     with pytest.raises(DataError, match='two pictures have the id "x"'):
         ids("b/list.jsonl")
+    write_rows(Path("b/list.jsonl"), [{"id": "x", "image": "2.png"}, {"id": "x", "images": ["2.png", "10.PNG"]}])
+    with pytest.raises(DataError, match='two pictures have the id "x"'):
+        ids("b/list.jsonl")
     Path("list.jsonl").write_text('{"id": "x"}\n')
     with pytest.raises(DataError, match=r"list\.jsonl:1: image is missing"):
         ids("list.jsonl")

@@ -84,7 +84,7 @@ def _unique(samples: Iterator[Sample]) -> list[Sample]:
     found: dict[str, Sample] = {}
     for sample in samples:
         other = found.setdefault(sample.id, sample)
-        if other.image != sample.image:
+        if other.images != sample.images:
             raise DataError(
                 f'two pictures have the id "{sample.id}": {other.image} and {sample.image}; caption them into two files'
             )

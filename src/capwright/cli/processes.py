@@ -37,8 +37,8 @@ def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
         )
         for rank in range(n)
     ]
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the processes itself
-    signal.signal(signal.SIGTERM, lambda *_: _tell(workers))
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}  # the terminal tells the processes itself
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: _tell(workers))
     try:
         while any(worker.poll() is None for worker in workers):
             ended = [(rank, worker.poll()) for rank, worker in enumerate(workers)]
@@ -49,7 +49,8 @@ def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
             time.sleep(0.2)
     finally:
         _end(workers)
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return workers[0].returncode
 
 
