@@ -83,7 +83,7 @@ class Trainer:
         if isinstance(stage, RlStage):
             self.credit = Credit(stage, materials, team)
             pairs = zip(self.rewards.views.values(), self.rewards.weights)
-            watched = [0.0 if isinstance(view, Length) else weight for view, weight in pairs]  # it follows length by design
+            watched = [0.0 if isinstance(view, Length) else weight for view, weight in pairs]  # length by design
             self.alarms = Alarms(list(self.rewards.views), watched)
         self._spare: Part | None = None  # keeps sharded processes company that have fewer parts than others
 
