@@ -86,31 +86,19 @@ def _caption_batch(
 ) -> list[dict[str, Any]]:
     import torch
 
-    from capwright.data import load_image
-
-    rows: dict[str, dict[str, Any]] = {}
-    requests, pictures = [], []
-    for sample in samples:
-        rows[sample.id] = {"id": sample.id, "caption": "", "status": LOST, "finish": "stop"}
-        try:
-            pictures.append([load_image(path, policy.preparer.max_pixels) for path in sample.images])
-            requests.append(Request(sample, prompt))
-        except ImageError as error:
-            rows[sample.id]["reason"] = str(error)
-    if requests:
-        try:
-            with torch.no_grad():
-                groups = policy.sample(policy.encode(requests, pictures), 1, sampling)
-        except ModelError as error:
-            if len(requests) == 1:
-                rows[requests[0].sample.id]["reason"] = str(error)
-            else:  # find out which picture the model refuses
-                for request in requests:
-                    (rows[request.sample.id],) = _caption_batch(policy, [request.sample], sampling, prompt)
-            return list(rows.values())
-        for request, (caption,) in zip(requests, groups.captions):
-            status = "ok" if caption.text.strip() else "empty"
-            rows[request.sample.id] |= {"caption": caption.text, "status": status, "finish": caption.finish}
+    requests = [Request(sample, prompt) for sample in samples]
+    rows = {request.sample.id: {"id": request.sample.id, "caption": "", "status": LOST} for request in requests}
+    try:
+        with torch.no_grad():
+            groups = policy.sample(policy.encode(requests), 1, sampling)
+    except (ImageError, ModelError) as error:
+        if len(requests) == 1:
+            return [rows[requests[0].sample.id] | {"finish": "stop", "reason": str(error)}]
+        # find out which pictures can not be read, or are refused by the model
+        return [row for request in requests for row in _caption_batch(policy, [request.sample], sampling, prompt)]
+    for request, (caption,) in zip(requests, groups.captions):
+        status = "ok" if caption.text.strip() else "empty"
+        rows[request.sample.id] |= {"caption": caption.text, "status": status, "finish": caption.finish}
     return list(rows.values())
 
 

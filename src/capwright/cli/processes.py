@@ -63,7 +63,9 @@ def _what_happened(rank: int, status: int, n: int, out: Path) -> str:
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     how += " (often: not enough memory)" if status == -signal.SIGKILL else ""
     rest = "the other was ended too" if n == 2 else "the others were ended too"
-    return f"process {rank + 1} of {n} {how}; {rest}. Go on with: capwright train --resume {out} --processes {n}"
+    begun = any((out / "checkpoints").glob("state-*"))
+    go_on = f". Go on with: capwright train --resume {out} --processes {n}" if begun and status < 0 else ""
+    return f"process {rank + 1} of {n} {how}; {rest}{go_on}"
 
 
 def _tell(workers: Sequence[subprocess.Popen[bytes]]) -> None:

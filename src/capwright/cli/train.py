@@ -53,6 +53,7 @@ def train(
     if processes > 1 and not dry_run:
         from capwright.cli.processes import run_in_processes
 
+        _check_devices(plan, processes)
         where = ["--resume", str(resume)] if resume is not None else ["--out", str(folder)]
         given = [*([recipe] if recipe is not None else []), *(overrides or [])]
         raise typer.Exit(run_in_processes(processes, ["train", *given, *where], folder))
@@ -66,6 +67,16 @@ def train(
         evaluations = run_recipe(plan, folder, resume=resume is not None)
     if evaluations:
         print_result(evaluations, folder)
+
+
+def _check_devices(recipe: Recipe, processes: int) -> None:
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if recipe.model.device != "cpu" and 0 < gpus < processes:
+        raise RunError(
+            f"--processes {processes}: each needs a GPU, and there are {gpus} here; take fewer, or set model.device=cpu"
+        )
 
 
 def rehearse(recipe: Recipe, out: Path) -> None:

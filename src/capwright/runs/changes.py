@@ -11,10 +11,14 @@ from capwright.types import RunError
 
 #: Keys that may differ when a run is resumed: but for rounding they do not change what is learned, and what a message
 #: advises after a failure (less memory, more time for a judge) must not need a new run.
-FREE_KEYS = ("name", "evaluation.", "data.path", "data.eval_", "model.device", "model.cache.", "model.compile")
-FREE_KEYS += ("model.gradient_checkpointing",)
-FREE_ENDINGS = (".checkpoint_every", ".eval_every", ".patience", ".micro_batch", ".micro_tokens", ".rollout_batch")
-FREE_ENDINGS += (".max_failures", ".timeout")
+FREE_KEYS = (
+    "name", "evaluation.", "data.path", "data.eval_", "model.device", "model.cache.", "model.compile",
+    "model.gradient_checkpointing",
+)  # fmt: skip
+FREE_ENDINGS = (
+    ".checkpoint_every", ".eval_every", ".patience", ".micro_batch", ".micro_tokens", ".rollout_batch", ".max_failures",
+    ".timeout",
+)  # fmt: skip
 
 
 def fixed_changes(before: Mapping[str, Any], now: Recipe) -> list[str]:

@@ -20,9 +20,6 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, sample_id: object) -> bool:
-        return sample_id in self._waiting
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._waiting)
 

@@ -33,11 +33,14 @@ class Credit:
         values = rollout.values(len(given.weights))
         return route(values, gates=given.gates, floors=floors, weights=given.weights, summed=summed)
 
+    def teaching(self, states: States) -> Tensor:
+        """Which groups [P] are learned from."""
+        return states.live | states.saturated if self.stage.on_saturated == "keep" else states.live
+
     def signal(self, rollout: Rollout, states: States) -> dict[int, Tensor]:
         """Advantages [G] of the groups to learn from, by their place in the rollout; the same in all processes."""
         stage = self.stage
-        picked = states.live | states.saturated if stage.on_saturated == "keep" else states.live
-        places = picked.nonzero().flatten().tolist()
+        places = self.teaching(states).nonzero().flatten().tolist()
         penalties = self._penalties(rollout, places) if stage.kl.beta and stage.kl.place == "reward" else None
         if not rollout.spoken:
             return {}

@@ -146,7 +146,7 @@ class Trainer:
             rollout, seen = rollout + self.looker.roll(batch, stage, f"{key}/{turn}"), seen + len(batch)
             if turn == 0:
                 wanted = len(batch)
-            if not rollout.spoken or int(self.credit.route(rollout).live.sum()) >= wanted:
+            if not rollout.spoken or int(self.credit.teaching(self.credit.route(rollout)).sum()) >= wanted:
                 break
         return rollout, seen
 
