@@ -313,6 +313,12 @@ def test_without_captions_or_samples_there_is_no_gallery(run: tuple[Path, list[S
     assert "There are no images to show: the run wrote no captions." in page.text
 
 
+def test_of_several_pictures_the_first_is_shown_and_said_so(run: tuple[Path, list[Sample]]) -> None:
+    root, samples = run
+    text = page_of(root, [replace(samples[0], more_images=(samples[1].image, samples[2].image))]).text
+    assert f"{samples[0].id} (first of 3 pictures)" in text
+
+
 def test_a_missing_picture_is_said_so(run: tuple[Path, list[Sample]], tmp_path: Path) -> None:
     root, samples = run
     page = page_of(root, [replace(samples[0], image=tmp_path / "gone.png")])

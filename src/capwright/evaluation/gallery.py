@@ -197,8 +197,9 @@ def _card(
         problem = "The image could not be read."
     reference = sample.references[0] if sample.references else ""
     alt = reference or f"Image {sample.id}"
+    shown = f"{sample.id} (first of {len(sample.images)} pictures)" if sample.more_images else sample.id
     return Card(
-        sample.id, picture, width, height, problem, alt, reference, tuple(sayings), chips, len(names), credit_of(sample)
+        shown, picture, width, height, problem, alt, reference, tuple(sayings), chips, len(names), credit_of(sample)
     )
 
 
