@@ -126,14 +126,12 @@ def write_qwen3vl(folder: Path) -> Path:
     return _write(Qwen3VLForConditionalGeneration, config, None, folder)
 
 
-def write_idefics3(folder: Path) -> Path:
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
-    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-
+def idefics3_parts(kind):
+    """Tokenizer and configuration (of class `kind`) of the family of Idefics3: SmolVLM is built alike."""
     special = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
     special += tuple(f"<row_{r}_col_{c}>" for r in range(1, 3) for c in range(1, 3))
     tokenizer = tiny_tokenizer(special, "<image>")
-    config = Idefics3Config(
+    config = kind(
         vision_config=dict(
             hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
             image_size=32, patch_size=8,
@@ -141,6 +139,14 @@ def write_idefics3(folder: Path) -> Path:
         text_config=text_sizes(len(tokenizer)) | {"model_type": "llama"},
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"), scale_factor=2, pad_token_id=0,
     )  # fmt: skip
+    return tokenizer, config
+
+
+def write_idefics3(folder: Path) -> Path:
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    tokenizer, config = idefics3_parts(Idefics3Config)
     processor = Idefics3Processor(
         image_processor=Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
         tokenizer=tokenizer, image_seq_len=4, chat_template=tokenizer.chat_template,
@@ -209,17 +215,7 @@ def write_smolvlm(folder: Path) -> Path:
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-    special = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
-    special += tuple(f"<row_{r}_col_{c}>" for r in range(1, 3) for c in range(1, 3))
-    tokenizer = tiny_tokenizer(special, "<image>")
-    config = SmolVLMConfig(
-        vision_config=dict(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            image_size=32, patch_size=8,
-        ),
-        text_config=text_sizes(len(tokenizer)) | {"model_type": "llama"},
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"), scale_factor=2, pad_token_id=0,
-    )  # fmt: skip
+    tokenizer, config = idefics3_parts(SmolVLMConfig)
     sizes = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
     SmolVLMImageProcessorPil(**sizes).save_pretrained(folder)
     return _write_parts(SmolVLMForConditionalGeneration, config, tokenizer, {"image_seq_len": 4}, folder)

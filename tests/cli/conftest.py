@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from capwright.cli import app
+from capwright.data import read_coco, write_dataset
 from tiny_models import write_llava, write_qwen25vl
 
 #: Turns the recipes that come along into runs of a second.
@@ -55,6 +56,16 @@ def cli() -> Callable[..., Said]:
 @pytest.fixture(scope="session")
 def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_llava(tmp_path_factory.mktemp("models") / "llava")
+
+
+@pytest.fixture(scope="session")
+def many_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photos with as many as possible to learn from: 30 train, 4 val."""
+    photos = Path(__file__).parents[1] / "photos"
+    samples, vocabulary = read_coco(photos / "annotations.json", photos)
+    splits = ["train"] * 30 + ["val"] * 4
+    samples = [replace(sample, split=name) for sample, name in zip(samples, splits, strict=True)]
+    return write_dataset(samples, tmp_path_factory.mktemp("data") / "photos", vocabulary)
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-from capwright.data import read_coco, write_dataset
-
-PHOTOS = Path(__file__).parents[1] / "photos"
 
 
 def command(*arguments: object) -> list[str]:
@@ -23,19 +17,15 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(llava, short, tmp_path_factory):
+def whole(llava, short, many_photos, tmp_path_factory):
     """(settings, environment, folder) of a run that nobody disturbed."""
-    photos = tmp_path_factory.mktemp("kill") / "photos"
-    samples, vocabulary = read_coco(PHOTOS / "annotations.json", PHOTOS)
-    split = ["train"] * 30 + ["val"] * 4
-    write_dataset([replace(s, split=name) for s, name in zip(samples, split, strict=True)], photos, vocabulary)
     settings = [
-        "rsrs-scenes", f"model.name={llava}", f"data.path={photos}", *short,
+        "rsrs-scenes", f"model.name={llava}", f"data.path={many_photos}", *short,
         "stages.warmup.steps=4", "stages.rsrs.steps=30", "stages.rsrs.checkpoint_every=3", "stages.rsrs.eval_every=10",
         "evaluation.probe_limit=2",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    out = photos.parent / "whole"
+    out = tmp_path_factory.mktemp("kill") / "whole"
     subprocess.run(command("train", *settings, "--out", out), env=environment, check=True, capture_output=True)
     return settings, environment, out
 

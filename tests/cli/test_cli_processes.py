@@ -8,26 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from capwright.data import read_coco, write_dataset
-
-PHOTOS = Path(__file__).parents[1] / "photos"
-
 
 @pytest.fixture(scope="module")
-def settings(llava, short, tmp_path_factory):
-    photos = tmp_path_factory.mktemp("processes") / "photos"
-    samples, vocabulary = read_coco(PHOTOS / "annotations.json", PHOTOS)
-    split = ["train"] * 30 + ["val"] * 4
-    write_dataset([replace(s, split=name) for s, name in zip(samples, split, strict=True)], photos, vocabulary)
-    return ["rsrs-scenes", f"model.name={llava}", f"data.path={photos}", *short, "rewards.tts.floor=-1"]
+def settings(llava, short, many_photos):
+    return ["rsrs-scenes", f"model.name={llava}", f"data.path={many_photos}", *short, "rewards.tts.floor=-1"]
 
 
 def start(launcher: list[str], *arguments: object) -> subprocess.Popen:

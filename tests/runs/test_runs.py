@@ -27,6 +27,7 @@ from capwright.runs.checkpoint import random_state, restore_random_state, seed_e
 from capwright.runs.journal import Journal
 from capwright.runs.progress import LiveProgress
 from capwright.types import DataError, ImageError, RecipeError, RunError
+from interruptions import KillAt, Killed
 
 SCRIPT = Path(__file__).with_name("toy_run.py")
 
@@ -99,20 +100,9 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, stop_a
     honest = given.policy.logprobs
     out = tmp_path / "run"
 
-    class Killed(BaseException):
-        pass
-
-    class Kill:
-        def say(self, text): ...
-        def start(self, stage, steps, done): ...
-        def close(self): ...
-        def step(self, row):
-            if (row["stage"], row["step"]) == stop_at:
-                raise Killed
-
     assert honest
     with pytest.raises(Killed):
-        run(out, materials=given, progress=Kill())
+        run(out, materials=given, progress=KillAt(*stop_at))
     run(out, resume=True)
     assert same(out, whole)
     assert timeless(out) == timeless(whole)

@@ -182,7 +182,7 @@ def test_scst_compares_with_the_greedy_caption():
         heats.append((n, sampling.temperature)) or honest(prefixes, n, sampling, *more)
     )
     it = trainer(rl(kind="rl", advantage="scst", captions_per_image=1), materials)
-    rollout, _ = it._rollout()
+    rollout, _, _ = it._rollout()
     assert heats == [(1, 1.0), (1, 0.0)]
     assert materials.policy.encoded == 6
     prefixes = it.looker.encode([materials.data.by_id(one.sample_id) for one in rollout.spoken])
@@ -213,7 +213,7 @@ def test_the_running_mean_comes_from_earlier_steps_and_goes_on():
     whole = make()
     whole.step()
     mean = whole.credit.mean.clone()
-    rollout, _ = whole._rollout()
+    rollout, _, _ = whole._rollout()
     signal = whole.credit.signal(rollout, whole.credit.route(rollout))
     values = rollout.values(2)
     assert len(signal) == 6
@@ -290,7 +290,7 @@ def test_kl_in_the_reward(advantage, estimator):
         materials.policy.model.see.bias[6:] += torch.linspace(-1, 1, 6)
     penalty = {"beta": 0.3, "place": "reward", "estimator": estimator}
     it = trainer(rl(kind="grpo", advantage=advantage, kl=penalty), materials)
-    rollout, _ = it._rollout()
+    rollout, _, _ = it._rollout()
     states = it.credit.route(rollout)
     signal = it.credit.signal(rollout, states)
     picked = states.live | states.saturated if advantage != "dr_grpo" else states.live

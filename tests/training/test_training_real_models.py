@@ -16,6 +16,7 @@ from capwright.scenes import build
 from capwright.training.team import Team, join
 from capwright.training.trainer import Trainer
 from capwright.types import CapwrightError
+from interruptions import KillAt, Killed
 from tiny_models import write_llava, write_qwen25vl
 
 SMALL = [
@@ -64,19 +65,8 @@ def test_interrupted_and_resumed(models, scenes, tmp_path, family, more):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(this, out=whole)
 
-    class Killed(BaseException):
-        pass
-
-    class Kill:
-        def say(self, text): ...
-        def start(self, stage, steps, done): ...
-        def close(self): ...
-        def step(self, row):
-            if (row["stage"], row["step"]) == ("rsrs", 3):
-                raise Killed
-
     with pytest.raises(Killed):
-        train(this, out=broken, progress=Kill())
+        train(this, out=broken, progress=KillAt("rsrs", 3))
     train(this, out=broken, resume=True)
     ends = (load_policy(out / "checkpoints" / "rsrs", layout="packed") for out in (whole, broken))
     one, two = (policy.model.state_dict() for policy in ends)

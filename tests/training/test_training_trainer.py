@@ -299,7 +299,7 @@ def test_truncated_captions_can_be_masked():
         rl(kind="grpo", mask_truncated=True, sampling={"max_tokens": 2}), toy_materials(views={"b": says("blue")})
     )
     for _ in range(3):
-        rollout, _ = it._rollout()
+        rollout, _, _ = it._rollout()
         for part in it._live_parts(rollout, it.credit.signal(rollout, it.credit.route(rollout))):
             ended = torch.tensor([[c.finish == "stop" for c in group] for group in part.groups.captions])
             assert torch.equal(part.mask.any(-1), ended)

@@ -117,8 +117,7 @@ class Trainer:
             row["seen"] = len(batch)
             experts = self._imitations(batch)
         else:
-            rollout, row["seen"] = self._rollout()
-            states = self.credit.route(rollout)
+            rollout, states, row["seen"] = self._rollout()
             signal = self.credit.signal(rollout, states)
             live = self._live_parts(rollout, signal)
             if self.stage.on_failed == "imitate":
@@ -136,19 +135,19 @@ class Trainer:
         self.counts["drawn"] += 1
         return [self.data[i] for i in self.order[self.counts["drawn"] - 1]]
 
-    def _rollout(self) -> tuple[Rollout, int]:
-        """The captions of the step, and how many images were looked at. Under `on_failed: resample` it looks at
-        further images while too few groups are live (dynamic sampling, arXiv 2503.14476), a bounded number of times."""
-        stage, rollout, seen = self._rl, Rollout(), 0
+    def _rollout(self) -> tuple[Rollout, States, int]:
+        """The captions of the step, the states of their groups, and how many images were looked at. Under `on_failed:
+        resample` it looks at further images while too few groups teach (dynamic sampling, arXiv 2503.14476), a bounded
+        number of times."""
+        stage, rollout, seen, wanted = self._rl, Rollout(), 0, 0
         key = f"{self.seed}/{self.counts['done']}"
         for turn in range(stage.resample_rounds + 1 if stage.on_failed == "resample" else 1):
             batch = self._next_images()
             rollout, seen = rollout + self.looker.roll(batch, stage, f"{key}/{turn}"), seen + len(batch)
-            if turn == 0:
-                wanted = len(batch)
-            if not rollout.spoken or int(self.credit.teaching(self.credit.route(rollout)).sum()) >= wanted:
+            states, wanted = self.credit.route(rollout), wanted or len(batch)
+            if not rollout.spoken or int(self.credit.teaching(states).sum()) >= wanted:
                 break
-        return rollout, seen
+        return rollout, states, seen
 
     def _tell(self) -> None:
         """Name the images that could not be used, of all processes."""
