@@ -20,6 +20,9 @@ STATUSES = ("ok", "empty", "refusal", "truncated", "unparseable", "judge_error",
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
+#: The `image` of a sample that has only text: references to score captions against.
+NO_IMAGE = Path()
+
 
 class CapwrightError(Exception):
     """An error a user can act on: the message names the file, line or key and says what to do.
@@ -110,7 +113,7 @@ class Sample:
 
     Attributes:
         id: unique within its dataset.
-        image: where the picture is; it is decoded on use, never held.
+        image: where the picture is; it is decoded on use, never held. `NO_IMAGE` when there is only text.
         references: captions by experts, best first; what failed samples imitate.
         terms: the names an expert would use for what is in the picture.
         questions, regions: further annotations, may be empty.

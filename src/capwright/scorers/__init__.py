@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerError, ScorerSpec, Stats
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    NotInstalledError,
+    Scorer,
+    ScorerError,
+    ScorerSpec,
+    Stats,
+    explain,
+)
 from capwright.scorers.length import Length
 from capwright.scorers.matching import Entry, Match, TermMatcher
 from capwright.scorers.registry import get_scorer, list_scorers, register_scorer
@@ -18,6 +29,7 @@ __all__ = [
     "Item",
     "Length",
     "Match",
+    "NotInstalledError",
     "Reward",
     "RewardView",
     "Scorer",
@@ -27,6 +39,7 @@ __all__ = [
     "Stats",
     "TTSContext",
     "TermMatcher",
+    "explain",
     "get_scorer",
     "list_scorers",
     "register_scorer",

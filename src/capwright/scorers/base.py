@@ -35,6 +35,13 @@ class ScorerError(CapwrightError):
     """A scorer can not measure what it was asked to; the message starts with the scorer's name."""
 
 
+class NotInstalledError(ScorerError):
+    """A scorer needs something that is not on this machine; the message says "not installed: ..." and how to get it.
+
+    Raised when the scorer is made or prepared, never while it measures.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerSpec:
     """What a scorer is, without running it.
@@ -44,7 +51,10 @@ class ScorerSpec:
         version: changes whenever the same captions could get another number.
         needs: what must be there: "terms", "references", "image", "questions", "judge", "java" ...
         unit: "item" (a caption has a score of its own), "item|ctx" (it has one given a context: an idf table, a pool,
-            a term table), or "set" (only a set of captions has one; such a scorer can not be a reward).
+            a term table), or "set" (only a set of captions has one; such a scorer can not be a reward). A set scorer
+            is given all captions in one call, and its rows are linearized: (value + (n - 1) * (mean of the
+            leave-one-out values - the value without this caption), 1) for each output, so that their mean is the value
+            of the set and resampling them has the variance of the jackknife.
         outputs: names of the scores, headline first. A context may add more (see `Context.outputs`).
         ranges: (low, high) of each output; the key "tier" covers every output named "tier:...". Infinite if unbounded.
         higher_is_better: None when neither direction is (length).
@@ -176,6 +186,21 @@ class Scorer(Protocol):
     def signature(self, context: Context) -> str:
         """One line with everything that can change the number; equal signatures are comparable numbers."""
         ...
+
+
+def explain(scorer: Scorer, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
+    """What the numbers of a few captions are made of: one JSON value an item, None where there is nothing to show.
+
+    A scorer whose evidence is expensive leaves it out of `stats` and has a method `explain(items, context)`.
+    """
+    own = getattr(scorer, "explain", None)
+    if own is not None:
+        return list(own(items, context))
+    stats = scorer.stats(items, context)
+    found: list[dict[str, Any] | None] = [None] * len(items)
+    for owner, evidence in zip(stats.owner.tolist(), stats.evidence):
+        found[owner] = evidence
+    return found
 
 
 def item_status(item: Item) -> str:

@@ -12,7 +12,21 @@ from capwright.scorers.base import Scorer, ScorerError
 
 #: name -> "module:object", imported on first use.
 _BUILT_IN = {
+    "bertscore": "capwright.scorers.embedding:BERTScore",
+    "bleu": "capwright.scorers.bleu:BLEU",
+    "chair": "capwright.scorers.chair:CHAIR",
+    "chrf": "capwright.scorers.chrf:ChrF",
+    "cider": "capwright.scorers.cider:CIDEr",
+    "ciderD": "capwright.scorers.cider:CIDErD",
+    "distinct": "capwright.scorers.distinct:Distinct",
+    "diversity": "capwright.scorers.diversity:Diversity",
     "length": "capwright.scorers.length:Length",
+    "meteor": "capwright.scorers.java.meteor:METEOR",
+    "readability": "capwright.scorers.readability:Readability",
+    "repetition": "capwright.scorers.repetition:Repetition",
+    "rougeL": "capwright.scorers.rouge:ROUGEL",
+    "similarity": "capwright.scorers.embedding:Similarity",
+    "spice": "capwright.scorers.java.spice:SPICE",
     "tts": "capwright.scorers.tts:TTS",
 }
 _ADDED: dict[str, Callable[..., Scorer]] = {}
