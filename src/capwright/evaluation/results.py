@@ -17,6 +17,11 @@ from capwright.types import DataError
 MISSING = "missing_caption"
 
 
+def score_key(scorer: str, output: str) -> str:
+    """The name of a score among all: `bleu4` of `bleu` speaks for itself, `micro` of `tts` is `tts.micro`."""
+    return output if output.startswith(scorer) else f"{scorer}.{output}"
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A score and its interval; None where undefined or unknown."""
@@ -40,6 +45,7 @@ class ImageResult:
         status: one of `types.STATUSES`, or "missing_caption".
         scores: scorer -> output -> value of this caption alone, None where undefined.
         evidence: scorer -> what the numbers were made of, or None.
+        others: further captions that the system gave of the image; scores are of all of them.
     """
 
     id: str
@@ -47,6 +53,7 @@ class ImageResult:
     status: str
     scores: Mapping[str, Mapping[str, float | None]]
     evidence: Mapping[str, dict[str, Any] | None]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

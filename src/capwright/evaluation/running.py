@@ -1,24 +1,30 @@
 """Run scorers over the captions of one system: scores with intervals, evidence for each image, honest counts.
 
-An image counts for a scorer only when every row that the scorer made of it is known.
+An image counts for a scorer only when every row that the scorer made of it is known. An image may have several captions
+(beams, samples of one captioner): their statistics are added up, and the image stays the unit that is resampled.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
-from capwright.evaluation.statistics import bootstrap_sums, intervals, known
-from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, ScorerError, get_scorer
+from capwright.evaluation.statistics import bootstrap_sums, intervals, known, sum_by_cluster
+from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, ScorerError, Stats, get_scorer
 from capwright.types import STATUSES, Caption, DataError, Sample, Vocabulary
 
 Progress = Callable[[int, int], None]
 CaptionRow = Mapping[str, Any] | Caption | str
+#: What a system said of an image: one caption, or several.
+Said = CaptionRow | Sequence[CaptionRow]
+
+#: scorer, context, rows [images, k], known [images], counts of unknown statuses.
+_Raw = tuple[Scorer, Context, NDArray[np.float64], NDArray[np.bool_], Counter[str]]
 
 _CHUNK = 4096
 _SHOWN = 5
@@ -47,7 +53,7 @@ def prepare_scorers(
 
 def evaluate(
     samples: Sequence[Sample],
-    captions: Mapping[str, CaptionRow],
+    captions: Mapping[str, Said],
     scorers: Iterable[str | Scorer] | Sequence[tuple[Scorer, Context]] = ("tts", "length"),
     seed: int = 0,
     replicates: int = 1000,
@@ -55,19 +61,24 @@ def evaluate(
     vocabulary: Vocabulary | None = None,
     name: str = "",
     level: float = 0.95,
+    method: str = "percentile",
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure the captions of one system.
 
     Args:
         samples: the split to measure on.
-        captions: id -> row of a caption file ({"caption", "status", "finish"}), a Caption, or plain text. A sample
-            without a row is unknown: it is counted and warned about, and no score includes it. Rows with other ids
-            are warned about.
+        captions: id -> row of a caption file ({"caption", "status", "finish"}), a Caption, plain text, or a list of
+            these. A sample without a row is unknown: it is counted and warned about, and no score includes it. Rows
+            with other ids are warned about.
         scorers: names, scorers, or what `prepare_scorers` returned (for several systems: the same contexts).
         seed, replicates, level: of the bootstrap intervals; images are the unit.
         vocabulary: see `prepare_scorers`.
         name: of the system, for comparisons.
+        method: of the intervals, "percentile" or "bca".
+        cluster: a key of `Sample.meta`; samples with one value there (frames of a video, photos of a room) are drawn
+            together.
         progress: called with (done, total) captions as they are measured.
 
     Raises:
@@ -75,31 +86,48 @@ def evaluate(
         ScorerError: an unknown scorer, or one that fails.
     """
     ids = _read_ids(samples)
+    clusters = _clusters(samples, cluster)
     ready = _ready(samples, scorers, vocabulary)
     warnings, absent = _align(ids, captions)
-    items = [
-        _item(sample, captions[sample.id]) if sample.id not in absent else Item(sample, "", "missing_image")
-        for sample in samples
-    ]
-    stated = [MISSING if item.sample.id in absent else item.status for item in items]
+    items, image_of = _items(samples, captions, absent)
+    stated = [MISSING] * len(ids)
+    for item, image in zip(items, image_of.tolist()):
+        if ids[image] not in absent and stated[image] in (MISSING, *SCORED):
+            stated[image] = item.status
     total = len(items) * max(1, len(ready))
-    raw: list[tuple[Scorer, Context, NDArray[np.float64], NDArray[np.bool_], Counter[str]]] = []
-    evidence: list[dict[str, dict[str, Any] | None]] = [{} for _ in items]
+    raw: list[_Raw] = []
+    evidence: list[dict[str, dict[str, Any] | None]] = [{} for _ in ids]
     for number, (scorer, context) in enumerate(ready):
-        rows, is_known, met = _measure(scorer, context, items, evidence, stated, number * len(items), total, progress)
+        counted = None if progress is None else _from(progress, number * len(items), total)
+        rows, is_known, met = _measure(scorer, context, items, image_of, evidence, stated, counted)
         raw.append((scorer, context, rows, is_known, met))
-    measured = _estimate(raw, seed, replicates, level)
+    measured = _estimate(raw, seed, replicates, level, method, cluster, clusters)
     return Evaluation(
         name=name,
         ids=ids,
         scores=measured,
-        per_image=tuple(_per_image(items, stated, measured, evidence)),
+        per_image=_per_image(ids, items, image_of, stated, measured, evidence),
         unknown=dict(sorted(Counter(status for status in stated if status not in SCORED).items())),
         warnings=tuple(warnings),
         seed=seed,
         replicates=replicates,
         level=level,
     )
+
+
+def _clusters(samples: Sequence[Sample], key: str | None) -> NDArray[np.int64] | None:
+    """The number of each sample's cluster, counted in the order in which clusters appear."""
+    if key is None:
+        return None
+    without = [sample.id for sample in samples if key not in sample.meta]
+    if without:
+        raise DataError(f"{len(without)} samples have no {key!r} in meta to be drawn together by: {_some(without)}")
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(repr(sample.meta[key]), len(numbers)) for sample in samples])
+
+
+def _from(progress: Progress, start: int, total: int) -> Callable[[int], None]:
+    return lambda done: progress(start + done, total)
 
 
 def _read_ids(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -124,7 +152,7 @@ def _ready(
     return prepare_scorers(samples, [entry for entry in given if not isinstance(entry, tuple)], vocabulary) + pairs
 
 
-def _align(ids: tuple[str, ...], captions: Mapping[str, CaptionRow]) -> tuple[list[str], set[str]]:
+def _align(ids: tuple[str, ...], captions: Mapping[str, Said]) -> tuple[list[str], set[str]]:
     absent = [name for name in ids if name not in captions]
     extra = sorted(set(captions) - set(ids))
     if len(absent) == len(ids):
@@ -145,6 +173,21 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown or "none"
 
 
+def _items(
+    samples: Sequence[Sample], captions: Mapping[str, Said], absent: set[str]
+) -> tuple[list[Item], NDArray[np.int64]]:
+    """All captions in the order of the samples, those of a sample next to each other; and whose each is [items]."""
+    items: list[Item] = []
+    image_of: list[int] = []
+    for image, sample in enumerate(samples):
+        said = captions.get(sample.id, ()) if sample.id not in absent else ()
+        rows = [said] if isinstance(said, (str, Mapping, Caption)) else list(said)
+        found = [_item(sample, row) for row in rows] or [Item(sample, "", "missing_image")]
+        items += found
+        image_of += [image] * len(found)
+    return items, np.array(image_of)
+
+
 def _item(sample: Sample, row: CaptionRow) -> Item:
     if isinstance(row, str):
         return Item(sample, row)
@@ -163,32 +206,45 @@ def _item(sample: Sample, row: CaptionRow) -> Item:
     return Item(sample, caption, status, row.get("finish") or "stop")
 
 
+def _chunks(image_of: NDArray[np.int64], whole: bool) -> Iterator[tuple[int, int]]:
+    """(start, stop) of about `_CHUNK` items each, never parting the captions of an image; all at once if `whole`."""
+    start = 0
+    while start < len(image_of):
+        stop = len(image_of) if whole else min(start + _CHUNK, len(image_of))
+        while stop < len(image_of) and image_of[stop] == image_of[stop - 1]:
+            stop += 1
+        yield start, stop
+        start = stop
+
+
 def _measure(
     scorer: Scorer,
     context: Context,
     items: Sequence[Item],
+    image_of: NDArray[np.int64],
     evidence: list[dict[str, dict[str, Any] | None]],
     stated: Sequence[str],
-    done: int,
-    total: int,
-    progress: Progress | None,
+    progress: Callable[[int], None] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Counter[str]]:
     """Rows [images, k], which are known, and counts of unknown statuses; evidence is written into the list."""
     name = scorer.spec.name
-    parts: list[NDArray[np.float64]] = []
-    flags: list[NDArray[np.bool_]] = []
+    images = len(evidence)
+    totals: NDArray[np.float64] | None = None
+    is_known = np.ones(images, dtype=bool)
     met: Counter[str] = Counter()
-    for first in range(0, len(items), _CHUNK):
-        chunk = items[first : first + _CHUNK]
+    for start, stop in _chunks(image_of, scorer.spec.unit == "set"):
+        chunk, owners = items[start:stop], image_of[start:stop]
         stats = scorer.stats(chunk, context)
-        rows, is_known = stats.by_item(len(chunk))
-        parts.append(rows)
-        flags.append(is_known)
-        several = len(stats.owner) != len(chunk)
-        for owner, status, found in zip(stats.owner.tolist(), stats.status, stats.evidence):
+        rows, rows_known = stats.by_item(len(chunk))
+        if totals is None:
+            totals = np.zeros((images, rows.shape[1]))
+        np.add.at(totals, owners, rows)
+        is_known[owners[_unmeasured(stats, rows_known, scorer)]] = False
+        several = len(stats.owner) != len(chunk) or len(np.unique(owners)) != len(chunk)
+        for owner, status, found in zip(owners[stats.owner].tolist(), stats.status, stats.evidence):
             if status not in SCORED:
-                met[MISSING if stated[first + owner] == MISSING else status] += 1
-            held = evidence[first + owner]
+                met[MISSING if stated[owner] == MISSING else status] += 1
+            held = evidence[owner]
             if several:
                 gathered = held.setdefault(name, {"rows": []})
                 if gathered is not None:
@@ -196,32 +252,50 @@ def _measure(
             else:
                 held[name] = found
         if progress is not None:
-            progress(done + first + len(chunk), total)
-    is_known = np.concatenate(flags)
-    return np.where(is_known[:, None], np.concatenate(parts), 0.0), is_known, met
+            progress(stop)
+    assert totals is not None
+    return np.where(is_known[:, None], totals, 0.0), is_known, met
+
+
+def _unmeasured(stats: Stats, known: NDArray[np.bool_], scorer: Scorer) -> NDArray[np.bool_]:
+    """Items that make their image unknown. One that has no row at all does too, unless rows are for whole images."""
+    if "several captions" not in scorer.spec.needs:
+        return ~known
+    has_row = np.zeros(len(known), dtype=bool)
+    has_row[stats.owner] = True
+    return has_row & ~known
 
 
 def _estimate(
-    raw: Sequence[tuple[Scorer, Context, NDArray[np.float64], NDArray[np.bool_], Counter[str]]],
+    raw: Sequence[_Raw],
     seed: int,
     replicates: int,
     level: float,
+    method: str,
+    cluster: str | None,
+    clusters: NDArray[np.int64] | None,
 ) -> dict[str, Measured]:
     """Point estimates and intervals. Scorers that know the same images share one matrix product."""
     sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(raw)
+    units: list[NDArray[np.float64]] = [np.zeros(0)] * len(raw)
     shared: dict[bytes, list[int]] = {}
     for index, (_, _, _, is_known, _) in enumerate(raw):
         shared.setdefault(is_known.tobytes(), []).append(index)
     for members in shared.values():
         is_known = raw[members[0]][3]
         joined = np.concatenate([raw[i][2][is_known] for i in members], axis=1)
-        drawn = bootstrap_sums(joined, replicates if is_known.sum() > 1 else 0, seed)
+        if clusters is not None:
+            joined = sum_by_cluster(joined, clusters[is_known])
+        drawn = bootstrap_sums(joined, replicates if len(joined) > 1 else 0, seed)
         edges = np.cumsum([raw[i][2].shape[1] for i in members])[:-1]
-        for i, part in zip(members, np.split(drawn, edges, axis=1)):
-            sums[i] = part
+        for i, part, own in zip(members, np.split(drawn, edges, axis=1), np.split(joined, edges, axis=1)):
+            sums[i], units[i] = part, own
     measured: dict[str, Measured] = {}
-    for (scorer, context, rows, is_known, met), drawn in zip(raw, sums):
-        values = scorer.finalize(rows[is_known].sum(0))
+    how = f"{'bca' if method == 'bca' else 'boot'}{replicates}" + ("" if level == 0.95 else f"@{100 * level:g}")
+    unit = "image" if cluster is None else f"meta.{cluster}"
+    for (scorer, context, rows, is_known, met), drawn, own in zip(raw, sums, units):
+        total = rows[is_known].sum(0)
+        values = scorer.finalize(total)
         low, high = intervals(scorer.finalize(drawn), level)
         estimates = {
             output: Estimate(
@@ -231,8 +305,7 @@ def _estimate(
             )
             for i, output in enumerate(context.outputs)
         }
-        width = "" if level == 0.95 else f"@{100 * level:g}"
-        signature = f"{scorer.signature(context)}|ci:boot{replicates}{width}|unit:image|seed:{seed}"
+        signature = f"{scorer.signature(context)}|ci:{how}|unit:{unit}|seed:{seed}"
         measured[scorer.spec.name] = Measured(
             scorer, context, rows, is_known, dict(sorted(met.items())), estimates, signature
         )
@@ -240,18 +313,29 @@ def _estimate(
 
 
 def _per_image(
+    ids: Sequence[str],
     items: Sequence[Item],
+    image_of: NDArray[np.int64],
     stated: Sequence[str],
     measured: Mapping[str, Measured],
     evidence: Sequence[dict[str, dict[str, Any] | None]],
-) -> Iterable[ImageResult]:
-    tables = {}
+) -> tuple[ImageResult, ...]:
+    tables: dict[str, tuple[tuple[str, ...], list[list[float | None]]]] = {}
     for name, m in measured.items():
         if m.scorer.spec.unit != "set":
-            tables[name] = np.where(m.known[:, None], m.scorer.finalize(m.rows), np.nan)
-    for index, item in enumerate(items):
-        scores = {
-            name: {output: known(value) for output, value in zip(measured[name].context.outputs, table[index])}
-            for name, table in tables.items()
-        }
-        yield ImageResult(item.sample.id, item.caption, stated[index], scores, evidence[index])
+            table = np.where(m.known[:, None], m.scorer.finalize(m.rows), np.nan)
+            tables[name] = m.context.outputs, np.where(np.isfinite(table), table, None).tolist()
+    said: list[list[str]] = [[] for _ in ids]
+    for item, image in zip(items, image_of.tolist()):
+        said[image].append(item.caption)
+    return tuple(
+        ImageResult(
+            ids[image],
+            said[image][0],
+            stated[image],
+            {name: dict(zip(outputs, table[image])) for name, (outputs, table) in tables.items()},
+            evidence[image],
+            tuple(said[image][1:]),
+        )
+        for image in range(len(ids))
+    )

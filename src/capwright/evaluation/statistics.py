@@ -60,6 +60,14 @@ def bootstrap_sums(rows: Rows, replicates: int = 1000, seed: int = 0) -> Rows:
     return sums
 
 
+def sum_by_cluster(rows: Rows, clusters: NDArray[np.int64]) -> Rows:
+    """Rows [N, k] added up by cluster [N]: one row for each cluster that occurs, by cluster number."""
+    found, place = np.unique(clusters, return_inverse=True)
+    sums = np.zeros((len(found), rows.shape[1]))
+    np.add.at(sums, place, rows)
+    return sums
+
+
 def intervals(scores: Rows, level: float = 0.95) -> tuple[Rows, Rows]:
     """Percentile intervals of replicate scores [B, m]: (low [m], high [m]).
 
