@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -324,7 +325,7 @@ def _per_image(
     for name, m in measured.items():
         if m.scorer.spec.unit != "set":
             table = np.where(m.known[:, None], m.scorer.finalize(m.rows), np.nan)
-            tables[name] = m.context.outputs, np.where(np.isfinite(table), table, None).tolist()
+            tables[name] = m.context.outputs, [[v if isfinite(v) else None for v in row] for row in table.tolist()]
     said: list[list[str]] = [[] for _ in ids]
     for item, image in zip(items, image_of.tolist()):
         said[image].append(item.caption)

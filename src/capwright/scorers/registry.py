@@ -52,19 +52,28 @@ def get_scorer(name: str, **options: Any) -> Scorer:
     >>> get_scorer("tts", penalty=0.5).spec.headline
     'micro'
     """
-    make = _ADDED.get(name)
-    if make is None:
-        if name not in _BUILT_IN:
-            near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        make = getattr(importlib.import_module(module), attribute)
+    make = _maker(name)
     _check_options(name, make, options)
     try:
         return make(**options)
     except (TypeError, ValueError) as error:
         raise ScorerError(f"{name}: can not be made with {options}: {error}") from error
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Names of the options of a scorer. Raises ScorerError when the name is unknown."""
+    return tuple(inspect.signature(_maker(name)).parameters)
+
+
+def _maker(name: str) -> Callable[..., Scorer]:
+    if name in _ADDED:
+        return _ADDED[name]
+    if name not in _BUILT_IN:
+        near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
+    module, _, attribute = _BUILT_IN[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _check_options(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> None:
