@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from capwright.evaluation.results import MISSING, Comparison, Estimate, Evaluation, ImageResult, Measured, compare
 from capwright.evaluation.running import evaluate, prepare_scorers
-from capwright.evaluation.statistics import Difference, bootstrap_sums, intervals, paired_differences
+from capwright.evaluation.significance import Difference, holm, paired_differences
+from capwright.evaluation.statistics import bootstrap_sums, intervals
 
 if TYPE_CHECKING:
     from capwright.evaluation.report import write_report
@@ -22,6 +23,7 @@ __all__ = [
     "bootstrap_sums",
     "compare",
     "evaluate",
+    "holm",
     "intervals",
     "paired_differences",
     "prepare_scorers",

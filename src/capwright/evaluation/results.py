@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.statistics import paired_differences
+from capwright.evaluation.significance import paired_differences
 from capwright.scorers import Context, Scorer, ScorerError
 from capwright.types import DataError
 
