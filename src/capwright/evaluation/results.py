@@ -90,6 +90,7 @@ class Evaluation:
         unknown: status -> number of samples without a usable caption; "missing_caption" where there was no row.
         warnings: what somebody should read before trusting the numbers; ids are named.
         seed, replicates, level: of the intervals.
+        clusters: for each sample, what it is drawn together by; None when every image is drawn for itself.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Evaluation:
     seed: int = 0
     replicates: int = 1000
     level: float = 0.95
+    clusters: tuple[str, ...] | None = None
 
     def estimate(self, scorer: str, output: str | None = None) -> Estimate:
         """One score: `evaluation.estimate("tts", "micro")`; the headline when no output is named."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
-from capwright.evaluation.statistics import bootstrap_sums, intervals, known, sum_by_cluster
+from capwright.evaluation.statistics import METHODS, bootstrap_sums, intervals, known, left_out_sums, sum_by_cluster
 from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, ScorerError, Stats, get_scorer
 from capwright.types import STATUSES, Caption, DataError, Sample, Vocabulary
 
@@ -86,6 +86,8 @@ def evaluate(
         DataError: no samples, two with one id, a caption row that can not be read, or no row for any sample.
         ScorerError: an unknown scorer, or one that fails.
     """
+    if method not in METHODS:
+        raise DataError(f"intervals can be made by {' or '.join(METHODS)}, not by {method!r}")
     ids = _read_ids(samples)
     clusters = _clusters(samples, cluster)
     ready = _ready(samples, scorers, vocabulary)
@@ -113,18 +115,18 @@ def evaluate(
         seed=seed,
         replicates=replicates,
         level=level,
+        clusters=clusters,
     )
 
 
-def _clusters(samples: Sequence[Sample], key: str | None) -> NDArray[np.int64] | None:
-    """The number of each sample's cluster, counted in the order in which clusters appear."""
+def _clusters(samples: Sequence[Sample], key: str | None) -> tuple[str, ...] | None:
+    """What each sample is drawn together by."""
     if key is None:
         return None
     without = [sample.id for sample in samples if key not in sample.meta]
     if without:
         raise DataError(f"{len(without)} samples have no {key!r} in meta to be drawn together by: {_some(without)}")
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(repr(sample.meta[key]), len(numbers)) for sample in samples])
+    return tuple(repr(sample.meta[key]) for sample in samples)
 
 
 def _from(progress: Progress, start: int, total: int) -> Callable[[int], None]:
@@ -274,7 +276,7 @@ def _estimate(
     level: float,
     method: str,
     cluster: str | None,
-    clusters: NDArray[np.int64] | None,
+    clusters: tuple[str, ...] | None,
 ) -> dict[str, Measured]:
     """Point estimates and intervals. Scorers that know the same images share one matrix product."""
     sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(raw)
@@ -286,7 +288,7 @@ def _estimate(
         is_known = raw[members[0]][3]
         joined = np.concatenate([raw[i][2][is_known] for i in members], axis=1)
         if clusters is not None:
-            joined = sum_by_cluster(joined, clusters[is_known])
+            joined = sum_by_cluster(joined, [clusters[i] for i in np.flatnonzero(is_known)])
         drawn = bootstrap_sums(joined, replicates if len(joined) > 1 else 0, seed)
         edges = np.cumsum([raw[i][2].shape[1] for i in members])[:-1]
         for i, part, own in zip(members, np.split(drawn, edges, axis=1), np.split(joined, edges, axis=1)):
@@ -295,9 +297,9 @@ def _estimate(
     how = f"{'bca' if method == 'bca' else 'boot'}{replicates}" + ("" if level == 0.95 else f"@{100 * level:g}")
     unit = "image" if cluster is None else f"meta.{cluster}"
     for (scorer, context, rows, is_known, met), drawn, own in zip(raw, sums, units):
-        total = rows[is_known].sum(0)
-        values = scorer.finalize(total)
-        low, high = intervals(scorer.finalize(drawn), level)
+        values = scorer.finalize(rows[is_known].sum(0))
+        left_out = scorer.finalize(left_out_sums(own)) if method == "bca" else None
+        low, high = intervals(scorer.finalize(drawn), level, method, point=values, left_out=left_out)
         estimates = {
             output: Estimate(
                 known(values[i]),
