@@ -339,6 +339,23 @@ def test_alarms_of_training_are_caveats(run: tuple[Path, list[Sample]]) -> None:
     assert f"step {rows[stuck[0]]['step']}: one caption" in text
 
 
+def test_systems_trained_on_the_score_are_marked(run: tuple[Path, list[Sample]]) -> None:
+    root, samples = run
+    assert not page_of(root, samples[:2]).all("small", "trained")
+    change_summary(root, lambda s: s["run"].update(trained_on={"naming": "tts|v:1|reward:penalized"}))
+    rows = [{"kind": "step", "stage": "warmup", "images_seen": 8}]
+    rows += [{"kind": "step", "stage": "rsrs", "images_seen": 16, "reward": {"naming": 0.5}}]
+    write_rows(root / "metrics.jsonl", rows)
+    page = page_of(root, samples[:2])
+    assert len(page.all("small", "trained")) == 1
+    assert "RSRS trained on TTS" in page.text
+    assert "RSRS was trained on TTS, so TTS says how well the training worked" in page.text
+    (root / "metrics.jsonl").unlink()  # any stage may have seen the reward
+    assert "Warm-up and RSRS were trained on TTS" in page_of(root, samples[:2]).text
+    change_summary(root, lambda s: s["run"].update(trained_on={"len": "length|v:1|reward:words"}))
+    assert "trained on TTS" not in page_of(root, samples[:2]).text
+
+
 def test_caveats_follow_from_the_numbers(run: tuple[Path, list[Sample]]) -> None:
     root, samples = run
 

@@ -13,7 +13,7 @@ from PIL import Image
 from capwright.data import load_image
 from capwright.evaluation.results import MISSING
 from capwright.evaluation.run_folder import Run, caption_status, label
-from capwright.types import ImageError, Sample
+from capwright.types import NO_IMAGE, ImageError, Sample
 
 #: Words a reader hears or sees for each kind of naming.
 READINGS = {"right": "right name", "wrong": "wrong name", "generic": "generic name", "vague": "vague name"}
@@ -45,7 +45,10 @@ Matcher = Callable[[Sequence[tuple[Sample, str]]], list[list[Mark]]]
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """What one system said of one image: pieces of text with their status ("" for plain words)."""
+    """What one system said of one image: pieces of text with their status ("" for plain words).
+
+    `hits` names said of those to name; `scores` is a line of numbers; `more` characters are not shown.
+    """
 
     system: str
     tone: str
@@ -53,6 +56,8 @@ class Saying:
     unknown: str = ""
     cut: bool = False
     hits: int | None = None
+    scores: str = ""
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +70,29 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    id: str
+class Shot:
+    """A picture inside the page, or the reason why there is none; both are empty for a sample that is only text."""
+
     picture: str
     width: int
     height: int
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One image of a gallery. `references` stand under the heading `said_by`; `hidden` more are not shown."""
+
+    id: str
+    shot: Shot
     alt: str
-    reference: str
+    references: tuple[str, ...]
     sayings: tuple[Saying, ...]
     chips: tuple[Chip, ...]
     names: int
     credit: tuple[tuple[str, str], ...]
+    said_by: str = "Expert"
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +170,17 @@ def _read(run: Run, samples: Sequence[Sample], system: str, match: Matcher | Non
 
 
 def _share(sample: Sample, marks: list[Mark] | None) -> float | None:
-    names = _names(sample)
-    return None if marks is None or not names else len(_said(names, marks)) / len(names)
+    names = names_of(sample)
+    return None if marks is None or not names else len(names_said(names, marks)) / len(names)
 
 
-def _names(sample: Sample) -> list[str]:
+def names_of(sample: Sample) -> list[str]:
+    """The professional names of what is in the picture."""
     return list(dict.fromkeys(term.name for term in sample.terms if term.level == "professional"))
 
 
-def _said(names: Sequence[str], marks: Sequence[Mark]) -> set[str]:
+def names_said(names: Sequence[str], marks: Sequence[Mark]) -> set[str]:
+    """Which of the names the marks find in a caption."""
     return {mark.term for mark in marks if mark.status == "right"} & set(names)
 
 
@@ -174,7 +192,7 @@ def _text(row: Mapping[str, Any]) -> str:
 def _card(
     run: Run, sample: Sample, systems: Sequence[str], tones: Mapping[str, str], marks: Mapping[str, list[Mark] | None]
 ) -> Card:
-    names = _names(sample)
+    names = names_of(sample)
     sayings = []
     for system in systems:
         row = run.captions[system].get(sample.id)
@@ -183,24 +201,36 @@ def _card(
         unknown = "" if row is not None and status in ("ok", "empty") else REASONS.get(status, status)
         pieces = () if unknown or row is None else pieces_of(_text(row), found or ())
         cut = row is not None and row.get("finish") == "length"
-        hits = None if found is None else len(_said(names, found))
+        hits = None if found is None else len(names_said(names, found))
         sayings.append(Saying(label(system), tones[system], pieces, unknown, cut, hits))
-    tiers = {term.name: term.tier for term in sample.terms}
-    chips = tuple(
-        Chip(name, tiers[name], tuple((label(s), tones[s]) for s in systems if name in _said(names, marks[s] or ())))
-        for name in names
-    )
-    picture, width, height, problem = "", 4, 3, ""
+    chips = chips_of(sample, [(label(system), tones[system], marks[system] or ()) for system in systems])
+    references = sample.references[:1]
+    alt = references[0] if references else f"Image {sample.id}"
+    credit = credit_of(sample)
+    return Card(shown_id(sample), shot_of(sample), alt, references, tuple(sayings), chips, len(names), credit)
+
+
+def shot_of(sample: Sample) -> Shot:
+    """The picture of a sample (the first of several), made small."""
+    if sample.image == NO_IMAGE:
+        return Shot("", 0, 0, "")
     try:
-        picture, width, height = picture_uri(sample.image)
+        return Shot(*picture_uri(sample.image), "")
     except ImageError:
-        problem = "The image could not be read."
-    reference = sample.references[0] if sample.references else ""
-    alt = reference or f"Image {sample.id}"
-    shown = f"{sample.id} (first of {len(sample.images)} pictures)" if sample.more_images else sample.id
-    return Card(
-        shown, picture, width, height, problem, alt, reference, tuple(sayings), chips, len(names), credit_of(sample)
-    )
+        return Shot("", 0, 0, "The image could not be read.")
+
+
+def shown_id(sample: Sample) -> str:
+    """The id, and that there are further pictures."""
+    return f"{sample.id} (first of {len(sample.images)} pictures)" if sample.more_images else sample.id
+
+
+def chips_of(sample: Sample, systems: Sequence[tuple[str, str, Sequence[Mark]]]) -> tuple[Chip, ...]:
+    """The names to say of a sample, each with the systems that said it; systems are (name, tone, marks)."""
+    tiers = {term.name: term.tier for term in sample.terms}
+    names = names_of(sample)
+    said = [(name, tone, names_said(names, marks)) for name, tone, marks in systems]
+    return tuple(Chip(n, tiers[n], tuple((who, tone) for who, tone, hits in said if n in hits)) for n in names)
 
 
 def pieces_of(text: str, marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:

@@ -60,7 +60,7 @@ def write_headline(
     ]
     if first == last:
         pieces.append((".", ""))
-        caveats.append("There is no second system in this run to compare it with.")
+        caveats = [*_trained(run), *caveats, "There is no second system in this run to compare it with."]
         return Headline(tuple(pieces), tuple(_facts(run, measured)), tuple(caveats))
     before, now = whole(scores[first].value or 0), whole(scores[last].value or 0)
     then = "before" if first == "base" else f"after {label(first)}"
@@ -72,8 +72,30 @@ def write_headline(
             (_few(scores[first]), tones[first]),
             ("." if now > before else ". It got worse.", ""),
         ]
-    caveats = [*_doubts(run, first, last, scores), *caveats]
+    caveats = [*_doubts(run, first, last, scores), *_trained(run), *caveats]
     return Headline(tuple(pieces), tuple(_facts(run, measured)), tuple(caveats))
+
+
+def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
+    """The systems that were trained on a scorer: every stage from the first on that saw it as a reward.
+
+    What the rewards were is `run.trained_on` of summary.json, {reward: signature}; which stages saw them is in the
+    journal. Without a journal it may be any system but the base.
+    """
+    facts = run.summary.get("run")
+    rewards = facts.get("trained_on") if isinstance(facts, Mapping) else None
+    if not isinstance(rewards, Mapping):
+        return ()
+    names = {reward for reward, signature in rewards.items() if str(signature).partition("|")[0] == scorer}
+    if not names:
+        return ()
+    seen = {
+        row.get("stage") for row in run.steps if isinstance(row.get("reward"), Mapping) and names & row["reward"].keys()
+    }
+    if not run.steps:
+        return tuple(system for system in run.systems if system != "base")
+    first = next((place for place, system in enumerate(run.systems) if system in seen), len(run.systems))
+    return run.systems[first:]
 
 
 def read_comparisons(run: Run) -> list[Comparison]:
@@ -126,7 +148,7 @@ def _facts(run: Run, measured: Sequence[str]) -> list[str]:
     first, last, facts = measured[0], measured[-1], []
     between = [f"{label(name)} alone reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
     if between:
-        facts.append(_join(between) + ".")
+        facts.append(join(between) + ".")
     never, was = run.measure(last, "tts", "by_tier", "never"), run.measure(first, "tts", "by_tier", "never")
     if never.known:
         fact = f"Of the names people never say in everyday captions, it uses {_of_hundred(never)}"
@@ -162,6 +184,18 @@ def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> l
     return doubts
 
 
+def _trained(run: Run) -> list[str]:
+    """That a system is judged by what it was trained on."""
+    systems = trained_systems(run, "tts")
+    if not systems:
+        return []
+    was = "was" if len(systems) == 1 else "were"
+    return [
+        f"{join([label(name) for name in systems])} {was} trained on TTS, so TTS says how well the training worked; "
+        "whether the captions are better in other ways, it can not say."
+    ]
+
+
 def words_of(run: Run, system: str) -> Measure:
     """Words a caption, on average."""
     return run.measure(system, "length", "words")
@@ -194,5 +228,6 @@ def _alarms(run: Run) -> list[str]:
     return list(found.values())
 
 
-def _join(parts: Sequence[str]) -> str:
+def join(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -6,21 +6,21 @@ the reader's light or dark setting, and the same inputs give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from capwright.evaluation.charts import interval_bar, squares, value_bar, whole
 from capwright.evaluation.curves import group_states, probe_curve, reward_curve
-from capwright.evaluation.gallery import Gallery, Mark, Matcher, build_gallery
-from capwright.evaluation.headline import Comparison, read_comparisons, words_of, write_headline
+from capwright.evaluation.gallery import Card, Gallery, Matcher, build_gallery
+from capwright.evaluation.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
+from capwright.evaluation.pages import render_page, write_page
 from capwright.evaluation.run_folder import Measure, Run, label, number, read_run
-from capwright.scorers import TTS, Corpus, Item
-from capwright.types import DataError, Sample, Vocabulary
+from capwright.evaluation.term_marks import term_matcher
+from capwright.types import Sample, Vocabulary
 
 #: Explanations of the columns of the table, shown under it.
 COLUMNS = (
@@ -40,6 +40,7 @@ class Row:
     scores: tuple[tuple[str, Measure], ...]
     bar: str
     words: Measure
+    trained: bool
     samples: int | None
     unknown: int | None
 
@@ -83,14 +84,8 @@ def write_report(
     run = read_run(run_dir)
     vocabulary = vocabulary if vocabulary is not None else getattr(samples, "vocabulary", None)
     samples = list(samples)
-    page = render(run, samples, title or Path(run_dir).resolve().name, limit, _matcher(samples, vocabulary), things)
-    path = Path(out) if out is not None else Path(run_dir) / "report.html"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, "utf-8", newline="\n")
-    except OSError as error:
-        raise DataError(f"{path}: the report can not be written ({error.strerror or error})") from error
-    return path
+    page = render(run, samples, title or Path(run_dir).resolve().name, limit, term_matcher(samples, vocabulary), things)
+    return write_page(Path(out) if out is not None else Path(run_dir) / "report.html", page)
 
 
 def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: Matcher | None, things: str) -> str:
@@ -100,16 +95,9 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
     unknown = {name: run.unknown(name, ids) for name in run.systems}
     gallery = build_gallery(run, samples, tones, match, limit)
     comparisons, others = _comparisons(run, tones)
-    environment = Environment(
-        loader=PackageLoader("capwright.evaluation", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"score": _score, "whole": whole, "interval": _interval, "signed": _signed}
-    environment.filters["grouped"] = "{:,}".format
-    return environment.get_template("report.html.jinja").render(
+    return render_page(
+        "report.html.jinja",
+        {"score": _score, "whole": whole, "interval": _interval, "signed": _signed},
         title=title,
         run=run,
         headline=write_headline(run, tones, things, unknown),
@@ -124,7 +112,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         tiers=_tiers(run, samples, tones),
         gallery=gallery,
         searched=match is not None,
-        credits=_credits(gallery),
+        credits=credits_of((*gallery.hardest, *gallery.improved)),
         counts=[(label(name), len(ids), unknown[name], _training_time(run, name)) for name in run.systems],
         signatures=_signatures(run),
         warnings=[(label(n), text) for n in run.systems for text in _texts((run.summary.get(n) or {}).get("warnings"))],
@@ -140,40 +128,13 @@ def system_tones(systems: Sequence[str]) -> dict[str, str]:
     return dict(zip(systems, chosen))
 
 
-def _matcher(samples: Sequence[Sample], vocabulary: Vocabulary | None) -> Matcher | None:
-    if not vocabulary:
-        vocabulary = Vocabulary({term.name: term for sample in samples for term in sample.terms})
-    return tts_matcher(samples, vocabulary) if len(vocabulary) else None
-
-
-def tts_matcher(samples: Sequence[Sample], vocabulary: Vocabulary) -> Matcher:
-    """Find names in captions as the TTS scorer does: the page marks exactly what was counted.
-
-    A term that a sample calls by an alias is marked with the name the sample uses.
-    """
-    scorer = TTS()
-    context = scorer.prepare(Corpus(samples, vocabulary))
-    entries, lookup = context.matcher.entries, context.matcher.lookup
-
-    def match(pairs: Sequence[tuple[Sample, str]]) -> list[list[Mark]]:
-        found = scorer.stats([Item(sample, caption) for sample, caption in pairs], context).evidence
-        marks = []
-        for (sample, _), evidence in zip(pairs, found):
-            own = {entries[entry].name: t.name for t in sample.terms if (entry := lookup(t.name)) is not None}
-            spans = evidence["spans"] if evidence else ()
-            marks.append([Mark(s.start, s.end, own.get(s.term, s.term), s.status) for s in spans])
-        return marks
-
-    return match
-
-
 def _waffles(run: Run, tones: Mapping[str, str]) -> list[tuple[str, str, Measure, str]]:
     scores = [(name, run.measure(name, "tts", "micro")) for name in run.systems]
     return [(label(n), tones[n], score, squares(score.value, tones[n])) for n, score in scores if score.known]
 
 
 def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str, int] | None]) -> list[Row]:
-    rows = []
+    rows, trained = [], trained_systems(run, "tts")
     for name in run.systems:
         scores = tuple((title, run.measure(name, "tts", title.lower())) for title, _ in COLUMNS)
         samples = number((run.summary.get(name) or {}).get("samples"))
@@ -185,6 +146,7 @@ def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str,
                 scores=scores,
                 bar=interval_bar(scores[0][1], tones[name]),
                 words=words_of(run, name),
+                trained=name in trained,
                 samples=None if samples is None else int(samples),
                 unknown=None if lost is None else sum(lost.values()),
             )
@@ -220,8 +182,9 @@ def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> lis
     return tiers
 
 
-def _credits(gallery: Gallery) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    return [(card.id, card.credit) for card in (*gallery.hardest, *gallery.improved) if card.credit]
+def credits_of(cards: Iterable[Card]) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """(id, credit) of the photos that have one."""
+    return [(card.id, card.credit) for card in cards if card.credit]
 
 
 def _training_time(run: Run, system: str) -> str:
