@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from capwright.data.disk import BOM, dump_json, lines, nearest, parse_json, reading, writing
+from capwright.data.disk import BOM, dump_json, lines, nearest, open_packed, parse_json, reading, writing
 from capwright.types import STATUSES, DataError
 
 FINISHES = ("stop", "length")
@@ -26,21 +26,26 @@ def read_captions(path: str | Path) -> dict[str, dict[str, Any]]:
 
     Every row has `id`, `caption`, `status` (default "ok", or "empty" for a caption without words) and `finish`
     (default "stop"). A last line without a line end that is not JSON was torn off by a crash and is
-    skipped; so a job resumes with the ids that are missing here.
+    skipped; so a job resumes with the ids that are missing here. A file that is packed with gzip is unpacked.
 
     Raises:
         DataError: names the file and line of a row that is not a caption, and what to do.
     """
     path = Path(path)
+    return last_rows(lines(path, open_packed(path)), path)
+
+
+def last_rows(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> dict[str, dict[str, Any]]:
+    """`read_captions` of a file that is open already, given its `disk.lines`."""
     found: dict[str, dict[str, Any]] = {}
-    for number, _, line in lines(path):
+    for number, _, line in numbered:
         try:
             row = parse_json(line)
         except ValueError as error:
             if not line.endswith(b"\n"):
                 break
             raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
-        row = _checked(row, f"{path}:{number}")
+        row = checked_row(row, f"{path}:{number}")
         found.pop(row["id"], None)
         found[row["id"]] = row
     return found
@@ -88,7 +93,7 @@ class CaptionWriter:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row; it is checked, and `status` and `finish` are filled in, as `read_captions` does."""
         where = f'{self.path}: the row of "{row.get("id")}"'
-        data = dump_json(_checked(dict(row), where), where) + b"\n"
+        data = dump_json(checked_row(dict(row), where), where) + b"\n"
         with writing(self.path):
             end = os.fstat(self._file).st_size
             try:
@@ -128,7 +133,8 @@ class CaptionWriter:
                 os.write(self._file, b"\n")
 
 
-def _checked(row: Any, where: str) -> dict[str, Any]:
+def checked_row(row: Any, where: str) -> dict[str, Any]:
+    """A row with `id`, `caption`, `status` and `finish` filled in. DataError starts with `where`."""
     if not isinstance(row, dict):
         raise DataError(f'{where}: a row must be an object such as {{"id": "1", "caption": "..."}}')
     identity, caption = row.get("id"), row.get("caption")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from capwright.data.disk import parse_json, reading
-from capwright.types import DataError, Region, Sample, Term, Vocabulary
+from capwright.data.disk import BOM, open_packed, parse_json, reading
+from capwright.types import NO_IMAGE, DataError, Region, Sample, Term, Vocabulary
 
 #: Lists of annotations that a file may hold; the official files call each of them "annotations".
 _LISTS = ("annotations", "captions", "instances")
@@ -33,53 +33,72 @@ def read_coco(
         DataError: names the file and what in it is not COCO; or ids that no image has.
     """
     paths = [Path(annotations)] if isinstance(annotations, (str, Path)) else [Path(path) for path in annotations]
-    images: dict[Any, dict[str, Any]] = {}
+    return coco_samples([(str(path), _read(path)) for path in paths], Path(images_dir), split)
+
+
+def coco_samples(
+    documents: Sequence[tuple[str, dict[str, Any]]], images_dir: Path | None, split: str | None = None
+) -> tuple[list[Sample], Vocabulary]:
+    """`read_coco` of documents that are parsed already, each with its name for messages.
+
+    Without `images_dir` only the text is read: samples have `NO_IMAGE`, the name of their picture is
+    `meta["file_name"]` where it is known, and `images` may be missing (the order is then that of the annotations).
+    """
+    first = documents[0][0]
+    needs = ("id",) if images_dir is None else ("id", "file_name")
+    images: dict[str, dict[str, Any]] = {}
     categories: dict[Any, dict[str, Any]] = {}
     licenses: dict[Any, dict[str, Any]] = {}
-    notes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for path in paths:
-        document = _read(path)
-        for image in _records(document, "images", path, ("id", "file_name")):
-            images[image["id"]] = image
-        for category in _records(document, "categories", path, ("id", "name")):
+    notes: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, document in documents:
+        for image in _records(document, "images", name, needs):
+            images[str(image["id"])] = image
+        for category in _records(document, "categories", name, ("id", "name")):
             categories[category["id"]] = category
-        for license in _records(document, "licenses", path, ("id",)):
+        for license in _records(document, "licenses", name, ("id",)):
             licenses[license["id"]] = license
-        for name in _LISTS:
-            for note in _records(document, name, path, ("image_id",)):
-                _check_note(note, name, path)
-                notes[note["image_id"]].append(note)
+        for key in _LISTS:
+            for note in _records(document, key, name, ("image_id",)):
+                _check_note(note, key, name)
+                notes[str(note["image_id"])].append(note)
+    if images_dir is None and not any("images" in document for _, document in documents):
+        images = {id: {"id": id} for id in notes}
     if not images:
-        raise DataError(f"{paths[0]}: has no images; it must be a COCO annotation file")
+        raise DataError(f"{first}: has no images; it must be a COCO annotation file")
     strangers = [id for id in notes if id not in images]
     if strangers:
-        raise DataError(f"{paths[0]}: {len(strangers)} annotated images are not in its images, such as {strangers[0]}")
+        raise DataError(f"{first}: {len(strangers)} annotated images are not in its images, such as {strangers[0]}")
     terms = _terms(categories)
     samples = []
     for id, image in images.items():
         boxed = [note for note in notes[id] if "bbox" in note]
         missing = [note["category_id"] for note in boxed if note["category_id"] not in terms]
         if missing:
-            raise DataError(f"{paths[0]}: image {id} has boxes of category {missing[0]}, which is not in categories")
+            raise DataError(f"{first}: image {id} has boxes of category {missing[0]}, which is not in categories")
         samples.append(
             Sample(
-                id=str(id),
-                image=Path(images_dir) / str(image["file_name"]),
+                id=id,
+                image=NO_IMAGE if images_dir is None else images_dir / str(image["file_name"]),
                 references=tuple(note["caption"].strip() for note in notes[id] if "caption" in note),
                 terms=tuple(terms[key] for key in sorted({note["category_id"] for note in boxed})),
                 regions=tuple(_region(note, terms) for note in boxed if not note.get("iscrowd")),
-                split=split or str(image.get("split", "train")).rstrip("0123456789") or "train",
-                meta=_meta(image, licenses),
+                split=split or split_name(image),
+                meta=_meta(image, licenses, keep_name=images_dir is None),
             )
         )
     return samples, Vocabulary({term.name: term for term in terms.values()})
 
 
+def split_name(image: Mapping[str, Any]) -> str:
+    """The split that an image record names, without its year ("val2017" is "val"); "train" when it names none."""
+    return str(image.get("split", "train")).rstrip("0123456789") or "train"
+
+
 def _read(path: Path) -> dict[str, Any]:
-    with reading(path):
-        data = path.read_bytes()
+    with open_packed(path) as handle, reading(path):
+        data = handle.read()
     try:
-        document = parse_json(data.removeprefix(b"\xef\xbb\xbf"))
+        document = parse_json(data.removeprefix(BOM))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     if not isinstance(document, dict):
@@ -87,7 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _records(document: dict[str, Any], name: str, path: Path, needs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _records(document: dict[str, Any], name: str, path: str, needs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     found = document.get(name, [])
     if not isinstance(found, list):
         raise DataError(f"{path}: {name} must be a list")
@@ -97,7 +116,7 @@ def _records(document: dict[str, Any], name: str, path: Path, needs: tuple[str, 
         yield record
 
 
-def _check_note(note: dict[str, Any], name: str, path: Path) -> None:
+def _check_note(note: dict[str, Any], name: str, path: str) -> None:
     where = f"{path}: {name} of image {note['image_id']}"
     if "caption" in note and not isinstance(note["caption"], str):
         raise DataError(f"{where}: the caption must be text")
@@ -122,7 +141,9 @@ def _region(note: dict[str, Any], terms: dict[Any, Term]) -> Region:
     return Region((left, top, left + width, top + height), terms[note["category_id"]].name)
 
 
-def _meta(image: dict[str, Any], licenses: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+def _meta(image: dict[str, Any], licenses: dict[Any, dict[str, Any]], keep_name: bool) -> dict[str, Any]:
     license = licenses.get(image.get("license"), {})
     meta = {"photo": image.get("flickr_url") or image.get("coco_url"), "license": license.get("url")}
+    if keep_name:
+        meta["file_name"] = image.get("file_name")
     return {key: value for key, value in meta.items() if value}

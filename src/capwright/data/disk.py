@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gzip
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from capwright.types import DataError
 
@@ -32,9 +34,11 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Turn an operating-system error while reading `path` into a DataError that names it."""
+    """Turn an operating-system error, or a damaged archive, while reading `path` into a DataError that names it."""
     try:
         yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: the archive is cut off or damaged; copy or download it again") from error
     except OSError as error:
         raise DataError(f"{path}: can not be read: {reason(error)}") from error
 
@@ -114,10 +118,23 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
 
 
-def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(line number from 1, byte offset, line) of each line that is not blank; never holds more than one line."""
+def open_packed(path: Path) -> BinaryIO:
+    """Open a file to read its bytes; one that starts like a gzip archive is unpacked on the way. Errors as `reading`."""
     with reading(path):
         handle = open(path, "rb")  # noqa: SIM115
+        if handle.peek(2)[:2] != b"\x1f\x8b":
+            return handle
+        handle.close()
+        return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def lines(path: Path, opened: BinaryIO | None = None) -> Iterator[tuple[int, int, bytes]]:
+    """(line number from 1, byte offset, line) of each line that is not blank; never holds more than one line.
+
+    `opened` is the file at its start, where it is open already; it is closed at the end.
+    """
+    with reading(path):
+        handle = opened or open(path, "rb")  # noqa: SIM115
     with handle:
         offset, number = 0, 0
         while True:
