@@ -121,7 +121,7 @@ def test_comparison_of_two_systems():
     assert row.difference == pytest.approx(100 * 29 / 59)
     assert 0 < row.low < row.difference < row.high
     assert row.p < 0.01
-    assert set(row.to_json()) == {"a", "b", "score", "difference", "low", "high", "p", "images"}
+    assert {"a", "b", "score", "difference", "low", "high", "p", "images"} < set(row.to_json())
     assert "tts.tier:never" in [c.score for c in compare(a, b)]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from capwright.evaluation.results import MISSING, Comparison, Estimate, Evaluation, ImageResult, Measured, compare
+from capwright.evaluation.comparing import Comparison, adjust, compare
+from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
 from capwright.evaluation.running import evaluate, prepare_scorers
 from capwright.evaluation.significance import Difference, holm, paired_differences
 from capwright.evaluation.statistics import bootstrap_sums, intervals
@@ -20,6 +21,7 @@ __all__ = [
     "Evaluation",
     "ImageResult",
     "Measured",
+    "adjust",
     "bootstrap_sums",
     "compare",
     "evaluate",

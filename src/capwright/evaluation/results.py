@@ -1,17 +1,15 @@
-"""What an evaluation found, and what two of them differ in."""
+"""What an evaluation found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.significance import paired_differences
-from capwright.scorers import Context, Scorer, ScorerError
-from capwright.types import DataError
+from capwright.scorers import Context, Scorer
 
 #: How a sample without any caption row is counted.
 MISSING = "missing_caption"
@@ -91,6 +89,7 @@ class Evaluation:
         warnings: what somebody should read before trusting the numbers; ids are named.
         seed, replicates, level: of the intervals.
         clusters: for each sample, what it is drawn together by; None when every image is drawn for itself.
+        unit: what is drawn: "image", or the key of `Sample.meta` that names the clusters ("meta.video").
     """
 
     name: str
@@ -103,6 +102,7 @@ class Evaluation:
     replicates: int = 1000
     level: float = 0.95
     clusters: tuple[str, ...] | None = None
+    unit: str = "image"
 
     def estimate(self, scorer: str, output: str | None = None) -> Estimate:
         """One score: `evaluation.estimate("tts", "micro")`; the headline when no output is named."""
@@ -133,60 +133,3 @@ class Evaluation:
             "signatures": {name: measured.signature for name, measured in self.scores.items()},
             "warnings": list(self.warnings),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Paired test of two systems: `difference` is b minus a, on the `images` that are known to both."""
-
-    a: str
-    b: str
-    score: str
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    images: int
-
-    def to_json(self) -> dict[str, Any]:
-        """One row of "comparisons" in summary.json."""
-        return {slot: getattr(self, slot) for slot in self.__slots__}
-
-
-def compare(a: Evaluation, b: Evaluation, scores: Iterable[str] | None = None) -> list[Comparison]:
-    """Paired bootstrap test of b against a on the images that both know, one Comparison a score.
-
-    Args:
-        a, b: evaluations of the same samples in the same order with the same scorers and contexts.
-        scores: "scorer.output" names such as "tts.micro" or "tts.tier:rare"; all by default.
-
-    Raises DataError when the samples differ, ScorerError when the signatures do.
-    """
-    if a.ids != b.ids:
-        raise DataError(
-            f"{a.name or 'a'} and {b.name or 'b'} were measured on different samples; evaluate both on the same split"
-        )
-    wanted = None if scores is None else list(scores)
-    found: dict[str, Comparison] = {}
-    for name, left in a.scores.items():
-        right = b.scores.get(name)
-        if right is None:
-            continue
-        if left.scorer.signature(left.context) != right.scorer.signature(right.context) or (
-            left.context.fingerprint != right.context.fingerprint
-        ):
-            raise ScorerError(
-                f"{name}: can not compare {left.signature} with {right.signature}; evaluate both with the contexts of "
-                "one prepare_scorers()"
-            )
-        both = left.known & right.known
-        differences = paired_differences(
-            left.rows[both], right.rows[both], left.scorer.finalize, a.replicates, a.seed, a.level
-        )
-        for output, d in zip(left.context.outputs, differences):
-            score = f"{name}.{output}"
-            found[score] = Comparison(a.name, b.name, score, d.difference, d.low, d.high, d.p, int(both.sum()))
-    missing = [score for score in wanted or () if score not in found]
-    if missing:
-        raise ScorerError(f"there is no score {missing[0]!r} in both evaluations; there are {', '.join(found)}")
-    return list(found.values()) if wanted is None else [found[score] for score in wanted]

@@ -104,7 +104,8 @@ def evaluate(
         counted = None if progress is None else _from(progress, number * len(items), total)
         rows, is_known, met = _measure(scorer, context, items, image_of, evidence, stated, counted)
         raw.append((scorer, context, rows, is_known, met))
-    measured = _estimate(raw, seed, replicates, level, method, cluster, clusters)
+    unit = "image" if cluster is None else f"meta.{cluster}"
+    measured = _estimate(raw, seed, replicates, level, method, unit, clusters)
     return Evaluation(
         name=name,
         ids=ids,
@@ -116,6 +117,7 @@ def evaluate(
         replicates=replicates,
         level=level,
         clusters=clusters,
+        unit=unit,
     )
 
 
@@ -275,7 +277,7 @@ def _estimate(
     replicates: int,
     level: float,
     method: str,
-    cluster: str | None,
+    unit: str,
     clusters: tuple[str, ...] | None,
 ) -> dict[str, Measured]:
     """Point estimates and intervals. Scorers that know the same images share one matrix product."""
@@ -295,7 +297,6 @@ def _estimate(
             sums[i], units[i] = part, own
     measured: dict[str, Measured] = {}
     how = f"{'bca' if method == 'bca' else 'boot'}{replicates}" + ("" if level == 0.95 else f"@{100 * level:g}")
-    unit = "image" if cluster is None else f"meta.{cluster}"
     for (scorer, context, rows, is_known, met), drawn, own in zip(raw, sums, units):
         values = scorer.finalize(rows[is_known].sum(0))
         left_out = scorer.finalize(left_out_sums(own)) if method == "bca" else None

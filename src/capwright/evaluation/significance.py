@@ -18,6 +18,8 @@ from capwright.evaluation.statistics import _CELLS, MIN_DEFINED, Rows, bootstrap
 Finalize = Callable[[Rows], Rows]
 
 TESTS = ("bootstrap", "randomization")
+#: Random swaps of a randomization test: enough that a p-value survives the correction for hundreds of tests.
+TRIALS = 10_000
 
 _NORMAL = NormalDist()
 #: Two differences closer than this share of the scores are the same: sums in another order differ by rounding.
@@ -50,6 +52,7 @@ def paired_differences(
     seed: int = 0,
     level: float = 0.95,
     test: str = "bootstrap",
+    trials: int = TRIALS,
 ) -> list[Difference]:
     """Difference, interval and test of two systems: rows [C, k] of the same C clusters; one Difference an output.
 
@@ -59,7 +62,7 @@ def paired_differences(
     * "bootstrap": 2 * min(share of replicates with b - a <= 0, share with b - a >= 0), each share with one added to
       numerator and denominator, at most 1. It agrees with the interval: an interval that excludes 0 has p below
       1 - level, up to the resolution of 1 / replicates.
-    * "randomization": see `randomization_test`.
+    * "randomization": see `randomization_test`, with `trials`.
 
     Fewer than two clusters give an interval and p of None.
     """
@@ -71,7 +74,7 @@ def paired_differences(
     sums = bootstrap_sums(np.concatenate([a, b], axis=1), replicates if len(a) > 1 else 0, seed)
     drawn = finalize(sums[:, width:]) - finalize(sums[:, :width])
     low, high = intervals(drawn, level)
-    randomized = randomization_test(a, b, finalize, replicates, seed) if test == "randomization" else None
+    randomized = randomization_test(a, b, finalize, trials, seed) if test == "randomization" else None
     found = []
     for i, value in enumerate(point):
         if not np.isfinite(value):
@@ -86,27 +89,27 @@ def paired_differences(
 
 
 def randomization_test(
-    a: Rows, b: Rows, finalize: Finalize, replicates: int = 1000, seed: int = 0
+    a: Rows, b: Rows, finalize: Finalize, trials: int = TRIALS, seed: int = 0
 ) -> NDArray[np.float64]:
     """Two-sided p-values [m] of the approximate randomization test (Noreen 1989): rows [C, k] of the same clusters.
 
-    If the systems do not differ, their captions of an image can be swapped. Each replicate swaps them on a random half
-    of the clusters; p is the share of replicates whose difference is at least as large as the one found, with one added
-    to numerator and denominator. So p is never below 1 / (replicates + 1). NaN where the difference is undefined in the
-    data or in more than 5 % of the replicates, and with fewer than two clusters.
+    If the systems do not differ, their captions of an image can be swapped. Each trial swaps them on a random half
+    of the clusters; p is the share of trials whose difference is at least as large as the one found, with one added
+    to numerator and denominator. So p is never below 1 / (trials + 1). NaN where the difference is undefined in the
+    data or in more than 5 % of the trials, and with fewer than two clusters.
     """
     _check_pair(a, b)
     total_a, total_b, gain = a.sum(0), b.sum(0), b - a
     score_a, score_b = finalize(total_a), finalize(total_b)
     found = np.full(len(score_a), np.nan)
-    if len(a) < 2 or replicates < 1:
+    if len(a) < 2 or trials < 1:
         return found
-    moved = np.concatenate([swaps @ gain for swaps in _draw_swaps(len(a), replicates, seed)])
+    moved = np.concatenate([swaps @ gain for swaps in _draw_swaps(len(a), trials, seed)])
     drawn = np.abs(finalize(total_b - moved) - finalize(total_a + moved))
     point = np.abs(score_b - score_a)
     for i in np.flatnonzero(np.isfinite(point)):
         values = drawn[np.isfinite(drawn[:, i]), i]
-        if len(values) >= MIN_DEFINED * replicates:
+        if len(values) >= MIN_DEFINED * trials:
             least = point[i] - _SAME * max(abs(score_a[i]), abs(score_b[i]))
             found[i] = (1 + np.count_nonzero(values >= least)) / (1 + len(values))
     return found
