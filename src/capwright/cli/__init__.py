@@ -1,13 +1,14 @@
 """The command line: parse, call, print. `main` is the `capwright` command.
 
-Nothing here imports torch until a command needs it, so that `--help`, `data`, `scenes`, `eval` and `report` are quick.
+Nothing here imports torch until a command needs it, so that `--help`, `data`, `scenes`, `eval`, `score` and `report`
+are quick.
 """
 
 from __future__ import annotations
 
 import typer
 
-from capwright.cli import caption, data, demo, doctor, evaluate, report, scenes, train
+from capwright.cli import caption, compare, data, demo, doctor, evaluate, report, scenes, score, train
 from capwright.cli.errors import Commands
 
 app = typer.Typer(
@@ -23,6 +24,8 @@ app.command("demo", no_args_is_help=False)(demo.demo)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("eval", no_args_is_help=True)(evaluate.evaluate)
+app.add_typer(score.app, name="score")
+app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("report", no_args_is_help=True)(report.report)
 app.add_typer(data.app, name="data")
 app.add_typer(scenes.app, name="scenes")

@@ -33,16 +33,8 @@ def evaluate(
 
     Prints scores with 95 % intervals, and paired tests of every file against the first.
     """
-    from capwright.cli.summary import (
-        compare_with_first,
-        measure,
-        print_comparisons,
-        print_scores,
-        rulers_for,
-        summarize,
-        versions,
-        write_json,
-    )
+    from capwright.cli.summary import compare_with_first, measure, rulers_for, summarize, versions, write_json
+    from capwright.cli.tables import print_comparisons, print_scores
     from capwright.data import open_dataset, read_captions
 
     if out is not None and (out / "recipe.yaml").exists():
@@ -58,7 +50,7 @@ def evaluate(
     summary = summarize(evaluations, comparisons, about)
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
     print_scores(evaluations)
-    print_comparisons(comparisons)
+    print_comparisons(comparisons, evaluations)
     for evaluation in evaluations:
         for warning in evaluation.warnings:
             say(f"{evaluation.name}: {warning}")

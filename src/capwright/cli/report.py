@@ -1,4 +1,4 @@
-"""capwright report: write the page of a run again."""
+"""capwright report: the page of a run, or of scored captions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli.display import say
+from capwright.cli.scoring import (
+    ClusterOption,
+    IdfOption,
+    ImagesOption,
+    MethodOption,
+    MissingOption,
+    ReplicatesOption,
+    ScorersOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    TokenizerOption,
+    TrainedOption,
+    VocabularyOption,
+    measure_files,
+)
 from capwright.types import CapwrightError, DataError
 
 if TYPE_CHECKING:
@@ -16,16 +32,65 @@ if TYPE_CHECKING:
 
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A folder written by train, demo or eval --out.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_DIR | PRED... REFS",
+            help="A folder written by train, demo or eval --out; or files of captions, then the references.",
+        ),
+    ],
     data: Annotated[
-        Path | None, typer.Option(metavar="DATASET", help="The dataset, when it is no longer where the run found it.")
+        Path | None,
+        typer.Option(metavar="DATASET", help="Of a run folder: the dataset, when it is no longer where it was."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The page to write; by default RUN_DIR/report.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The page to write; by default RUN_DIR/report.html, or report.html.")
+    ] = None,
+    scorers: ScorersOption = "",
+    tokenizer: TokenizerOption = None,
+    idf: IdfOption = None,
+    set_: SetOption = None,
+    split: SplitOption = None,
+    images: ImagesOption = None,
+    vocabulary: VocabularyOption = None,
+    missing: MissingOption = "error",
+    trained_on: TrainedOption = None,
+    seed: SeedOption = 0,
+    bootstrap: ReplicatesOption = 1000,
+    interval: MethodOption = "percentile",
+    cluster: ClusterOption = None,
 ) -> None:
-    """Write report.html of a run folder.
+    """Write the page of a run folder, or of captions and references.
 
-    Also of a run that is not finished: what is not there yet is left out.
+    Of a run: also of one that is not finished; what is not there yet is left out. Of captions: the scores of
+    `capwright score`, drawn, against length and by slice, with the worst images and those that systems differ on most.
     """
+    if len(paths) == 1:
+        _of_run(paths[0], data, out)
+        return
+    from capwright.evaluation.score_report import write_score_report
+
+    if data is not None:
+        raise DataError("--data is for a run folder; of captions the last path names the references")
+    scoring = measure_files(
+        paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval,
+        cluster, images,
+    )  # fmt: skip
+    page = write_score_report(
+        out or Path("report.html"),
+        scoring.evaluations,
+        scoring.samples,
+        comparisons=scoring.comparisons,
+        title=", ".join(evaluation.name for evaluation in scoring.evaluations),
+        trained_on=scoring.trained_on,
+        vocabulary=scoring.vocabulary,
+        findings=[f"{name}: {finding.message}" for name, findings in scoring.findings.items() for finding in findings],
+        not_installed=scoring.not_installed,
+    )
+    say(f"report: {page}")
+
+
+def _of_run(run_dir: Path, data: Path | None, out: Path | None) -> None:
     from capwright.evaluation.report import write_report
     from capwright.evaluation.run_folder import read_run
 

@@ -18,17 +18,8 @@ from typing import TYPE_CHECKING, Any
 from capwright.cli.display import counting, say
 from capwright.cli.observer import CAPTIONS, CHECKPOINTS, Observer, StageBars, read_times, systems
 from capwright.cli.resuming import check_resume, take_over
-from capwright.cli.summary import (
-    SUMMARY,
-    compare_in_order,
-    measure,
-    print_comparisons,
-    print_scores,
-    rulers_for,
-    summarize,
-    versions,
-    write_json,
-)
+from capwright.cli.summary import SUMMARY, compare_in_order, measure, rulers_for, summarize, versions, write_json
+from capwright.cli.tables import print_comparisons, print_scores
 from capwright.types import DataError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -145,7 +136,7 @@ def print_result(evaluations: Sequence[Evaluation], out: Path) -> None:
     """The headline numbers and where to read on."""
     print_scores(evaluations, ("tts.micro", "tts.precision", "tts.tier", "length.words"))
     if len(evaluations) > 1:
-        print_comparisons(c for c in compare_in_order(evaluations) if c.score == "tts.micro")
+        print_comparisons((c for c in compare_in_order(evaluations) if c.score == "tts.micro"), evaluations)
     say(f"report: {out / REPORT}")
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capwright.cli.display import counting, print_table
+from capwright.cli.display import counting
 from capwright.types import Sample, Vocabulary
 
 if TYPE_CHECKING:
@@ -90,32 +90,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def print_scores(evaluations: Sequence[Evaluation], only: Iterable[str] | None = None) -> None:
-    """Scores with their intervals on stdout, a column a system. `only`: "scorer.output" names or prefixes of them."""
-    rows = []
-    wanted = None if only is None else tuple(only)
-    for scorer, one in evaluations[0].scores.items():
-        for output in one.context.outputs:
-            name = f"{scorer}.{output}"
-            if wanted is None or name.startswith(wanted):
-                rows.append([name, *(_interval(e.scores[scorer].estimates[output]) for e in evaluations)])
-    rows.append(["captions measured", *(_counts(e) for e in evaluations)])
-    print_table(["", *(e.name for e in evaluations)], rows)
-
-
-def print_comparisons(comparisons: Iterable[Comparison]) -> None:
-    """Paired tests on stdout, a line each."""
-    for c in comparisons:
-        if c.difference is None or c.low is None or c.high is None:
-            print(f"{c.score}: {c.b} against {c.a}: unknown ({c.images:,} images)")
-            continue
-        p = "p unknown" if c.p is None else "p < 0.001" if c.p < 0.001 else f"p = {c.p:.3f}"
-        print(
-            f"{c.score}: {c.b} against {c.a} {c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}), {p}, "
-            f"{c.images:,} images"
-        )
-
-
 def rulers_for(
     samples: Sequence[Sample],
     names: Iterable[str],
@@ -128,20 +102,3 @@ def rulers_for(
 
     scorers = [get_scorer(name, **(options or {}).get(name, {})) for name in names]
     return prepare_scorers(samples, scorers, vocabulary)
-
-
-def _interval(estimate: Any) -> str:
-    if estimate.value is None:
-        return "unknown"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.1f}"
-    return f"{estimate.value:.1f} ({estimate.low:.1f} to {estimate.high:.1f})"
-
-
-def _counts(evaluation: Evaluation) -> str:
-    lost = sum(evaluation.unknown.values())
-    known = len(evaluation.ids) - lost
-    if not lost:
-        return f"{known:,}"
-    why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
-    return f"{known:,}, unknown: {why}"

@@ -1,0 +1,85 @@
+"""capwright compare: two systems, image by image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from capwright.cli.scoring import (
+    ClusterOption,
+    IdfOption,
+    MissingOption,
+    ReplicatesOption,
+    ScorersOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    TokenizerOption,
+    VocabularyOption,
+    measure_files,
+)
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Captions of one system.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Captions of another, of the same images.")],
+    references: Annotated[Path, typer.Argument(metavar="REFS", help="The file or dataset of references.")],
+    scorers: ScorersOption = "",
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")] = None,
+    tokenizer: TokenizerOption = None,
+    idf: IdfOption = None,
+    set_: SetOption = None,
+    split: SplitOption = None,
+    vocabulary: VocabularyOption = None,
+    missing: MissingOption = "error",
+    seed: SeedOption = 0,
+    bootstrap: ReplicatesOption = 1000,
+    cluster: ClusterOption = None,
+) -> None:
+    """Is B better than A, or is it chance?
+
+    For every score: the difference with its interval, the p-value of a randomization test (alone, and adjusted for
+    asking about many scores), the smallest difference that so many images could show, and on how many images which
+    system is ahead.
+    """
+    from capwright.cli.display import print_table
+    from capwright.cli.tables import digits_of_score, p_text, print_signatures
+    from capwright.evaluation import score_key
+
+    scoring = measure_files(
+        [a, b, references], scorers, tokenizer, idf, set_, split, vocabulary, missing, None, seed, bootstrap,
+        "percentile", cluster,
+    )  # fmt: skip
+    first, second = scoring.evaluations
+    rows = []
+    for c in scoring.comparisons:
+        scorer, _, output = c.score.partition(".")
+        digits = digits_of_score(c.score, scoring.evaluations)
+        values = [e.estimate(scorer, output).value for e in (first, second)]
+        signed = [_number(value, digits, "+") for value in (c.difference, c.low, c.high)]
+        rows.append(
+            [
+                score_key(scorer, output),
+                *(_number(value, digits) for value in values),
+                "unknown" if c.low is None else f"{signed[0]} ({signed[1]} to {signed[2]})",
+                p_text(c.p).removeprefix("p ").removeprefix("= "),
+                p_text(c.p_holm).removeprefix("p ").removeprefix("= "),
+                _number(c.detectable, digits),
+                "" if c.wins is None else f"{c.wins:,} / {c.ties:,} / {c.losses:,}",
+            ]
+        )
+    b_against_a = f"{second.name} - {first.name}"
+    header = ["", first.name, second.name, b_against_a, "p", "adjusted", "detectable", "ahead / even / behind"]
+    print_table(header, rows)
+    print(f"{first.name} is A, {second.name} is B; {scoring.comparisons[0].images:,} images known to both")
+    print_signatures(scoring.evaluations)
+    if json is not None:
+        from capwright.cli.summary import versions, write_json
+
+        write_json(json, scoring.to_json() | {"versions": versions()})
+
+
+def _number(value: float | None, digits: int, sign: str = "") -> str:
+    return "unknown" if value is None else f"{value:{sign}.{digits}f}"

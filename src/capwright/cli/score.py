@@ -1,0 +1,149 @@
+"""capwright score: captions against references; and what goes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from capwright.cli.display import counting, say
+from capwright.cli.scoring import (
+    ClusterOption,
+    IdfOption,
+    MethodOption,
+    MissingOption,
+    ReplicatesOption,
+    ScorersOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    TokenizerOption,
+    TrainedOption,
+    VocabularyOption,
+    measure_files,
+)
+
+#: What `capwright score PRED REFS` is called inside.
+_FILES = "files"
+
+
+class _Score(TyperGroup):
+    """`capwright score` with file names is a command, with the name of a subcommand that subcommand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = [_FILES, *(args or ["--help"])]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return ("" if name == _FILES else name), command, rest
+
+
+app = typer.Typer(cls=_Score, help="Score captions against references.")
+
+
+@app.command(
+    _FILES,
+    epilog="Also: capwright score build-idf (a frozen idf table), agreement (with human ratings), list (scorers).",
+)
+def files(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PRED... REFS", help="Files of captions, then the file or dataset of references."),
+    ],
+    scorers: ScorersOption = "",
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")] = None,
+    tokenizer: TokenizerOption = None,
+    idf: IdfOption = None,
+    set_: SetOption = None,
+    split: SplitOption = None,
+    vocabulary: VocabularyOption = None,
+    missing: MissingOption = "error",
+    trained_on: TrainedOption = None,
+    seed: SeedOption = 0,
+    bootstrap: ReplicatesOption = 1000,
+    interval: MethodOption = "percentile",
+    cluster: ClusterOption = None,
+) -> None:
+    """Score captions against references.
+
+    Prints scores with 95 % intervals and their signatures. Of several files of captions each is tested against the
+    first, image by image.
+    """
+    from capwright.cli.tables import print_comparisons, print_scores, print_signatures
+
+    scoring = measure_files(
+        paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval, cluster
+    )
+    print_scores(scoring.evaluations, not_installed=scoring.not_installed, trained_on=scoring.trained_on)
+    print_comparisons(scoring.comparisons, scoring.evaluations)
+    print_signatures(scoring.evaluations)
+    if any(scoring.trained_on.values()):
+        print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
+    if json is not None:
+        from capwright.cli.summary import versions, write_json
+
+        write_json(json, scoring.to_json() | {"versions": versions()})
+
+
+@app.command("build-idf", no_args_is_help=True)
+def build_idf(
+    references: Annotated[Path, typer.Argument(metavar="REFS", help="The file or dataset of references.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The table to write, such as idf.tsv.gz.")],
+    split: SplitOption = None,
+    tokenizer: TokenizerOption = None,
+) -> None:
+    """Count in how many images each n-gram is said: a frozen table for CIDEr-D.
+
+    With it a caption has one score, whatever it is scored together with: `--idf FILE`, or in a recipe
+    `rewards.ciderD.options.idf`.
+    """
+    from capwright.data import read_references
+    from capwright.scorers.idf import build_idf as build
+
+    samples = read_references(references, split=split)
+    with counting("counting n-grams"):
+        build(samples, out, tokenizer=tokenizer or "ptb")
+    say(f"{out}: n-grams of {sum(bool(sample.references) for sample in samples):,} images")
+
+
+@app.command("agreement", no_args_is_help=True)
+def agreement(
+    scored: Annotated[Path, typer.Argument(metavar="SCORES.json", help="Written by capwright score --json.")],
+    ratings: Annotated[Path, typer.Argument(metavar="RATINGS", help="CSV, TSV or JSONL: id, rating, perhaps system.")],
+    only: Annotated[str, typer.Option("--scores", help="Names of scores, with commas; by default all.")] = "",
+    aggregation: Annotated[
+        str, typer.Option(help="Several ratings of a caption: mean, median or each (every rating for itself).")
+    ] = "mean",
+    seed: SeedOption = 0,
+    bootstrap: ReplicatesOption = 1000,
+) -> None:
+    """How well scores agree with human ratings.
+
+    Rank correlations (Kendall's tau-b and tau-c, Spearman) and Pearson's r, with intervals over images.
+    """
+    from capwright.cli.agreement import print_agreement
+
+    print_agreement(scored, ratings, [n.strip() for n in only.split(",") if n.strip()], aggregation, seed, bootstrap)
+
+
+@app.command("list")
+def list_() -> None:
+    """All scorers, what they need and what they give."""
+    from capwright.cli.display import print_table
+    from capwright.scorers import get_scorer, list_scorers
+    from capwright.scorers.base import ScorerError
+    from capwright.scorers.registry import options_of
+
+    rows = []
+    for name in list_scorers():
+        try:
+            spec = get_scorer(name).spec
+            gives, needs = ", ".join(spec.outputs), ", ".join(sorted(spec.needs))
+        except ScorerError as error:
+            gives, needs = "", str(error).removeprefix(f"{name}: ")
+        rows.append([name, gives, needs, ", ".join(options_of(name))])
+    print_table(["scorer", "scores", "needs", "options"], rows)

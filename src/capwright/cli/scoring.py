@@ -1,0 +1,167 @@
+"""Captions and references from the command line: options that several commands share, and measuring with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capwright.cli.display import Progress, counting, say
+from capwright.types import DataError, Vocabulary
+
+if TYPE_CHECKING:
+    from capwright.evaluation import Scoring
+
+ScorersOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES", help="With commas between them; by default bleu,meteor,rougeL,ciderD,length. See score list."
+    ),
+]
+TokenizerOption = Annotated[
+    str | None, typer.Option(help="ptb (the default), ptb-java, words (any language) or split (already tokenized).")
+]
+IdfOption = Annotated[
+    str | None,
+    typer.Option(metavar="TABLE", help="Of CIDEr-D: refs (the default), coco-val2014, or a file of build-idf."),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SCORER.OPTION=VALUE", help="An option of a scorer; repeatable.")
+]
+SplitOption = Annotated[str | None, typer.Option(help="Of references that have splits.")]
+VocabularyOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names of the domain (vocabulary.yaml), for tts and chair.")
+]
+MissingOption = Annotated[
+    str, typer.Option(help="Images without a caption: error, skip (unknown) or empty (scored as no words).")
+]
+TrainedOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SYSTEM=SCORER,...", help="What a captioner was trained on; its scores are marked."),
+]
+ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, for the report.")]
+SeedOption = Annotated[int, typer.Option(help="Of the resampling.")]
+ReplicatesOption = Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")]
+MethodOption = Annotated[str, typer.Option(help="Of the intervals: percentile or bca.")]
+ClusterOption = Annotated[
+    str | None, typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together.")
+]
+
+
+def measure_files(
+    paths: Sequence[Path],
+    scorers: str = "",
+    tokenizer: str | None = None,
+    idf: str | None = None,
+    settings: Sequence[str] | None = None,
+    split: str | None = None,
+    vocabulary: Path | None = None,
+    missing: str = "error",
+    trained_on: Sequence[str] | None = None,
+    seed: int = 0,
+    replicates: int = 1000,
+    method: str = "percentile",
+    cluster: str | None = None,
+    images: Path | None = None,
+) -> Scoring:
+    """Score files of captions (all but the last path) against references (the last).
+
+    What should be read before the numbers are trusted goes to stderr.
+    """
+    from capwright.cli.evaluate import name_systems
+    from capwright.evaluation import DEFAULT_SCORERS, score_systems
+
+    if len(paths) < 2:
+        raise DataError("name at least one file of captions, and then the file of references: PRED [PRED ...] REFS")
+    *captions, references = paths
+    systems = dict(zip(name_systems(captions), captions))
+    wanted = [name.strip() for name in scorers.split(",") if name.strip()] or list(DEFAULT_SCORERS)
+    options = read_settings(settings or [])
+    if idf is not None:
+        for name in {"cider", "ciderD"} & set(wanted):
+            options.setdefault(name, {}).setdefault("idf", idf)
+    marks = _trained_on(trained_on or [], systems)
+    with ExitStack() as stack:
+        bars: dict[str, Progress] = {}
+
+        def progress(system: str, done: int, total: int) -> None:
+            if system not in bars:
+                stack.close()
+                bars[system] = stack.enter_context(counting(f"measuring {system}"))
+            bars[system](done, total)
+
+        scoring = score_systems(
+            systems,
+            references,
+            wanted,
+            options=options,
+            tokenizer=tokenizer,
+            split=split,
+            images=images,
+            vocabulary=_vocabulary(vocabulary),
+            missing=missing,
+            trained_on=marks,
+            seed=seed,
+            replicates=replicates,
+            method=method,
+            cluster=cluster,
+            progress=progress,
+        )
+    for evaluation in scoring.evaluations:
+        warnings = [*(finding.message for finding in scoring.findings[evaluation.name]), *evaluation.warnings]
+        for warning in dict.fromkeys(warnings):
+            say(f"warning: {evaluation.name}: {warning}")
+    for name, why in scoring.not_installed.items():
+        say(f"{name}: {why}")
+    return scoring
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`["ciderD.sigma=4"]` as {"ciderD": {"sigma": 4}}. Raises DataError for what is not SCORER.OPTION=VALUE."""
+    import yaml
+
+    options: dict[str, dict[str, Any]] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        scorer, dot, option = key.partition(".")
+        if not (equals and dot and scorer and option):
+            raise DataError(f"--set {text}: must be SCORER.OPTION=VALUE, such as ciderD.sigma=6")
+        try:
+            options.setdefault(scorer, {})[option] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DataError(f"--set {text}: the value can not be read ({error})") from error
+    return options
+
+
+def _vocabulary(path: Path | None) -> Vocabulary | None:
+    if path is None:
+        return None
+    from capwright.data import read_vocabulary
+
+    return read_vocabulary(path)
+
+
+def _trained_on(said: Sequence[str], systems: Mapping[str, Path]) -> dict[str, set[str]]:
+    """What each system was trained on: as said, and as the run folder says that a file lies in."""
+    marks = {name: _of_run(path) for name, path in systems.items()}
+    for text in said:
+        name, equals, scorers = text.partition("=")
+        if not equals or name not in systems:
+            raise DataError(f"--trained-on {text}: must be SYSTEM=SCORER,...; the systems are {', '.join(systems)}")
+        marks[name] |= {scorer.strip() for scorer in scorers.split(",") if scorer.strip()}
+    return {name: found for name, found in marks.items() if found}
+
+
+def _of_run(path: Path) -> set[str]:
+    """The scorers that the run trained on whose captions these are; nothing for `base`, which was there before."""
+    if path.parent.name != "captions" or path.stem == "base":
+        return set()
+    try:
+        summary = json.loads((path.parent.parent / "summary.json").read_text(encoding="utf-8"))
+        return {str(signature).partition("|")[0] for signature in summary["run"]["trained_on"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()

@@ -1,0 +1,98 @@
+"""Scores and paired tests as people read them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from capwright.cli.display import print_table
+
+if TYPE_CHECKING:
+    from capwright.evaluation import Comparison, Estimate, Evaluation
+
+
+def print_scores(
+    evaluations: Sequence[Evaluation],
+    only: Iterable[str] | None = None,
+    *,
+    not_installed: Mapping[str, str] | None = None,
+    trained_on: Mapping[str, frozenset[str]] | None = None,
+) -> None:
+    """Scores with their intervals on stdout, a column a system.
+
+    Args:
+        only: "scorer.output" names or prefixes of them; all by default.
+        not_installed: scorer -> reason, a row each.
+        trained_on: system -> scorers it was trained on; their scores get a star.
+    """
+    from capwright.evaluation import score_key
+
+    rows = []
+    wanted = None if only is None else tuple(only)
+    for scorer, one in evaluations[0].scores.items():
+        for output in one.context.outputs:
+            if wanted is None or f"{scorer}.{output}".startswith(wanted):
+                digits = digits_of(one.scorer.spec.range_of(output))
+                cells = []
+                for evaluation in evaluations:
+                    star = "*" if scorer in (trained_on or {}).get(evaluation.name, ()) else ""
+                    cells.append(_interval(evaluation.scores[scorer].estimates[output], digits) + star)
+                rows.append([score_key(scorer, output), *cells])
+    for scorer, why in (not_installed or {}).items():
+        rows.append([scorer, *(why.partition(";")[0] for _ in evaluations)])
+    rows.append(["captions measured", *(_counts(e) for e in evaluations)])
+    print_table(["", *(e.name for e in evaluations)], rows)
+
+
+def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[Evaluation]) -> None:
+    """Paired tests on stdout, a line each."""
+    for c in comparisons:
+        if c.difference is None or c.low is None or c.high is None:
+            print(f"{c.score}: {c.b} against {c.a}: unknown ({c.images:,} images)")
+            continue
+        digits = digits_of_score(c.score, evaluations)
+        adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {p_text(c.p_holm)})"
+        print(
+            f"{c.score}: {c.b} against {c.a} {c.difference:+.{digits}f} ({c.low:+.{digits}f} to {c.high:+.{digits}f}), "
+            f"{p_text(c.p)}{adjusted}, {c.images:,} images"
+        )
+
+
+def print_signatures(evaluations: Sequence[Evaluation]) -> None:
+    """What made the numbers, a line a scorer; once where all systems were measured alike."""
+    found = dict.fromkeys(one.signature for e in evaluations for one in e.scores.values())
+    for signature in found:
+        print(signature)
+
+
+def digits_of(limits: tuple[float, float]) -> int:
+    """Decimals that a score of this range is shown with: 4 up to 10 (BLEU, CIDEr-D), 1 for percentages and lengths."""
+    return 4 if limits[1] <= 10 else 1
+
+
+def digits_of_score(name: str, evaluations: Sequence[Evaluation]) -> int:
+    """Decimals of a score by its "scorer.output" name."""
+    scorer, _, output = name.partition(".")
+    return digits_of(evaluations[0].scores[scorer].scorer.spec.range_of(output))
+
+
+def p_text(p: float | None) -> str:
+    """ "p = 0.012", "p < 0.001", "p unknown"."""
+    return "p unknown" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _interval(estimate: Estimate, digits: int) -> str:
+    if estimate.value is None:
+        return "unknown"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def _counts(evaluation: Evaluation) -> str:
+    lost = sum(evaluation.unknown.values())
+    known = len(evaluation.ids) - lost
+    if not lost:
+        return f"{known:,}"
+    why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
+    return f"{known:,}, unknown: {why}"

@@ -1,0 +1,247 @@
+"""Score captions against references: one call for one system, or for several with paired tests against the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capwright.data.alignment import Finding, check_alignment
+from capwright.data.predictions import read_predictions
+from capwright.data.references import read_references
+from capwright.evaluation.comparing import Comparison, adjust, compare
+from capwright.evaluation.results import Evaluation, ImageResult, score_key
+from capwright.evaluation.running import evaluate, prepare_scorers
+from capwright.scorers import Context, NotInstalledError, Scorer, ScorerError, get_scorer
+from capwright.scorers.registry import options_of
+from capwright.types import DataError, Sample, Vocabulary
+
+#: What is measured when nothing else is asked for. METEOR needs Java and says so where there is none.
+DEFAULT_SCORERS = ("bleu", "meteor", "rougeL", "ciderD", "length")
+#: What becomes of an image that a system has no caption of.
+MISSING_RULES = ("error", "skip", "empty")
+
+Source = str | Path | Mapping[Any, Any] | Sequence[Any]
+#: progress(system, done, total)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """All that was found about some systems.
+
+    Attributes:
+        evaluations: one a system, in the order given.
+        comparisons: paired tests of every system against the first, all scores, p-values adjusted over all of them.
+        samples: what was measured on: ids and references.
+        findings: system -> what should be read before the numbers are trusted.
+        not_installed: scorer -> why it could not be asked.
+        trained_on: system -> scorers that it was trained on; their scores say how well training worked, not more.
+        sources: system -> the file it was read from; "" for captions given in memory.
+        vocabulary: of the domain; None when there is none.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    comparisons: tuple[Comparison, ...]
+    samples: Sequence[Sample]
+    findings: Mapping[str, tuple[Finding, ...]]
+    not_installed: Mapping[str, str]
+    trained_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    vocabulary: Vocabulary | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """{"systems": [...], "comparisons": [...], "not_installed": {...}, "images", "seed", "replicates", "level"}.
+
+        A system is {"name", "file", "scores": {"bleu4": {"value", "low", "high", "signature"}, ...}, "images",
+        "scored": {scorer: n}, "unknown": {status: n}, "warnings": [...], "per_image": [{"id", "caption", "status",
+        "scores": {"bleu4": ...}}, ...]}. Unknown numbers are null; a scorer that is not installed has null and "note";
+        one that the system was trained on has "trained_on": true.
+        """
+        first = self.evaluations[0]
+        return {
+            "systems": [self._system(evaluation) for evaluation in self.evaluations],
+            "comparisons": [comparison.to_json() for comparison in self.comparisons],
+            "not_installed": dict(self.not_installed),
+            "images": len(first.ids),
+            "seed": first.seed,
+            "replicates": first.replicates,
+            "level": first.level,
+        }
+
+    def _system(self, evaluation: Evaluation) -> dict[str, Any]:
+        name = evaluation.name
+        scores: dict[str, Any] = {}
+        for scorer, measured in evaluation.scores.items():
+            mark = {"trained_on": True} if scorer in self.trained_on.get(name, ()) else {}
+            for output, estimate in measured.estimates.items():
+                scores[score_key(scorer, output)] = estimate.to_json() | {"signature": measured.signature} | mark
+        for scorer, why in self.not_installed.items():
+            scores[scorer] = {"value": None, "low": None, "high": None, "signature": None, "note": why}
+        return {
+            "name": name,
+            "file": self.sources.get(name, ""),
+            "scores": scores,
+            "images": len(evaluation.ids),
+            "scored": {scorer: int(measured.known.sum()) for scorer, measured in evaluation.scores.items()},
+            "unknown": dict(evaluation.unknown),
+            "warnings": [*(finding.message for finding in self.findings.get(name, ())), *evaluation.warnings],
+            "per_image": [_image(result) for result in evaluation.per_image],
+        }
+
+
+def score(
+    predictions: Source, references: Source, scorers: Iterable[str | Scorer] = DEFAULT_SCORERS, **how: Any
+) -> Evaluation:
+    """Measure the captions of one system; see `score_systems` for all options.
+
+    >>> said = {"1": "a geoboard on a table"}
+    >>> score(said, {"1": ["a geoboard on the table", "a board with pegs"]}, ["rougeL"]).estimate("rougeL").value
+    0.8
+    """
+    return score_systems({"": predictions}, references, scorers, **how).evaluations[0]
+
+
+def score_systems(
+    systems: Mapping[str, Source],
+    references: Source,
+    scorers: Iterable[str | Scorer] = DEFAULT_SCORERS,
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    tokenizer: str | None = None,
+    split: str | None = None,
+    images: str | Path | None = None,
+    vocabulary: Vocabulary | None = None,
+    missing: str = "error",
+    trained_on: Mapping[str, Iterable[str]] | None = None,
+    seed: int = 0,
+    replicates: int = 1000,
+    level: float = 0.95,
+    method: str = "percentile",
+    cluster: str | None = None,
+    test: str = "randomization",
+    progress: Progress | None = None,
+) -> Scoring:
+    """Measure captions of several systems on the same references with the same scorers.
+
+    Args:
+        systems: name -> predictions: a file, or what stands in one (see `capwright.data.predictions`).
+        references: a file, a dataset, or what stands in one (see `capwright.data.references`).
+        scorers: names or scorers.
+        options: scorer name -> its options.
+        tokenizer: for every scorer that has the option; "ptb" by default.
+        split, images: of references that have splits; and the folder where pictures are, for the report.
+        vocabulary: of the domain, for scorers that look for terms; by default that of the dataset.
+        missing: what becomes of images without a caption: "error", "skip" (unknown, in no score), "empty" (scored as a
+            caption without words).
+        trained_on: see `Scoring`.
+        seed, replicates, level, method, cluster: of the intervals, see `evaluate`.
+        test: of the comparisons, see `compare`.
+        progress: called with (system, done, total).
+
+    Raises:
+        DataError: files that can not be read; captions and references that do not belong together, with the ids.
+        ScorerError: an unknown scorer or option, or nothing of what was asked for is installed.
+    """
+    if not systems:
+        raise DataError("there are no captions to score; name at least one file of predictions")
+    if missing not in MISSING_RULES:
+        raise DataError(f"missing must be one of {', '.join(MISSING_RULES)}, not {missing!r}")
+    samples = read_references(references, split=split, images_dir=images)
+    said = {name: read_predictions(source) for name, source in systems.items()}
+    findings = {}
+    for name, rows in said.items():
+        findings[name] = _checked(name, rows, samples, missing)
+        if missing == "empty":
+            said[name] = {sample.id: {"caption": "", "status": "empty"} for sample in samples} | dict(rows)
+    if vocabulary is None:
+        vocabulary = getattr(samples, "vocabulary", None)
+    rulers, absent = prepare_installed(samples, scorers, options, tokenizer, vocabulary)
+    evaluations = []
+    for name, rows in said.items():
+        counted = None if progress is None else (lambda done, total, name=name: progress(name, done, total))
+        evaluations.append(
+            evaluate(
+                samples,
+                rows,
+                rulers,
+                seed,
+                replicates,
+                name=name,
+                level=level,
+                method=method,
+                cluster=cluster,
+                progress=counted,
+            )
+        )
+    first, *others = evaluations
+    comparisons = adjust([c for other in others for c in compare(first, other, test=test)])
+    return Scoring(
+        tuple(evaluations),
+        tuple(comparisons),
+        samples,
+        findings,
+        absent,
+        {name: frozenset(found) for name, found in (trained_on or {}).items()},
+        {name: str(source) if isinstance(source, (str, Path)) else "" for name, source in systems.items()},
+        vocabulary,
+    )
+
+
+def prepare_installed(
+    samples: Sequence[Sample],
+    scorers: Iterable[str | Scorer],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    tokenizer: str | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> tuple[list[tuple[Scorer, Context]], dict[str, str]]:
+    """Scorers with contexts as `prepare_scorers` makes them, and those that are not installed with the reason.
+
+    Raises ScorerError when nothing is left to measure with.
+    """
+    rulers: list[tuple[Scorer, Context]] = []
+    absent: dict[str, str] = {}
+    given = list(scorers)
+    _check_options(options or {}, given)
+    for scorer in given:
+        name = scorer if isinstance(scorer, str) else scorer.spec.name
+        if any(name == other.spec.name for other, _ in rulers) or name in absent:
+            raise ScorerError(f"{name}: named twice; measure with each scorer once")
+        try:
+            if isinstance(scorer, str):
+                own = dict((options or {}).get(scorer, {}))
+                if tokenizer is not None and "tokenizer" in options_of(scorer):
+                    own.setdefault("tokenizer", tokenizer)
+                scorer = get_scorer(scorer, **own)
+            rulers += prepare_scorers(samples, [scorer], vocabulary)
+        except NotInstalledError as error:
+            absent[name] = str(error).removeprefix(f"{name}: ")
+    if not rulers:
+        why = "; ".join(f"{name}: {text}" for name, text in absent.items())
+        raise ScorerError(f"there is nothing to measure with{': ' + why if why else ''}")
+    return rulers, absent
+
+
+def _check_options(options: Mapping[str, Any], scorers: Sequence[str | Scorer]) -> None:
+    for name in options:
+        if name not in scorers:
+            raise ScorerError(f"{name}: has options but is not among the scorers; add it or leave its options out")
+
+
+def _checked(name: str, rows: Mapping[str, Any], samples: Sequence[Sample], missing: str) -> tuple[Finding, ...]:
+    """Findings that are warnings; the others are raised, all in one error."""
+    findings = check_alignment(rows, samples)
+    excused = {"missing"} if missing != "error" else set()
+    errors = [f for f in findings if f.severity == "error" and f.kind not in excused]
+    if errors:
+        raise DataError("\n".join(f"{name}: {f.message}" if name else f.message for f in errors))
+    return tuple(findings)
+
+
+def _image(result: ImageResult) -> dict[str, Any]:
+    scores = {
+        score_key(scorer, output): value for scorer, found in result.scores.items() for output, value in found.items()
+    }
+    more = {"captions": [result.caption, *result.others]} if result.others else {}
+    return {"id": result.id, "caption": result.caption, **more, "status": result.status, "scores": scores}
