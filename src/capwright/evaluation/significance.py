@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -73,19 +73,23 @@ def paired_differences(
     point = finalize(b.sum(0)) - finalize(a.sum(0))
     sums = bootstrap_sums(np.concatenate([a, b], axis=1), replicates if len(a) > 1 else 0, seed)
     drawn = finalize(sums[:, width:]) - finalize(sums[:, :width])
-    low, high = intervals(drawn, level)
-    randomized = randomization_test(a, b, finalize, trials, seed) if test == "randomization" else None
-    found = []
-    for i, value in enumerate(point):
-        if not np.isfinite(value):
-            found.append(Difference(None, None, None, None))
-            continue
-        has_interval = bool(np.isfinite(low[i]))
-        values = drawn[np.isfinite(drawn[:, i]), i]
-        p = known(randomized[i]) if randomized is not None else _bootstrap_p(values) if has_interval else None
-        error = known(values.std(ddof=1)) if has_interval and len(values) > 1 else None
-        found.append(Difference(float(value), known(low[i]), known(high[i]), p, error))
+    found = [difference_of(value, drawn[:, i], level) for i, value in enumerate(point)]
+    if test == "randomization":
+        p_values = randomization_test(a, b, finalize, trials, seed)
+        found = [replace(one, p=known(p)) for one, p in zip(found, p_values)]
     return found
+
+
+def difference_of(point: float, drawn: NDArray[np.float64], level: float = 0.95) -> Difference:
+    """The difference `point` of two scores with what its paired bootstrap replicates [B] say."""
+    if not np.isfinite(point):
+        return Difference(None, None, None, None)
+    low, high = intervals(drawn[:, None], level)
+    if not np.isfinite(low[0]):
+        return Difference(float(point), None, None, None)
+    drawn = drawn[np.isfinite(drawn)]
+    error = known(drawn.std(ddof=1)) if len(drawn) > 1 else None
+    return Difference(float(point), float(low[0]), float(high[0]), _bootstrap_p(drawn), error)
 
 
 def randomization_test(
