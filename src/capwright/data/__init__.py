@@ -6,11 +6,15 @@ picture = load_image(dataset[0].image, max_pixels=512 * 512)
 
 from __future__ import annotations
 
+from capwright.data.alignment import Finding, check_alignment
 from capwright.data.captions import CaptionWriter, append_captions, read_captions
 from capwright.data.check import Check, Problem, check_dataset
 from capwright.data.coco import read_coco
 from capwright.data.dataset import Dataset, open_dataset
+from capwright.data.idforms import match_ids
 from capwright.data.images import load_image
+from capwright.data.predictions import read_predictions
+from capwright.data.references import read_references
 from capwright.data.vocabulary import read_vocabulary, write_vocabulary
 from capwright.data.writing import write_dataset
 
@@ -18,13 +22,18 @@ __all__ = [
     "CaptionWriter",
     "Check",
     "Dataset",
+    "Finding",
     "Problem",
     "append_captions",
+    "check_alignment",
     "check_dataset",
     "load_image",
+    "match_ids",
     "open_dataset",
     "read_captions",
     "read_coco",
+    "read_predictions",
+    "read_references",
     "read_vocabulary",
     "write_dataset",
     "write_vocabulary",

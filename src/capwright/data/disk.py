@@ -119,7 +119,7 @@ def read_text(path: Path) -> str:
 
 
 def open_packed(path: Path) -> BinaryIO:
-    """Open a file to read its bytes; one that starts like a gzip archive is unpacked on the way. Errors as `reading`."""
+    """Open a file to read its bytes; one that starts like a gzip archive is unpacked. Errors as `reading`."""
     with reading(path):
         handle = open(path, "rb")  # noqa: SIM115
         if handle.peek(2)[:2] != b"\x1f\x8b":

@@ -1,0 +1,237 @@
+"""What captions are scored against, from any of the files that references come in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from capwright.data import ecac, jsonl
+from capwright.data.coco import coco_samples
+from capwright.data.dataset import VOCABULARY, Dataset, open_dataset
+from capwright.data.disk import nearest
+from capwright.data.rows import RowReader, strict
+from capwright.data.sources import Row, Source, identity, open_source, row_identity, row_value, text_of, wrap
+from capwright.data.vocabulary import read_vocabulary
+from capwright.types import NO_IMAGE, DataError, Sample
+
+#: Where a row keeps its references; the first that is there is taken.
+_KEYS = ("references", "reference", "captions", "caption", "sentences", "sentence", "text")
+_FILE_KEYS = ("file_name", "filename", "image")
+
+
+def read_references(
+    source: str | Path | Mapping[Any, Any] | Sequence[Any],
+    *,
+    split: str | None = None,
+    images_dir: str | Path | None = None,
+) -> Sequence[Sample]:
+    """Samples with references, in the order of the source.
+
+    Understood, by content: a dataset folder or its `samples.jsonl`; COCO annotations (captions, and boxes where the
+    same file has them); Karpathy split files (`dataset_coco.json`; the id is `cocoid`, else `imgid`, else `filename`);
+    `{id: reference or references}`; rows of `{"id" or "image_id", "references" or "captions" or "caption"}` as a JSON
+    list, JSON lines or a CSV or TSV table, where several rows of an id are several references; `{"gts": ..., "res":
+    ...}`, of which "gts" is taken. Each may be packed with gzip, or be such an object in memory.
+
+    Ids are text ("391895" and 391895 are the same). A sample without a picture has `NO_IMAGE`; the name of the picture
+    is then in `meta["file_name"]` where the source says it. References may be missing or blank: `check_alignment`
+    tells.
+
+    Args:
+        source: a path, or a mapping or list in memory; samples are given back as they are.
+        split: only the samples of this split. Karpathy files also have "restval".
+        images_dir: where pictures lie that are named by the source; a dataset folder knows where its own are.
+
+    Raises:
+        DataError: names the file and line, key or item that can not be used, and what to do; or the splits there are.
+    """
+    folder = None if images_dir is None else Path(images_dir)
+    if isinstance(source, Dataset):
+        return source if split is None else source.split(split)
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if path.is_dir():
+            return open_dataset(path, split)
+        if not path.exists() and path.name == "kindergarten":
+            raise DataError(f"{path}: does not exist; draw it first: capwright scenes build --n 500 --out {path}")
+        opened = open_source(path)
+    else:
+        given = [each for each in source if isinstance(each, Sample)]
+        if given and len(given) == len(source):
+            return _chosen(given, split, "references", splits_known=True)
+        opened = wrap(source, "references")
+    if opened.numbered is not None:
+        raise _not_references(opened.name)
+    if opened.document is not None:
+        return _from_document(opened.document, opened, split, folder)
+    return _from_rows(opened, split, folder)
+
+
+def _not_references(name: str) -> DataError:
+    return DataError(
+        f"{name}: is a caption file, what a captioner said, not references; predictions come first, references last: "
+        'were they swapped? (To measure against a captioner, write its captions as {"id": ["caption"]}.)'
+    )
+
+
+def _from_document(document: Mapping[Any, Any], source: Source, split: str | None, folder: Path | None) -> Any:
+    name = source.name
+    images = document.get("images")
+    if isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images):
+        return _chosen(_karpathy(images, name, folder), split, name, splits_known=True)
+    if isinstance(images, list) or isinstance(document.get("annotations"), list):
+        samples, _ = coco_samples([(name, dict(document))], folder)
+        known = any(isinstance(image, dict) and "split" in image for image in images or ())
+        return _chosen(samples, split, name, known)
+    if "gts" in document:
+        document = document["gts"]
+        if not isinstance(document, Mapping):
+            raise DataError(f'{name}: "gts" must be an object such as {{id: [references]}}')
+    elif set(document) == {"res"}:
+        raise DataError(f'{name}: holds "res", predictions, but no "gts"; add the references or name their file')
+    path = source.path
+    if path is not None and path.name == ecac.CAPTIONS and _is_ecac(document):
+        return open_dataset(path, split)
+    gathered = _Gathered(name, folder)
+    for key, value in document.items():
+        where = f'{name}: key "{key}"'
+        gathered.new(identity(key, where), where)
+        gathered.add(identity(key, where), value, value if isinstance(value, Mapping) else {}, where)
+    return _chosen(gathered.samples(), split, name, gathered.splits_known)
+
+
+def _is_ecac(document: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, Mapping) and {"image", "captions"} <= set(value) for value in document.values())
+
+
+def _from_rows(source: Source, split: str | None, folder: Path | None) -> Any:
+    first = next(source.rows, None)
+    if first is None:
+        raise DataError(f"{source.name}: holds no references")
+    rows = chain([first], source.rows)
+    if isinstance(first.value, Mapping):
+        if "status" in first.value and "references" not in first.value:
+            raise _not_references(source.name)
+        if source.path is not None and "id" in first.value and {"image", "images"} & set(first.value):
+            if source.path.name == jsonl.FILE:
+                return open_dataset(source.path, split)
+            if "references" in first.value:
+                return _chosen(_dataset_rows(rows, source.path, folder), split, source.name, splits_known=True)
+    gathered = _Gathered(source.name, folder)
+    for row in rows:
+        if not isinstance(row.value, Mapping):
+            raise DataError(f'{row.where}: must be an object such as {{"id": "1", "references": ["..."]}}')
+        gathered.add(row_identity(row.value, row.where), row.value, row.value, row.where)
+    return _chosen(gathered.samples(), split, source.name, gathered.splits_known)
+
+
+def _dataset_rows(rows: Iterator[Row], path: Path, folder: Path | None) -> list[Sample]:
+    """Rows as `samples.jsonl` has them, in a file with another name."""
+    words = path.parent / VOCABULARY
+    reader = RowReader(folder or path.parent, read_vocabulary(words) if words.exists() else None)
+    found: dict[str, tuple[Sample, str]] = {}
+    for row in rows:
+        sample = reader.read(row.value, strict(lambda key, where=row.where: where))  # type: ignore[misc]
+        assert sample is not None
+        if sample.id in found:
+            raise DataError(f'{row.where}: the id "{sample.id}" was used at {found[sample.id][1]}; ids must be unique')
+        found[sample.id] = sample, row.where
+    return [sample for sample, _ in found.values()]
+
+
+@dataclass(slots=True)
+class _Reference:
+    """What was gathered about one id."""
+
+    texts: list[str] = field(default_factory=list)
+    split: str = ""
+    file: str = ""
+
+
+class _Gathered:
+    """References by id, in the order in which ids appear."""
+
+    def __init__(self, name: str, folder: Path | None) -> None:
+        self._name = name
+        self._folder = folder
+        self._found: dict[str, _Reference] = {}
+
+    @property
+    def splits_known(self) -> bool:
+        return any(each.split for each in self._found.values())
+
+    def new(self, id: str, where: str) -> None:
+        """Say that `id` must not have been there: in a mapping 1 and "1" are the same id."""
+        if id in self._found:
+            raise DataError(f'{where}: the id "{id}" is there twice, as a number and as text; keep one')
+
+    def add(self, id: str, value: Any, row: Mapping[Any, Any], where: str) -> None:
+        """Add the references in `value`: text, a list, or an object that holds them."""
+        if isinstance(value, Mapping):
+            key, inner = row_value(value, _KEYS)
+            if not key:
+                known = (*_KEYS, "prediction")
+                hint = next((h for name in value if (h := nearest(str(name), known))), "")
+                raise DataError(f'{where}: has no references{hint}; give them as "references", "captions" or "caption"')
+            value = inner
+        each = self._found.setdefault(id, _Reference())
+        if isinstance(value, str):
+            each.texts.append(text_of(value, where))
+        elif isinstance(value, Sequence):
+            each.texts.extend(text_of(text, where) for text in value)
+        else:
+            raise DataError(f"{where}: references must be text or a list of texts")
+        each.split = str(row.get("split") or each.split)
+        _, file = row_value(row, _FILE_KEYS)
+        each.file = file if isinstance(file, str) else each.file
+
+    def samples(self) -> list[Sample]:
+        return [_sample(id, r.texts, r.split or "train", r.file, self._folder) for id, r in self._found.items()]
+
+
+def _karpathy(images: Sequence[Any], name: str, folder: Path | None) -> list[Sample]:
+    samples: dict[str, Sample] = {}
+    for place, image in enumerate(images):
+        where = f"{name}: images[{place}]"
+        sentences = image.get("sentences") if isinstance(image, Mapping) else None
+        if not isinstance(sentences, list):
+            raise DataError(f"{where}: must be an object with a list of sentences")
+        _, value = row_value(image, ("cocoid", "imgid", "filename"))
+        id = identity(value, where)
+        if id in samples:
+            raise DataError(f'{where}: the id "{id}" was used by an image before; ids must be unique')
+        texts = [_sentence(sentence, f"{where}.sentences") for sentence in sentences]
+        file = "/".join(str(image[key]) for key in ("filepath", "filename") if image.get(key))
+        samples[id] = _sample(id, texts, str(image.get("split") or "train"), file, folder)
+    return list(samples.values())
+
+
+def _sentence(sentence: Any, where: str) -> str:
+    """The text of a sentence; files without "raw" have only its tokens."""
+    tokens = sentence.get("tokens") if isinstance(sentence, Mapping) and "raw" not in sentence else None
+    return text_of(" ".join(map(str, tokens)) if isinstance(tokens, list) else sentence, where)
+
+
+def _sample(id: str, texts: Sequence[str], split: str, file: str, folder: Path | None) -> Sample:
+    if file and folder is not None:
+        return Sample(id, folder / file, tuple(texts), split=split)
+    return Sample(id, NO_IMAGE, tuple(texts), split=split, meta={"file_name": file} if file else {})
+
+
+def _chosen(samples: list[Sample], split: str | None, name: str, splits_known: bool) -> list[Sample]:
+    if not samples:
+        raise DataError(f"{name}: holds no references")
+    if split is None:
+        return samples
+    chosen = [sample for sample in samples if sample.split == split]
+    if not splits_known:
+        raise DataError(f'{name}: names no splits, so there is no "{split}"; leave the split out')
+    if not chosen:
+        counts = Counter(sample.split for sample in samples)
+        known = ", ".join(f'"{each}" ({n})' for each, n in counts.items())
+        raise DataError(f'{name}: there is no split "{split}"{nearest(split, counts)}; there are: {known}')
+    return chosen
