@@ -115,7 +115,7 @@ class ROUGEL:
         return found
 
     def _cut(self, items: Sequence[Item]) -> list[tuple[list[str], list[list[str]]]]:
-        """Tokens of each caption and of its references; a text without words is one empty word, as splitting "" gives."""
+        """Tokens of each caption and of its references; without words, one empty word, as "".split(" ")."""
         texts = [text for item in items for text in (item.caption, *item.sample.references)]
         tokens = iter([words or [""] for words in self._tokenizer(texts)])
         return [(next(tokens), [next(tokens) for _ in item.sample.references]) for item in items]
