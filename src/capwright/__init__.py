@@ -37,10 +37,12 @@ if TYPE_CHECKING:
         load_image,
         open_dataset,
         read_captions,
+        read_predictions,
+        read_references,
         read_vocabulary,
         write_dataset,
     )
-    from capwright.evaluation import compare, evaluate
+    from capwright.evaluation import compare, evaluate, score, score_systems
     from capwright.evaluation.report import write_report
     from capwright.models import HFPolicy, load_policy
     from capwright.recipes import Recipe, list_recipes, load_recipe
@@ -56,12 +58,14 @@ _HOMES = {
         "load_image",
         "open_dataset",
         "read_captions",
+        "read_predictions",
+        "read_references",
         "read_vocabulary",
         "write_dataset",
     ),
     "models": ("HFPolicy", "load_policy"),
     "scorers": ("RewardView", "Scorer", "get_scorer", "list_scorers", "register_scorer"),
-    "evaluation": ("compare", "evaluate"),
+    "evaluation": ("compare", "evaluate", "score", "score_systems"),
     "evaluation.report": ("write_report",),
     "recipes": ("Recipe", "list_recipes", "load_recipe"),
     "runs": ("train",),
@@ -99,8 +103,12 @@ __all__ = [
     "load_recipe",
     "open_dataset",
     "read_captions",
+    "read_predictions",
+    "read_references",
     "read_vocabulary",
     "register_scorer",
+    "score",
+    "score_systems",
     "train",
     "write_dataset",
     "write_report",

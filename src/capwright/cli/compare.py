@@ -45,7 +45,7 @@ def compare(
     system is ahead.
     """
     from capwright.cli.display import print_table
-    from capwright.cli.tables import digits_of_score, p_text, print_signatures
+    from capwright.cli.tables import digits_of_score, p_value, print_signatures
     from capwright.evaluation import score_key
 
     scoring = measure_files(
@@ -58,22 +58,22 @@ def compare(
         scorer, _, output = c.score.partition(".")
         digits = digits_of_score(c.score, scoring.evaluations)
         values = [e.estimate(scorer, output).value for e in (first, second)]
-        signed = [_number(value, digits, "+") for value in (c.difference, c.low, c.high)]
+        low, high = (_number(value, digits, "+") for value in (c.low, c.high))
         rows.append(
             [
                 score_key(scorer, output),
                 *(_number(value, digits) for value in values),
-                "unknown" if c.low is None else f"{signed[0]} ({signed[1]} to {signed[2]})",
-                p_text(c.p).removeprefix("p ").removeprefix("= "),
-                p_text(c.p_holm).removeprefix("p ").removeprefix("= "),
+                _number(c.difference, digits, "+"),
+                "unknown" if c.low is None else f"{low} to {high}",
+                p_value(c.p),
+                "" if c.p_holm is None else p_value(c.p_holm),
                 _number(c.detectable, digits),
                 "" if c.wins is None else f"{c.wins:,} / {c.ties:,} / {c.losses:,}",
             ]
         )
-    b_against_a = f"{second.name} - {first.name}"
-    header = ["", first.name, second.name, b_against_a, "p", "adjusted", "detectable", "ahead / even / behind"]
+    header = ["", "A", "B", "B - A", "95 % interval", "p", "adjusted", "detectable", "B higher / same / lower"]
     print_table(header, rows)
-    print(f"{first.name} is A, {second.name} is B; {scoring.comparisons[0].images:,} images known to both")
+    print(f"A is {first.name}, B is {second.name}; {scoring.comparisons[0].images:,} images known to both")
     print_signatures(scoring.evaluations)
     if json is not None:
         from capwright.cli.summary import versions, write_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +63,8 @@ def evaluate(
 
 def name_systems(paths: Sequence[Path]) -> list[str]:
     """A short name for each caption file: its own, with as much of its folders as it takes to tell them apart."""
-    shown = [[part for part in path.with_suffix("").parts if part not in ("captions", "/", "..")] for path in paths]
+    bare = [Path(re.sub(r"(?i)(?<=.)\.(jsonl?|csv|tsv|txt)?(\.gz)?$", "", str(path))) for path in paths]
+    shown = [[part for part in path.parts if part not in ("captions", "/", "..")] for path in bare]
     for depth in range(1, max(map(len, shown)) + 1):
         names = ["-".join(parts[-depth:]) for parts in shown]
         if len(set(names)) == len(names):

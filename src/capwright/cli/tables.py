@@ -39,7 +39,7 @@ def print_scores(
                     cells.append(_interval(evaluation.scores[scorer].estimates[output], digits) + star)
                 rows.append([score_key(scorer, output), *cells])
     for scorer, why in (not_installed or {}).items():
-        rows.append([scorer, *(why.partition(";")[0] for _ in evaluations)])
+        rows.append([scorer, *(why.partition(" (")[0] for _ in evaluations)])
     rows.append(["captions measured", *(_counts(e) for e in evaluations)])
     print_table(["", *(e.name for e in evaluations)], rows)
 
@@ -51,10 +51,10 @@ def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[E
             print(f"{c.score}: {c.b} against {c.a}: unknown ({c.images:,} images)")
             continue
         digits = digits_of_score(c.score, evaluations)
-        adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {p_text(c.p_holm)})"
+        adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {_equation(c.p_holm)})"
         print(
             f"{c.score}: {c.b} against {c.a} {c.difference:+.{digits}f} ({c.low:+.{digits}f} to {c.high:+.{digits}f}), "
-            f"{p_text(c.p)}{adjusted}, {c.images:,} images"
+            f"{_equation(c.p)}{adjusted}, {c.images:,} images"
         )
 
 
@@ -76,9 +76,15 @@ def digits_of_score(name: str, evaluations: Sequence[Evaluation]) -> int:
     return digits_of(evaluations[0].scores[scorer].scorer.spec.range_of(output))
 
 
-def p_text(p: float | None) -> str:
+def p_value(p: float | None) -> str:
+    """ "0.012", "< 0.001", "unknown"."""
+    return "unknown" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _equation(p: float | None) -> str:
     """ "p = 0.012", "p < 0.001", "p unknown"."""
-    return "p unknown" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    text = p_value(p)
+    return f"p = {text}" if text[0].isdigit() else f"p {text}"
 
 
 def _interval(estimate: Estimate, digits: int) -> str:

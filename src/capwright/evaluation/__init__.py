@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from capwright.evaluation.comparing import Comparison, adjust, compare
-from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
+from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured, score_key
 from capwright.evaluation.running import evaluate, prepare_scorers
 from capwright.evaluation.significance import Difference, holm, paired_differences
 from capwright.evaluation.statistics import bootstrap_sums, intervals
 
 if TYPE_CHECKING:
+    from capwright.evaluation.agreement import agreement, pairwise_agreement
     from capwright.evaluation.report import write_report
+    from capwright.evaluation.score_report import write_score_report
+    from capwright.evaluation.scoring import DEFAULT_SCORERS, Scoring, score, score_systems
+
+#: Loaded when asked for: training runs measure without readers of other people's files, templates and pictures.
+_HOME = {
+    "DEFAULT_SCORERS": "scoring",
+    "Scoring": "scoring",
+    "agreement": "agreement",
+    "pairwise_agreement": "agreement",
+    "score": "scoring",
+    "score_systems": "scoring",
+    "write_report": "report",
+    "write_score_report": "score_report",
+}
 
 __all__ = [
+    "DEFAULT_SCORERS",
     "MISSING",
     "Comparison",
     "Difference",
@@ -21,22 +38,26 @@ __all__ = [
     "Evaluation",
     "ImageResult",
     "Measured",
+    "Scoring",
     "adjust",
+    "agreement",
     "bootstrap_sums",
     "compare",
     "evaluate",
     "holm",
     "intervals",
     "paired_differences",
+    "pairwise_agreement",
     "prepare_scorers",
+    "score",
+    "score_key",
+    "score_systems",
     "write_report",
+    "write_score_report",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """The report is loaded when it is asked for: measuring needs neither templates nor pictures."""
-    if name == "write_report":
-        from capwright.evaluation.report import write_report
-
-        return write_report
+    if name in _HOME:
+        return getattr(import_module(f"capwright.evaluation.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -176,10 +176,10 @@ def score_systems(
             )
         )
     first, *others = evaluations
-    comparisons = adjust([c for other in others for c in compare(first, other, test=test)])
+    comparisons = _adjusted([c for other in others for c in compare(first, other, test=test)], first)
     return Scoring(
         tuple(evaluations),
-        tuple(comparisons),
+        comparisons,
         samples,
         findings,
         absent,
@@ -221,6 +221,15 @@ def prepare_installed(
         why = "; ".join(f"{name}: {text}" for name, text in absent.items())
         raise ScorerError(f"there is nothing to measure with{': ' + why if why else ''}")
     return rulers, absent
+
+
+def _adjusted(comparisons: Sequence[Comparison], first: Evaluation) -> tuple[Comparison, ...]:
+    """p-values corrected for their number, among scores that have a better direction: a length claims nothing."""
+    claims = [
+        c for c in comparisons if first.scores[c.score.partition(".")[0]].scorer.spec.higher_is_better is not None
+    ]
+    corrected = iter(adjust(claims))
+    return tuple(next(corrected) if any(c is claim for claim in claims) else c for c in comparisons)
 
 
 def _check_options(options: Mapping[str, Any], scorers: Sequence[str | Scorer]) -> None:
