@@ -105,7 +105,7 @@ def test_empty_and_unknown_captions_and_samples_without_references():
     assert stats.status == ("empty", "timeout", "ok", "ok")
     np.testing.assert_allclose(scorer.finalize(stats.rows)[:, 0], [0, np.nan, np.nan, 100])
     assert not stats.rows[1:3].any()
-    with pytest.raises(DataError, match="no sample has references"):
+    with pytest.raises(DataError, match="none of the 1 samples has a reference"):
         scorer.prepare(Corpus([sample("c")]))
 
 

@@ -23,7 +23,7 @@ from capwright.scorers.base import (
     item_status,
     write_signature,
 )
-from capwright.types import DataError
+from capwright.scorers.ngrams import count_references
 
 #: What a ratio without a denominator counts as when `effective_order` is off, as in sacrebleu.
 _EPS = 1e-16
@@ -100,14 +100,11 @@ class ChrF:
 
     def prepare(self, corpus: Corpus) -> ChrFContext:
         """Nothing is learned; references are counted for the signature. Raises DataError when there are none."""
-        counts = sorted({len(sample.references) for sample in corpus.samples if sample.references})
-        if not counts:
-            raise DataError("chrf: no sample has references; add captions to compare with")
         return ChrFContext(
             scorer="chrf",
             fingerprint=fingerprint([*self._orders, self._beta, self._lowercase, self._effective_order, self._version]),
             outputs=self._spec.outputs,
-            references=str(counts[0]) if len(counts) == 1 else f"{counts[0]}..{counts[-1]}",
+            references=count_references(corpus, "chrf"),
             sacrebleu=self._version,
         )
 
