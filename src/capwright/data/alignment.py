@@ -149,7 +149,7 @@ def _without_references(samples: Sequence[Sample]) -> list[Finding]:
 
 
 def _swapped(pairs: Sequence[_Pair]) -> list[Finding]:
-    """People write several captions of an image, rarely the same twice; captioners write one and repeat it elsewhere."""
+    """People write several captions of an image, rarely the same twice; captioners write one and repeat themselves."""
     if len(pairs) < 2 or any(len(pair.references) > 1 for pair in pairs):
         return []
     said = sum(len(pair.captions) for pair in pairs) / len(pairs)

@@ -41,7 +41,8 @@ def match_ids(predictions: Mapping[str, Row], samples: Sequence[Sample]) -> tupl
         renamed = {id: to_id(id) for id in predictions}
         if "" in renamed.values() or len(set(renamed.values())) < len(renamed):
             continue
-        if len(ids.intersection(renamed.values())) * 2 >= min(len(ids), len(renamed)):
+        matched = len(ids.intersection(renamed.values()))
+        if matched and matched * 2 >= min(len(ids), len(renamed)):
             example = next(id for id in renamed if renamed[id] in ids)
             said = f'{name} ("{example}" is the caption of "{renamed[example]}")'
             return {renamed[id]: row for id, row in predictions.items()}, said

@@ -60,7 +60,7 @@ def read_references(
             raise DataError(f"{path}: does not exist; draw it first: capwright scenes build --n 500 --out {path}")
         opened = open_source(path)
     else:
-        given = [each for each in source if isinstance(each, Sample)]
+        given = [each for each in source if isinstance(each, Sample)] if isinstance(source, Sequence) else []
         if given and len(given) == len(source):
             return _chosen(given, split, "references", splits_known=True)
         opened = wrap(source, "references")

@@ -104,7 +104,8 @@ def _cells(text: Iterator[str], separator: str, path: Path, first: int) -> Itera
     """(line number, cells) of each row.
 
     Tab-separated files are written with quotes (spreadsheets) and without (scripts). A row is first read with quotes;
-    when they do not fit, as in `7\t"Hello" he said`, they are taken for a part of the caption.
+    when they do not fit, as in `7\t"Hello" he said`, they are taken for a part of the caption. A quote that would make
+    one cell of several cells of several lines may be either, and is refused.
     """
     number = first
     for line in text:
@@ -116,7 +117,7 @@ def _cells(text: Iterator[str], separator: str, path: Path, first: int) -> Itera
             if not cells:
                 raise DataError(f"{path}:{number}: {_why(error, len(taken))}") from error
         else:
-            if separator == "\t" and len(taken) > 1 and any(separator in cell for cell in cells):
+            if separator == "\t" and len(taken) > 1 and any(separator in cell and "\n" in cell for cell in cells):
                 raise DataError(
                     f'{path}:{number}: the quote that opens here closes {len(taken) - 1} lines later; write "" for a '
                     "quote inside a caption, or save the captions as JSON"
