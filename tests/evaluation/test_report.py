@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import SAYS, fake_run, write_rows
+from html_page import Page
 
 from capwright.data import open_dataset
 from capwright.evaluation import write_report
@@ -27,41 +27,6 @@ from capwright.scenes import vocabulary
 from capwright.types import DataError, ImageError, Sample, Term
 
 TEMPLATES = Path(__file__).parents[2] / "src/capwright/evaluation/templates"
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Page(HTMLParser):
-    """A page taken apart: every tag must be closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
-
-    def all(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag and kind in (attrs.get("class") or "").split() + [""]]
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def interval_bar(measure: Measure, tone: str, low: float = 0, high: float = 100,
         return Markup("")
 
     def at(value: float | None) -> str:
-        return _percent(((value or 0.0) - low) / ((high - low) or 1.0))
+        return percent(((value or 0.0) - low) / ((high - low) or 1.0))
 
     parts = ['<line class="scale" x1="0" x2="100%" y1="8" y2="8"/>']
     if zero is not None:
@@ -64,14 +64,14 @@ def value_bar(measure: Measure, tone: str) -> Markup:
         text = '<text class="muted" x="0" dx="2" y="13">unknown</text>'
         return Markup(f'<svg class="bar {tone}" width="100%" height="18" role="img" aria-label="unknown">{text}</svg>')
     end = max(measure.value, measure.high or 0.0)
-    place = f'x="{_percent(end / 100)}" dx="8"'
+    place = f'x="{percent(end / 100)}" dx="8"'
     said = str(whole(measure.value))
     whisker = ""
     if measure.has_interval:
         said += f", interval {whole(measure.low or 0)} to {whole(measure.high or 0)}"
-        low, high = _percent((measure.low or 0) / 100), _percent((measure.high or 0) / 100)
+        low, high = percent((measure.low or 0) / 100), percent((measure.high or 0) / 100)
         whisker = f'<line class="whisker" x1="{low}" x2="{high}" y1="9" y2="9"/>'
-    width = _percent(max(measure.value, 0.0) / 100)
+    width = percent(max(measure.value, 0.0) / 100)
     return Markup(
         f'<svg class="bar {tone}" width="100%" height="18" role="img" aria-label="{said}">'
         f'<line class="base" x1="0" x2="0" y1="0" y2="18"/>'
@@ -101,14 +101,14 @@ def line_chart(
 
     `about` is what a person who can not see it should know.
     """
-    frame = _Frame(bands, top, height, bottom)
+    frame = Frame(bands, top, height, bottom)
     curves = [f'<path class="raw {line.tone}" d="{frame.paths(line.raw)}"/>' for line in series if line.raw]
     marks: list[str] = []
     for line in series:
         dash = " dashed" if line.dashed else ""
         curves.append(f'<path class="line{dash} {line.tone}" d="{frame.paths(line.stretches)}"/>')
         if line.dots:
-            spots = [(_percent(frame.x(x)), frame.roof + frame.y(y)) for points in line.stretches for x, y in points]
+            spots = [(percent(frame.x(x)), frame.roof + frame.y(y)) for points in line.stretches for x, y in points]
             marks += [f'<circle class="dot {line.tone}" cx="{x}" cy="{y:.1f}" r="3"/>' for x, y in spots]
     ends = [(frame.y(line.stretches[-1][-1][1]), line.label, line.tone) for line in series]
     labels = [
@@ -130,7 +130,7 @@ def area_chart(
     `parts` are (label, tone, runs); a run is a stretch without a gap, its points (x, share between 0 and 1). Every
     part has the same x in the same run. `ticks_below` are x positions marked under the chart.
     """
-    frame = _Frame(bands, 1.0, height, typical=560)
+    frame = Frame(bands, 1.0, height, typical=560)
     runs = len(parts[0][2]) if parts else 0
     floors = [[0.0] * len(parts[0][2][run]) for run in range(runs)]
     shapes, ends = [], []
@@ -150,18 +150,27 @@ def area_chart(
     ]
     base = frame.roof + height
     rug = [
-        f'<line class="rug" x1="{_percent(frame.x(x))}" x2="{_percent(frame.x(x))}" y1="{base + 3}" y2="{base + 11}"/>'
+        f'<line class="rug" x1="{percent(frame.x(x))}" x2="{percent(frame.x(x))}" y1="{base + 3}" y2="{base + 11}"/>'
         for x in ticks_below
     ]
     return frame.draw("".join(shapes), "".join(rug + labels), about, "%", 12 if ticks_below else 0)
 
 
-class _Frame:
-    """The axes all curve charts share: stage bands above, few gridlines, images seen below."""
+class Frame:
+    """The axes all curve charts share: stage bands above, few gridlines, images seen (or `axis`) below."""
 
     roof = 22  # pixels above the plot, for stage names
 
-    def __init__(self, bands: Sequence[Band], top: float, height: int, bottom: float = 0, typical: int = 320) -> None:
+    def __init__(
+        self,
+        bands: Sequence[Band],
+        top: float,
+        height: int,
+        bottom: float = 0,
+        typical: int = 320,
+        axis: str = "images",
+    ) -> None:
+        self.axis = axis
         self.typical = typical  # pixels of width on a screen that is not a phone's
         self.bands = bands
         self.start = min((band.start for band in bands), default=0.0)
@@ -187,14 +196,14 @@ class _Frame:
         back, text = [], []
         for place, band in enumerate(self.bands):
             left, width = self.x(band.start), self.x(band.end) - self.x(band.start)
-            shade, size = "band odd" if place % 2 else "band", f'width="{_percent(width)}" height="{self.height}"'
-            back.append(f'<rect class="{shade}" x="{_percent(left)}" y="{roof}" {size}/>')
+            shade, size = "band odd" if place % 2 else "band", f'width="{percent(width)}" height="{self.height}"'
+            back.append(f'<rect class="{shade}" x="{percent(left)}" y="{roof}" {size}/>')
             if place:
-                back.append(f'<line class="edge" x1="{_percent(left)}" x2="{_percent(left)}" y1="4" y2="{base}"/>')
+                back.append(f'<line class="edge" x1="{percent(left)}" x2="{percent(left)}" y1="4" y2="{base}"/>')
             room = width / (7.5 * len(band.label) + 12)  # how much of a pixel of text fits a pixel of the chart
             if room * self.typical >= 1:
                 kind = "stage" if room * 230 >= 1 else "stage roomy"
-                text.append(f'<text class="{kind}" x="{_percent(left)}" dx="6" y="14">{escape(band.label)}</text>')
+                text.append(f'<text class="{kind}" x="{percent(left)}" dx="6" y="14">{escape(band.label)}</text>')
         for tick in ticks(self.bottom, self.top, 3):
             y = roof + self.y(tick)
             back.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -205,9 +214,9 @@ class _Frame:
         for tick in ticks(self.start, self.end, 3):
             across = self.x(tick)
             anchor = "start" if across < 0.04 else "end" if across > 0.96 else "middle"
-            side = f'x="{_percent(across)}" y="{below}" text-anchor="{anchor}"'
+            side = f'x="{percent(across)}" y="{below}" text-anchor="{anchor}"'
             text.append(f'<text class="tick" {side}>{tick:,.0f}</text>')
-        text.append(f'<text class="axis" x="100%" dx="9" y="{below}">images</text>')
+        text.append(f'<text class="axis" x="100%" dx="9" y="{below}">{self.axis}</text>')
         return Markup(
             f'<svg class="chart" width="100%" height="{below + 8}" role="img" aria-label="{escape(about)}">'
             f'{"".join(back)}<svg x="0" y="{roof}" width="100%" height="{self.height}" '
@@ -265,5 +274,6 @@ def _spread(ends: Sequence[tuple[float, str, str]], gap: float, height: float) -
     return [(y, text, tone) for y, text, tone in placed]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share from 0 to 1 as SVG writes it; what lies outside stands at the edge."""
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"

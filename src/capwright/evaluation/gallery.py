@@ -47,7 +47,7 @@ Matcher = Callable[[Sequence[tuple[Sample, str]]], list[list[Mark]]]
 class Saying:
     """What one system said of one image: pieces of text with their status ("" for plain words).
 
-    `hits` names said of those to name; `scores` is a line of numbers; `more` characters are not shown.
+    `hits` names said of those to name; `scores` are numbers with their names; `more` characters are not shown.
     """
 
     system: str
@@ -56,7 +56,7 @@ class Saying:
     unknown: str = ""
     cut: bool = False
     hits: int | None = None
-    scores: str = ""
+    scores: tuple[str, ...] = ()
     more: int = 0
 
 

@@ -54,7 +54,7 @@ def ngram_marks(caption: str, references: Iterable[str]) -> list[NgramMark]:
 
 
 def shade(text: str, marks: Sequence[NgramMark], start: int = 0) -> Markup:
-    """A piece of a caption that begins at character `start`, escaped, its marked parts in elements of class n1 to n4."""
+    """A piece of a caption that begins at character `start`, escaped, marked parts in elements of class n1 to n4."""
     parts: list[Markup] = []
     place = start
     stop = start + len(text)

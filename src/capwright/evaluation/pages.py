@@ -1,7 +1,7 @@
 """How pages are made: a template with its style and pictures inside, no script, nothing from elsewhere.
 
-The same content gives the same bytes. What is shown comes from models and from files of strangers: all of it is escaped,
-and characters that steer the text around them are written out by their code point.
+The same content gives the same bytes. What is shown comes from models and from files of strangers: all of it is
+escaped, and characters that steer the text around them are written out by their code point.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capwright.types import DataError
 
-#: Characters that a browser obeys or drops instead of showing them: controls, stray carriage returns, Unicode line ends,
-#: overrides of the writing direction, halves of surrogate pairs.
+#: Characters that a browser obeys or drops instead of showing them: controls, stray carriage returns, Unicode line
+#: ends, overrides of the writing direction, halves of surrogate pairs.
 _STEERING = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
 )

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from capwright.evaluation.charts import interval_bar, squares, value_bar, whole
 from capwright.evaluation.curves import group_states, probe_curve, reward_curve
-from capwright.evaluation.gallery import Card, Gallery, Matcher, build_gallery
+from capwright.evaluation.gallery import Card, Matcher, build_gallery
 from capwright.evaluation.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
 from capwright.evaluation.pages import render_page, write_page
 from capwright.evaluation.run_folder import Measure, Run, label, number, read_run
