@@ -78,7 +78,7 @@ def test_what_is_given_out_is_nobody_elses(counting):
 
 
 def test_the_memory_is_bounded(counting, monkeypatch):
-    monkeypatch.setattr(tokens, "_MEMORY_LIMIT", 3)
+    monkeypatch.setattr(tokens, "_MEMORY_LIMIT", 3)  # characters
     tokenizer, cut = counting
     before = tokenizer.codes(["a", "b", "c", "d"])  # the fourth is not kept
     assert [before.words[code] for code in before.codes] == ["a", "b", "c", "d"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,40 +94,42 @@ def count_samples(corpus: Corpus, tokenizer: Tokenizer, n: int = 4) -> IdfTable:
     """The table of the references of a corpus; N counts the samples that have references."""
     coded, owner = code_references(corpus, tokenizer)
     # A word that is nowhere stands after each text, so that no n-gram reaches from one into the next.
-    text = np.repeat(np.arange(len(owner)), coded.lengths)
-    codes = np.full(len(coded.codes) + len(owner), -1, dtype=np.int64)
+    text = np.repeat(np.arange(len(owner), dtype=np.int32), coded.lengths)
+    codes = np.full(len(coded.codes) + len(owner), -1, dtype=np.int32)
     codes[np.arange(len(coded.codes)) + text] = coded.codes
     sample = np.repeat(owner, coded.lengths + 1)
 
-    number, kept, counted = _in_two_samples(codes, sample, np.flatnonzero(codes >= 0))
+    where = np.flatnonzero(codes >= 0)
+    number, kept, counted = _in_two_samples(codes[where], sample, where)
     words = {coded.words[code]: place for place, code in enumerate(kept.tolist())}
     keys, counts, word = [np.arange(len(words))], [counted], number
     for length in range(2, n + 1):
         # An n-gram can only be in two samples when its two parts are.
         where = np.flatnonzero((number[:-1] >= 0) & (number[1:] >= 0))
-        key = np.full(len(codes), -1, dtype=np.int64)
-        key[where] = number[where] * len(words) + word[where + length - 1]
+        key = number[where].astype(np.int64) * len(words) + word[where + length - 1]
         number, kept, counted = _in_two_samples(key, sample, where)
         keys.append(kept)
         counts.append(counted)
     return make_table(int(owner[-1]) + 1 if len(owner) else 0, tokenizer.name, words, keys, counts)
 
 
-def _in_two_samples(key: Ints, sample: Ints, where: Ints) -> tuple[Ints, Ints, Ints]:
-    """Number the keys at the places `where` that are in two samples or more, in ascending order.
+def _in_two_samples(key: NDArray[Any], sample: NDArray[np.int32], where: Ints) -> tuple[NDArray[np.int32], Ints, Ints]:
+    """Number the keys that are in two samples or more, in ascending order.
 
-    Returns the number at each place (-1 elsewhere), the keys by number, and the samples of each. `sample` and `where`
-    ascend and the sort is stable, so that the places of one key come out by sample.
+    `key` is of the places `where`, `sample` of all places. Returns the number at each place (-1 elsewhere), the keys by
+    number, and the samples of each. Samples ascend and the sort is stable, so that the places of one key come out by
+    sample.
     """
-    order = where[np.argsort(key[where], kind="stable")]
-    by_key, by_sample = key[order], sample[order]
-    new_key = np.ones(len(order), dtype=bool)
-    new_key[1:] = by_key[1:] != by_key[:-1]
+    order = np.argsort(key, kind="stable")
+    key, where = key[order], where[order]
+    by_sample = sample[where]
+    new_key = np.ones(len(key), dtype=bool)
+    new_key[1:] = key[1:] != key[:-1]
     new_sample = new_key.copy()
     new_sample[1:] |= by_sample[1:] != by_sample[:-1]
-    group = np.cumsum(new_key) - 1
+    group = np.cumsum(new_key, dtype=np.int32) - 1
     counts = np.bincount(group[new_sample])
     enough = counts >= 2
-    number = np.full(len(key), -1, dtype=np.int64)
-    number[order] = np.where(enough, np.cumsum(enough) - 1, -1)[group]
-    return number, by_key[new_key][enough], counts[enough]
+    number = np.full(len(sample), -1, dtype=np.int32)
+    number[where] = np.where(enough, np.cumsum(enough) - 1, -1).astype(np.int32)[group]
+    return number, key[new_key][enough], counts[enough]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from capwright.scorers.tokens import Coded, Tokenizer
 from capwright.types import DataError
 
 Ints = NDArray[np.int64]
+
+_PART = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def write_ngram(batch: Batch, level: Level, gram: int) -> str:
     return " ".join(batch.words[code] for code in batch.codes[start : start + level.n].tolist())
 
 
-def code_references(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Coded, Ints]:
+def code_references(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Coded, NDArray[np.int32]]:
     """All references of a corpus as words (codes in alphabetical order), and for each the number of its sample.
 
     Samples without references have no number.
@@ -165,7 +168,14 @@ def code_references(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Coded, Ints]:
             texts += sample.references
             owner += [number] * len(sample.references)
             number += 1
-    return _cut(texts, tokenizer), np.array(owner, dtype=np.int64)
+    # In parts, because what a tokenizer gives back takes far more room than codes.
+    parts = [_cut(texts[start : start + _PART], tokenizer) for start in range(0, len(texts), _PART)]
+    words = sorted(set().union(*(part.words for part in parts)))
+    rank = {word: code for code, word in enumerate(words)}
+    recoded = [np.array([rank[word] for word in part.words], dtype=np.int32)[part.codes] for part in parts]
+    lengths = [part.lengths for part in parts]
+    coded = Coded(_joined(recoded, np.int32), _joined(lengths, np.int64), words)
+    return coded, np.array(owner, dtype=np.int32)
 
 
 def count_references(corpus: Corpus, scorer: str) -> str:
@@ -180,6 +190,10 @@ def count_references(corpus: Corpus, scorer: str) -> str:
             'add "references" to samples.jsonl, or give a file of references'
         )
     return str(min(counts)) if len(counts) == 1 else f"{min(counts)}..{max(counts)}"
+
+
+def _joined(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype=dtype), *parts])
 
 
 def _meetings(gram: Ints, is_caption: NDArray[np.bool_], grams: int) -> tuple[Ints, Ints]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import threading
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from capwright.scorers.base import ScorerError
 #: Names that `get_tokenizer` knows: our PTB, the Java original, white space only, and words of any language.
 TOKENIZERS = ("ptb", "ptb-java", "split", "words")
 
-#: A memory with this many texts is dropped whole before the next call: about 100 MB of captions.
-_MEMORY_LIMIT = 400_000
+#: A memory with this many characters of text is dropped whole before the next call. 100,000 COCO captions with five
+#: references each fit in (32 million characters, 120 MB).
+_MEMORY_LIMIT = 40_000_000
 
 #: White space but the no-break space, which PTB tokenizers write inside a mixed number ("1 1/2").
 _BETWEEN_TOKENS = re.compile(r"[^\S\xa0]+")
@@ -71,7 +73,7 @@ class Tokenizer:
         with self._lock:
             coded = self._recall(texts)
             words = self._words
-        return [[words[code] for code in np.frombuffer(codes, dtype=np.int32).tolist()] for codes in coded]
+        return [[words[code] for code in memoryview(codes).cast("i")] for codes in coded]
 
     def codes(self, texts: Sequence[str]) -> Coded:
         """The same as numbers: `words[codes]` are the tokens of all texts, one after the other."""
@@ -82,16 +84,20 @@ class Tokenizer:
         return Coded(np.frombuffer(b"".join(coded), dtype=np.int32), lengths, words)
 
     def _recall(self, texts: Sequence[str]) -> list[bytes]:
-        if len(self._memory) >= _MEMORY_LIMIT:
+        """Codes of each text, as the bytes of int32."""
+        if self._characters >= _MEMORY_LIMIT:
             self._forget()
         memory = self._memory
         new = [text for text in dict.fromkeys(texts) if text not in memory]
         if not new:
             return [memory[text] for text in texts]
-        coded = dict(zip(new, map(self._encode, self._cut(new))))
+        coded = dict(zip(new, map(self._encode, self._cut(new)), strict=True))
         found = [memory[text] if text in memory else coded[text] for text in texts]
-        for text in new[: _MEMORY_LIMIT - len(memory)]:
-            memory[text] = coded[text]
+        for text, codes in coded.items():
+            if self._characters >= _MEMORY_LIMIT:
+                break
+            memory[text] = codes
+            self._characters += len(text)
         return found
 
     def _encode(self, tokens: Sequence[str]) -> bytes:
@@ -100,11 +106,12 @@ class Tokenizer:
             if token not in index:
                 index[token] = len(words)
                 words.append(token)
-        return np.array([index[token] for token in tokens], dtype=np.int32).tobytes()
+        return array("i", map(index.__getitem__, tokens)).tobytes()
 
     def _forget(self) -> None:
         # New objects, so that what earlier calls gave out stays as it was.
         self._memory: dict[str, bytes] = {}
+        self._characters = 0
         self._index: dict[str, int] = {}
         self._words: list[str] = []
 
@@ -128,8 +135,10 @@ def get_tokenizer(name: str) -> Tokenizer:
 
             made = Tokenizer(ptb.VERSION, lambda texts: [ptb.tokenize(collapse(text)) for text in texts])
         elif name == "ptb-java":
+            from capwright.scorers.java import locate
             from capwright.scorers.java import ptb as java_ptb
 
+            locate.require_ptb()  # now, not when it measures
             made = Tokenizer(java_ptb.VERSION, lambda texts: java_ptb.tokenize([collapse(text) for text in texts]))
         elif name == "split":
             made = Tokenizer("split", lambda texts: [_split(text) for text in texts])
