@@ -6,17 +6,43 @@ picture = load_image(dataset[0].image, max_pixels=512 * 512)
 
 from __future__ import annotations
 
-from capwright.data.alignment import Finding, check_alignment
-from capwright.data.captions import CaptionWriter, append_captions, read_captions
-from capwright.data.check import Check, Problem, check_dataset
-from capwright.data.coco import read_coco
-from capwright.data.dataset import Dataset, open_dataset
-from capwright.data.idforms import match_ids
-from capwright.data.images import load_image
-from capwright.data.predictions import read_predictions
-from capwright.data.references import read_references
-from capwright.data.vocabulary import read_vocabulary, write_vocabulary
-from capwright.data.writing import write_dataset
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from capwright.data.alignment import Finding, check_alignment
+    from capwright.data.captions import CaptionWriter, append_captions, read_captions
+    from capwright.data.check import Check, Problem, check_dataset
+    from capwright.data.coco import read_coco
+    from capwright.data.dataset import Dataset, open_dataset
+    from capwright.data.idforms import match_ids
+    from capwright.data.images import load_image
+    from capwright.data.predictions import read_predictions
+    from capwright.data.references import read_references
+    from capwright.data.vocabulary import read_vocabulary, write_vocabulary
+    from capwright.data.writing import write_dataset
+
+#: Loaded when asked for: whoever reads captions needs no pictures.
+_HOME = {
+    "CaptionWriter": "captions",
+    "Check": "check",
+    "Dataset": "dataset",
+    "Finding": "alignment",
+    "Problem": "check",
+    "append_captions": "captions",
+    "check_alignment": "alignment",
+    "check_dataset": "check",
+    "load_image": "images",
+    "match_ids": "idforms",
+    "open_dataset": "dataset",
+    "read_captions": "captions",
+    "read_coco": "coco",
+    "read_predictions": "predictions",
+    "read_references": "references",
+    "read_vocabulary": "vocabulary",
+    "write_dataset": "writing",
+    "write_vocabulary": "vocabulary",
+}
 
 __all__ = [
     "CaptionWriter",
@@ -38,3 +64,9 @@ __all__ = [
     "write_dataset",
     "write_vocabulary",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"capwright.data.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

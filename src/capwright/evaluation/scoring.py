@@ -154,7 +154,8 @@ def score_systems(
     for name, rows in said.items():
         findings[name] = _checked(name, rows, samples, missing)
         if missing == "empty":
-            said[name] = {sample.id: {"caption": "", "status": "empty"} for sample in samples} | dict(rows)
+            blank: dict[str, Any] = {sample.id: {"caption": "", "status": "empty"} for sample in samples}
+            said[name] = blank | rows
     if vocabulary is None:
         vocabulary = getattr(samples, "vocabulary", None)
     rulers, absent = prepare_installed(samples, scorers, options, tokenizer, vocabulary)
