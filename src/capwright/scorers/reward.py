@@ -47,8 +47,8 @@ class RewardView:
     ScorerError, never swallowed: whether to go on is the trainer's decision.
 
     Raises:
-        ScorerError: no context, a context of another scorer, a scorer that only measures sets, an unknown output, or
-            an output without a range and no `scale`.
+        ScorerError: no context, a context of another scorer, a scorer that only measures sets or the captions of an
+            image together, an unknown output, or an output without a range and no `scale`.
     """
 
     def __init__(
@@ -65,6 +65,11 @@ class RewardView:
             raise ScorerError(
                 f"{spec.name}: can not be a reward, because it measures a set of captions and no single caption has "
                 "a value of its own; use it for evaluation"
+            )
+        if "several captions" in spec.needs:
+            raise ScorerError(
+                f"{spec.name}: can not be a reward, because it measures the captions of an image together and no "
+                "single caption has a value of its own; use it for evaluation"
             )
         if not isinstance(context, Context):
             raise ScorerError(
