@@ -103,7 +103,7 @@ def randomization_test(
     data or in more than 5 % of the trials, and with fewer than two clusters.
     """
     _check_pair(a, b)
-    total_a, total_b, gain = a.sum(0), b.sum(0), b - a
+    total_a, total_b, gain = a.sum(0), b.sum(0), np.ascontiguousarray(b - a)
     score_a, score_b = finalize(total_a), finalize(total_b)
     found = np.full(len(score_a), np.nan)
     if len(a) < 2 or trials < 1:
