@@ -210,43 +210,24 @@ def _meetings(gram: Ints, is_caption: NDArray[np.bool_], grams: int) -> tuple[In
 
 
 def _cut(texts: Sequence[str], tokenizer: Tokenizer) -> Coded:
-    """Texts as words with codes in alphabetical order, so that sums are made in an order that hangs on the text alone.
+    """Texts as words. A token with white space in it ("1 1/2" with a no-break space) is several words.
 
-    Otherwise the last digit of a reward could depend on what was tokenized before it, and a resumed run would drift.
+    That is how the reference implementations of BLEU and CIDEr read a tokenized caption; that of ROUGE-L does not.
+    Codes are in alphabetical order, so that sums are made in an order that hangs on the text alone. Otherwise the last
+    digit of a reward could depend on what was tokenized before it, and a resumed run would drift.
     """
-    coded = _split_compounds(tokenizer.codes(texts))
+    coded = tokenizer.codes(texts)
     used = np.zeros(len(coded.words), dtype=bool)
     used[coded.codes] = True
-    by_name = sorted(np.flatnonzero(used).tolist(), key=coded.words.__getitem__)
-    rank = np.zeros(len(coded.words), dtype=np.int32)
-    rank[by_name] = np.arange(len(by_name))
-    return Coded(rank[coded.codes], coded.lengths, [coded.words[code] for code in by_name])
-
-
-def _split_compounds(coded: Coded) -> Coded:
-    """Tokens with white space in them ("1 1/2" with a no-break space) as several words.
-
-    The reference implementations of BLEU and CIDEr cut a tokenized caption at every white space, that of ROUGE-L only
-    at plain spaces.
-    """
-    size = len(coded.words)
-    compound = np.fromiter(("\xa0" in word for word in coded.words), dtype=bool, count=size)
-    if not compound[coded.codes].any():
-        return coded
-    words = list(coded.words)
-    index = {word: code for code, word in enumerate(words)}
-    parts: dict[int, list[int]] = {}
-    for code in np.flatnonzero(compound).tolist():
-        for word in words[code].split():
-            if word not in index:
-                index[word] = len(words)
-                words.append(word)
-        parts[code] = [index[word] for word in words[code].split()]
-    codes: list[int] = []
-    lengths = coded.lengths.copy()
-    text = np.repeat(np.arange(len(lengths)), lengths)
-    for where, code in zip(text.tolist(), coded.codes.tolist()):
-        cut = parts.get(code, [code])
-        codes += cut
-        lengths[where] += len(cut) - 1
-    return Coded(np.array(codes, dtype=np.int32), lengths, words)
+    parts = [coded.words[code].split() for code in np.flatnonzero(used).tolist()]
+    words = sorted({word for split in parts for word in split})
+    rank = {word: code for code, word in enumerate(words)}
+    flat = np.array([rank[word] for split in parts for word in split], dtype=np.int32)
+    size = np.zeros(len(coded.words), dtype=np.int64)
+    size[used] = [len(split) for split in parts]
+    each = size[coded.codes]
+    first = (np.cumsum(size) - size)[coded.codes]
+    before = np.concatenate([[0], np.cumsum(each)])
+    end = np.cumsum(coded.lengths)
+    nth = np.arange(before[-1]) - np.repeat(before[:-1], each)
+    return Coded(flat[np.repeat(first, each) + nth], before[end] - before[end - coded.lengths], words)
