@@ -117,8 +117,6 @@ def _places(path: Path, objects: Mapping[str, Sequence[str]], ignored: Sequence[
     for object, words in objects.items():
         for word in words if tokens(object) in places else (object, *words):
             form = tokens(word)
-            if not form:
-                raise DataError(f'{path}: "{word}" of "{object}" has no letters or digits; correct or remove it')
             if places.setdefault(form, object) != object:
                 other = places[form]
                 where = f'both "{other}" and "{object}"' if other else f'"{object}" and to what is ignored'
@@ -182,6 +180,6 @@ def _words(path: Path, node: Any, what: str) -> list[str]:
 
 def _word(path: Path, node: Any, what: str) -> str:
     """The text of a scalar just as it is written: `no` is a word and no truth value."""
-    if node.id != "scalar" or node.tag == _NULL or not node.value.strip():
-        raise DataError(f"{path}:{node.start_mark.line + 1}: {what} must be text")
+    if node.id != "scalar" or node.tag == _NULL or not any(map(str.isalnum, node.value)):
+        raise DataError(f"{path}:{node.start_mark.line + 1}: {what} must be text with letters or digits")
     return str(node.value.strip())

@@ -112,8 +112,8 @@ class Readability:
 def count_syllables(word: str) -> int:
     """Spoken syllables of one lower-case English word, by rule; at least 1. A digit counts as one.
 
-    Groups of vowels are counted; a silent e at the end, in "-es" and in "-ed" is not; vowels that are spoken apart count
-    on their own. docs/methods/readability.md says how often that is right.
+    Groups of vowels are counted, but for a silent e (at the end, in "-es", in "-ed"); vowels that are spoken apart
+    count on their own. docs/methods/readability.md says how often that is right.
 
     >>> [count_syllables(word) for word in ("table", "skateboard", "giraffes", "painted", "video")]
     [2, 2, 2, 2, 3]
