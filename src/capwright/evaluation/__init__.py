@@ -12,7 +12,6 @@ from capwright.evaluation.significance import Difference, holm, paired_differenc
 from capwright.evaluation.statistics import bootstrap_sums, intervals
 
 if TYPE_CHECKING:
-    from capwright.evaluation.agreement import agreement, pairwise_agreement
     from capwright.evaluation.report import write_report
     from capwright.evaluation.score_report import write_score_report
     from capwright.evaluation.scoring import DEFAULT_SCORERS, Scoring, score, score_systems
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 _HOME = {
     "DEFAULT_SCORERS": "scoring",
     "Scoring": "scoring",
-    "agreement": "agreement",
-    "pairwise_agreement": "agreement",
     "score": "scoring",
     "score_systems": "scoring",
     "write_report": "report",
@@ -40,14 +37,12 @@ __all__ = [
     "Measured",
     "Scoring",
     "adjust",
-    "agreement",
     "bootstrap_sums",
     "compare",
     "evaluate",
     "holm",
     "intervals",
     "paired_differences",
-    "pairwise_agreement",
     "prepare_scorers",
     "score",
     "score_key",
