@@ -13,15 +13,16 @@ TOO_LONG = 3.0
 LONGER = 1.5
 
 
-def write_caveats(sheet: Sheet, tested: bool, not_installed: Sequence[str]) -> list[str]:
+def write_caveats(sheet: Sheet, tested: bool, findings: Sequence[str], not_installed: Sequence[str]) -> list[str]:
     """What to be careful about, the most important first.
 
     Args:
         sheet: the systems and their scores.
         tested: whether the other systems were tested against the first.
+        findings: what is said before these; the length of a system is not told twice.
         not_installed: scorers that were asked for and not measured.
     """
-    told = [*_lengths(sheet), *_trained(sheet), *_chance(sheet, tested)]
+    told = [*_lengths(sheet, findings), *_trained(sheet), *_chance(sheet, tested)]
     humans = [system.name for system in sheet.systems if "human" in system.name.lower()]
     if humans:
         told.append(
@@ -45,12 +46,13 @@ def write_caveats(sheet: Sheet, tested: bool, not_installed: Sequence[str]) -> l
     return told
 
 
-def _lengths(sheet: Sheet) -> list[str]:
+def _lengths(sheet: Sheet, findings: Sequence[str]) -> list[str]:
     told = []
+    known = [text.partition(": ")[0] for text in findings if "times as long as" in text]
     references = sheet.mean_reference_words
     for system in sheet.systems:
         words = system.mean_words
-        if words is not None and references and words >= TOO_LONG * references:
+        if system.name not in known and words is not None and references and words >= TOO_LONG * references:
             told.append(
                 f"Captions of {system.name} are {words / references:.1f} times as long as the references ({words:.1f} "
                 f"against {references:.1f} words): scores that count n-grams measure length here more than quality."

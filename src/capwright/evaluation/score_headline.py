@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from capwright.evaluation.comparing import Comparison
 from capwright.evaluation.headline import Headline, join
 from capwright.evaluation.score_caveats import write_caveats
-from capwright.evaluation.score_sheet import Score, Sheet, System, measure_of
+from capwright.evaluation.score_sheet import Score, Sheet, System, measure_of, name_of
 
 Tests = Mapping[tuple[str, str], Comparison]
 
@@ -47,16 +47,15 @@ def write_score_headline(
     ]
     judges.sort(key=lambda score: score != sheet.lead)
     tested = any(_duels(system, judges, tests, sheet) for system in sheet.systems[1:]) or not judges
-    caveats = [*findings, *write_caveats(sheet, tested, sorted(not_installed))]
+    told = write_caveats(sheet, tested, findings, [name_of(scorer) for scorer in sorted(not_installed)])
+    caveats = tuple(dict.fromkeys([*findings, *told]))
     if not judges:
-        return Headline(
-            ((_no_judge(sheet), ""),), tuple(_numbers(sheet, sheet.headlines[:1])), tuple(dict.fromkeys(caveats))
-        )
+        return Headline(((_no_judge(sheet), ""),), tuple(_numbers(sheet, sheet.headlines[:1])), caveats)
     if len(sheet.systems) == 1:
-        return Headline(_alone(sheet, judges[0]), tuple(_numbers(sheet, judges[1:])), tuple(dict.fromkeys(caveats)))
+        return Headline(_alone(sheet, judges[0]), tuple(_numbers(sheet, judges[1:])), caveats)
     pieces = _pair(sheet, judges, tests) if len(sheet.systems) == 2 else _several(sheet, judges, tests)
     facts = _numbers(sheet, judges[:1]) + (_against_first(sheet, judges, tests) if len(sheet.systems) > 2 else [])
-    return Headline(tuple(pieces), tuple(facts), tuple(dict.fromkeys(caveats)))
+    return Headline(tuple(pieces), tuple(facts), caveats)
 
 
 def _no_judge(sheet: Sheet) -> str:

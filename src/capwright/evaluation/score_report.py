@@ -22,7 +22,7 @@ from capwright.evaluation.run_folder import Measure
 from capwright.evaluation.score_charts import scale_of, scatters
 from capwright.evaluation.score_gallery import build_walls
 from capwright.evaluation.score_headline import Tests, is_clear, tests_of, write_score_headline
-from capwright.evaluation.score_sheet import Score, Sheet, make_sheet, measure_of
+from capwright.evaluation.score_sheet import Score, Sheet, make_sheet, measure_of, name_of
 from capwright.evaluation.slices import Division, divide
 from capwright.evaluation.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
@@ -135,7 +135,7 @@ def render(
         reference_words=_one(sheet.mean_reference_words),
         table=[_line(sheet, score) for score in main],
         rest=[_line(sheet, score, drawn=False) for score in rest],
-        not_installed=not_installed,
+        not_installed={name_of(scorer): why for scorer, why in not_installed.items()},
         tests=_tests(sheet, tests, [score for score in main if score.headline]),
         other_tests=_tests(sheet, tests, [s for s in sheet.scores if s not in main or not s.headline]),
         corrected=sum(test.p_holm is not None for test in comparisons),

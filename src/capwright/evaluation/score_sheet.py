@@ -33,6 +33,11 @@ NAMES = {
 } | {f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)}
 
 
+def name_of(key: str) -> str:
+    """A score or a scorer as people write it: "ciderD" is "CIDEr-D"."""
+    return NAMES.get(key, key)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """One number of a scorer, and how it is written.
@@ -62,7 +67,7 @@ class Score:
     @property
     def name(self) -> str:
         """Its name for people."""
-        return NAMES.get(self.key, self.key)
+        return name_of(self.key)
 
     @property
     def digits(self) -> int:
