@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from capwright.data import check_dataset, open_dataset, read_captions
+from capwright.data.alignment import KINDS
 from capwright.data.images import FORMATS, MAX_ASPECT, MAX_PIXELS
 from capwright.data.likeness import MAX_BITS
 from capwright.data.wording import LONGEST
@@ -36,6 +39,17 @@ def test_the_example_dataset(tmp_path: Path, painter: Callable[..., Path]) -> No
 def test_the_example_row_of_a_caption_file(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(block("one row a sample:"), encoding="utf-8")
     assert read_captions(tmp_path / "a.jsonl")["0001"]["finish"] == "stop"
+
+
+def test_the_example_of_captions_to_score(capsys: pytest.CaptureFixture[str]) -> None:
+    code = block('or of `{"caption": text}`.')
+    exec(code, {})
+    assert capsys.readouterr().out == re.findall(r"print\(finding\)   # (.*)", code)[0] + "\n"
+
+
+def test_every_kind_of_finding_is_explained() -> None:
+    table = PAGE.partition("### What is checked before")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))) == set(KINDS)
 
 
 def test_numbers_and_names_are_those_of_the_code() -> None:

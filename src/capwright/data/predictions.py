@@ -9,7 +9,16 @@ from typing import Any
 
 from capwright.data.captions import checked_row, last_rows
 from capwright.data.disk import nearest
-from capwright.data.sources import Source, identity, open_source, row_identity, row_value, text_of, wrap
+from capwright.data.sources import (
+    Source,
+    identity,
+    open_source,
+    row_identity,
+    row_value,
+    text_of,
+    without_collection,
+    wrap,
+)
 from capwright.types import Caption, DataError
 
 #: Where a row keeps what was said; the first that is there is taken.
@@ -19,6 +28,7 @@ _KEYS = ("caption", "captions", "prediction", "predictions", "text")
 Said = dict[str, Any] | list[dict[str, Any]]
 
 
+@without_collection()
 def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> dict[str, Said]:
     """Captions by id, in the order of the source: a row, or a list of rows where the source gives several of an image.
 

@@ -14,7 +14,17 @@ from capwright.data.coco import coco_samples
 from capwright.data.dataset import VOCABULARY, Dataset, open_dataset
 from capwright.data.disk import nearest
 from capwright.data.rows import RowReader, strict
-from capwright.data.sources import Row, Source, identity, open_source, row_identity, row_value, text_of, wrap
+from capwright.data.sources import (
+    Row,
+    Source,
+    identity,
+    open_source,
+    row_identity,
+    row_value,
+    text_of,
+    without_collection,
+    wrap,
+)
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import NO_IMAGE, DataError, Sample
 
@@ -23,6 +33,7 @@ _KEYS = ("references", "reference", "captions", "caption", "sentences", "sentenc
 _FILE_KEYS = ("file_name", "filename", "image")
 
 
+@without_collection()
 def read_references(
     source: str | Path | Mapping[Any, Any] | Sequence[Any],
     *,
