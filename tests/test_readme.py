@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shlex
@@ -17,6 +18,14 @@ from capwright.recipes import load_recipe
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("capwright ")]
+#: Files of captions that the commands name.
+FILES = {
+    "results.json": "fakecap1000_results.json.gz",
+    "captions_val2014.json": "fakecap1000_references.json.gz",
+    "base.json": "val2017_nn_results.json.gz",
+    "tuned.json": "val2017_nn_results.json.gz",
+    "references.json": "val2017_references.json.gz",
+}
 SHORT = [
     "model.dtype=float32", "model.mixed_precision=no", "model.max_pixels=12544", "model.gradient_checkpointing=false",
     "data.eval_limit=4", "stages.warmup.steps=1", "stages.rsrs.steps=1", "stages.warmup.images_per_step=2",
@@ -37,6 +46,8 @@ def test_the_commands_for_your_own_photos_run_in_order(photo_dataset, tmp_path, 
     tiny = str(tiny_models.write_qwen25vl(tmp_path / "tiny"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toys").symlink_to(photo_dataset)
+    for name, packed in FILES.items():
+        (tmp_path / name).write_bytes(gzip.decompress((ROOT / "tests/captions" / packed).read_bytes()))
     for line in COMMANDS:
         words = [tiny if word == "Qwen/Qwen2.5-VL-3B-Instruct" else word for word in shlex.split(line)[1:]]
         if words[0] == "train":
