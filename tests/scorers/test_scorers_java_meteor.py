@@ -20,7 +20,7 @@ import fake_java
 from capwright.scorers import Corpus, Item, NotInstalledError, RewardView, ScorerError, get_scorer
 from capwright.scorers.base import explain
 from capwright.scorers.java import process
-from capwright.scorers.java.meteor import LANGUAGES, METEOR
+from capwright.scorers.java.meteor import LANGUAGES, METEOR, without_whole_chunks
 from capwright.types import NO_IMAGE, Caption, DataError, Sample
 
 CAPTIONS = Path(__file__).parents[1] / "captions"
@@ -59,7 +59,7 @@ def split(**options):
 def test_scores_of_saved_rows_are_those_of_the_program():
     rows, expected = read("fakecap1000_meteor_rows"), read("fakecap1000_expected")
     assert rows["image_ids"] == expected["image_ids"]
-    statistics = np.array(rows["stats"], dtype=np.float64)
+    statistics = without_whole_chunks(np.array(rows["stats"], dtype=np.float64))
     assert statistics.shape == (1000, 23)
     each = split().finalize(statistics)[:, 0]
     np.testing.assert_allclose(each, expected["per_caption"]["METEOR"], rtol=0, atol=1e-9)
@@ -91,7 +91,7 @@ def test_edges_of_the_formula():
     nothing_said = [0, 3, 0, 1, *[0] * 19]
     nothing_meant = [2, 0, 1, 0, *[0] * 19]
     nothing_matched = [2, 3, 0, 1, *[0] * 19]
-    rows = np.array([whole, nothing_said, nothing_meant, nothing_matched, [0] * 23], dtype=np.float64)
+    rows = without_whole_chunks(np.array([whole, nothing_said, nothing_meant, nothing_matched, [0] * 23], dtype=float))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = split().finalize(rows)
@@ -106,13 +106,24 @@ def test_one_score_by_hand():
     assert split().finalize(row)[0] == pytest.approx(0.75 * (1 - 0.6 * (4 / 6) ** 0.2), abs=1e-12)
 
 
+def test_a_whole_caption_brings_no_chunk_into_the_sum():
+    """What `EVAL` of meteor-1.5.jar answers for these rows, each alone and both together."""
+    whole = [2, 2, 0, 0, 2, 2, 0, 0, *[0] * 12, 1, 2, 2]
+    scattered = [4, 4, 0, 0, 3, 3, 0, 0, *[0] * 12, 2, 3, 3]
+    raw = np.array([whole, scattered], dtype=np.float64)
+    rows = without_whole_chunks(raw)
+    np.testing.assert_allclose(split().finalize(rows)[:, 0], [1.0, 0.33505143983322255], rtol=0, atol=1e-12)
+    assert split().finalize(rows.sum(0))[0] == pytest.approx(0.4170567296323968, abs=1e-12)
+    assert raw[0, 20] == 1
+
+
 # the program ----------------------------------------------------------------------------------------------------------
 
 
 def test_one_program_for_everything_and_none_for_what_is_known(java):
     pairs = [("a cat sits", ["a cat", "a dog sits here"]), ("a dog", ["a dog"]), ("a dog", ["a dog"])]
     first = measure(split(), *pairs)
-    assert first.rows[0, [0, 1, 4, 20]].tolist() == [3, 2, 2, 1]
+    assert first.rows[:2, [0, 1, 4, 20]].tolist() == [[3, 2, 2, 1], [2, 2, 2, 0]]
     assert first.status == ("ok",) * 3
     np.testing.assert_array_equal(first.rows[1], first.rows[2])
     again = measure(split(), *pairs)

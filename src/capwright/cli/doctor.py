@@ -21,7 +21,8 @@ GIVES = {
     "serve": "an OpenAI-compatible endpoint",
     "trl": "training with TRL",
     "ray": "training on several machines with Ray",
-    "java": "METEOR and SPICE as in the COCO tools",
+    "java": "METEOR, SPICE and the original PTB tokenizer as in the COCO tools",
+    "chrf": "chrF as machine translation measures it",
 }
 #: Free space below which a run may fail to write its checkpoints.
 LOW_SPACE = 2 * 2**30
@@ -39,6 +40,7 @@ def doctor() -> None:
     troubles += _packages()
     troubles += _device()
     _extras()
+    _java()
     troubles += _embedded()
     free = shutil.disk_usage(".").free
     typer.echo(f"disk: {free / 2**30:.1f} GiB free in {Path.cwd()}")
@@ -101,6 +103,54 @@ def _extras() -> None:
             typer.echo(f"extra {extra}: not installed; gives {gives}: pip install 'capwright[{extra}]'")
         else:
             typer.echo(f"extra {extra}: installed; gives {gives}")
+
+
+def _java() -> None:
+    """Which Java there is, and what it was seen to do. Java is optional: nothing here is trouble."""
+    from capwright.scorers import ScorerError
+    from capwright.scorers.java import locate
+    from capwright.scorers.java.store import cache_folder
+
+    java = locate.find_java()
+    typer.echo(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")
+    for name, jar, works in (
+        ("meteor", locate.METEOR_JAR, _try_meteor),
+        ("spice", locate.SPICE_JAR, _look_for_spice),
+        ("ptb-java", locate.PTB_JAR, _try_tokenizer),
+    ):
+        try:
+            typer.echo(f"  {name}: {works()}, {locate.find_jar(jar)}")
+        except ScorerError as error:
+            typer.echo(f"  {name}: {str(error).removeprefix(f'{name}: ')}")
+    typer.echo(f"  kept statistics: {cache_folder() or 'off'}")
+
+
+def _try_meteor() -> str:
+    from capwright.scorers import Corpus, Item
+    from capwright.scorers.java.meteor import METEOR
+    from capwright.types import NO_IMAGE, Sample
+
+    sample = Sample("doctor", NO_IMAGE, ("a geoboard on the table",))
+    scorer = METEOR(tokenizer="split", cache=False)
+    stats = scorer.stats([Item(sample, sample.references[0])], scorer.prepare(Corpus([sample])))
+    score = float(scorer.finalize(stats.rows)[0, 0])
+    return "works" if score == 1 else f"does not work: the same caption twice scores {score:g}, not 1"
+
+
+def _look_for_spice() -> str:
+    from capwright.scorers.java.locate import require_spice
+
+    java, _ = require_spice()
+    return "is there (not tried, it takes a minute)" + (
+        "; made for Java 8 or 11, started with --add-opens" if java.major >= 16 else ""
+    )
+
+
+def _try_tokenizer() -> str:
+    from capwright.scorers.java import ptb
+
+    tokens = ptb.tokenize(["The child's geoboard."])
+    return "works" if tokens == [["the", "child", "'s", "geoboard"]] else f"does not work: it gave {tokens}"
 
 
 def _installed(name: str) -> bool:

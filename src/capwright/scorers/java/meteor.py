@@ -84,7 +84,8 @@ class METEOR:
 
     Rows are the 23 numbers of the program: words of caption and reference, function words of both; for each of four
     stages the matched content and function words of both; chunks, and matched words of both. METEOR of a corpus is the
-    formula on their sum, not the mean over captions.
+    formula on their sum, not the mean over captions. The chunk of a caption that is its reference word for word does
+    not count (`without_whole_chunks`).
 
     Rows are kept by content (`store.Store`), so a caption is measured once; with all captions known no Java is started.
     A caption without an answer in time has the status "timeout".
@@ -159,7 +160,7 @@ class METEOR:
                 status[index] = "timeout"
             else:
                 rows[index] = row
-        return Stats(rows, np.arange(len(items)), tuple(status), (None,) * len(items))
+        return Stats(without_whole_chunks(rows), np.arange(len(items)), tuple(status), (None,) * len(items))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 23] -> [..., 1]; 0 when nothing matches, NaN when there is nothing at all."""
@@ -173,10 +174,7 @@ class METEOR:
         precision = _share(weighted[..., 0], said, said_function, own.delta)
         recall = _share(weighted[..., 1], meant, meant_function, own.delta)
         mean = ratio(precision * recall, own.alpha * precision + (1 - own.alpha) * recall)
-        chunks, both = s[..., 20], s[..., 21] + s[..., 22]
-        scattered = np.nan_to_num(ratio(2 * chunks, both))
-        whole = (s[..., 21] == said) & (s[..., 22] == meant) & (chunks == 1)
-        scattered = np.where(whole, 0.0, scattered)
+        scattered = np.nan_to_num(ratio(2 * s[..., 20], s[..., 21] + s[..., 22]))
         score = np.nan_to_num(mean) * (1 - own.gamma * scattered**own.beta)
         return np.where(said + meant > 0, score, np.nan)[..., None]
 
@@ -262,6 +260,17 @@ class METEOR:
         command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self._memory}", "-jar", METEOR_JAR]
         command += ["-", "-", "-stdio", "-l", self._language, "-norm", "-a", table.name]
         return converse("meteor", command, {METEOR_JAR: jar, table.name: table})
+
+
+def without_whole_chunks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows [..., 23] of captions in which the chunk of one that matches its reference whole, in one piece, is 0.
+
+    The program takes no penalty from such a caption, and leaves its chunk out when it adds captions up.
+    """
+    whole = (rows[..., 21] == rows[..., 0]) & (rows[..., 22] == rows[..., 1]) & (rows[..., 20] == 1)
+    settled = rows.copy()
+    settled[..., 20][whole] = 0
+    return settled
 
 
 def check_timeout(scorer: str, timeout: float) -> float:
