@@ -54,6 +54,7 @@ FORMATS = {
     "ours": "".join(json.dumps({"id": id, "caption": text, "status": "ok"}) + "\n" for id, text in ROWS),
     "csv": '\ufeffimage_id,caption\r\n391895,"A cat, on a mat."\r\nb,Ein Käfer \u2028 läuft\r\n',
     "csv-of-another-country": "id;Caption\n391895;A cat, on a mat.\nb;Ein Käfer \u2028 läuft\n",
+    "csv-with-a-line-for-excel": "sep=;\r\nid;Caption\r\n391895;A cat, on a mat.\r\nb;Ein Käfer \u2028 läuft\r\n",
     "tsv": "caption\timage_id\nA cat, on a mat.\t391895\nEin Käfer \u2028 läuft\tb\n",
 }
 
@@ -153,6 +154,8 @@ BROKEN = {
     '{"1": []}': "the list of captions is empty",
     '{"1": 5}': 'key "1": a caption must be text, not a number',
     '[{"id": 1, "references": ["x"]}]': "were references given as predictions",
+    '[{"id": 1, "caption": null}]': "item 1: has no caption; give",
+    "sep=,\nid,caption\n1,x,y\n": ":3: there are 3 cells",
     '[{"id": 1, "captoin": "x"}]': 'did you mean "caption"',
     '[{"id": 1, "caption": "x", "status": "fine"}]': 'status "fine"',
     '[{"id": 1, "caption": ["x", 5]}]': "must be text",

@@ -112,9 +112,11 @@ def _said(id: str, value: Any, where: str) -> Said:
         key, inner = row_value(value, _KEYS)
         if not key and "status" not in value:
             known = next((name for name in ("references", "reference") if name in value), "")
-            hint = next((h for name in value if (h := nearest(str(name), _KEYS))), "")
-            why = f' but "{known}": were references given as predictions?' if known else hint or ";"
-            raise DataError(f'{where}: has no caption{why} give what was said as "caption"')
+            hint = next((h for name in value if name not in _KEYS and (h := nearest(str(name), _KEYS))), "")
+            why = f' but "{known}" (were references given as predictions?)' if known else hint
+            raise DataError(
+                f'{where}: has no caption{why}; give what was said as "caption", or a status such as "timeout"'
+            )
         if not isinstance(inner, list):
             rest = {name: each for name, each in value.items() if name != key}
             text = None if inner is None else text_of(inner, where)

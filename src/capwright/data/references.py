@@ -186,7 +186,7 @@ class _Gathered:
             key, inner = row_value(value, _KEYS)
             if not key:
                 known = (*_KEYS, "prediction")
-                hint = next((h for name in value if (h := nearest(str(name), known))), "")
+                hint = next((h for name in value if name not in known and (h := nearest(str(name), known))), "")
                 raise DataError(f'{where}: has no references{hint}; give them as "references", "captions" or "caption"')
             value = inner
         each = self._found.setdefault(id, _Reference())

@@ -20,6 +20,8 @@ ID_COLUMNS = ("image_id", "id", "cocoid", "imgid", "file_name", "filename", "ima
 CAPTION_COLUMNS = ("caption", "captions", "reference", "references", "prediction", "predictions", "sentence", "text")
 
 _SEPARATORS = ("\t", ",", ";")
+#: A line that Excel puts, and understands, before the names of the columns.
+_EXCEL = re.compile(r"sep=.\s*")
 #: "caption_1", "caption 2", "Reference.3", "caption#0": one of several columns of the same kind.
 _NUMBERED = re.compile(rf"({'|'.join(CAPTION_COLUMNS)})s?[ _.#-]?\d+")
 
@@ -37,6 +39,8 @@ def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[t
     """
     text = _decoded(lines, path, first)
     heading = next(text, "")
+    if _EXCEL.fullmatch(heading):
+        heading, first = next(text, ""), first + 1
     names, separator = _columns(heading, path, first)
     keys, lists = _keys(names)
     for number, cells in _cells(text, separator, path, first + 1):
@@ -84,7 +88,10 @@ def _columns(heading: str, path: Path, number: int) -> tuple[list[str], str]:
         guesses.append(names)
     found = max(guesses, key=len, default=[])
     shown = ", ".join(found)[:120]
-    hint = next((h for name in found if (h := nearest(name, CAPTION_COLUMNS)) and name not in ID_COLUMNS), "")
+    hint = next(
+        (h for name in found if name not in (*ID_COLUMNS, *CAPTION_COLUMNS) and (h := nearest(name, CAPTION_COLUMNS))),
+        "",
+    )
     raise DataError(
         f"{path}:{number}: is neither JSON nor a table of captions: the first line of a table must name an id column "
         f'({", ".join(ID_COLUMNS[:2])}) and a caption column ({", ".join(CAPTION_COLUMNS[:3])}), such as "id,caption"; '
