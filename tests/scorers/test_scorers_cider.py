@@ -192,6 +192,17 @@ def test_plain_cider_pays_for_saying_it_again():
     assert clipped[0] / clipped[1] < cosine[0] / cosine[1]
 
 
+def test_the_figures_of_the_page():
+    items = tokenized_items("val2017_nn")
+    twice = [Item(item.sample, f"{item.caption} {item.caption}") for item in items]
+    half = [Item(item.sample, " ".join(item.caption.split()[: len(item.caption.split()) // 2])) for item in items]
+    for scorer, wanted in ((CIDER, (0.206, 0.484)), (PLAIN, (1.151, 0.751))):
+        context = scorer.prepare(Corpus([item.sample for item in items]))
+        for changed, value in zip((twice, half), wanted, strict=True):
+            total = scorer.finalize(scorer.stats(changed, context).rows.sum(0))[0]
+            assert total == pytest.approx(value, abs=6e-4)
+
+
 def test_options(tmp_path):
     build_idf(WORLD, tmp_path / "two.tsv", tokenizer="split", n=2)
     with pytest.raises(DataError, match="has n-grams of 1 to 2 words, not 4; build it with n=4, or set n=2"):
