@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ CAPTIONS = Path(__file__).parent / "captions"
 SETS = ("fakecap1000", "val2017_nn", "val2017_human4")
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(name: str) -> Any:
     """A packed JSON file of tests/captions."""
     return json.loads(gzip.decompress((CAPTIONS / f"{name}.json.gz").read_bytes()))
 
 
-@lru_cache(maxsize=None)
+@cache
 def tokenized_items(name: str) -> tuple[Item, ...]:
     """One item an image, in the order of the expected values; text is tokenized by the Java original."""
     tokens = read(f"{name}_tokens")
@@ -32,7 +32,7 @@ def tokenized_items(name: str) -> tuple[Item, ...]:
     return tuple(Item(Sample(i, NO_IMAGE, tuple(tokens["gts"][i])), tokens["res"][i][0]) for i in ids)
 
 
-@lru_cache(maxsize=None)
+@cache
 def raw_items(name: str) -> tuple[Item, ...]:
     """The same captions as people and models wrote them."""
     references: dict[int, list[tuple[int, str]]] = {}

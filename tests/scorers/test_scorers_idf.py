@@ -17,7 +17,7 @@ from capwright.scorers.tokens import get_tokenizer
 from capwright.types import NO_IMAGE, DataError, Sample
 
 SPLIT = get_tokenizer("split")
-TEXT = st.lists(st.sampled_from("a b c d".split()), max_size=7).map(" ".join)
+TEXT = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=7).map(" ".join)
 HEADER = '#{"idf":1,"n":4,"samples":9,"tokenizer":"split"}\n'
 
 
@@ -84,7 +84,7 @@ def test_the_built_in_table():
     table = coco_val2014()
     assert (table.samples, table.n, table.tokenizer) == (40_504, 4, "ptb-java-3.4.1")
     assert sum(map(len, table.keys)) == 349_296
-    words = table.numbers("a man riding a wave unheard-of".split())
+    words = table.numbers(["a", "man", "riding", "a", "wave", "unheard-of"])
     number = words[:1]
     for n, word in enumerate(words[1:4], 2):
         number = table.find(n, number, np.array([word]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coco_sets import SETS, expected, measure, raw_items, tokenized_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capwright.scorers import Corpus, Item, RewardView, ScorerError, explain, get_scorer
 from capwright.scorers.rouge import _common, _places, _subsequence
 from capwright.types import NO_IMAGE, Caption, DataError, Sample
+from coco_sets import SETS, expected, measure, raw_items, tokenized_items
 
 ROUGE = get_scorer("rougeL", tokenizer="split")
 WORDS = st.lists(st.sampled_from("abcd"), max_size=12)
