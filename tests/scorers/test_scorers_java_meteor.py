@@ -140,8 +140,11 @@ def test_known_captions_need_no_java(java, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CAPWRIGHT_JARS", "/nowhere")
     np.testing.assert_array_equal(measure(split(), *known).rows, rows)
-    with pytest.raises(NotInstalledError, match="^meteor: not installed: no Java.*; no meteor-1.5.jar"):
+    missing = "^meteor: not installed: no Java.*; no meteor-1.5.jar"
+    with pytest.raises(NotInstalledError, match=missing):
         measure(split(), *known, ("a new one", ["a cat"]))
+    with pytest.raises(NotInstalledError, match=missing):  # other references: it is said before anything is measured
+        split().prepare(Corpus([sample("a cat"), sample("a dog", id="b")]))
     with pytest.raises(NotInstalledError, match="^meteor: not installed: no Java"):
         split(cache=False).prepare(Corpus([sample("a cat")]))
 
@@ -206,8 +209,10 @@ def test_no_answer_in_time_is_unknown(java, word):
 
 def test_a_program_that_only_hangs_is_not_asked_for_ever(java, monkeypatch):
     monkeypatch.setattr(process, "_START", 0.5)
-    with pytest.warns(RuntimeWarning, match="2 in a row the rest of the batch is not asked"):
+    with pytest.warns(RuntimeWarning) as met:
         stats = measure(split(timeout=0.1), *((f"hang {n}", ["a cat"]) for n in range(50)))
+    assert len(met) == 2
+    assert "2 in a row the rest of the batch is not asked" in str(met[1].message)
     assert set(stats.status) == {"timeout"}
     assert len(fake_java.starts(java)) == 2
 

@@ -109,7 +109,9 @@ def test_captions_without_a_score(java):
 def test_results_that_can_not_be_right(java, word, message):
     with pytest.raises(ScorerError, match=f"^spice: .*{message}"):
         measure(split(), ("a cat", ["a cat"]), (f"a {word}", ["a dog"]))
-    assert split()._store.is_empty()
+    before = len(fake_java.starts(java))
+    assert measure(split(), ("a cat", ["a cat"])).rows[0, 0] == 1
+    assert len(fake_java.starts(java)) == before + 1  # not even the good one was kept
 
 
 def entry(number, **scores):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from capwright.scorers import ScorerError
-from capwright.scorers.java.store import Store, cache_folder, content_key
+from capwright.scorers.java.store import Store, cache_folder, digest
 
 
 def rows(n, width=3, start=0):
-    return {content_key(str(k)): np.arange(width) + k / 7 for k in range(start, start + n)}
+    return {digest(str(k)): np.arange(width) + k / 7 for k in range(start, start + n)}
 
 
 def same(found, expected):
@@ -28,28 +28,36 @@ def same(found, expected):
 
 def test_what_is_put_is_there_to_the_last_digit(tmp_path):
     store = Store("meteor", 3, tmp_path / "new" / "folder")
-    assert store.is_empty()
-    kept = rows(1234) | {content_key("odd"): np.array([np.nan, -0.0, 1e300])}
+    kept = rows(1234) | {digest("odd"): np.array([np.nan, -0.0, 1e300])}
     store.put(kept)
-    assert not store.is_empty()
-    same(Store("meteor", 3, tmp_path / "new" / "folder").get([*kept, content_key("none")]), kept)
-    store.put({content_key("1"): np.zeros(3)})
-    same(store.get([content_key("1")]), {content_key("1"): np.zeros(3)})
+    same(Store("meteor", 3, tmp_path / "new" / "folder").get([*kept, digest("none")]), kept)
+    store.put({digest("1"): np.zeros(3)})
+    same(store.get([digest("1")]), {digest("1"): np.zeros(3)})
     assert store.get([]) == {}
 
 
 def test_kinds_and_widths_are_apart(tmp_path):
     Store("meteor", 3, tmp_path).put(rows(5))
     assert Store("spice", 3, tmp_path).get(list(rows(5))) == {}
-    assert Store("spice", 3, tmp_path).is_empty()
+    assert not Store("spice", 3, tmp_path).knows(list(rows(1)))
     assert Store("meteor", 4, tmp_path).get(list(rows(5))) == {}
     with pytest.raises(ScorerError, match="letters only"):
         Store("a; DROP TABLE meteor", 3, tmp_path)
 
 
 def test_keys_know_where_a_text_ends():
-    assert len({content_key("a", "b"), content_key("ab"), content_key("a", "", "b"), content_key("b", "a")}) == 4
-    assert len(content_key("\ud800")) == 32
+    assert len({digest("a", "b"), digest("ab"), digest("a", "", "b"), digest("b", "a")}) == 4
+    assert len(digest("\ud800")) == 16
+
+
+def test_what_is_known_of_the_first_half_of_a_key(tmp_path):
+    store = Store("meteor", 1, tmp_path)
+    halves = [digest("a"), digest("b"), b"\xff" * 16]
+    assert not store.knows(halves[:1])
+    store.put({halves[0] + digest("x"): np.ones(1), halves[2] + b"\xff" * 16: np.ones(1)})
+    assert store.knows([halves[0], halves[2]])
+    assert not store.knows(halves)
+    assert not store.knows([])
 
 
 def test_the_oldest_go(tmp_path):
@@ -64,7 +72,7 @@ def test_switched_off(tmp_path, monkeypatch):
     store = Store("meteor", 3, None)
     store.put(rows(5))
     assert store.get(list(rows(5))) == {}
-    assert store.is_empty()
+    assert not store.knows(list(rows(1)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,7 +104,7 @@ def test_without_a_place_it_works_without(tmp_path):
             store.put(rows(5))
         with pytest.warns(RuntimeWarning, match="statistics are not kept"):
             assert store.get(list(rows(5))) == {}
-        assert store.is_empty()
+        assert not store.knows(list(rows(1)))
 
 
 def test_a_file_that_somebody_else_writes(tmp_path, monkeypatch):

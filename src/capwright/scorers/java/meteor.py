@@ -30,7 +30,7 @@ from capwright.scorers.base import (
 )
 from capwright.scorers.java.locate import METEOR_JAR, require_meteor
 from capwright.scorers.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
-from capwright.scorers.java.store import Row, Store, cache_folder, content_key
+from capwright.scorers.java.store import Row, Store, cache_folder, digest
 from capwright.scorers.ngrams import count_references
 from capwright.scorers.tokens import get_tokenizer
 
@@ -38,6 +38,9 @@ from capwright.scorers.tokens import get_tokenizer
 WIDTH = 23
 #: After so many captions in a row without an answer the rest of a batch is not asked.
 _PATIENCE = 2
+
+#: (references, caption), as they stand in a line.
+_Question = tuple[str, str]
 
 STAGES = ("exact", "stem", "synonym", "paraphrase")
 
@@ -136,14 +139,15 @@ class METEOR:
     def prepare(self, corpus: Corpus) -> METEORContext:
         """Look for Java and the jar, and count references. Nothing is started.
 
-        Raises DataError when no sample has references, NotInstalledError when Java or the jar is missing and no rows
-        are kept from earlier.
+        Raises DataError when no sample has references, NotInstalledError when Java or the jar is missing and no
+        captions of these samples are kept from earlier.
         """
         references = count_references(corpus, "meteor")
         try:
             require_meteor(self._language)
         except NotInstalledError:
-            if self._store.is_empty():
+            asked = self._questions([Item(sample, "") for sample in corpus.samples], ["ok"] * len(corpus.samples))
+            if not self._store.knows([self._half_key(meant) for meant, _ in asked.values()]):
                 raise
         mark = fingerprint(["meteor", self._language, self._tokenizer.name])
         return METEORContext("meteor", mark, self._spec.outputs, references)
@@ -151,11 +155,11 @@ class METEOR:
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item; all zero, which `finalize` makes NaN, where the sample has no references with words."""
         status = [item_status(item) for item in items]
-        lines = self._lines(items, status)
-        known = self._rows(list(dict.fromkeys(lines.values())))
+        questions = self._questions(items, status)
+        known = self._rows(list(dict.fromkeys(questions.values())))
         rows = np.zeros((len(items), WIDTH))
-        for index, line in lines.items():
-            row = known[line]
+        for index, question in questions.items():
+            row = known[question]
             if row is None:
                 status[index] = "timeout"
             else:
@@ -207,45 +211,49 @@ class METEOR:
             found.append({"words": row[0], "reference_words": row[1], "matched": matched, "chunks": row[20]})
         return found
 
-    def _lines(self, items: Sequence[Item], status: Sequence[str]) -> dict[int, str]:
+    def _questions(self, items: Sequence[Item], status: Sequence[str]) -> dict[int, _Question]:
         """What is asked about which item. `|||` separates texts in a line, so it is taken out of all of them."""
         wanted = [index for index, item in enumerate(items) if status[index] in SCORED and item.sample.references]
         texts = dict.fromkeys(
             text for index in wanted for text in (items[index].caption, *items[index].sample.references)
         )
         clean = {text: _clean(tokens) for text, tokens in zip(texts, self._tokenizer(list(texts)))}
-        lines = {}
+        questions = {}
         for index in wanted:
-            references = [clean[text] for text in items[index].sample.references if clean[text]]
-            if references:
-                lines[index] = " ||| ".join(["SCORE", *references, clean[items[index].caption]])
-        return lines
+            meant = " ||| ".join(clean[text] for text in items[index].sample.references if clean[text])
+            if meant:
+                questions[index] = (meant, clean[items[index].caption])
+        return questions
 
-    def _rows(self, lines: Sequence[str]) -> dict[str, Row | None]:
-        """The numbers of each line; None where there was no answer in time."""
-        keys = {line: content_key("meteor-1.5", self._language, "norm", line) for line in lines}
+    def _half_key(self, meant: str) -> bytes:
+        return digest("meteor-1.5", self._language, "norm", meant)
+
+    def _rows(self, questions: Sequence[_Question]) -> dict[_Question, Row | None]:
+        """The numbers that answer each question; None where there was no answer in time."""
+        keys = {(meant, said): self._half_key(meant) + digest(said) for meant, said in questions}
         kept = self._store.get(list(keys.values()))
-        known: dict[str, Row | None] = {line: kept[key] for line, key in keys.items() if key in kept}
-        new = [line for line in lines if line not in known]
+        known: dict[_Question, Row | None] = {asked: kept[key] for asked, key in keys.items() if key in kept}
+        new = [asked for asked in questions if asked not in known]
         if new:
-            measured: dict[str, Row | None] = {}
+            measured: dict[_Question, Row | None] = {}
             try:
                 self._measure(new, measured)
             finally:
                 # Also after Ctrl-C: what was measured is not lost.
-                self._store.put({keys[line]: row for line, row in measured.items() if row is not None})
+                self._store.put({keys[asked]: row for asked, row in measured.items() if row is not None})
             known |= measured
         return known
 
-    def _measure(self, lines: Sequence[str], measured: dict[str, Row | None]) -> None:
+    def _measure(self, questions: Sequence[_Question], measured: dict[_Question, Row | None]) -> None:
         program = self._program()
         in_a_row = 0
-        for line in lines:
-            measured[line] = None
+        for meant, said in questions:
+            measured[meant, said] = None
             if in_a_row == _PATIENCE:
                 continue
             try:
-                measured[line] = _numbers(program, program.ask(line, self._timeout))
+                answer = program.ask(f"SCORE ||| {meant} ||| {said}", self._timeout)
+                measured[meant, said] = _numbers(program, answer)
                 in_a_row = 0
             except JavaTimeoutError as error:
                 in_a_row += 1

@@ -36,7 +36,7 @@ from capwright.scorers.base import (
 from capwright.scorers.java.locate import Java, require_spice
 from capwright.scorers.java.meteor import check_memory, check_timeout
 from capwright.scorers.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
-from capwright.scorers.java.store import Row, Store, cache_folder, content_key
+from capwright.scorers.java.store import Row, Store, cache_folder, digest
 from capwright.scorers.ngrams import count_references
 from capwright.scorers.tokens import get_tokenizer
 
@@ -108,14 +108,15 @@ class SPICE:
     def prepare(self, corpus: Corpus) -> SPICEContext:
         """Look for Java, the jar and its models, and count references. Nothing is started.
 
-        Raises DataError when no sample has references, NotInstalledError when something is missing and no counts are
-        kept from earlier.
+        Raises DataError when no sample has references, NotInstalledError when something is missing and no captions of
+        these samples are kept from earlier.
         """
         references = count_references(corpus, "spice")
         try:
             require_spice()
         except NotInstalledError:
-            if self._store.is_empty():
+            asked = self._questions([Item(sample, "") for sample in corpus.samples], ["ok"] * len(corpus.samples))
+            if not self._store.knows([_half_key(meant) for _, meant in asked.values()]):
                 raise
         return SPICEContext("spice", fingerprint(["spice", self._tokenizer.name]), _OUTPUTS, references)
 
@@ -180,7 +181,7 @@ class SPICE:
         return questions
 
     def _counts(self, questions: Sequence[_Question]) -> dict[_Question, Row | None]:
-        keys = {question: content_key("spice-1.0", question[0], *question[1]) for question in questions}
+        keys = {(said, meant): _half_key(meant) + digest(said) for said, meant in questions}
         kept = self._store.get(list(keys.values()))
         known: dict[_Question, Row | None] = {q: kept[key] for q, key in keys.items() if key in kept}
         new = [question for question in questions if question not in known]
@@ -215,6 +216,10 @@ class SPICE:
             except FileNotFoundError:
                 raise ScorerError("spice: java ended without an error, but wrote no results") from None
         return read_counts(text, len(batch))
+
+
+def _half_key(meant: Sequence[str]) -> bytes:
+    return digest("spice-1.0", "synsets", *meant)
 
 
 def read_counts(text: str, n: int) -> list[Row]:

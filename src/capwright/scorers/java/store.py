@@ -1,7 +1,8 @@
 """Statistics that took long to compute, kept by content in one SQLite file, so that nothing is measured twice.
 
-A key is a digest of everything that the numbers depend on; a value is the numbers. The file may be used by several
-processes at once. It is a cache: trouble with it is warned about and costs time, never a result.
+A key is a digest of everything that the numbers depend on, what captions have in common first and the caption last; a
+value is the numbers. The file may be used by several processes at once. It is a cache: trouble with it is warned about
+and costs time, never a result.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ def cache_folder() -> Path | None:
     return home / ".cache" / "capwright"
 
 
-def content_key(*parts: str) -> bytes:
-    """A digest (32 bytes) of texts; different lists of texts have different digests."""
-    digest = hashlib.sha256()
+def digest(*parts: str) -> bytes:
+    """16 bytes that stand for a list of texts; half a key."""
+    whole = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.digest()
+        whole.update(len(data).to_bytes(8, "little") + data)
+    return whole.digest()[:16]
 
 
 class Store:
@@ -93,11 +94,14 @@ class Store:
         if values:
             self._with_file(lambda db: self._write(db, values), None)
 
-    def is_empty(self) -> bool:
-        """Whether there is no row at all."""
-        if self._path is None or not self._path.is_file():
-            return True
-        return self._with_file(lambda db: db.execute(f"SELECT 1 FROM {self._table} LIMIT 1").fetchone() is None, True)
+    def knows(self, beginnings: Sequence[bytes]) -> bool:
+        """Whether under every beginning of a key there is a row at least; False for none."""
+        if not beginnings or self._path is None or not self._path.is_file():
+            return False
+        query = f"SELECT 1 FROM {self._table} WHERE key BETWEEN ? AND ? LIMIT 1"
+        return self._with_file(
+            lambda db: all(db.execute(query, (half, half + b"\xff" * 17)).fetchone() for half in beginnings), False
+        )
 
     def _read(self, db: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Row]:
         found: dict[bytes, Row] = {}
