@@ -7,16 +7,17 @@ An image counts for a scorer only when every row that the scorer made of it is k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.evaluation.measuring import Tally, measure
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
 from capwright.evaluation.statistics import METHODS, bootstrap_sums, intervals, known, left_out_sums, sum_by_cluster
-from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, ScorerError, Stats, get_scorer
+from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, ScorerError, get_scorer
 from capwright.types import STATUSES, Caption, DataError, Sample, Vocabulary
 
 Progress = Callable[[int, int], None]
@@ -24,10 +25,6 @@ CaptionRow = Mapping[str, Any] | Caption | str
 #: What a system said of an image: one caption, or several.
 Said = CaptionRow | Sequence[CaptionRow]
 
-#: scorer, context, rows [images, k], known [images], counts of unknown statuses.
-_Raw = tuple[Scorer, Context, NDArray[np.float64], NDArray[np.bool_], Counter[str]]
-
-_CHUNK = 4096
 _SHOWN = 5
 
 
@@ -97,15 +94,9 @@ def evaluate(
     for item, image in zip(items, image_of.tolist()):
         if ids[image] not in absent and stated[image] in (MISSING, *SCORED):
             stated[image] = item.status
-    total = len(items) * max(1, len(ready))
-    raw: list[_Raw] = []
-    evidence: list[dict[str, dict[str, Any] | None]] = [{} for _ in ids]
-    for number, (scorer, context) in enumerate(ready):
-        counted = None if progress is None else _from(progress, number * len(items), total)
-        rows, is_known, met = _measure(scorer, context, items, image_of, evidence, stated, counted)
-        raw.append((scorer, context, rows, is_known, met))
+    tallies, evidence = measure(ready, items, image_of, stated, progress)
     unit = "image" if cluster is None else f"meta.{cluster}"
-    measured = _estimate(raw, seed, replicates, level, method, unit, clusters)
+    measured = _estimate(tallies, seed, replicates, level, method, unit, clusters)
     return Evaluation(
         name=name,
         ids=ids,
@@ -129,10 +120,6 @@ def _clusters(samples: Sequence[Sample], key: str | None) -> tuple[str, ...] | N
     if without:
         raise DataError(f"{len(without)} samples have no {key!r} in meta to be drawn together by: {_some(without)}")
     return tuple(repr(sample.meta[key]) for sample in samples)
-
-
-def _from(progress: Progress, start: int, total: int) -> Callable[[int], None]:
-    return lambda done: progress(start + done, total)
 
 
 def _read_ids(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -211,68 +198,8 @@ def _item(sample: Sample, row: CaptionRow) -> Item:
     return Item(sample, caption, status, row.get("finish") or "stop")
 
 
-def _chunks(image_of: NDArray[np.int64], whole: bool) -> Iterator[tuple[int, int]]:
-    """(start, stop) of about `_CHUNK` items each, never parting the captions of an image; all at once if `whole`."""
-    start = 0
-    while start < len(image_of):
-        stop = len(image_of) if whole else min(start + _CHUNK, len(image_of))
-        while stop < len(image_of) and image_of[stop] == image_of[stop - 1]:
-            stop += 1
-        yield start, stop
-        start = stop
-
-
-def _measure(
-    scorer: Scorer,
-    context: Context,
-    items: Sequence[Item],
-    image_of: NDArray[np.int64],
-    evidence: list[dict[str, dict[str, Any] | None]],
-    stated: Sequence[str],
-    progress: Callable[[int], None] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], Counter[str]]:
-    """Rows [images, k], which are known, and counts of unknown statuses; evidence is written into the list."""
-    name = scorer.spec.name
-    images = len(evidence)
-    totals: NDArray[np.float64] | None = None
-    is_known = np.ones(images, dtype=bool)
-    met: Counter[str] = Counter()
-    for start, stop in _chunks(image_of, scorer.spec.unit == "set"):
-        chunk, owners = items[start:stop], image_of[start:stop]
-        stats = scorer.stats(chunk, context)
-        rows, rows_known = stats.by_item(len(chunk))
-        if totals is None:
-            totals = np.zeros((images, rows.shape[1]))
-        np.add.at(totals, owners, rows)
-        is_known[owners[_unmeasured(stats, rows_known, scorer)]] = False
-        several = len(stats.owner) != len(chunk) or len(np.unique(owners)) != len(chunk)
-        for owner, status, found in zip(owners[stats.owner].tolist(), stats.status, stats.evidence):
-            if status not in SCORED:
-                met[MISSING if stated[owner] == MISSING else status] += 1
-            held = evidence[owner]
-            if several:
-                gathered = held.setdefault(name, {"rows": []})
-                if gathered is not None:
-                    gathered["rows"].append(found)
-            else:
-                held[name] = found
-        if progress is not None:
-            progress(stop)
-    assert totals is not None
-    return np.where(is_known[:, None], totals, 0.0), is_known, met
-
-
-def _unmeasured(stats: Stats, known: NDArray[np.bool_], scorer: Scorer) -> NDArray[np.bool_]:
-    """Items that make their image unknown. One that has no row at all does too, unless rows are for whole images."""
-    if "several captions" not in scorer.spec.needs:
-        return ~known
-    has_row = np.zeros(len(known), dtype=bool)
-    has_row[stats.owner] = True
-    return has_row & ~known
-
-
 def _estimate(
-    raw: Sequence[_Raw],
+    tallies: Sequence[Tally],
     seed: int,
     replicates: int,
     level: float,
@@ -281,24 +208,25 @@ def _estimate(
     clusters: tuple[str, ...] | None,
 ) -> dict[str, Measured]:
     """Point estimates and intervals. Scorers that know the same images share one matrix product."""
-    sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(raw)
-    units: list[NDArray[np.float64]] = [np.zeros(0)] * len(raw)
+    sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(tallies)
+    units: list[NDArray[np.float64]] = [np.zeros(0)] * len(tallies)
     shared: dict[bytes, list[int]] = {}
-    for index, (_, _, _, is_known, _) in enumerate(raw):
-        shared.setdefault(is_known.tobytes(), []).append(index)
+    for index, tally in enumerate(tallies):
+        shared.setdefault(tally.known.tobytes(), []).append(index)
     for members in shared.values():
-        is_known = raw[members[0]][3]
-        joined = np.concatenate([raw[i][2][is_known] for i in members], axis=1)
+        is_known = tallies[members[0]].known
+        joined = np.concatenate([tallies[i].rows[is_known] for i in members], axis=1)
+        edges = np.cumsum([tallies[i].rows.shape[1] for i in members])[:-1]
         if clusters is not None:
             joined = sum_by_cluster(joined, [clusters[i] for i in np.flatnonzero(is_known)])
         drawn = bootstrap_sums(joined, replicates if len(joined) > 1 else 0, seed)
-        edges = np.cumsum([raw[i][2].shape[1] for i in members])[:-1]
         for i, part, own in zip(members, np.split(drawn, edges, axis=1), np.split(joined, edges, axis=1)):
             sums[i], units[i] = part, own
     measured: dict[str, Measured] = {}
     how = f"{'bca' if method == 'bca' else 'boot'}{replicates}" + ("" if level == 0.95 else f"@{100 * level:g}")
-    for (scorer, context, rows, is_known, met), drawn, own in zip(raw, sums, units):
-        values = scorer.finalize(rows[is_known].sum(0))
+    for tally, drawn, own in zip(tallies, sums, units):
+        scorer, context = tally.scorer, tally.context
+        values = scorer.finalize(own.sum(0))
         left_out = scorer.finalize(left_out_sums(own)) if method == "bca" else None
         low, high = intervals(scorer.finalize(drawn), level, method, point=values, left_out=left_out)
         estimates = {
@@ -311,7 +239,7 @@ def _estimate(
         }
         signature = f"{scorer.signature(context)}|ci:{how}|unit:{unit}|seed:{seed}"
         measured[scorer.spec.name] = Measured(
-            scorer, context, rows, is_known, dict(sorted(met.items())), estimates, signature
+            scorer, context, tally.rows, tally.known, dict(sorted(tally.met.items())), estimates, signature
         )
     return measured
 
