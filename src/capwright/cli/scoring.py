@@ -16,6 +16,9 @@ from capwright.types import DataError, Vocabulary
 if TYPE_CHECKING:
     from capwright.evaluation import Scoring
 
+#: Scorers that load a model of transformers, which talks.
+_WITH_MODELS = {"bertscore", "similarity"}
+
 ScorersOption = Annotated[
     str,
     typer.Option(
@@ -85,6 +88,10 @@ def measure_files(
         for name in {"cider", "ciderD"} & set(wanted):
             options.setdefault(name, {}).setdefault("idf", idf)
     marks = _trained_on(trained_on or [], systems)
+    if _WITH_MODELS & set(wanted):
+        from capwright.cli.quiet import quiet_libraries
+
+        quiet_libraries()
     with ExitStack() as stack:
         bars: dict[str, Progress] = {}
 

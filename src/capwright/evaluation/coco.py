@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.sources import open_source, wrap
+from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
 from capwright.evaluation.results import Evaluation
 from capwright.evaluation.running import evaluate
-from capwright.evaluation.scoring import prepare_installed
 from capwright.types import NO_IMAGE, DataError, Sample
 
 #: scorer and output -> the key of the original.
@@ -128,10 +128,12 @@ class COCOEvalCap:
             for id in ids
         ]
         captions = {str(id): self._result(id) for id in ids}
-        rulers, absent = prepare_installed(samples, self.params["scorers"])
-        for name, why in absent.items():
+        scorers, absent = make_installed(self.params["scorers"])
+        rulers, more = prepare_installed(samples, scorers)
+        how = (self.params["seed"], self.params["replicates"])
+        found, still_more = measure_installed(rulers, lambda left: evaluate(samples, captions, left, *how))
+        for name, why in (absent | more | still_more).items():
             print(f"{name}: {why}", file=sys.stderr)
-        found = evaluate(samples, captions, rulers, self.params["seed"], self.params["replicates"])
         self.evaluation = found
         self.eval, self.evalImgs, self.imgToEval, self.intervals, self.signatures = {}, [], {}, {}, {}
         for (scorer, output), key in KEYS.items():

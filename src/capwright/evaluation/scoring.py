@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.alignment import Finding, check_alignment
+from capwright.data.idforms import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.data.references import read_references
 from capwright.evaluation.comparing import Comparison, adjust, compare
+from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
 from capwright.evaluation.results import Evaluation, ImageResult, score_key
-from capwright.evaluation.running import evaluate, prepare_scorers
-from capwright.scorers import Context, NotInstalledError, Scorer, ScorerError, get_scorer
-from capwright.scorers.registry import options_of
+from capwright.evaluation.running import evaluate
+from capwright.scorers import Context, Scorer, ScorerError
 from capwright.types import DataError, Sample, Vocabulary
 
 #: What is measured when nothing else is asked for. METEOR needs Java and says so where there is none.
@@ -150,32 +151,47 @@ def score_systems(
         raise DataError(f"missing must be one of {', '.join(MISSING_RULES)}, not {missing!r}")
     samples = read_references(references, split=split, images_dir=images)
     said = {name: read_predictions(source) for name, source in systems.items()}
+    made, absent = make_installed(scorers, options, tokenizer)
     findings = {}
-    for name, rows in said.items():
-        findings[name] = _checked(name, rows, samples, missing)
+    for name in systems:
+        rows, renamed = match_ids(said[name], samples)
+        findings[name] = _check(name, rows, samples, made, missing, tokenizer == "split")
+        if renamed:
+            text = f"no caption has the id of a sample as it stands; ids were matched by {renamed}"
+            findings[name] = (Finding("warning", "renamed", text), *findings[name])
+        said[name] = rows
         if missing == "empty":
             blank: dict[str, Any] = {sample.id: {"caption": "", "status": "empty"} for sample in samples}
             said[name] = blank | rows
     if vocabulary is None:
         vocabulary = getattr(samples, "vocabulary", None)
-    rulers, absent = prepare_installed(samples, scorers, options, tokenizer, vocabulary)
-    evaluations = []
-    for name, rows in said.items():
-        counted = None if progress is None else (lambda done, total, name=name: progress(name, done, total))
-        evaluations.append(
-            evaluate(
-                samples,
-                rows,
-                rulers,
-                seed,
-                replicates,
-                name=name,
-                level=level,
-                method=method,
-                cluster=cluster,
-                progress=counted,
+    rulers, more = prepare_installed(samples, made, vocabulary)
+    if not rulers:
+        why = "; ".join(f"{name}: {text}" for name, text in (absent | more).items())
+        raise ScorerError(f"there is nothing to measure with; {why}")
+
+    def measure(rulers: Sequence[tuple[Scorer, Context]]) -> list[Evaluation]:
+        found = []
+        for name, rows in said.items():
+            counted = None if progress is None else (lambda done, total, name=name: progress(name, done, total))
+            found.append(
+                evaluate(
+                    samples,
+                    rows,
+                    rulers,
+                    seed,
+                    replicates,
+                    name=name,
+                    level=level,
+                    method=method,
+                    cluster=cluster,
+                    progress=counted,
+                )
             )
-        )
+        return found
+
+    evaluations, still_more = measure_installed(rulers, measure)
+    absent |= more | still_more
     first, *others = evaluations
     comparisons = _adjusted([c for other in others for c in compare(first, other, test=test)], first)
     return Scoring(
@@ -190,40 +206,6 @@ def score_systems(
     )
 
 
-def prepare_installed(
-    samples: Sequence[Sample],
-    scorers: Iterable[str | Scorer],
-    options: Mapping[str, Mapping[str, Any]] | None = None,
-    tokenizer: str | None = None,
-    vocabulary: Vocabulary | None = None,
-) -> tuple[list[tuple[Scorer, Context]], dict[str, str]]:
-    """Scorers with contexts as `prepare_scorers` makes them, and those that are not installed with the reason.
-
-    Raises ScorerError when nothing is left to measure with.
-    """
-    rulers: list[tuple[Scorer, Context]] = []
-    absent: dict[str, str] = {}
-    given = list(scorers)
-    _check_options(options or {}, given)
-    for scorer in given:
-        name = scorer if isinstance(scorer, str) else scorer.spec.name
-        if any(name == other.spec.name for other, _ in rulers) or name in absent:
-            raise ScorerError(f"{name}: named twice; measure with each scorer once")
-        try:
-            if isinstance(scorer, str):
-                own = dict((options or {}).get(scorer, {}))
-                if tokenizer is not None and "tokenizer" in options_of(scorer):
-                    own.setdefault("tokenizer", tokenizer)
-                scorer = get_scorer(scorer, **own)
-            rulers += prepare_scorers(samples, [scorer], vocabulary)
-        except NotInstalledError as error:
-            absent[name] = str(error).removeprefix(f"{name}: ")
-    if not rulers:
-        why = "; ".join(f"{name}: {text}" for name, text in absent.items())
-        raise ScorerError(f"there is nothing to measure with{': ' + why if why else ''}")
-    return rulers, absent
-
-
 def _adjusted(comparisons: Sequence[Comparison], first: Evaluation) -> tuple[Comparison, ...]:
     """p-values corrected for their number, among scores that have a better direction: a length claims nothing."""
     claims = [
@@ -233,19 +215,24 @@ def _adjusted(comparisons: Sequence[Comparison], first: Evaluation) -> tuple[Com
     return tuple(next(corrected) if any(c is claim for claim in claims) else c for c in comparisons)
 
 
-def _check_options(options: Mapping[str, Any], scorers: Sequence[str | Scorer]) -> None:
-    for name in options:
-        if name not in scorers:
-            raise ScorerError(f"{name}: has options but is not among the scorers; add it or leave its options out")
+def _check(
+    name: str, rows: Mapping[str, Any], samples: Sequence[Sample], scorers: Sequence[Scorer], missing: str, split: bool
+) -> tuple[Finding, ...]:
+    """What is doubtful about captions; what would make scores wrong is raised, all in one error.
 
-
-def _checked(name: str, rows: Mapping[str, Any], samples: Sequence[Sample], missing: str) -> tuple[Finding, ...]:
-    """Findings that are warnings; the others are raised, all in one error."""
-    findings = check_alignment(rows, samples)
+    `split`: texts are taken as tokenized, so that looking so is nothing to speak of.
+    """
+    needs = {need for scorer in scorers for need in scorer.spec.needs}
     excused = {"missing"} if missing != "error" else set()
+    if "references" not in needs:
+        excused.add("no_references")
+    findings = [f for f in check_alignment(rows, samples) if not (split and f.kind == "tokenized")]
     errors = [f for f in findings if f.severity == "error" and f.kind not in excused]
     if errors:
         raise DataError("\n".join(f"{name}: {f.message}" if name else f.message for f in errors))
+    if "several captions" in needs and not any(isinstance(said, list) for said in rows.values()):
+        text = "every image has one caption, so how captions of one image differ is unknown; give several an image"
+        findings.append(Finding("warning", "single", text))
     return tuple(findings)
 
 
