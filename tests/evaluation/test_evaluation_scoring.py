@@ -204,3 +204,50 @@ def test_the_package_offers_it_and_text_metrics_load_no_torch():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_ids_of_another_form_are_matched_aloud():
+    said = {f"COCO_val2014_{int(id):012d}.jpg": text for id, text in SAID.items()}
+    found = score_systems({"a": said}, REFERENCES, ["rougeL"])
+    assert found.evaluations[0].unknown == {}
+    assert found.findings["a"][0].kind == "renamed"
+    assert "COCO_val2014_000000000001.jpg" in found.findings["a"][0].message
+
+
+def test_references_are_only_needed_by_scorers_that_compare():
+    bare = [{"id": "1", "references": []}, {"id": "2", "references": []}]
+    found = score({"1": "a drum", "2": "two red drums"}, bare, ["length"])
+    assert found.estimate("length").value == 2.5
+    with pytest.raises(DataError, match="reference"):
+        score({"1": "a drum", "2": "two red drums"}, bare, ["length", "rougeL"])
+
+
+def test_diversity_of_single_captions_is_unknown_and_said():
+    found = score_systems({"a": SAID}, REFERENCES, ["diversity", "rougeL"])
+    assert found.evaluations[0].estimate("diversity").value is None
+    assert any(finding.kind == "single" for finding in found.findings["a"])
+    several = {id: [text, "something else"] for id, text in SAID.items()}
+    assert score(several, REFERENCES, ["diversity"]).estimate("diversity").value > 0
+
+
+class LateAbsent(Length):
+    def stats(self, items, context):
+        raise NotInstalledError("length: not installed: a ruler")
+
+
+def test_what_is_missing_only_when_it_is_asked_is_left_out_too():
+    found = score_systems({"a": SAID, "b": SAID}, REFERENCES, ["rougeL", LateAbsent()])
+    assert found.not_installed == {"length": "not installed: a ruler"}
+    assert [set(e.scores) for e in found.evaluations] == [{"rougeL"}, {"rougeL"}]
+
+
+def test_text_that_is_tokenized_is_expected_with_split():
+    said = {id: f"{text} ." for id, text in SAID.items()}
+    many = {str(n): "a child 's toy , on a table ." for n in range(30)} | said
+    references = {str(n): ["a child's toy on a table"] for n in range(30)} | REFERENCES
+    kinds = [
+        {f.kind for f in score_systems({"a": many}, references, ["rougeL"], tokenizer=t).findings["a"]}
+        for t in ("ptb", "split")
+    ]
+    assert "tokenized" in kinds[0]
+    assert "tokenized" not in kinds[1]

@@ -34,9 +34,10 @@ def evaluate(
 
     Prints scores with 95 % intervals, and paired tests of every file against the first.
     """
-    from capwright.cli.summary import compare_with_first, measure, rulers_for, summarize, versions, write_json
+    from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
     from capwright.cli.tables import print_comparisons, print_scores
     from capwright.data import open_dataset, read_captions
+    from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
 
     if out is not None and (out / "recipe.yaml").exists():
         raise DataError(f"{out}: holds a training run; choose another --out")
@@ -44,17 +45,25 @@ def evaluate(
     systems = {name: read_captions(path) for name, path in zip(names, captions)}
     samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
     wanted = [name.strip() for name in scorers.split(",") if name.strip()]
-    rulers = rulers_for(samples, wanted, vocabulary=samples.vocabulary)
-    evaluations = measure(samples, systems, rulers, seed=seed, replicates=bootstrap)
+    made, absent = make_installed(wanted)
+    rulers, more = prepare_installed(samples, made, samples.vocabulary)
+    evaluations, still_more = measure_installed(
+        rulers, lambda left: measure(samples, systems, left, seed=seed, replicates=bootstrap)
+    )
+    absent |= more | still_more
     comparisons = compare_with_first(evaluations)
     about = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": seed, "versions": versions()}
+    if absent:
+        about["not_installed"] = absent
     summary = summarize(evaluations, comparisons, about)
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
-    print_scores(evaluations)
+    print_scores(evaluations, not_installed=absent)
     print_comparisons(comparisons, evaluations)
     for evaluation in evaluations:
         for warning in evaluation.warnings:
             say(f"{evaluation.name}: {warning}")
+    for name, why in absent.items():
+        say(f"{name}: {why}")
     if json is not None:
         write_json(json, summary)
     if out is not None:

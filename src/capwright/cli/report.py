@@ -46,6 +46,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; by default RUN_DIR/report.html, or report.html.")
     ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Images shown at most.")] = 24,
     scorers: ScorersOption = "",
     tokenizer: TokenizerOption = None,
     idf: IdfOption = None,
@@ -66,7 +67,7 @@ def report(
     `capwright score`, drawn, against length and by slice, with the worst images and those that systems differ on most.
     """
     if len(paths) == 1:
-        _of_run(paths[0], data, out)
+        _of_run(paths[0], data, out, limit)
         return
     from capwright.evaluation.score_report import write_score_report
 
@@ -82,6 +83,7 @@ def report(
         scoring.samples,
         comparisons=scoring.comparisons,
         title=", ".join(evaluation.name for evaluation in scoring.evaluations),
+        limit=limit,
         trained_on=scoring.trained_on,
         vocabulary=scoring.vocabulary,
         findings=[f"{name}: {finding.message}" for name, findings in scoring.findings.items() for finding in findings],
@@ -90,7 +92,7 @@ def report(
     say(f"report: {page}")
 
 
-def _of_run(run_dir: Path, data: Path | None, out: Path | None) -> None:
+def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> None:
     from capwright.evaluation.report import write_report
     from capwright.evaluation.run_folder import read_run
 
@@ -105,6 +107,7 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None) -> None:
         samples,
         out,
         title=str(about.get("recipe") or run_dir.resolve().name),
+        limit=limit,
         vocabulary=(dataset.vocabulary or None) if dataset is not None else None,
         things=str(about.get("things") or "things"),
     )
