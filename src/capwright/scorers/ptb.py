@@ -109,7 +109,7 @@ def _finish(token: str, scanned: str) -> str:
     """The token as it is written in the end; empty when it is left out."""
     if token in _RENAMED:
         return _RENAMED[token]
-    if scanned[0] in "‘’“”`" and (len(scanned) == 1 or not scanned[1].isalnum()):
+    if scanned[0] in "‘’“”„‟‚`" and (len(scanned) == 1 or not scanned[1].isalnum()):
         token = scanned = scanned.translate(_QUOTES)
     if scanned in _DROPPED or (scanned[0] in ".—" and not scanned.strip(".—")):
         return ""
@@ -127,8 +127,8 @@ def _rules() -> tuple[list[_Rule], list[_Rule]]:
     part = rf"(?:[A-HJ-XZÉ]{_Q}{_L}{{2,}}|(?:[dlnoDLNO]{_Q}(?={_A}{{2}}))?{_A}+)"
     word = rf"{_L}{_A}*(?:[.!?]{_L}{_A}*)*"  # "bus.The": no space after a full stop
     joined = rf"{part}(?:[-_‐‑֊]{part})*"
-    initials = r"[A-Za-z](?:\.[A-Za-z])*\."  # J. and U.S.
-    simple = r"[A-Za-z0-9]+(?:-[A-Za-z]+)*"
+    initials = r"(?:(?i:ph|ed)\.[Dd]|[A-Za-z](?:\.[A-Za-z])*)\."  # J., U.S. and Ph.D.
+    simple = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
     number = r"[0-9]*(?:[.,:][0-9]+)+"
     fraction = r"[0-9]+[/⁄][0-9]+"
     telephone = r"[0-9]{3,4}[- .]?[0-9]{3,5}"
@@ -137,6 +137,7 @@ def _rules() -> tuple[list[_Rule], list[_Rule]]:
     capital = "|".join([*map(str.capitalize, ptb_tables.STATES.split()), *map(str.upper, ptb_tables.STATES.split())])
     company = "|".join([*map(str.capitalize, ptb_tables.COMPANIES.split()), *ptb_tables.COMPANIES.split()])
     numbered = "|".join(ptb_tables.NUMBERED.split())
+    endings = "|".join(ptb_tables.FILES.split())
     starts = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in ptb_tables.STARTS.split())
     words = [
         # Contractions.
@@ -149,8 +150,8 @@ def _rules() -> tuple[list[_Rule], list[_Rule]]:
         rf"({word})",
         rf"({joined})",
         rf"((?:{part}[-_‐‑֊])*?{part}-[A-Za-z]\.{initials})",
-        rf"({_A}[A-Za-z0-9éÉ.,]*(?:{_H}{part})+(?:[-_]{part})*)",
-        rf"({simple}(?:/{simple}){{1,2}})",
+        rf"({_A}[A-Za-z0-9éÉ.,]{{0,99}}(?:{_H}{part})+(?:[-_]{part})*)",
+        rf"({simple}(?:\\?/{simple}){{1,2}})",
         rf"({_L}+[AEIOUYaeiouy]['’`][aeiouA-ZÉ]{_L}*)",
         rf"((?i:cap{_Q}n|c{_Q}mon|s{_Q}mores|nor{_Q}easter|[eon]e?{_Q}er|nat{_Q}l|ol{_Q}|dunkin{_Q}|somethin{_Q}))",
         # Dots that stay.
@@ -161,14 +162,15 @@ def _rules() -> tuple[list[_Rule], list[_Rule]]:
         rf"((?i:{numbered})\.) ?[0-9]",
         # Numbers.
         rf"({number}|[0-9]+)",
-        rf"([0-9]+ {fraction}|(?:[0-9]{{1,4}}-)?{fraction}|[0-9]+\.[xX](?!{_A}))",
+        rf"([0-9]+ {fraction}|(?:[0-9]{{1,4}}-)?{fraction})",
         r"((?:[0-9]{2} )?[0-9]{2,4}[- ][0-9]{3,4}[- .][0-9]{3,5})",
         # AT&T, US$, C++, and addresses.
         r"([A-Z]+(?:[&+][A-Z]+)+|[A-Z]+\$|[Cc]\+\+|[CcFf]#|x_[-'<=>^~])",
-        r"""([A-Za-z0-9][^\s"<>|()]*@(?:[^\s"<>|(){}.]+\.)*[^\s"<>|(){}.]+)""",
-        r"""(https?://[^\s"<>|()]+[^\s"<>|.!?(){},-])""",
+        r"""([A-Za-z0-9][^\s"<>|()]{0,99}?@(?:[^\s"<>|(){}.]+\.)*[^\s"<>|(){}.]+)""",
+        r"""(https?://[^\s"<>|(){}]+[^\s"<>|.!?(){},-])""",
         rf"""(www\.(?:[^\s"<>|.!?(){{}},]+\.)+[A-Za-z]{{2,4}}{rest})""",
-        rf"((?:{_L}{_A}*\.)+(?:com|net|org|edu){rest})",
+        rf"((?:{_L}+\.)+(?:com|net|org|edu){rest})",
+        rf"({_A}+(?:\.{_A}+)*\.(?i:{endings}))(?![^ .,!?])",
     ]
     others = [
         rf"({_SHORT})",
@@ -178,20 +180,20 @@ def _rules() -> tuple[list[_Rule], list[_Rule]]:
         rf"([-+]?{number}|[-+][0-9]+)",
         rf"((?:\+[0-9]{{2}} )?\([0-9]{{2,4}}\)[- ]?{telephone}|\+[0-9]{{2}} [0-9]{{2,4}}[- ]{telephone})",
         r"(#[A-Za-zéÉ]+|@[A-Za-z_][A-Za-z0-9_]*)",
-        # Tags, smileys, entities.
-        r"(<(?:!--.*?--|[!?][A-Za-z][^>]*)>)",
+        # Tags, smileys, entities, brackets as this tokenizer writes them, and an escaped asterisk.
+        r"(<(?:!--.{0,9999}?--|[!?][A-Za-z][^>]{0,999}|[A-Za-z0-9][^\s<>\"|()]{0,99}@[^\s<>\"|()]+)>)",
         r"""(</?[A-Za-z_][\w:.-]*(?: +[A-Za-z][\w:.-]*(?: *= *(?:'[^']*'|"[^"]*"))?)* */?>)""",
         r"([<>]?[:;=][-o*']?[()DPdpO{@|\\\[\]])(?![A-Za-z0-9])",
-        r"(\(?[-'<=>^~]_[-'<=>^~x]\)?)",
-        r"(&(?:[AEIOUaeiou](?:acute|grave|uml)|#[0-9]+);)",
+        r"(\(?[-'<=>^~]_[-'<=>^~x]\)?|\([-'<=>^~]\.[-'<=>^~]\))",
+        r"(&(?:[AEIOUaeiou](?:acute|grave|uml)|#[0-9]+);|-(?i:[lr][crs]b)-|\\\*)",
         # Runs of one mark, and pairs of quotes.
-        r"(\.\.\.+|\*+|_+|#+|<+|>+|@+|²+|-+|—+|[!?]+|''|[`‘’“”„‟‚]{1,2})",
+        r"(\.\.\.+|\*+|_+|#+|<{1,2}|>{1,2}|@+|²+|-+|—+|[!?]+|''|[`‘’“”„‟‚]{1,2})",
     ]
     return [re.compile(rule).match for rule in words], [re.compile(rule).match for rule in others]
 
 
 class _Looks(dict[int, str]):
-    """What a character counts as: é for letters, É for capitals, • for a token by itself, a space for a gap.
+    """What a character counts as: é a letter, É a capital, 0 a digit, • a token by itself, a space a gap between two.
 
     Characters that rules name count as themselves. There are as many characters after `str.translate` as before.
     """
@@ -209,7 +211,7 @@ class _Looks(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         if bisect_right(self._letters, code) % 2:
-            kind = "É" if chr(code).isupper() else "é"
+            kind = "0" if chr(code).isdecimal() else "É" if chr(code).isupper() else "é"
         else:
             kind = "•" if bisect_right(self._symbols, code) % 2 else " "
         self[code] = kind

@@ -32,6 +32,12 @@ NUMBERED = """
 art ca fig figs no nos op pp prop
 """
 
+#: Endings of file names: "12.jpg" is one token.
+FILES = """
+bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl png ppt ps py sql tar
+txt wav x xml zip
+"""
+
 #: Words that begin a sentence: a single letter before one of them in capitals has lost its dot: "the letter K. The".
 STARTS = """
 a about according additionally after an as at but earlier he her here however if in it last many more now once one
