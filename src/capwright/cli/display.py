@@ -62,8 +62,8 @@ def _line_counter(label: str) -> Progress:
     return progress
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout; every column but the first is right-aligned."""
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", *, words: bool = False) -> None:
+    """A table on stdout; every column but the first is right-aligned, none when they hold `words`."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -72,7 +72,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     table = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     for number, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if number == 0 else "right")
+        table.add_column(Text(name), justify="left" if number == 0 or words else "right")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

@@ -144,6 +144,6 @@ def list_() -> None:
             spec = get_scorer(name).spec
             gives, needs = ", ".join(spec.outputs), ", ".join(sorted(spec.needs))
         except ScorerError as error:
-            gives, needs = "", str(error).removeprefix(f"{name}: ")
+            gives, needs = "", str(error).removeprefix(f"{name}: ").partition(":")[0]
         rows.append([name, gives, needs, ", ".join(options_of(name))])
-    print_table(["scorer", "scores", "needs", "options"], rows)
+    print_table(["scorer", "scores", "needs", "options"], rows, words=True)
