@@ -176,11 +176,12 @@ def test_the_reward_is_frozen_and_scaled_by_its_range():
 
 
 def test_a_reward_does_not_depend_on_what_was_tokenized_before():
-    item = Item(WORLD[0], "the grass on a red red ball")
-    before = CIDER.stats([item], CIDER.prepare(Corpus(WORLD))).rows
+    said = "the grass on a red red ball"
+    before = CIDER.stats([Item(WORLD[0], said)], CIDER.prepare(Corpus(WORLD))).rows
     CIDER._tokenizer._forget()
     CIDER._tokenizer(["zebra ball grass on red the a"])  # other codes for the same words
-    np.testing.assert_array_equal(CIDER.stats([item], CIDER.prepare(Corpus(WORLD))).rows, before)
+    after = CIDER.stats([Item(WORLD[0], said)], CIDER.prepare(Corpus(WORLD))).rows  # another item: nothing is kept
+    np.testing.assert_array_equal(after, before)
 
 
 def test_plain_cider_pays_for_saying_it_again():

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.scorers.base import Corpus
-from capwright.scorers.ngrams import code_references
+from capwright.scorers.ngrams import code_references, sort_keys
 from capwright.scorers.tokens import Tokenizer
 
 Ints = NDArray[np.int64]
@@ -83,10 +82,10 @@ def find_keys(keys: Ints, words: int, parent: Ints, last: Ints) -> Ints:
     found = np.full(len(last), -1, dtype=np.int64)
     hopeful = np.flatnonzero((parent >= 0) & (last >= 0))
     if len(keys) and len(hopeful):
-        wanted = parent[hopeful] * words + last[hopeful]
+        wanted, order = sort_keys(parent[hopeful] * words + last[hopeful])  # in order they are found far faster
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        right = keys[place] == wanted
-        found[hopeful[right]] = place[right]
+        right = np.flatnonzero(keys[place] == wanted)
+        found[hopeful[order[right]]] = place[right]
     return found
 
 
@@ -100,7 +99,7 @@ def count_samples(corpus: Corpus, tokenizer: Tokenizer, n: int = 4) -> IdfTable:
     sample = np.repeat(owner, coded.lengths + 1)
 
     where = np.flatnonzero(codes >= 0)
-    number, kept, counted = _in_two_samples(codes[where], sample, where)
+    number, kept, counted = _in_two_samples(codes[where].astype(np.int64), sample, where)
     words = {coded.words[code]: place for place, code in enumerate(kept.tolist())}
     keys, counts, word = [np.arange(len(words))], [counted], number
     for length in range(2, n + 1):
@@ -113,23 +112,23 @@ def count_samples(corpus: Corpus, tokenizer: Tokenizer, n: int = 4) -> IdfTable:
     return make_table(int(owner[-1]) + 1 if len(owner) else 0, tokenizer.name, words, keys, counts)
 
 
-def _in_two_samples(key: NDArray[Any], sample: NDArray[np.int32], where: Ints) -> tuple[NDArray[np.int32], Ints, Ints]:
+def _in_two_samples(key: Ints, sample: NDArray[np.int32], where: Ints) -> tuple[NDArray[np.int32], Ints, Ints]:
     """Number the keys that are in two samples or more, in ascending order.
 
     `key` is of the places `where`, `sample` of all places. Returns the number at each place (-1 elsewhere), the keys by
-    number, and the samples of each. Samples ascend and the sort is stable, so that the places of one key come out by
-    sample.
+    number, and the samples of each. Samples ascend and equal keys stay in order, so that the places of one key come out
+    by sample.
     """
-    order = np.argsort(key, kind="stable")
-    key, where = key[order], where[order]
+    key, order = sort_keys(key)
+    where = where[order]
     by_sample = sample[where]
     new_key = np.ones(len(key), dtype=bool)
     new_key[1:] = key[1:] != key[:-1]
     new_sample = new_key.copy()
     new_sample[1:] |= by_sample[1:] != by_sample[:-1]
     group = np.cumsum(new_key, dtype=np.int32) - 1
-    counts = np.bincount(group[new_sample])
+    counts = np.bincount(group[np.flatnonzero(new_sample)])
     enough = counts >= 2
     number = np.full(len(sample), -1, dtype=np.int32)
-    number[where] = np.where(enough, np.cumsum(enough) - 1, -1).astype(np.int32)[group]
+    number[where] = np.where(enough, np.cumsum(enough, dtype=np.int32) - 1, -1)[group]
     return number, key[new_key][enough], counts[enough]

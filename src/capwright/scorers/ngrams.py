@@ -7,8 +7,10 @@ within the texts of one sample, because that is all that is ever compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from capwright.types import DataError
 Ints = NDArray[np.int64]
 
 _PART = 32_768
+
+#: Words in the largest batch that is kept.
+_KEPT = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Batch:
         codes: int32 [T], the words.
         lengths: int64 [N], words of each text.
         words: the word of each code, in alphabetical order.
+        made: what `levels` has counted.
     """
 
     status: tuple[str, ...]
@@ -49,6 +55,12 @@ class Batch:
     codes: NDArray[np.int32]
     lengths: Ints
     words: list[str]
+    made: dict[int, tuple[Level, ...]] = field(default_factory=dict)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is small enough to be kept for the next scorer: 6,000 COCO captions with their references."""
+        return len(self.codes) <= _KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +90,49 @@ class Level:
     reference: Ints
 
 
+#: The last batch that was gathered, for the next scorer that measures the same items.
+_last: tuple[Tokenizer, tuple[Item, ...], Batch] | None = None
+
+
 def gather(items: Sequence[Item], tokenizer: Tokenizer) -> Batch:
-    """Captions and references of a batch, each text cut once."""
-    status = tuple(item_status(item) for item in items)
+    """Captions and references of a batch, each text cut once.
+
+    Scorers measure the same items one after the other, so the last batch is kept, with its levels: up to 60 MB of it,
+    larger ones are not.
+    """
+    global _last
+    if _last is not None:
+        by, same, batch = _last
+        if by is tokenizer and len(same) == len(items) and all(map(operator.is_, same, items)):
+            return batch
+    batch = _gather(items, tokenizer)
+    if batch.is_kept:
+        _last = (tokenizer, tuple(items), batch)
+    return batch
+
+
+def _gather(items: Sequence[Item], tokenizer: Tokenizer) -> Batch:
+    status = tuple(map(item_status, items))
     captions_of: dict[int, list[int]] = {}
     for index, (item, state) in enumerate(zip(items, status)):
         if state in SCORED and item.sample.references:
             captions_of.setdefault(id(item.sample), []).append(index)
     texts: list[str] = []
-    item_of: list[int] = []
-    sample_of: list[int] = []
-    references: list[int] = []
-    for number, captions in enumerate(captions_of.values()):
-        given = items[captions[0]].sample.references
-        texts += [items[index].caption for index in captions]
-        texts += given
-        item_of += captions
-        item_of += [-1] * len(given)
-        sample_of += [number] * (len(captions) + len(given))
-        references += [len(given)] * (len(captions) + len(given))
+    for group in captions_of.values():
+        texts += [items[index].caption for index in group]
+        texts += items[group[0]].sample.references
+    groups = captions_of.values()
+    captions = np.array([len(group) for group in groups], dtype=np.int64)
+    references = np.array([len(items[group[0]].sample.references) for group in groups], dtype=np.int64)
+    size = captions + references
+    item_of = np.full(len(texts), -1)
+    item_of[ranges(np.cumsum(size) - size, captions)] = list(chain.from_iterable(groups))
     coded = _cut(texts, tokenizer)
     return Batch(
         status=status,
-        item=np.array(item_of, dtype=np.int64),
-        sample=np.array(sample_of, dtype=np.int64),
-        references=np.array(references, dtype=np.int64),
+        item=item_of,
+        sample=np.repeat(np.arange(len(size)), size),
+        references=np.repeat(references, size),
         text=np.repeat(np.arange(len(texts)), coded.lengths),
         codes=coded.codes,
         lengths=coded.lengths,
@@ -110,29 +140,37 @@ def gather(items: Sequence[Item], tokenizer: Tokenizer) -> Batch:
     )
 
 
-def levels(batch: Batch, n: int) -> Iterator[Level]:
+def levels(batch: Batch, n: int) -> Iterable[Level]:
     """The n-grams of 1, 2, ... n words."""
+    if not batch.is_kept:
+        return _levels(batch, n)
+    if n not in batch.made:
+        batch.made[n] = tuple(_levels(batch, n))
+    return batch.made[n]
+
+
+def _levels(batch: Batch, n: int) -> Iterator[Level]:
     is_caption = batch.item >= 0
     codes = batch.codes.astype(np.int64)
     position = np.arange(len(codes))
     left = np.cumsum(batch.lengths)[batch.text] - position  # words from here to the end of the text
     gram = batch.sample[batch.text]
     for length in range(1, n + 1):
-        long_enough = left[position] >= length
-        position, gram = position[long_enough], gram[long_enough]
+        if length > 1:
+            long_enough = np.flatnonzero(left[position] >= length)
+            position, gram = position[long_enough], gram[long_enough]
         last = codes[position + length - 1]
-        # Positions are in the order of samples and texts, and a stable sort keeps it: runs come out by gram and text.
-        key = gram * (codes.max(initial=0) + 1) + last
-        order = np.argsort(key, kind="stable")
-        key, text = key[order], batch.text[position[order]]
+        # Positions are in the order of samples and texts, and stay in it: runs come out by gram and text.
+        key, order = sort_keys(gram * len(batch.words) + last)
+        text = batch.text[position[order]]
         new_gram = np.ones(len(key), dtype=bool)
-        new_gram[1:] = key[1:] != key[:-1]
+        np.not_equal(key[1:], key[:-1], out=new_gram[1:])
         new_run = new_gram.copy()
         new_run[1:] |= text[1:] != text[:-1]
-        number = np.cumsum(new_gram) - 1
-        first = order[new_gram]
+        number = np.cumsum(new_gram, dtype=np.int32) - 1  # int32 is summed ten times as fast
+        first = order[np.flatnonzero(new_gram)]
         run = np.flatnonzero(new_run)
-        run_text, run_gram = text[run], number[run]
+        run_text, run_gram = text[run], number[run].astype(np.int64)
         caption, reference = _meetings(run_gram, is_caption[run_text], len(first))
         yield Level(
             n=length,
@@ -145,8 +183,28 @@ def levels(batch: Batch, n: int) -> Iterator[Level]:
             caption=caption,
             reference=reference,
         )
-        gram = np.empty_like(number)
+        gram = np.empty(len(key), dtype=np.int64)
         gram[order] = number
+
+
+def sort_keys(key: Ints) -> tuple[Ints, Ints]:
+    """Keys of 0 or more in ascending order, and their places before; equal ones in the order of their places."""
+    bits = len(key).bit_length()
+    if int(key.max(initial=0)) >> (63 - bits):
+        order = np.argsort(key, kind="stable")
+        return key[order], order
+    # A key and its place in one number: numpy sorts numbers far faster than it finds the order of them.
+    both = key << bits
+    both |= np.arange(len(key))
+    both.sort()
+    order = both & ((1 << bits) - 1)
+    both >>= bits
+    return both, order
+
+
+def ranges(start: Ints, each: Ints) -> Ints:
+    """start[0], start[0] + 1, ... `each[0]` of them, then as many as `each[1]` from start[1] on, and so forth."""
+    return np.arange(each.sum()) + np.repeat(start - np.cumsum(each) + each, each)
 
 
 def write_ngram(batch: Batch, level: Level, gram: int) -> str:
@@ -199,14 +257,12 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
 def _meetings(gram: Ints, is_caption: NDArray[np.bool_], grams: int) -> tuple[Ints, Ints]:
     """Every run of a caption with every run of the same gram in a reference."""
     runs = np.bincount(gram, minlength=grams)
-    of_captions = np.bincount(gram[is_caption], minlength=grams)
-    of_references = runs - of_captions
-    first_reference = np.cumsum(runs) - of_references
     captions = np.flatnonzero(is_caption)
-    each = of_references[gram[captions]]
-    caption = np.repeat(captions, each)
-    nth = np.arange(len(caption)) - np.repeat(np.cumsum(each) - each, each)
-    return caption, np.repeat(first_reference[gram[captions]], each) + nth
+    gram = gram[captions]
+    of_references = runs - np.bincount(gram, minlength=grams)
+    first_reference = np.cumsum(runs) - of_references
+    each = of_references[gram]
+    return np.repeat(captions, each), ranges(first_reference[gram], each)
 
 
 def _cut(texts: Sequence[str], tokenizer: Tokenizer) -> Coded:
@@ -217,17 +273,20 @@ def _cut(texts: Sequence[str], tokenizer: Tokenizer) -> Coded:
     digit of a reward could depend on what was tokenized before it, and a resumed run would drift.
     """
     coded = tokenizer.codes(texts)
-    used = np.zeros(len(coded.words), dtype=bool)
-    used[coded.codes] = True
-    parts = [coded.words[code].split() for code in np.flatnonzero(used).tolist()]
-    words = sorted({word for split in parts for word in split})
-    rank = {word: code for code, word in enumerate(words)}
-    flat = np.array([rank[word] for split in parts for word in split], dtype=np.int32)
+    used = np.flatnonzero(np.bincount(coded.codes, minlength=1))
+    tokens = [coded.words[code] for code in used.tolist()]
+    flat = " ".join(tokens).split()
+    words = sorted(set(flat))
+    rank = dict(zip(words, range(len(words))))
+    of_token = np.zeros(len(coded.words) + 1, dtype=np.int32)
+    if flat == tokens:
+        of_token[used] = [rank[word] for word in tokens]
+        return Coded(of_token[coded.codes], coded.lengths, words)
     size = np.zeros(len(coded.words), dtype=np.int64)
-    size[used] = [len(split) for split in parts]
+    size[used] = [len(token.split()) for token in tokens]
+    start = np.cumsum(size) - size
     each = size[coded.codes]
-    first = (np.cumsum(size) - size)[coded.codes]
+    codes = np.array([rank[word] for word in flat], dtype=np.int32)[ranges(start[coded.codes], each)]
     before = np.concatenate([[0], np.cumsum(each)])
     end = np.cumsum(coded.lengths)
-    nth = np.arange(before[-1]) - np.repeat(before[:-1], each)
-    return Coded(flat[np.repeat(first, each) + nth], before[end] - before[end - coded.lengths], words)
+    return Coded(codes, before[end] - before[end - coded.lengths], words)
