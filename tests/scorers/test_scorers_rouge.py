@@ -1,4 +1,4 @@
-"""ROUGE-L against the reference values, by hand, and against the textbook table."""
+"""ROUGE-L against the reference values, by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capwright.scorers import Corpus, Item, RewardView, ScorerError, explain, get_scorer
-from capwright.scorers.rouge import _common, _places, _subsequence
 from capwright.types import NO_IMAGE, Caption, DataError, Sample
 from coco_sets import SETS, expected, measure, raw_items, tokenized_items
 
@@ -61,27 +60,6 @@ def test_unknown_is_not_zero():
     np.testing.assert_array_equal(ROUGE.finalize(stats.rows), [[1], [np.nan], [np.nan]])
     with pytest.raises(DataError, match="none of the 1 samples has a reference"):
         ROUGE.prepare(Corpus([sample()]))
-
-
-def table(one, other) -> int:
-    """The textbook: a row for each word."""
-    row = [0] * (len(other) + 1)
-    for word in one:
-        row = [0, *row[1:]]
-        before = 0
-        for j, against in enumerate(other, 1):
-            above = row[j]
-            row[j] = before + 1 if word == against else max(above, row[j - 1])
-            before = above
-    return row[-1]
-
-
-@given(WORDS, WORDS)
-def test_length_of_the_common_subsequence(one, other):
-    assert _common(_places(one), len(one), other) == table(one, other) == len(_subsequence(one, other))
-    for words in (one, other):
-        rest = iter(words)
-        assert all(word in rest for word in _subsequence(one, other))  # in order, in both
 
 
 @given(st.lists(st.tuples(WORDS, st.lists(WORDS, max_size=3)), min_size=1, max_size=6), st.randoms())

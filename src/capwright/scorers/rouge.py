@@ -22,10 +22,13 @@ from capwright.scorers.base import (
     ratio,
     write_signature,
 )
-from capwright.scorers.ngrams import count_references
+from capwright.scorers.ngrams import Ints, count_references
+from capwright.scorers.subsequence import common_lengths, common_words
 from capwright.scorers.tokens import get_tokenizer
 
 _BETA = 1.2
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,12 @@ class ROUGEL:
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row (score, 1) an item; (0, 0), which `finalize` makes NaN, where the sample has no references."""
         rows = np.zeros((len(items), 2))
-        status = tuple(item_status(item) for item in items)
+        status = tuple(map(item_status, items))
         measured = [i for i, state in enumerate(status) if state in SCORED and items[i].sample.references]
-        for index, (caption, references) in zip(measured, self._cut([items[index] for index in measured])):
-            places = _places(caption)
-            common = [_common(places, len(caption), reference) for reference in references]
-            precision = max(common) / len(caption)
-            recall = max(length / len(reference) for length, reference in zip(common, references))
-            rows[index] = (_f(precision, recall), 1)
+        if measured:
+            precision, recall, first = self._compare([items[index] for index in measured])
+            rows[measured, 0] = _f(np.maximum.reduceat(precision, first), np.maximum.reduceat(recall, first))
+            rows[measured, 1] = 1
         return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,68 +106,33 @@ class ROUGEL:
         """
         found: list[dict[str, Any] | None] = [None] * len(items)
         measured = [i for i, item in enumerate(items) if item_status(item) in SCORED and item.sample.references]
-        for index, (caption, references) in zip(measured, self._cut([items[index] for index in measured])):
-            places = _places(caption)
-            common = [_common(places, len(caption), reference) for reference in references]
-            alone = [_f(n / len(caption), n / len(reference)) for n, reference in zip(common, references)]
-            best = alone.index(max(alone))
-            words = [word for word in _subsequence(caption, references[best]) if word]
-            found[index] = {"reference": best, "words": words}
+        for index in measured:
+            item = items[index]
+            precision, recall, _ = self._compare([item])
+            best = int(np.argmax(_f(precision, recall)))
+            caption, reference = self._tokenizer([item.caption, item.sample.references[best]])
+            found[index] = {"reference": best, "words": common_words(caption, reference)}
         return found
 
-    def _cut(self, items: Sequence[Item]) -> list[tuple[list[str], list[list[str]]]]:
-        """Tokens of each caption and of its references; without words, one empty word, as "".split(" ")."""
-        texts = [text for item in items for text in (item.caption, *item.sample.references)]
-        tokens = iter([words or [""] for words in self._tokenizer(texts)])
-        return [(next(tokens), [next(tokens) for _ in item.sample.references]) for item in items]
+    def _compare(self, items: Sequence[Item]) -> tuple[Floats, Floats, Ints]:
+        """For each reference of each item, the shares of the caption and of the reference that are common.
+
+        The third array says where the references of each item begin.
+        """
+        references = np.array([len(item.sample.references) for item in items])
+        coded = self._tokenizer.codes([text for item in items for text in (item.caption, *item.sample.references)])
+        # A text without words has one empty word, as "".split(" ") does.
+        without = np.flatnonzero(coded.lengths == 0)
+        codes = np.insert(coded.codes, np.cumsum(coded.lengths)[without], len(coded.words))
+        lengths = np.maximum(1, coded.lengths)
+        item = np.repeat(np.arange(len(items)), references + 1)
+        common = common_lengths(codes, lengths, item)
+        is_reference = np.ones(len(item), dtype=bool)
+        is_reference[np.cumsum(references + 1) - references - 1] = False
+        common, size = common[is_reference], lengths[is_reference]
+        said = np.repeat(lengths[~is_reference], references)
+        return common / said, common / size, np.cumsum(references) - references
 
 
-def _f(precision: float, recall: float) -> float:
-    if precision == 0 or recall == 0:
-        return 0.0
-    return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
-
-
-def _places(words: Sequence[str]) -> dict[str, int]:
-    """For each word the places where it stands, as bits."""
-    places: dict[str, int] = {}
-    bit = 1
-    for word in words:
-        places[word] = places.get(word, 0) | bit
-        bit <<= 1
-    return places
-
-
-def _common(places: dict[str, int], size: int, other: Sequence[str]) -> int:
-    """Length of the longest common subsequence of `size` words with these places, and others.
-
-    A row of the usual table as one whole number: bit i is 0 where the length grows at word i (Hyyro 2004, "Bit-parallel
-    LCS-length computation revisited"). A word takes one addition, however long the caption is.
-    """
-    full = (1 << size) - 1
-    row = full
-    for word in other:
-        here = row & places.get(word, 0)
-        if here:
-            row = ((row + here) | (row - here)) & full
-    return size - row.bit_count()
-
-
-def _subsequence(one: Sequence[str], other: Sequence[str]) -> list[str]:
-    """The words of a longest common subsequence; of several as long, the one that begins first in `one`."""
-    length = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
-    for i in range(len(one) - 1, -1, -1):
-        for j in range(len(other) - 1, -1, -1):
-            same = one[i] == other[j]
-            length[i][j] = length[i + 1][j + 1] + 1 if same else max(length[i + 1][j], length[i][j + 1])
-    words = []
-    i = j = 0
-    while length[i][j]:
-        if one[i] == other[j]:
-            words.append(one[i])
-            i, j = i + 1, j + 1
-        elif length[i][j + 1] == length[i][j]:
-            j += 1
-        else:
-            i += 1
-    return words
+def _f(precision: Floats, recall: Floats) -> Floats:
+    return np.nan_to_num(ratio((1 + _BETA**2) * precision * recall, recall + _BETA**2 * precision))
