@@ -134,9 +134,11 @@ def _conclude(
 
 def print_result(evaluations: Sequence[Evaluation], out: Path) -> None:
     """The headline numbers and where to read on."""
-    print_scores(evaluations, ("tts.micro", "tts.precision", "tts.tier", "length.words"))
+    heads = [f"{name}.{one.scorer.spec.headline}" for name, one in evaluations[0].scores.items()]
+    print_scores(evaluations, [*heads, "tts.precision", "tts.tier"])
     if len(evaluations) > 1:
-        print_comparisons((c for c in compare_in_order(evaluations) if c.score == "tts.micro"), evaluations)
+        first = "tts.micro" if "tts.micro" in heads else heads[0]
+        print_comparisons((c for c in compare_in_order(evaluations) if c.score == first), evaluations)
     say(f"report: {out / REPORT}")
 
 
