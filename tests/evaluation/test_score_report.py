@@ -304,7 +304,7 @@ def test_one_system_shows_where_two_scores_part(tmp_path: Path, samples: list[Sa
     page = page_of(tmp_path, samples, measured, limit=8)
     assert "The images that first and second rank most differently among all" in page.text
     assert len(page.all("article", "card")) == 8
-    assert "Where two scores part" not in page_of(tmp_path, samples, measure(samples, said, [Overlap()])).text
+    assert "Where two scores disagree" not in page_of(tmp_path, samples, measure(samples, said, [Overlap()])).text
 
 
 def test_hostile_captions_are_only_text(tmp_path: Path) -> None:

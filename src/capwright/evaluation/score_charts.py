@@ -79,7 +79,7 @@ def _scatter(
             f"{score.text(at_long)}."
         )
     if beyond:
-        says.append(f"{beyond:,} beyond the edges {'stands' if beyond == 1 else 'stand'} on them.")
+        says.append(f"{beyond:,} outside the frame {'is' if beyond == 1 else 'are'} drawn at its edge.")
     inside = [(min(x, right), y) for x, y in line]
     path = f'<path class="line" d="{frame.path(inside)}"/>' if len(line) > 1 else ""
     about = f"{score.name} of {system.name} against words. {' '.join(says)}"

@@ -68,7 +68,8 @@ def build_walls(sheet: Sheet, match: Matcher | None, limit: int) -> list[Wall]:
         chosen.append(("Worst first", rule, worst))
     apart = [p for p in parted if p not in shown][: limit - len(shown)]
     if apart:
-        chosen.append(("Where they part" if len(sheet.systems) > 1 else "Where two scores part", between, apart))
+        heading = "Where they differ most" if len(sheet.systems) > 1 else "Where two scores disagree"
+        chosen.append((heading, between, apart))
     marks = _marks(sheet, [p for _, _, places in chosen for p in places], match)
     return [Wall(h, rule, tuple(_card(sheet, p, marks.get(p)) for p in places)) for h, rule, places in chosen if places]
 
