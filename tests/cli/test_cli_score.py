@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -235,3 +236,42 @@ def test_eval_measures_with_them_too(cli, photo_dataset, tmp_path):
     assert result.code == 0, result.err
     assert "chairS" in result.out
     assert "ciderD" in result.out
+
+
+def test_numbers_go_to_a_link_or_a_pipe_as_they_are(cli, files):
+    scored = ["score", files / "a.json", files / "references.jsonl", "--scorers", "length", "--json"]
+    (files / "link.json").symlink_to(files / "there.json")
+    assert cli(*scored, files / "link.json").code == 0
+    assert (files / "link.json").is_symlink()
+    assert json.loads((files / "there.json").read_text(encoding="utf-8"))["images"] == 4
+    os.mkfifo(files / "pipe")
+    with subprocess.Popen(["cat", files / "pipe"], stdout=subprocess.PIPE) as reader:
+        assert cli(*scored, files / "pipe").code == 0
+        assert json.loads(reader.communicate(timeout=10)[0])["images"] == 4
+    assert (files / "pipe").is_fifo()
+
+
+def test_clusters_are_columns_of_the_references(cli, files):
+    rows = [f"{id},a toy,room {id // 3}" for id in (1, 2, 3, 4)]
+    (files / "rooms.csv").write_text("\n".join(["id,caption,room", *rows]), encoding="utf-8")
+    said = cli("score", files / "a.json", files / "rooms.csv", "--scorers", "rougeL", "--cluster", "room")
+    assert said.code == 0, said.err
+    assert "unit:meta.room" in said.out
+    assert cli("score", files / "a.json", files / "rooms.csv", "--scorers", "rougeL", "--cluster", "film").code == 1
+
+
+def test_what_is_said_only_when_it_is_so(cli, files):
+    scored = ["score", files / "a.json", files / "b.csv", files / "references.jsonl", "--scorers", "rougeL"]
+    assert cli(*scored, "--seed", "-1").code == 2
+    unknown = cli(*scored, "--trained-on", "a=rouge")
+    assert unknown.code == 1
+    assert 'did you mean "rougeL"' in unknown.err
+    assert "trained on this" not in cli(*scored, "--trained-on", "a=tts").out
+    assert "trained on this" in cli(*scored, "--trained-on", "a=rougeL").out
+    bare = cli(*scored, "--bootstrap", "0")
+    line = next(line for line in bare.out.splitlines() if line.startswith("rougeL.rougeL: b against a"))
+    assert "unknown" not in line
+    assert "p = " in line
+    (files / "some.json").write_text('{"1": "a toy", "x": "a toy"}', encoding="utf-8")
+    lost = cli("score", files / "some.json", files / "references.jsonl", "--scorers", "rougeL", "--missing", "skip")
+    assert lost.err.count("have no caption") == lost.err.count("belong to no sample") == 1

@@ -315,3 +315,14 @@ def test_samples_in_memory_are_given_back() -> None:
     sample = Sample("1", NO_IMAGE, ("a",), split="val")
     assert read_references([sample]) == [sample]
     assert read_references([sample, replace(sample, id="2", split="test")], split="val") == [sample]
+
+
+def test_what_rows_say_besides_is_meta_where_all_rows_of_an_id_agree(tmp_path: Path) -> None:
+    table = "id,caption,video,writer\n1,a cat,v1,ann\n1,the cat,v1,ben\n2,a dog,v2,ann\n"
+    assert [dict(sample.meta) for sample in read_references(put(tmp_path / "x.csv", table))] == [
+        {"video": "v1"},
+        {"video": "v2", "writer": "ann"},
+    ]
+    rows = [{"id": 1, "references": ["a cat"], "meta": {"video": "v1"}, "file_name": "1.jpg", "split": "test"}]
+    (sample,) = read_references(put(tmp_path / "x.json", rows))
+    assert dict(sample.meta) == {"video": "v1", "file_name": "1.jpg"}

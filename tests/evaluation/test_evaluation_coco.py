@@ -100,3 +100,35 @@ def test_bad_results_are_refused(tmp_path):
         evaluation.evaluate()
     with pytest.raises(DataError, match='"annotations"'):
         COCO(RESULTS)
+
+
+def test_images_of_results_come_in_the_order_of_the_annotations():
+    coco = COCO()
+    coco._add([{"image_id": id, "caption": "a cat"} for id in (3, 1, 2)], "truth")
+    results = coco.loadRes([{"image_id": id, "caption": "a cat"} for id in (1, 2, 3)])
+    assert results.getImgIds() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("caption", [{}, {"caption": None}, {"caption": 7}])
+def test_a_result_or_annotation_without_text_is_named(caption):
+    for truth, said in (({"caption": "a cat"}, caption), (caption, {"caption": "a cat"})):
+        coco = PyCocoTools([{"image_id": 4, **truth}])
+        with pytest.raises(DataError, match="image 4"):
+            COCOEvalCap(coco, PyCocoTools([{"image_id": 4, **said}])).evaluate()
+
+
+def test_annotations_that_are_none(tmp_path):
+    for document in ({"images": [{}], "annotations": []}, {"annotations": [{"image_id": [1]}]}):
+        (tmp_path / "x.json").write_text(json.dumps(document), encoding="utf-8")
+        with pytest.raises(DataError, match=r"x\.json: (image|annotation) 0 must be"):
+            COCO(tmp_path / "x.json")
+
+
+def test_a_result_that_is_no_caption_is_unknown():
+    truth = PyCocoTools([{"image_id": id, "caption": "a cat"} for id in (1, 2)])
+    said = [{"image_id": 1, "caption": "a cat"}, {"image_id": 2, "caption": "I can not", "status": "refusal"}]
+    evaluation = COCOEvalCap(truth, PyCocoTools(said))
+    evaluation.params["scorers"] = ["rougeL"]
+    evaluation.evaluate()
+    assert evaluation.eval["ROUGE_L"] == 1
+    assert evaluation.imgToEval[2]["ROUGE_L"] is None

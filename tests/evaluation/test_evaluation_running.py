@@ -179,3 +179,16 @@ def test_evaluation_imports_neither_torch_nor_training():
         "print([m for m in sys.modules if m == 'torch' or m.startswith('capwright.training')])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_an_interval_stays_in_the_range_of_its_score():
+    captions = {s.id: "a b c d e f g h " * (40 if i == 0 else 1) for i, s in enumerate(SAMPLES[:4])}
+    found = evaluate(SAMPLES[:4], captions, ["distinct"], vocabulary=VOCABULARY)
+    for output in ("distinct1", "distinct2", "distinct3"):
+        estimate = found.estimate("distinct", output)
+        assert 0 <= estimate.low <= estimate.high <= 1
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(DataError, match="seed must be 0 or more"):
+        run(GOOD, seed=-1)

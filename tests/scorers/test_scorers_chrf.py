@@ -149,3 +149,7 @@ def test_without_sacrebleu(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(NotInstalledError, match=r"chrf: not installed: pip install 'capwright\[chrf\]'"):
         ChrF()
+
+
+def test_no_rows_at_all():
+    assert ChrF(word_order=2).finalize(np.zeros((0, 25))).shape == (0, 1)

@@ -27,7 +27,7 @@ def evaluate(
     scorers: Annotated[str, typer.Option(help="Names of scorers, with commas between them.")] = "tts,length",
     out: Annotated[Path | None, typer.Option(help="Also write a run folder with a report.")] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 1000,
 ) -> None:
     """Measure caption files on a dataset.

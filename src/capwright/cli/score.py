@@ -81,7 +81,7 @@ def files(
     print_scores(scoring.evaluations, not_installed=scoring.not_installed, trained_on=scoring.trained_on)
     print_comparisons(scoring.comparisons, scoring.evaluations)
     print_signatures(scoring.evaluations)
-    if any(scoring.trained_on.values()):
+    if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):
         print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
     if json is not None:
         from capwright.cli.summary import versions, write_json

@@ -47,7 +47,7 @@ TrainedOption = Annotated[
     typer.Option(metavar="SYSTEM=SCORER,...", help="What a captioner was trained on; its scores are marked."),
 ]
 ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, for the report.")]
-SeedOption = Annotated[int, typer.Option(help="Of the resampling.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
 ReplicatesOption = Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")]
 MethodOption = Annotated[str, typer.Option(help="Of the intervals: percentile or bca.")]
 ClusterOption = Annotated[
@@ -118,10 +118,9 @@ def measure_files(
             cluster=cluster,
             progress=progress,
         )
-    for evaluation in scoring.evaluations:
-        warnings = [*(finding.message for finding in scoring.findings[evaluation.name]), *evaluation.warnings]
-        for warning in dict.fromkeys(warnings):
-            say(f"warning: {evaluation.name}: {warning}")
+    for name, findings in scoring.findings.items():
+        for finding in findings:
+            say(f"warning: {name}: {finding.message}")
     for name, why in scoring.not_installed.items():
         say(f"{name}: {why}")
     return scoring
@@ -154,12 +153,20 @@ def _vocabulary(path: Path | None) -> Vocabulary | None:
 
 def _trained_on(said: Sequence[str], systems: Mapping[str, Path]) -> dict[str, set[str]]:
     """What each system was trained on: as said, and as the run folder says that a file lies in."""
+    from capwright.data.disk import nearest
+    from capwright.scorers import list_scorers
+
     marks = {name: _of_run(path) for name, path in systems.items()}
     for text in said:
         name, equals, scorers = text.partition("=")
         if not equals or name not in systems:
             raise DataError(f"--trained-on {text}: must be SYSTEM=SCORER,...; the systems are {', '.join(systems)}")
-        marks[name] |= {scorer.strip() for scorer in scorers.split(",") if scorer.strip()}
+        wanted = {scorer.strip() for scorer in scorers.split(",") if scorer.strip()}
+        unknown = sorted(wanted - set(list_scorers()))
+        if unknown:
+            known = list_scorers()
+            raise DataError(f"--trained-on {text}: there is no scorer {unknown[0]}{nearest(unknown[0], known)}")
+        marks[name] |= wanted
     return {name: found for name, found in marks.items() if found}
 
 

@@ -47,13 +47,14 @@ def print_scores(
 def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[Evaluation]) -> None:
     """Paired tests on stdout, a line each."""
     for c in comparisons:
-        if c.difference is None or c.low is None or c.high is None:
+        if c.difference is None:
             print(f"{c.score}: {c.b} against {c.a}: unknown ({c.images:,} images)")
             continue
         digits = digits_of_score(c.score, evaluations)
+        interval = "" if c.low is None or c.high is None else f" ({c.low:+.{digits}f} to {c.high:+.{digits}f})"
         adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {_equation(c.p_holm)})"
         print(
-            f"{c.score}: {c.b} against {c.a} {c.difference:+.{digits}f} ({c.low:+.{digits}f} to {c.high:+.{digits}f}), "
+            f"{c.score}: {c.b} against {c.a} {c.difference:+.{digits}f}{interval}, "
             f"{_equation(c.p)}{adjusted}, {c.images:,} images"
         )
 

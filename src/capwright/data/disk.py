@@ -89,8 +89,13 @@ class Replacement:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a small file all or nothing."""
-    new = Replacement(path)
+    """Write a small file all or nothing. A link stays a link, and a device or a pipe is written to, never replaced."""
+    with writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with open(path, "wb") as handle:
+                handle.write(data)
+            return
+    new = Replacement(path.resolve() if path.is_symlink() else path)
     try:
         new.write(data)
         new.commit()

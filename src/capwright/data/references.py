@@ -25,12 +25,15 @@ from capwright.data.sources import (
     without_collection,
     wrap,
 )
+from capwright.data.tables import ID_COLUMNS
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import NO_IMAGE, DataError, Sample
 
 #: Where a row keeps its references; the first that is there is taken.
 _KEYS = ("references", "reference", "captions", "caption", "sentences", "sentence", "text")
 _FILE_KEYS = ("file_name", "filename", "image")
+#: What `meta` does not repeat.
+_OWN = {*_KEYS, *_FILE_KEYS, *ID_COLUMNS, "split", "meta"}
 
 
 @without_collection()
@@ -49,7 +52,8 @@ def read_references(
     ...}`, of which "gts" is taken. Each may be packed with gzip, or be such an object in memory.
 
     Ids are text ("391895" and 391895 are the same). A sample without a picture has `NO_IMAGE`; the name of the picture
-    is then in `meta["file_name"]` where the source says it. References may be missing or blank: `check_alignment`
+    is then in `meta["file_name"]` where the source says it. Other keys of a row that are text or numbers, and those of
+    its "meta", are in `meta`, as far as all rows of an id agree. References may be missing or blank: `check_alignment`
     tells.
 
     Args:
@@ -161,6 +165,7 @@ class _Reference:
     texts: list[str] = field(default_factory=list)
     split: str = ""
     file: str = ""
+    meta: dict[str, Any] | None = None
 
 
 class _Gathered:
@@ -199,9 +204,20 @@ class _Gathered:
         each.split = str(row.get("split") or each.split)
         _, file = row_value(row, _FILE_KEYS)
         each.file = file if isinstance(file, str) else each.file
+        meta = _meta(row)
+        if each.meta is not None:
+            meta = {key: said for key, said in each.meta.items() if meta.get(key) == said}
+        each.meta = meta
 
     def samples(self) -> list[Sample]:
-        return [_sample(id, r.texts, r.split or "train", r.file, self._folder) for id, r in self._found.items()]
+        return [_sample(id, r.texts, r.split or "train", r.file, self._folder, r.meta) for id, r in self._found.items()]
+
+
+def _meta(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What a row says besides: numbers and texts, and what stands in its "meta"."""
+    more = row.get("meta")
+    said = {key: value for key, value in row.items() if key not in _OWN and isinstance(value, (str, int, float))}
+    return said | (dict(more) if isinstance(more, Mapping) else {})
 
 
 def _karpathy(images: Sequence[Any], name: str, folder: Path | None) -> list[Sample]:
@@ -227,10 +243,14 @@ def _sentence(sentence: Any, where: str) -> str:
     return text_of(" ".join(map(str, tokens)) if isinstance(tokens, list) else sentence, where)
 
 
-def _sample(id: str, texts: Sequence[str], split: str, file: str, folder: Path | None) -> Sample:
+def _sample(
+    id: str, texts: Sequence[str], split: str, file: str, folder: Path | None, meta: Mapping[str, Any] | None = None
+) -> Sample:
     if file and folder is not None:
-        return Sample(id, folder / file, tuple(texts), split=split)
-    return Sample(id, NO_IMAGE, tuple(texts), split=split, meta={"file_name": file} if file else {})
+        return Sample(id, folder / file, tuple(texts), split=split, meta=meta or {})
+    return Sample(
+        id, NO_IMAGE, tuple(texts), split=split, meta={**(meta or {}), **({"file_name": file} if file else {})}
+    )
 
 
 def _chosen(samples: list[Sample], split: str | None, name: str, splits_known: bool) -> list[Sample]:

@@ -54,7 +54,9 @@ class COCO:
         document = open_source(Path(annotation_file)).document
         if document is None or not isinstance(document.get("annotations"), list):
             raise DataError(f'{annotation_file}: must be COCO annotations: an object with "annotations"')
-        for image in document.get("images", []):
+        for place, image in enumerate(document.get("images") or []):
+            if not isinstance(image, dict) or not isinstance(image.get("id"), (int, str)):
+                raise DataError(f'{annotation_file}: image {place} must be an object with an "id"')
             self.imgToAnns[image["id"]] = []
         self._add(document["annotations"], str(annotation_file))
 
@@ -63,7 +65,7 @@ class COCO:
         return list(self.imgToAnns)
 
     def loadRes(self, results: str | Path | list[dict[str, Any]]) -> COCO:
-        """Results as an object of their own: a file or a list of {"image_id", "caption"}.
+        """Results as an object of their own: a file or a list of {"image_id", "caption"}; images in our order.
 
         Raises DataError for a result of an image that has no annotations.
         """
@@ -75,13 +77,14 @@ class COCO:
         strangers = [id for id in found.imgToAnns if id not in self.imgToAnns]
         if strangers:
             raise DataError(
-                f"{source.name}: {len(strangers)} results are of images without annotations, such as {strangers[0]}"
+                f"{source.name}: {len(strangers)} results are of images without annotations, such as {strangers[0]!r}"
             )
+        found.imgToAnns = {id: found.imgToAnns[id] for id in self.imgToAnns if id in found.imgToAnns}
         return found
 
     def _add(self, annotations: Iterable[Any], where: str) -> None:
         for place, annotation in enumerate(annotations):
-            if not isinstance(annotation, dict) or "image_id" not in annotation:
+            if not isinstance(annotation, dict) or not isinstance(annotation.get("image_id"), (int, str)):
                 raise DataError(f'{where}: annotation {place} must be an object with "image_id" and "caption"')
             self.imgToAnns.setdefault(annotation["image_id"], []).append(annotation)
 
@@ -124,7 +127,7 @@ class COCOEvalCap:
         """
         ids = list(self.params["image_id"])
         samples = [
-            Sample(str(id), NO_IMAGE, references=tuple(note["caption"] for note in self.coco.imgToAnns.get(id, ())))
+            Sample(str(id), NO_IMAGE, tuple(_caption(note, id) for note in self.coco.imgToAnns.get(id, ())))
             for id in ids
         ]
         captions = {str(id): self._result(id) for id in ids}
@@ -147,14 +150,20 @@ class COCOEvalCap:
             self.imgToEval[id] = {"image_id": id} | _by_key(result.scores)
             self.evalImgs.append(self.imgToEval[id])
 
-    def _result(self, id: Any) -> str:
+    def _result(self, id: Any) -> dict[str, Any]:
         found = self.cocoRes.imgToAnns.get(id, [])
         if len(found) != 1:
             raise DataError(
                 f"image {id}: has {len(found)} results, must have one; evaluate fewer images with params['image_id'], "
                 "or several captions an image with capwright.score"
             )
-        return found[0]["caption"]
+        return {"caption": _caption(found[0], id), "status": found[0].get("status")}
+
+
+def _caption(note: Mapping[str, Any], id: Any) -> str:
+    if not isinstance(note.get("caption"), str):
+        raise DataError(f'image {id}: an annotation or result has no text as its "caption"; correct it or take it out')
+    return str(note["caption"])
 
 
 def _by_key(scores: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:

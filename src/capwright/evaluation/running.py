@@ -85,6 +85,8 @@ def evaluate(
     """
     if method not in METHODS:
         raise DataError(f"intervals can be made by {' or '.join(METHODS)}, not by {method!r}")
+    if seed < 0:
+        raise DataError(f"the seed must be 0 or more, not {seed}")
     ids = _read_ids(samples)
     clusters = _clusters(samples, cluster)
     ready = _ready(samples, scorers, vocabulary)
@@ -229,6 +231,9 @@ def _estimate(
         values = scorer.finalize(own.sum(0))
         left_out = scorer.finalize(left_out_sums(own)) if method == "bca" else None
         low, high = intervals(scorer.finalize(drawn), level, method, point=values, left_out=left_out)
+        # Rows of set scorers are linearized, and their resamples may leave the range.
+        least, most = np.array([scorer.spec.range_of(output) for output in context.outputs]).T
+        low, high = np.clip(low, least, most), np.clip(high, least, most)
         estimates = {
             output: Estimate(
                 known(values[i]),

@@ -36,7 +36,8 @@ def write_caveats(sheet: Sheet, tested: bool, findings: Sequence[str], not_insta
                 f"{count(lost, 'image')} of {system.name} {'has' if lost == 1 else 'have'} no usable caption and "
                 f"{'is' if lost == 1 else 'are'} in none of its scores."
             )
-        told += [f"{system.name}: {text}" for text in system.evaluation.warnings]
+        if not findings:
+            told += [f"{system.name}: {text}" for text in system.evaluation.warnings]
     if len(sheet.samples) < FEW_IMAGES:
         told.append(
             f"Only {count(len(sheet.samples), 'image')} {'was' if len(sheet.samples) == 1 else 'were'} measured."

@@ -87,7 +87,7 @@ class Scoring:
             "images": len(evaluation.ids),
             "scored": {scorer: int(measured.known.sum()) for scorer, measured in evaluation.scores.items()},
             "unknown": dict(evaluation.unknown),
-            "warnings": [*(finding.message for finding in self.findings.get(name, ())), *evaluation.warnings],
+            "warnings": [finding.message for finding in self.findings.get(name, ())],
             "per_image": [_image(result) for result in evaluation.per_image],
         }
 

@@ -129,7 +129,7 @@ class ChrF:
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 3 * orders + 1] -> [..., 1], in [0, 100]; NaN where nothing was compared."""
         summed = np.asarray(summed, dtype=np.float64)
-        said, meant, matched = np.moveaxis(summed[..., :-1].reshape(*summed.shape[:-1], -1, 3), -1, 0)
+        said, meant, matched = np.moveaxis(summed[..., :-1].reshape(*summed.shape[:-1], sum(self._orders), 3), -1, 0)
         missing = 0.0 if self._effective_order else _EPS
         precision = np.divide(matched, said, out=np.full(said.shape, missing), where=said > 0)
         recall = np.divide(matched, meant, out=np.full(said.shape, missing), where=meant > 0)
