@@ -169,6 +169,14 @@ def test_pieces_between_spaces_are_cut_on_their_own(pieces):
     assert tokenize(" ".join(pieces)) == [token for piece in pieces for token in tokenize(piece)]
 
 
+@given(
+    st.sampled_from(["table", "Mr", "cannot", "wash", "Wash", "LLC", "Ltd", "US", "u", "no", "fig", "Kan", "mfg", "é"]),
+    st.sampled_from(["", ".", ",", "..", ".,", ",.", ";"]),
+)
+def test_the_short_way_of_plain_words_is_the_long_way(word, mark):
+    assert ptb.cut_piece(word + mark) == ptb._lex(word + mark)
+
+
 @pytest.mark.parametrize(
     "unit", ["a,", "a-", "<!--", "<a b='", "a@", "1 1/2 ", "1.", "a.", "http://", "no. 5 ", "'", "é½"]
 )

@@ -40,10 +40,16 @@ _ENTITY = re.compile(rf"&({'|'.join(_ENTITIES)});")
 
 #: Where a token depends on what is behind a space: tags, mixed and telephone numbers, "no. 5", a letter before a dot.
 _ACROSS = re.compile(
-    r"<[A-Za-z_!?/]|[0-9)] \(?[0-9]|\.(?: [0-9]|(?<=[A-Za-z]\.)(?<![A-Za-z0-9.][A-Za-z]\.)(?: [A-Z]| *$))"
+    r"[<0-9).](?:(?<=<)[A-Za-z_!?/]|(?<=[0-9)]) \(?[0-9]|(?<=\.)(?: [0-9]"
+    r"|(?<=[A-Za-z]\.)(?<![A-Za-z0-9.][A-Za-z]\.)(?: [A-Z]| *$)))"
 )
 
-_TWO_WORDS = frozenset({"cannot", "gonna", "gotta", "lemme", "gimme", "wanna"})
+#: Words that are two tokens, and those that keep a dot behind them. Any other word is one token, and a dot or comma
+#: behind it none.
+_TWO_WORDS = "cannot gonna gotta lemme gimme wanna"
+_UNLIKE_OTHERS = frozenset(
+    " ".join([_TWO_WORDS, ptb_tables.ABBREVIATIONS, ptb_tables.STATES, ptb_tables.COMPANIES]).split()
+)
 
 # What rules are made of, after `_Looks` has put two letters for all those beyond ASCII: a letter, a letter or digit, an
 # apostrophe, and a hyphen.
@@ -70,14 +76,20 @@ def tokenize(text: str) -> list[str]:
         return list(_lex(" ".join(text.split()), " A "))
     found: list[str] = []
     for piece in text.split():
-        found += _cut(piece)
+        found += cut_piece(piece)
     return found
 
 
+def is_by_pieces(text: str) -> bool:
+    """Whether the tokens of a text with single spaces are surely those of its pieces, one after the other."""
+    return "&" not in text and not _ACROSS.search(text)
+
+
 @lru_cache(maxsize=1 << 16)
-def _cut(piece: str) -> tuple[str, ...]:
+def cut_piece(piece: str) -> tuple[str, ...]:
     """Tokens of a piece of text without white space."""
-    if piece.isascii() and piece.isalpha() and (lower := piece.lower()) not in _TWO_WORDS:
+    word = piece[:-1] if len(piece) > 2 and piece[-1] in ".," else piece
+    if word.isascii() and word.isalpha() and (lower := word.lower()) not in _UNLIKE_OTHERS:
         return (lower,)
     return _lex(piece)
 
