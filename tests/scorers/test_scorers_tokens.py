@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import types
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capwright.scorers import ScorerError, tokens
+from capwright.scorers import ScorerError, ptb, tokens
 from capwright.scorers.folding import tokens as folded
 from capwright.scorers.tokens import Tokenizer, collapse, get_tokenizer
 
@@ -95,21 +92,45 @@ def test_a_tokenizer_is_made_once():
     assert get_tokenizer("split").name == "split"
 
 
-def test_ptb_collapses_first(monkeypatch):
-    seen = []
+def test_pieces_are_cut_once_and_whole_texts_as_a_whole():
+    pieces, texts = [], []
 
-    def tokenize(text):
-        seen.append(text)
-        return text.lower().split()
+    def cut_piece(piece):
+        pieces.append(piece)
+        return piece.split("-")
 
-    ptb = types.SimpleNamespace(VERSION="ptb-test", tokenize=tokenize)
-    monkeypatch.setitem(sys.modules, "capwright.scorers.ptb", ptb)
-    monkeypatch.setattr("capwright.scorers.ptb", ptb, raising=False)
-    monkeypatch.setattr(tokens, "_MADE", {})
-    tokenizer = get_tokenizer("ptb")
-    assert tokenizer(["A cat\r", "on\u2028it"]) == [["a", "cat"], ["on", "it"]]
-    assert seen == ["A cat", "on it"]
-    assert tokenizer.name == "ptb-test"
+    def cut(given):
+        texts.extend(given)
+        return [["whole"] for _ in given]
+
+    tokenizer = Tokenizer("pieces", cut, cut_piece, lambda text: "a whole" not in text)
+    wanted = [["a", "b", "c"], ["c", "a", "b"], ["whole"], []]
+    assert tokenizer(["a-b c", "c\u2028a-b", "a\nwhole", " "]) == wanted
+    assert pieces == ["a-b", "c"]
+    assert texts == ["a\nwhole"]
+    tokenizer._forget()
+    assert tokenizer(["c a-b"]) == [["c", "a", "b"]]
+    assert pieces == ["a-b", "c", "c", "a-b"]
+
+
+def test_ptb_is_the_function_on_collapsed_text():
+    texts = [
+        "A cat\r",
+        "on\u2028it",
+        "no.\n5 a 1\r1/2",
+        "AT&T &amp; J.\n",
+        "plan\nB.",
+        "Mr. Cannot, cannot.",
+        "<a\nb>",
+        "(",
+    ]
+    assert get_tokenizer("ptb")(texts) == [ptb.tokenize(collapse(text)) for text in texts]
+    assert get_tokenizer("ptb").name == ptb.VERSION
+
+
+@given(st.text(alphabet=st.sampled_from("aAb15.,-'&;<>()/ \r\u2028\xa0é"), max_size=12))
+def test_ptb_is_the_function_on_any_text(text):
+    assert get_tokenizer("ptb")([text]) == [ptb.tokenize(collapse(text))]
 
 
 def test_unknown_tokenizers_are_named():

@@ -58,13 +58,25 @@ class Coded:
 class Tokenizer:
     """Cuts texts into tokens and remembers them.
 
-    Attributes:
+    Args:
         name: what stands in signatures ("ptb-py.1", "split"); changes whenever the same text could be cut otherwise.
+        cut: tokens of each text.
+        cut_piece: tokens of what is between spaces; with `is_by_pieces`, for tokenizers that nearly always cut each
+            piece by itself. Texts have few different pieces, so this is far faster.
+        is_by_pieces: whether a collapsed text is cut so; `cut` is for the others.
     """
 
-    def __init__(self, name: str, cut: _Cut) -> None:
+    def __init__(
+        self,
+        name: str,
+        cut: _Cut,
+        cut_piece: Callable[[str], Sequence[str]] | None = None,
+        is_by_pieces: Callable[[str], bool] = lambda text: True,
+    ) -> None:
         self.name = name
         self._cut = cut
+        self._cut_piece = cut_piece
+        self._is_by_pieces = is_by_pieces
         self._lock = threading.Lock()
         self._forget()
 
@@ -72,14 +84,14 @@ class Tokenizer:
         """Tokens of each text. A blank text has none."""
         with self._lock:
             coded = self._recall(texts)
-            words = self._words
-        return [[words[code] for code in memoryview(codes).cast("i")] for codes in coded]
+            words = self._numbers.words
+        return [list(map(words.__getitem__, memoryview(codes).cast("i"))) for codes in coded]
 
     def codes(self, texts: Sequence[str]) -> Coded:
         """The same as numbers: `words[codes]` are the tokens of all texts, one after the other."""
         with self._lock:
             coded = self._recall(texts)
-            words = self._words
+            words = self._numbers.words
         lengths = np.fromiter(map(len, coded), dtype=np.int64, count=len(coded)) // 4
         return Coded(np.frombuffer(b"".join(coded), dtype=np.int32), lengths, words)
 
@@ -90,8 +102,8 @@ class Tokenizer:
         memory = self._memory
         new = [text for text in dict.fromkeys(texts) if text not in memory]
         if not new:
-            return [memory[text] for text in texts]
-        coded = dict(zip(new, map(self._encode, self._cut(new)), strict=True))
+            return list(map(memory.__getitem__, texts))
+        coded = dict(zip(new, self._encode(new), strict=True))
         found = [memory[text] if text in memory else coded[text] for text in texts]
         for text, codes in coded.items():
             if self._characters >= _MEMORY_LIMIT:
@@ -100,20 +112,57 @@ class Tokenizer:
             self._characters += len(text)
         return found
 
-    def _encode(self, tokens: Sequence[str]) -> bytes:
-        index, words = self._index, self._words
-        for token in tokens:
-            if token not in index:
-                index[token] = len(words)
-                words.append(token)
-        return array("i", map(index.__getitem__, tokens)).tobytes()
+    def _encode(self, texts: Sequence[str]) -> list[bytes]:
+        """Codes of texts that are not remembered."""
+        if self._cut_piece is None:
+            return list(map(self._number, self._cut(texts)))
+        found = []
+        for text in texts:
+            pieces = text.split()
+            if self._is_by_pieces(" ".join(pieces)):
+                found.append(b"".join(map(self._pieces.__getitem__, pieces)))
+            else:
+                found += map(self._number, self._cut([text]))
+        return found
+
+    def _encode_piece(self, piece: str) -> bytes:
+        assert self._cut_piece is not None
+        return self._number(self._cut_piece(piece))
+
+    def _number(self, tokens: Sequence[str]) -> bytes:
+        return array("i", map(self._numbers.__getitem__, tokens)).tobytes()
 
     def _forget(self) -> None:
         # New objects, so that what earlier calls gave out stays as it was.
         self._memory: dict[str, bytes] = {}
         self._characters = 0
-        self._index: dict[str, int] = {}
-        self._words: list[str] = []
+        self._numbers = _Numbers()
+        self._pieces = _Pieces(self._encode_piece)
+
+
+class _Numbers(dict[str, int]):
+    """Words by number, which a word gets when it is first asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+
+    def __missing__(self, word: str) -> int:
+        self.words.append(word)
+        self[word] = number = len(self)
+        return number
+
+
+class _Pieces(dict[str, bytes]):
+    """Codes of pieces, which are cut when they are first asked for."""
+
+    def __init__(self, encode: Callable[[str], bytes]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, piece: str) -> bytes:
+        codes = self[piece] = self._encode(piece)
+        return codes
 
 
 _MADE: dict[str, Tokenizer] = {}
@@ -133,7 +182,12 @@ def get_tokenizer(name: str) -> Tokenizer:
         if name == "ptb":
             from capwright.scorers import ptb
 
-            made = Tokenizer(ptb.VERSION, lambda texts: [ptb.tokenize(collapse(text)) for text in texts])
+            made = Tokenizer(
+                ptb.VERSION,
+                lambda texts: [ptb.tokenize(collapse(text)) for text in texts],
+                ptb.cut_piece,
+                ptb.is_by_pieces,
+            )
         elif name == "ptb-java":
             from capwright.scorers.java import locate
             from capwright.scorers.java import ptb as java_ptb
