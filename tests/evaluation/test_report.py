@@ -502,3 +502,33 @@ def test_text_stands_out_from_its_background_in_light_and_dark() -> None:
 def test_reporting_does_not_import_torch() -> None:
     code = "import sys, capwright.evaluation.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_other_scores_have_a_table_with_marks(tmp_path):
+    """Scores besides TTS: every system in a column, and what a system was trained on is said."""
+    estimate = {"value": 0.61, "low": 0.5, "high": 0.7}
+    block = {
+        "ciderD": {"ciderD": estimate},
+        "bleu": {"bleu4": {"value": None, "low": None, "high": None}},
+        "samples": 9,
+    }
+    row = {
+        "a": "base",
+        "b": "scst",
+        "score": "ciderD.ciderD",
+        "difference": 0.0123,
+        "low": 0.001,
+        "high": 0.02,
+        "p": 0.03,
+    }
+    trained = {"trained_on": {"reward": "ciderD|n:4|reward:ciderD"}}
+    summary = {"base": block, "scst": block, "comparisons": [row], "run": trained}
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    page = write_report(tmp_path, []).read_text(encoding="utf-8")
+    table = page[page.index("Other scores") : page.index("Compared on the same images")]
+    assert "CIDEr-D" in table
+    assert "BLEU-4" in table
+    assert table.count("0.610") == 2
+    assert table.count("unknown") == 2
+    assert table.count("trained on this") == 1
+    assert "+0.012" in page

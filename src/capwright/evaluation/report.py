@@ -18,7 +18,9 @@ from capwright.evaluation.curves import group_states, probe_curve, reward_curve
 from capwright.evaluation.gallery import Card, Matcher, build_gallery
 from capwright.evaluation.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
 from capwright.evaluation.pages import render_page, write_page
+from capwright.evaluation.results import score_key
 from capwright.evaluation.run_folder import Measure, Run, label, number, read_run
+from capwright.evaluation.score_names import name_of
 from capwright.evaluation.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
 
@@ -97,7 +99,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
     comparisons, others = _comparisons(run, tones)
     return render_page(
         "report.html.jinja",
-        {"score": _score, "whole": whole, "interval": _interval, "signed": _signed},
+        {"score": _score, "whole": whole, "interval": _interval, "signed": _signed, "titled": _titled},
         title=title,
         run=run,
         headline=write_headline(run, tones, things, unknown),
@@ -107,6 +109,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         columns=COLUMNS,
         comparisons=comparisons,
         others=others,
+        more_scores=_more_scores(run, tones),
         figures=(reward_curve(run), probe_curve(run)),
         states=group_states(run),
         tiers=_tiers(run, samples, tones),
@@ -152,6 +155,27 @@ def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str,
             )
         )
     return rows
+
+
+def _more_scores(run: Run, tones: Mapping[str, str]) -> list[tuple[str, list[tuple[str, str, str, str, bool]]]]:
+    """Scores of other scorers than TTS and length, by name: (system, its tone, value, interval, trained on it)."""
+    found: dict[tuple[str, str], None] = {}
+    for system in run.systems:
+        for scorer, block in (run.summary.get(system) or {}).items():
+            if scorer not in ("tts", "length") and isinstance(block, Mapping):
+                pairs = ((scorer, output) for output, node in block.items() if isinstance(node, Mapping))
+                found.update(dict.fromkeys(pair for pair in pairs if "value" in block[pair[1]]))
+    scores = []
+    for scorer, output in found:
+        trained = trained_systems(run, scorer)
+        measures = {name: run.measure(name, scorer, output) for name in run.systems}
+        digits = 1 if any(abs(measure.value or 0) > 10 for measure in measures.values()) else 3
+        cells = [
+            (label(name), tones[name], _score(m.value, digits), _interval(m, digits), name in trained)
+            for name, m in measures.items()
+        ]
+        scores.append((name_of(score_key(scorer, output)), cells))
+    return scores
 
 
 def _comparisons(run: Run, tones: Mapping[str, str]) -> tuple[list[tuple[Comparison, Markup]], list[Comparison]]:
@@ -229,5 +253,11 @@ def _interval(measure: Measure, digits: int = 1) -> str:
     return f"{measure.low:.{digits}f} to {measure.high:.{digits}f}" if measure.has_interval else ""
 
 
-def _signed(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.1f}".replace("-", "−")
+def _signed(value: float | None, digits: int = 1) -> str:
+    return "unknown" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _titled(score: str) -> str:
+    """ "ciderD.ciderD" is "CIDEr-D"."""
+    scorer, _, output = score.partition(".")
+    return name_of(score_key(scorer, output))

@@ -29,6 +29,12 @@ NAMES = {
     "rsrs": "RSRS",
     "gdpo": "GDPO",
     "dpo": "DPO",
+    "scst": "SCST",
+    "dapo": "DAPO",
+    "ciderd": "CIDEr-D",
+    "bleu": "BLEU",
+    "rougel": "ROUGE-L",
+    "meteor": "METEOR",
     "tts": "TTS",
 }
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from capwright.evaluation.comparing import Comparison
 from capwright.evaluation.headline import Headline, join
 from capwright.evaluation.score_caveats import write_caveats
-from capwright.evaluation.score_sheet import Score, Sheet, System, measure_of, name_of
+from capwright.evaluation.score_names import name_of
+from capwright.evaluation.score_sheet import Score, Sheet, System, measure_of
 
 Tests = Mapping[tuple[str, str], Comparison]
 

@@ -22,7 +22,8 @@ from capwright.evaluation.run_folder import Measure
 from capwright.evaluation.score_charts import scale_of, scatters
 from capwright.evaluation.score_gallery import build_walls
 from capwright.evaluation.score_headline import Tests, is_clear, tests_of, write_score_headline
-from capwright.evaluation.score_sheet import Score, Sheet, make_sheet, measure_of, name_of
+from capwright.evaluation.score_names import name_of
+from capwright.evaluation.score_sheet import Score, Sheet, make_sheet, measure_of
 from capwright.evaluation.slices import Division, divide
 from capwright.evaluation.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary

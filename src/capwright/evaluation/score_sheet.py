@@ -12,30 +12,10 @@ from numpy.typing import NDArray
 from capwright.evaluation.report import system_tones
 from capwright.evaluation.results import Evaluation, score_key
 from capwright.evaluation.run_folder import Measure
+from capwright.evaluation.score_names import name_of
 from capwright.scorers import SCORED, ScorerSpec
 from capwright.scorers.length import count_words
 from capwright.types import DataError, Sample
-
-#: How well-known scores are written for people; others go by their key.
-NAMES = {
-    "bertscore.f1": "BERTScore",
-    "chairI": "CHAIR-i",
-    "chairS": "CHAIR-s",
-    "chrf": "chrF",
-    "cider": "CIDEr",
-    "ciderD": "CIDEr-D",
-    "length.words": "Words",
-    "meteor": "METEOR",
-    "rougeL": "ROUGE-L",
-    "spice": "SPICE",
-    "tts": "TTS",
-    "tts.micro": "TTS micro",
-} | {f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)}
-
-
-def name_of(key: str) -> str:
-    """A score or a scorer as people write it: "ciderD" is "CIDEr-D"."""
-    return NAMES.get(key, key)
 
 
 @dataclass(frozen=True, slots=True)
