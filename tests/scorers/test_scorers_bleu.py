@@ -14,7 +14,7 @@ from capwright.types import NO_IMAGE, Caption, DataError, Sample
 from coco_sets import SETS, expected, measure, raw_items, tokenized_items
 
 BLEU = get_scorer("bleu", tokenizer="split")
-ORDER = ("Bleu_4", "Bleu_1", "Bleu_2", "Bleu_3")
+ORDER = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
 TEXT = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8).map(" ".join)
 
 
@@ -44,12 +44,12 @@ def test_is_near_them_from_raw_text(name):
 def test_by_hand():
     # "the" is clipped to 2 of 3; one of two 2-grams; the references have 3 and 5 words, 3 is as near to 4 and shorter.
     correct = [3 / 4, 1 / 3]
-    bleu4, bleu1, bleu2, _ = score("the the the cat", "the the dog", "a cat the the dogs")
+    bleu1, bleu2, _, bleu4 = score("the the the cat", "the the dog", "a cat the the dogs")
     assert bleu1 == pytest.approx(correct[0], abs=1e-8)
     assert bleu2 == pytest.approx(math.sqrt(correct[0] * correct[1]), abs=1e-8)
     assert 0 < bleu4 < 1e-3
-    assert score("a cat", "a cat sat on")[1] == pytest.approx(math.exp(1 - 4 / 2), abs=1e-8)
-    assert score("a b c d e", "a b c d e")[0] == pytest.approx(1, abs=1e-8)
+    assert score("a cat", "a cat sat on")[0] == pytest.approx(math.exp(1 - 4 / 2), abs=1e-8)
+    assert score("a b c d e", "a b c d e")[3] == pytest.approx(1, abs=1e-8)
 
 
 def test_empty_captions_score_and_empty_references_are_references():
@@ -132,7 +132,7 @@ def test_evidence():
 def test_signature():
     context = BLEU.prepare(Corpus([sample("a"), sample("a", "b", "c"), sample()]))
     assert BLEU.signature(context) == "bleu|n:4|tok:split|ws:collapse|refs:1..3|v:1"
-    assert BLEU.spec.headline == "bleu4"
+    assert BLEU.spec.headline == "bleu4" == BLEU.spec.outputs[3]
     with pytest.raises(ScorerError, match="own prepare"):
         BLEU.signature(get_scorer("rougeL", tokenizer="split").prepare(Corpus([sample("a")])))
     with pytest.raises(ScorerError, match="no tokenizer 'spilt'; did you mean 'split'"):

@@ -44,6 +44,9 @@ def test_specs_are_checked_and_know_ranges():
         ScorerSpec("x", "1", ("a",), {}, unit="corpus")
     with pytest.raises(ScorerError, match="output"):
         ScorerSpec("x", "1", (), {})
+    with pytest.raises(ScorerError, match="main 'c' is not one of its outputs a, b"):
+        ScorerSpec("x", "1", ("a", "b"), {}, main="c")
+    assert [ScorerSpec("x", "1", ("a", "b"), {}, main=main).headline for main in ("", "b")] == ["a", "b"]
 
 
 def test_signatures_and_fingerprints():

@@ -55,12 +55,13 @@ class ScorerSpec:
             is given all captions in one call, and its rows are linearized: (value + (n - 1) * (mean of the
             leave-one-out values - the value without this caption), 1) for each output, so that their mean is the value
             of the set and resampling them has the variance of the jackknife.
-        outputs: names of the scores, headline first. A context may add more (see `Context.outputs`).
+        outputs: names of the scores. A context may add more (see `Context.outputs`).
         ranges: (low, high) of each output; the key "tier" covers every output named "tier:...". Infinite if unbounded.
         higher_is_better: None when neither direction is (length).
         cost: "free" (string work), "model" (a local model runs), "calls" (somebody is asked, and paid).
         rewards: names of values in [0, 1] made for training only, computed by `shape(rows)`; the first is the default
             reward. Empty when the headline output is the reward.
+        main: the output that stands for the scorer, where that is not the first.
     """
 
     name: str
@@ -72,18 +73,21 @@ class ScorerSpec:
     higher_is_better: bool | None = True
     cost: str = "free"
     rewards: tuple[str, ...] = ()
+    main: str = ""
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise ScorerError(f"{self.name}: unit {self.unit!r} is not one of {', '.join(UNITS)}")
         if not self.outputs:
             raise ScorerError(f"{self.name}: a scorer needs at least one output")
+        if self.main and self.main not in self.outputs:
+            raise ScorerError(f"{self.name}: main {self.main!r} is not one of its outputs {', '.join(self.outputs)}")
         object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
 
     @property
     def headline(self) -> str:
         """The output that stands for the scorer."""
-        return self.outputs[0]
+        return self.main or self.outputs[0]
 
     def range_of(self, output: str) -> tuple[float, float]:
         """(low, high) of an output; "tier:rare" falls back to the range of "tier". (-inf, inf) when undeclared."""

@@ -23,7 +23,7 @@ from capwright.scorers.base import (
 from capwright.scorers.ngrams import Batch, count_references, gather, levels, write_ngram
 from capwright.scorers.tokens import get_tokenizer
 
-_OUTPUTS = ("bleu4", "bleu1", "bleu2", "bleu3")
+_OUTPUTS = ("bleu1", "bleu2", "bleu3", "bleu4")
 _ORDERS = np.arange(1, 5)
 #: The reference implementation adds these to a numerator and to a denominator, and so do we, to the last digit.
 _TINY, _SMALL = 1e-15, 1e-9
@@ -37,7 +37,7 @@ class BLEUContext(Context):
 
 
 class BLEU:
-    """The scorer `bleu`: outputs bleu4 (headline), bleu1, bleu2, bleu3, each from 0 to 1.
+    """The scorer `bleu`: outputs bleu1, bleu2, bleu3, bleu4 (headline), each from 0 to 1.
 
     Rows are (correct n-grams for n = 1..4, n-grams for n = 1..4, words, words of the closest reference, captions).
     BLEU of a corpus is the formula on the sum of the rows, not the mean over captions. BLEU-4 of one caption is almost
@@ -56,6 +56,7 @@ class BLEU:
             ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
             needs=frozenset({"references"}),
             rewards=("smooth",),
+            main="bleu4",
         )
 
     @property
@@ -87,14 +88,13 @@ class BLEU:
         return Stats(rows, np.arange(len(items)), batch.status, (None,) * len(items))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 11] -> [..., 4]: bleu4, bleu1, bleu2, bleu3; NaN without captions."""
+        """[..., 11] -> [..., 4]: bleu1, bleu2, bleu3, bleu4; NaN without captions."""
         summed = np.asarray(summed, dtype=np.float64)
         correct, guess, words, reference, captions = _columns(summed)
         logs = np.cumsum(np.log((correct + _TINY) / (guess + _SMALL)), axis=-1) / _ORDERS
         shortness = (words + _TINY) / (reference + _SMALL)
         penalty = np.where(shortness < 1, 1 - 1 / shortness, 0.0)
-        scores = np.where(captions[..., None] > 0, np.exp(logs + penalty[..., None]), np.nan)
-        return scores[..., [3, 0, 1, 2]]
+        return np.where(captions[..., None] > 0, np.exp(logs + penalty[..., None]), np.nan)
 
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The reward "smooth" [..., 1] of rows [..., 11]: BLEU-4 of one caption, smoothed, in [0, 1].
