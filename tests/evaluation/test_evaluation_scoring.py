@@ -93,6 +93,7 @@ def test_strangers_are_named():
         score({"9": "a drum"}, REFERENCES, CORE)
     found = score_systems({"x": {**SAID, "9": "a drum"}}, REFERENCES, CORE)
     assert any('"9"' in finding.message for finding in found.findings["x"])
+    assert [finding.message for finding in found.findings["x"]] == list(found.evaluations[0].warnings)
     assert sum("belong to no sample" in text for text in found.to_json()["systems"][0]["warnings"]) == 1
 
 

@@ -63,10 +63,10 @@ def print_agreement(
 
 
 def _systems(path: Path) -> dict[str, list[dict[str, Any]]]:
-    from capwright.data.disk import parse_json, reading
+    from capwright.data.disk import open_packed, parse_json, reading
 
-    with reading(path):
-        data = path.read_bytes()
+    with open_packed(path) as file, reading(path):
+        data = file.read()
     try:
         document = parse_json(data)
         return {system["name"]: [{"id": row["id"], "scores": row["scores"]} for row in system["per_image"]]

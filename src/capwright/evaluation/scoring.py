@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Scoring:
         evaluations: one a system, in the order given.
         comparisons: paired tests of every system against the first, all scores, p-values adjusted over all of them.
         samples: what was measured on: ids and references.
-        findings: system -> what should be read before the numbers are trusted.
+        findings: system -> what should be read before the numbers are trusted; also the warnings of its evaluation.
         not_installed: scorer -> why it could not be asked.
         trained_on: system -> scorers that it was trained on; their scores say how well training worked, not more.
         sources: system -> the file it was read from; "" for captions given in memory.
@@ -87,7 +87,7 @@ class Scoring:
             "images": len(evaluation.ids),
             "scored": {scorer: int(measured.known.sum()) for scorer, measured in evaluation.scores.items()},
             "unknown": dict(evaluation.unknown),
-            "warnings": [finding.message for finding in self.findings.get(name, ())],
+            "warnings": list(evaluation.warnings),
             "per_image": [_image(result) for result in evaluation.per_image],
         }
 
@@ -190,7 +190,8 @@ def score_systems(
             )
         return found
 
-    evaluations, still_more = measure_installed(rulers, measure)
+    measured, still_more = measure_installed(rulers, measure)
+    evaluations = [replace(one, warnings=tuple(f.message for f in findings[one.name])) for one in measured]
     absent |= more | still_more
     first, *others = evaluations
     comparisons = _adjusted([c for other in others for c in compare(first, other, test=test)], first)
