@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -275,3 +277,25 @@ def test_what_is_said_only_when_it_is_so(cli, files):
     (files / "some.json").write_text('{"1": "a toy", "x": "a toy"}', encoding="utf-8")
     lost = cli("score", files / "some.json", files / "references.jsonl", "--scorers", "rougeL", "--missing", "skip")
     assert lost.err.count("have no caption") == lost.err.count("belong to no sample") == 1
+
+
+def test_a_file_name_that_is_no_text(cli, files):
+    name = os.fsdecode(bytes(files) + b"/\xff.json")
+    shutil.copy(files / "a.json", name)
+    scored = [name, files / "references.jsonl", "--scorers", "length"]
+    done = subprocess.run(
+        [sys.executable, "-m", "capwright", "score", *scored, "--json", files / "x.json"],
+        capture_output=True,
+        check=True,
+    )
+    assert b"captions measured" in done.stdout
+    assert json.loads((files / "x.json").read_text(encoding="utf-8"))["systems"][0]["name"] == "\udcff"
+    subprocess.run([sys.executable, "-m", "capwright", "report", *scored, "--out", files / "x.html"], check=True)
+
+
+def test_warnings_of_scorers_are_lines(capsys):
+    from capwright.cli.scoring import _warnings_said
+
+    with _warnings_said():
+        warnings.warn("no answer in time", RuntimeWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: no answer in time\n"

@@ -240,3 +240,19 @@ def test_any_text_comes_back_under_its_id(tmp_path: Path, name: str, said: dict[
             read_predictions(path)
     else:
         assert texts(read_predictions(path)) == said
+
+
+def test_a_blank_status_in_a_table_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,caption,status,finish\n1,a cat,,\n2,,timeout,\n3,,,length\n", encoding="utf-8")
+    found = read_predictions(tmp_path / "x.csv")
+    assert [(row["status"], row["finish"]) for row in found.values()] == [
+        ("ok", "stop"),
+        ("timeout", "stop"),
+        ("empty", "length"),
+    ]
+
+
+def test_a_cell_that_is_too_long_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(f'id,caption\n1,"{"a" * 140_000}"\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.csv:2: a cell has more than 131,072 characters"):
+        read_predictions(tmp_path / "x.csv")

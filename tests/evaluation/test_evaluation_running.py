@@ -189,6 +189,9 @@ def test_an_interval_stays_in_the_range_of_its_score():
         assert 0 <= estimate.low <= estimate.high <= 1
 
 
-def test_a_seed_below_zero_is_refused():
-    with pytest.raises(DataError, match="seed must be 0 or more"):
-        run(GOOD, seed=-1)
+def test_a_seed_or_level_that_can_not_be_is_refused():
+    for seed in (-1, "7"):
+        with pytest.raises(DataError, match="seed must be a whole number, 0 or more"):
+            run(GOOD, seed=seed)
+    with pytest.raises(DataError, match="between 0 and 1"):
+        run(GOOD, level=95)

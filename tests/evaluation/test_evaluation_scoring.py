@@ -252,3 +252,10 @@ def test_text_that_is_tokenized_is_expected_with_split():
     ]
     assert "tokenized" in kinds[0]
     assert "tokenized" not in kinds[1]
+
+
+def test_what_to_do_is_checked_before_anything_is_measured():
+    with pytest.raises(DataError, match="bootstrap, randomization"):
+        score(SAID, REFERENCES, CORE, test="t")
+    with pytest.raises(ScorerError, match="name a scorer"):
+        score(SAID, REFERENCES, [])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,12 +94,14 @@ def measure_files(
 
         quiet_libraries()
     with ExitStack() as stack:
+        stack.enter_context(_warnings_said())
+        bar = stack.enter_context(ExitStack())
         bars: dict[str, Progress] = {}
 
         def progress(system: str, done: int, total: int) -> None:
             if system not in bars:
-                stack.close()
-                bars[system] = stack.enter_context(counting(f"measuring {system}"))
+                bar.close()
+                bars[system] = bar.enter_context(counting(f"measuring {system}"))
             bars[system](done, total)
 
         scoring = score_systems(
@@ -124,6 +127,14 @@ def measure_files(
     for name, why in scoring.not_installed.items():
         say(f"{name}: {why}")
     return scoring
+
+
+@contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Warnings of scorers (no answer in time, a cache that can not be written) as lines, without where they arose."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -76,7 +76,9 @@ def write_json(path: Path, value: Any) -> None:
 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8"))
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    # A file name may hold bytes that are no text; written like this it is still JSON.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def versions() -> dict[str, str]:

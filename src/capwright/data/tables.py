@@ -20,6 +20,8 @@ ID_COLUMNS = ("image_id", "id", "cocoid", "imgid", "file_name", "filename", "ima
 CAPTION_COLUMNS = ("caption", "captions", "reference", "references", "prediction", "predictions", "sentence", "text")
 
 _SEPARATORS = ("\t", ",", ";")
+#: Columns in which a blank cell says nothing.
+_PERHAPS = ("status", "finish")
 #: A line that Excel puts, and understands, before the names of the columns.
 _EXCEL = re.compile(r"sep=.\s*")
 #: "caption_1", "caption 2", "Reference.3", "caption#0": one of several columns of the same kind.
@@ -53,6 +55,8 @@ def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[t
             )
         row: dict[str, Any] = {}
         for key, cell in zip(keys, cells):
+            if key in _PERHAPS and not cell.strip():
+                continue
             if key not in lists:
                 row[key] = cell.strip() if key in ID_COLUMNS else cell
             elif cell.strip():
@@ -153,6 +157,8 @@ def _why(error: csv.Error, lines: int) -> str:
         return "a carriage return stands in a cell without quotes; remove it or put the cell into double quotes"
     if "NUL" in text:
         return "a cell holds a zero character; remove it"
-    if lines > 1 or "unexpected end" in text or "field larger" in text:
+    if "field larger" in text:
+        return f"a cell has more than {csv.field_size_limit():,} characters; close the quote it begins with, or cut it"
+    if lines > 1 or "unexpected end" in text:
         return "a quote is opened here and not closed; close it, and write a quote inside a caption as two"
     return f"the quotes do not fit ({text}); put the whole cell into double quotes, and write a quote inside as two"

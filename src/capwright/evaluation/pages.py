@@ -40,7 +40,7 @@ def write_page(path: Path, page: str) -> Path:
     """Write the page, making its folder. Raises DataError when that can not be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, "utf-8", newline="\n")
+        path.write_text(page, "utf-8", errors="replace", newline="\n")
     except OSError as error:
         raise DataError(f"{path}: the report can not be written ({error.strerror or error})") from error
     return path

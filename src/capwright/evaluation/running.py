@@ -85,8 +85,10 @@ def evaluate(
     """
     if method not in METHODS:
         raise DataError(f"intervals can be made by {' or '.join(METHODS)}, not by {method!r}")
-    if seed < 0:
-        raise DataError(f"the seed must be 0 or more, not {seed}")
+    if not isinstance(seed, int) or seed < 0:
+        raise DataError(f"the seed must be a whole number, 0 or more, not {seed!r}")
+    if not 0 < level < 1:
+        raise DataError(f"the level of intervals must be between 0 and 1, such as 0.95, not {level}")
     ids = _read_ids(samples)
     clusters = _clusters(samples, cluster)
     ready = _ready(samples, scorers, vocabulary)

@@ -15,6 +15,7 @@ from capwright.evaluation.comparing import Comparison, adjust, compare
 from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
 from capwright.evaluation.results import Evaluation, ImageResult, score_key
 from capwright.evaluation.running import evaluate
+from capwright.evaluation.significance import TESTS
 from capwright.scorers import Context, Scorer, ScorerError
 from capwright.types import DataError, Sample, Vocabulary
 
@@ -149,6 +150,8 @@ def score_systems(
         raise DataError("there are no captions to score; name at least one file of predictions")
     if missing not in MISSING_RULES:
         raise DataError(f"missing must be one of {', '.join(MISSING_RULES)}, not {missing!r}")
+    if test not in TESTS:
+        raise DataError(f"test must be one of {', '.join(TESTS)}, not {test!r}")
     samples = read_references(references, split=split, images_dir=images)
     said = {name: read_predictions(source) for name, source in systems.items()}
     made, absent = make_installed(scorers, options, tokenizer)
@@ -167,8 +170,8 @@ def score_systems(
         vocabulary = getattr(samples, "vocabulary", None)
     rulers, more = prepare_installed(samples, made, vocabulary)
     if not rulers:
-        why = "; ".join(f"{name}: {text}" for name, text in (absent | more).items())
-        raise ScorerError(f"there is nothing to measure with; {why}")
+        why = "".join(f"; {name}: {text}" for name, text in (absent | more).items())
+        raise ScorerError(f"there is nothing to measure with{why or '; name a scorer'}")
 
     def measure(rulers: Sequence[tuple[Scorer, Context]]) -> list[Evaluation]:
         found = []
