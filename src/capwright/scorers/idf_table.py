@@ -105,8 +105,9 @@ def count_samples(corpus: Corpus, tokenizer: Tokenizer, n: int = 4) -> IdfTable:
     for length in range(2, n + 1):
         # An n-gram can only be in two samples when its two parts are.
         where = np.flatnonzero((number[:-1] >= 0) & (number[1:] >= 0))
-        key = number[where].astype(np.int64) * len(words) + word[where + length - 1]
-        number, kept, counted = _in_two_samples(key, sample, where)
+        number, kept, counted = _in_two_samples(
+            number[where].astype(np.int64) * len(words) + word[where + length - 1], sample, where
+        )
         keys.append(kept)
         counts.append(counted)
     return make_table(int(owner[-1]) + 1 if len(owner) else 0, tokenizer.name, words, keys, counts)
