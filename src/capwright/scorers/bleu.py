@@ -20,7 +20,7 @@ from capwright.scorers.base import (
     ratio,
     write_signature,
 )
-from capwright.scorers.ngrams import Batch, count_references, gather, levels, write_ngram
+from capwright.scorers.ngrams import Batch, count_references, gather, levels, ranges, write_ngram
 from capwright.scorers.tokens import get_tokenizer
 
 _OUTPUTS = ("bleu1", "bleu2", "bleu3", "bleu4")
@@ -152,7 +152,7 @@ def _columns(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     return rows[..., :4], rows[..., 4:8], rows[..., 8], rows[..., 9], rows[..., 10]
 
 
-def _largest(values: NDArray[np.int64], owner: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _largest(values: NDArray[np.int32], owner: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The largest value of each owner, and the owners; values of an owner stand together."""
     if not len(values):
         return values, owner
@@ -163,15 +163,13 @@ def _largest(values: NDArray[np.int64], owner: NDArray[np.int64]) -> tuple[NDArr
 def _closest_reference(batch: Batch, captions: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each caption, the length of the reference that is nearest to its own; of two as near, the shorter."""
     references = np.flatnonzero(batch.item < 0)
-    # All references of the sample of a caption, one after the other.
     first = np.searchsorted(batch.sample[references], batch.sample[captions])
     each = batch.references[captions]
-    start = np.cumsum(each) - each
-    nth = np.arange(each.sum()) - np.repeat(start, each)
-    length = batch.lengths[references][np.repeat(first, each) + nth]
-    distance = np.abs(length - np.repeat(batch.lengths[captions], each))
     if not len(captions):
         return each
+    # All references of the sample of a caption, one after the other.
+    length = batch.lengths[references][ranges(first, each)]
+    distance = np.abs(length - np.repeat(batch.lengths[captions], each))
     # One number that orders by distance, then by length.
     step = int(length.max()) + 1
-    return np.minimum.reduceat(distance * step + length, start) % step
+    return np.minimum.reduceat(distance * step + length, np.cumsum(each) - each) % step

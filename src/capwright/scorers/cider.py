@@ -188,7 +188,7 @@ class CIDErD:
         numbers = np.zeros(0, dtype=np.int64)
         found = []
         for level in levels(batch, self._n):
-            parent = numbers[level.parent] if level.n > 1 else level.parent
+            parent = numbers[level.parent] if level.n > 1 else numbers
             numbers = table.find(level.n, parent, word[level.last])
             weight = table.weights(level.n, numbers)
             run_weight = level.count * weight[level.gram]

@@ -40,7 +40,7 @@ class Batch:
         item: int64 [N], for each text, which item its caption is; -1 for references.
         sample: int64 [N], for each text, the number of its sample within the batch; ascending.
         references: int64 [N], for each text, how many references its sample has.
-        text: int64 [T], for each word, the text it is in; ascending.
+        text: int32 [T], for each word, the text it is in; ascending.
         codes: int32 [T], the words.
         lengths: int64 [N], words of each text.
         words: the word of each code, in alphabetical order.
@@ -51,7 +51,7 @@ class Batch:
     item: Ints
     sample: Ints
     references: Ints
-    text: Ints
+    text: NDArray[np.int32]
     codes: NDArray[np.int32]
     lengths: Ints
     words: list[str]
@@ -72,22 +72,22 @@ class Level:
 
     Attributes:
         n: words in an n-gram.
-        parent: int64 [grams], the gram of the level below that a gram begins with (at n = 1: the sample).
-        last: int64 [grams], code of its last word.
-        start: int64 [grams], where it first stands in `batch.codes`.
-        gram, text, count: int64 [runs], what, where and how often; by gram, captions before references.
-        caption, reference: int64 [meetings], the two runs; all meetings of a run of a caption stand together.
+        parent: int32 [grams], the gram of the level below that a gram begins with (at n = 1: the sample).
+        last: int32 [grams], code of its last word.
+        start: int32 [grams], where it first stands in `batch.codes`.
+        gram, text, count: int32 [runs], what, where and how often; by gram, captions before references.
+        caption, reference: int32 [meetings], the two runs; all meetings of a run of a caption stand together.
     """
 
     n: int
-    parent: Ints
-    last: Ints
-    start: Ints
-    gram: Ints
-    text: Ints
-    count: Ints
-    caption: Ints
-    reference: Ints
+    parent: NDArray[np.int32]
+    last: NDArray[np.int32]
+    start: NDArray[np.int32]
+    gram: NDArray[np.int32]
+    text: NDArray[np.int32]
+    count: NDArray[np.int32]
+    caption: NDArray[np.int32]
+    reference: NDArray[np.int32]
 
 
 #: The last batch that was gathered, for the next scorer that measures the same items.
@@ -97,7 +97,7 @@ _last: tuple[Tokenizer, tuple[Item, ...], Batch] | None = None
 def gather(items: Sequence[Item], tokenizer: Tokenizer) -> Batch:
     """Captions and references of a batch, each text cut once.
 
-    Scorers measure the same items one after the other, so the last batch is kept, with its levels: up to 60 MB of it,
+    Scorers measure the same items one after the other, so the last batch is kept, with its levels: up to 30 MB of it,
     larger ones are not.
     """
     global _last
@@ -133,7 +133,7 @@ def _gather(items: Sequence[Item], tokenizer: Tokenizer) -> Batch:
         item=item_of,
         sample=np.repeat(np.arange(len(size)), size),
         references=np.repeat(references, size),
-        text=np.repeat(np.arange(len(texts)), coded.lengths),
+        text=np.repeat(np.arange(len(texts), dtype=np.int32), coded.lengths),
         codes=coded.codes,
         lengths=coded.lengths,
         words=coded.words,
@@ -170,18 +170,18 @@ def _levels(batch: Batch, n: int) -> Iterator[Level]:
         number = np.cumsum(new_gram, dtype=np.int32) - 1  # int32 is summed ten times as fast
         first = order[np.flatnonzero(new_gram)]
         run = np.flatnonzero(new_run)
-        run_text, run_gram = text[run], number[run].astype(np.int64)
+        run_text, run_gram = text[run], number[run]
         caption, reference = _meetings(run_gram, is_caption[run_text], len(first))
         yield Level(
             n=length,
-            parent=gram[first],
-            last=last[first],
-            start=position[first],
+            parent=gram[first].astype(np.int32),
+            last=last[first].astype(np.int32),
+            start=position[first].astype(np.int32),
             gram=run_gram,
             text=run_text,
-            count=np.diff(run, append=len(key)),
-            caption=caption,
-            reference=reference,
+            count=np.diff(run, append=len(key)).astype(np.int32),
+            caption=caption.astype(np.int32),
+            reference=reference.astype(np.int32),
         )
         gram = np.empty(len(key), dtype=np.int64)
         gram[order] = number
@@ -254,7 +254,7 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return np.concatenate([np.zeros(0, dtype=dtype), *parts])
 
 
-def _meetings(gram: Ints, is_caption: NDArray[np.bool_], grams: int) -> tuple[Ints, Ints]:
+def _meetings(gram: NDArray[np.int32], is_caption: NDArray[np.bool_], grams: int) -> tuple[Ints, Ints]:
     """Every run of a caption with every run of the same gram in a reference."""
     runs = np.bincount(gram, minlength=grams)
     captions = np.flatnonzero(is_caption)
