@@ -299,3 +299,24 @@ def test_warnings_of_scorers_are_lines(capsys):
     with _warnings_said():
         warnings.warn("no answer in time", RuntimeWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: no answer in time\n"
+
+
+def test_captions_that_one_scorer_could_not_measure_are_counted(capsys):
+    from capwright import Sample
+    from capwright.cli.tables import print_scores
+    from capwright.evaluation import evaluate
+    from capwright.scorers import Length, Stats
+
+    class Slow(Length):
+        def stats(self, items, context):
+            found = super().stats(items, context)
+            return Stats(found.rows, found.owner, ("timeout", *found.status[1:]), found.evidence)
+
+    samples = [Sample(id, Path("x.png")) for id in "123"]
+    said = {"1": "a toy", "2": "a board", "3": {"caption": "", "status": "refusal"}}
+    print_scores([evaluate(samples, said, [Slow()], replicates=10, name="a")])
+    shown = capsys.readouterr().out
+    assert "2, unknown: 1 refusal" in shown
+    assert shown.split("of these by length")[1].split()[0] == "1"
+    print_scores([evaluate(samples, said, ["length"], replicates=10, name="a")])
+    assert "of these" not in capsys.readouterr().out

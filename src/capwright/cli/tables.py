@@ -41,6 +41,11 @@ def print_scores(
     for scorer, why in (not_installed or {}).items():
         rows.append([scorer, *(why.partition(" (")[0] for _ in evaluations)])
     rows.append(["captions measured", *(_counts(e) for e in evaluations)])
+    rows += [
+        [f"of these by {scorer}", *(f"{int(e.scores[scorer].known.sum()):,}" for e in evaluations)]
+        for scorer in evaluations[0].scores
+        if any(_met_more(e, scorer) for e in evaluations)
+    ]
     print_table(["", *(e.name for e in evaluations)], rows)
 
 
@@ -94,6 +99,11 @@ def _interval(estimate: Estimate, digits: int) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.{digits}f}"
     return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def _met_more(evaluation: Evaluation, scorer: str) -> bool:
+    """Whether the scorer could not measure some of the captions that are there."""
+    return bool(evaluation.scores[scorer].known.sum() < len(evaluation.ids) - sum(evaluation.unknown.values()))
 
 
 def _counts(evaluation: Evaluation) -> str:
