@@ -320,3 +320,12 @@ def test_captions_that_one_scorer_could_not_measure_are_counted(capsys):
     assert shown.split("of these by length")[1].split()[0] == "1"
     print_scores([evaluate(samples, said, ["length"], replicates=10, name="a")])
     assert "of these" not in capsys.readouterr().out
+
+
+def test_compare_says_when_scores_are_of_other_images_than_the_difference(cli, files):
+    (files / "some.json").write_text('{"1": "a toy", "2": "a bike"}', encoding="utf-8")
+    compared = [files / "references.jsonl", "--scorers", "rougeL,length"]
+    whole = cli("compare", files / "a.json", files / "b.csv", *compared)
+    assert "4 images known to both\n" in whole.out
+    part = cli("compare", files / "a.json", files / "some.json", *compared, "--missing", "skip")
+    assert "2 images known to both, which B - A is of; A and B stand for all that each one knows" in part.out

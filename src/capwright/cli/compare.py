@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from capwright.cli.scoring import (
     VocabularyOption,
     measure_files,
 )
+
+if TYPE_CHECKING:
+    from capwright.evaluation import Scoring
 
 
 def compare(
@@ -73,12 +76,20 @@ def compare(
         )
     header = ["", "A", "B", "B - A", "95 % interval", "p", "adjusted", "detectable", "B higher / same / lower"]
     print_table(header, rows)
-    print(f"A is {first.name}, B is {second.name}; {scoring.comparisons[0].images:,} images known to both")
+    print(f"A is {first.name}, B is {second.name}; {_known(scoring)}")
     print_signatures(scoring.evaluations)
     if json is not None:
         from capwright.cli.summary import versions, write_json
 
         write_json(json, scoring.to_json() | {"versions": versions()})
+
+
+def _known(scoring: Scoring) -> str:
+    """On how many images the comparisons are, and whether the scores of A and B are of others too."""
+    shared = sorted({c.images for c in scoring.comparisons})
+    text = f"{' to '.join(f'{n:,}' for n in dict.fromkeys((shared[0], shared[-1])))} images known to both"
+    own = [int(measured.known.sum()) for e in scoring.evaluations for measured in e.scores.values()]
+    return text if max(own) == shared[0] else f"{text}, which B - A is of; A and B stand for all that each one knows"
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
