@@ -329,3 +329,19 @@ def test_compare_says_when_scores_are_of_other_images_than_the_difference(cli, f
     assert "4 images known to both\n" in whole.out
     part = cli("compare", files / "a.json", files / "some.json", *compared, "--missing", "skip")
     assert "2 images known to both, which B - A is of; A and B stand for all that each one knows" in part.out
+
+
+def test_names_of_many_systems_are_not_cut_off(cli, files):
+    names = [f"a_captioner_with_a_name_{number}" for number in range(8)]
+    for name in names:
+        shutil.copy(files / "a.json", files / f"{name}.json")
+    said = cli("score", *(files / f"{name}.json" for name in names), files / "references.jsonl", "--scorers", "length")
+    assert "\u2026" not in said.out
+    heading = said.out.split("\u2500")[0]
+    assert sorted("".join(heading.split())) == sorted("".join(names))
+
+
+def test_an_idf_table_that_nothing_would_use_is_refused(cli, files):
+    scored = ["score", files / "a.json", files / "references.jsonl", "--idf", "coco-val2014", "--scorers"]
+    assert "--idf coco-val2014: is for cider, ciderD and diversity" in cli(*scored, "bleu").err
+    assert "idf:coco-val2014@" in cli(*scored, "diversity").out

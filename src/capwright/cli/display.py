@@ -72,7 +72,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     table = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     for number, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if number == 0 or words else "right")
+        # Folded: where there is no room, names go on in the next line; cut off, two systems would look like one.
+        table.add_column(Text(name), justify="left" if number == 0 or words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

@@ -31,7 +31,7 @@ TokenizerOption = Annotated[
 ]
 IdfOption = Annotated[
     str | None,
-    typer.Option(metavar="TABLE", help="Of CIDEr-D: refs (the default), coco-val2014, or a file of build-idf."),
+    typer.Option(metavar="TABLE", help="Of CIDEr: refs (the default), coco-val2014, or a file of build-idf."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="SCORER.OPTION=VALUE", help="An option of a scorer; repeatable.")
@@ -86,7 +86,10 @@ def measure_files(
     wanted = [name.strip() for name in scorers.split(",") if name.strip()] or list(DEFAULT_SCORERS)
     options = read_settings(settings or [])
     if idf is not None:
-        for name in {"cider", "ciderD"} & set(wanted):
+        weighed = {"cider", "ciderD", "diversity"} & set(wanted)
+        if not weighed:
+            raise DataError(f"--idf {idf}: is for cider, ciderD and diversity, and none of them is among the scorers")
+        for name in weighed:
             options.setdefault(name, {}).setdefault("idf", idf)
     marks = _trained_on(trained_on or [], systems)
     if _WITH_MODELS & set(wanted):
