@@ -92,7 +92,7 @@ class CIDErD:
                 raise DataError(
                     f"{self._name}: with the references of one sample every score is 0, because n-grams are weighed by "
                     f'log(samples) = log 1 = 0; give more samples, or take a frozen table: idf="{COCO_VAL2014}" or a '
-                    "file that build_idf wrote"
+                    f"file that build_idf wrote (on the command line: --idf {COCO_VAL2014})"
                 )
         elif self._idf == COCO_VAL2014:
             table, origin = coco_val2014(), COCO_VAL2014
