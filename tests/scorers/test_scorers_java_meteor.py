@@ -235,8 +235,10 @@ def test_it_is_started_again_after_a_crash(java):
     ],
 )
 def test_a_broken_program_is_an_error_and_what_it_did_before_is_kept(java, word, message):
-    with pytest.raises(ScorerError, match=f"^meteor: .*{message}"):
+    with pytest.raises(ScorerError, match=f"^meteor: .*{message}") as met:
         measure(split(), ("a cat", ["a cat"]), (word, ["a cat"]))
+    assert f"The caption has 1 words: '{word}'" in str(met.value)
+    assert "memory, now 2G" in str(met.value)
     before = len(fake_java.starts(java))
     assert measure(split(), ("a cat", ["a cat"])).status == ("ok",)
     assert len(fake_java.starts(java)) == before

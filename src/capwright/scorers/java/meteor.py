@@ -261,6 +261,12 @@ class METEOR:
                     f"; after {_PATIENCE} in a row the rest of the batch is not asked" if in_a_row == _PATIENCE else ""
                 )
                 warnings.warn(f"{error}; the caption is unknown (status timeout){rest}", RuntimeWarning, stacklevel=2)
+            except JavaError as error:
+                what = (
+                    f"{error}\nThe caption has {len(said.split())} words: {said[:80]!r}. Shorten or leave out what is "
+                )
+                what += f"no caption, or give Java more memory (option memory, now {self._memory})"
+                raise JavaError(what) from error
 
     def _program(self) -> Conversation:
         java, jar, table = require_meteor(self._language)
