@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,12 @@ def test_rep3_is_what_the_training_alarm_watches():
 def test_a_long_loop_is_quick():
     caption = " ".join(["the red ball is on the shelf and"] * 200)
     assert rows(caption)[0, 4:].tolist() == [800, 1, 1]  # half of 1,600 words
+
+
+def test_the_time_of_a_loop_does_not_grow_with_its_square():
+    begin = time.perf_counter()
+    assert rows(*(["a b c " * 10_000] * 2))[:, 4].tolist() == [15_000, 15_000]
+    assert time.perf_counter() - begin < 5
 
 
 def test_corpus_is_the_mean_and_unknown_captions_are_left_out():

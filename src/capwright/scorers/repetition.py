@@ -22,7 +22,9 @@ from capwright.scorers.base import (
     write_signature,
 )
 from capwright.scorers.distinct import grow_ngrams, start_ngrams
-from capwright.scorers.tokens import get_tokenizer
+from capwright.scorers.tokens import Coded, get_tokenizer
+
+Ints = NDArray[np.int64]
 
 _LONGEST = 4
 #: A caption loops when it says one and the same n-gram of `_LONGEST` words this often.
@@ -110,26 +112,67 @@ class Repetition:
         size = len(captions)
         text = np.repeat(np.arange(size), coded.lengths)
         shares = np.zeros((size, _LONGEST))
-        run, loop = np.zeros(size), np.zeros(size)
+        loop = np.zeros(size)
         ngrams = start_ngrams(coded, apart=True)
-        while len(ngrams.gram):
+        for n in range(_LONGEST):
             ngrams = grow_ngrams(coded, ngrams)
             count = np.bincount(ngrams.gram)
-            first, last = np.zeros_like(count), np.zeros_like(count)
-            last[ngrams.gram] = ngrams.position
+            first = np.zeros_like(count)
             first[ngrams.gram[::-1]] = ngrams.position[::-1]
-            if ngrams.n <= _LONGEST:
-                said = np.bincount(text[ngrams.position], minlength=size)
-                different = np.bincount(text[first], minlength=size)
-                shares[:, ngrams.n - 1] = (said - different) / np.maximum(said, 1)
-            if ngrams.n == _LONGEST:
-                loop[text[first[count >= _LOOP]]] = 1
-            twice = last - first >= ngrams.n
-            run[text[first[twice]]] = ngrams.n
-            if ngrams.n >= _LONGEST:  # a longer stretch said twice begins with one of this length that is
-                kept = twice[ngrams.gram]
-                ngrams = ngrams._replace(gram=ngrams.gram[kept], position=ngrams.position[kept])
-        return np.column_stack((shares[:, 3], shares[:, :3], run, loop, np.ones(size)))
+            said = np.bincount(text[ngrams.position], minlength=size)
+            different = np.bincount(text[first], minlength=size)
+            shares[:, n] = (said - different) / np.maximum(said, 1)
+        loop[text[first[count >= _LOOP]]] = 1
+        return np.column_stack((shares[:, 3], shares[:, :3], _longest_twice(coded, text), loop, np.ones(size)))
+
+
+def _longest_twice(coded: Coded, text: Ints) -> Ints:
+    """Tokens [N] in the longest stretch that each text says twice, without overlap; `text` [T] is whose a token is.
+
+    What is said twice begins with shorter stretches that are, so lengths are found as binary numbers: stretches of 1,
+    2, 4, ... tokens are numbered while any is said twice, then each text takes the parts that fit, longest first.
+    """
+    place = np.arange(len(text))
+    end = np.cumsum(coded.lengths)[text]
+    run = np.zeros(len(coded.lengths), dtype=np.int64)
+    stretch = _number(text, coded.codes.astype(np.int64))
+    parts: list[tuple[int, Ints]] = []
+    size = 1
+    while _said_twice(stretch, text, run + size).any():
+        parts.append((size, stretch))
+        fits = place + 2 * size <= end
+        stretch = np.full(len(text), -1)
+        stretch[fits] = _number(parts[-1][1][fits], parts[-1][1][place[fits] + size])
+        size *= 2
+    stretch = text
+    for size, part in reversed(parts):
+        next_to = place + run[text]
+        fits = next_to + size <= end
+        longer = np.full(len(text), -1)
+        longer[fits] = _number(stretch[fits], part[next_to[fits]])
+        better = _said_twice(longer, text, run + size)
+        stretch = np.where(better[text], longer, stretch)
+        run[better] += size
+    return run
+
+
+def _number(first: Ints, second: Ints) -> Ints:
+    """Equal numbers for equal pairs."""
+    key = first * (int(second.max(initial=0)) + 1) + second
+    return np.unique(key, return_inverse=True)[1].reshape(-1)
+
+
+def _said_twice(stretch: Ints, text: Ints, size: Ints) -> NDArray[np.bool_]:
+    """Bool [N]: whether a text says a stretch of its `size` twice, without overlap; -1 is no stretch."""
+    place = np.flatnonzero(stretch >= 0)
+    number = stretch[place]
+    first = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
+    last = first.copy()
+    last[number] = place
+    first[number[::-1]] = place[::-1]
+    found = np.zeros(len(size), dtype=bool)
+    found[text[first[last - first >= size[text[first]]]]] = True
+    return found
 
 
 def _most_said(tokens: Sequence[str], length: int) -> tuple[tuple[str, ...], int]:
