@@ -40,3 +40,12 @@ class Page(HTMLParser):
 
     def all(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.tags if name == tag and kind in (attrs.get("class") or "").split() + [""]]
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of "#rrggbb" or "#rgb", from 0 to 1 (WCAG 2)."""
+    digits = color.lstrip("#")
+    digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -69,7 +69,7 @@ def report(
     if len(paths) == 1:
         _of_run(paths[0], data, out, limit)
         return
-    from capwright.evaluation.score_report import write_score_report
+    from capwright.evaluation.report import write_score_report
 
     if data is not None:
         raise DataError("--data is for a run folder; of captions the last path names the references")
@@ -94,7 +94,7 @@ def report(
 
 def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> None:
     from capwright.evaluation.report import write_report
-    from capwright.evaluation.run_folder import read_run
+    from capwright.evaluation.report.run_folder import read_run
 
     run = read_run(run_dir)
     about = run.summary.get("run") or {}

@@ -12,8 +12,7 @@ from capwright.evaluation.significance import Difference, holm, paired_differenc
 from capwright.evaluation.statistics import bootstrap_sums, intervals
 
 if TYPE_CHECKING:
-    from capwright.evaluation.report import write_report
-    from capwright.evaluation.score_report import write_score_report
+    from capwright.evaluation.report import write_report, write_score_report
     from capwright.evaluation.scoring import DEFAULT_SCORERS, Scoring, score, score_systems
 
 #: Loaded when asked for: training runs measure without readers of other people's files, templates and pictures.
@@ -23,7 +22,7 @@ _HOME = {
     "score": "scoring",
     "score_systems": "scoring",
     "write_report": "report",
-    "write_score_report": "score_report",
+    "write_score_report": "report",
 }
 
 __all__ = [

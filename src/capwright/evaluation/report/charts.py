@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from capwright.evaluation.run_folder import Measure
+from capwright.evaluation.report.run_folder import Measure
 
 Point = tuple[float, float]
 

@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 from fake_run import SAYS, fake_run, write_rows
-from html_page import Page
+from html_page import Page, luminance
 
 from capwright.data import open_dataset
 from capwright.evaluation import write_report
-from capwright.evaluation.charts import smooth, squares, thin, ticks, whole
-from capwright.evaluation.gallery import Mark, picture_uri, pieces_of
-from capwright.evaluation.headline import p_value
-from capwright.evaluation.report import system_tones
-from capwright.evaluation.run_folder import as_measure, label, read_run
+from capwright.evaluation.report.charts import smooth, squares, thin, ticks, whole
+from capwright.evaluation.report.gallery import Mark, picture_uri, pieces_of
+from capwright.evaluation.report.headline import p_value
+from capwright.evaluation.report.run_folder import as_measure, label, read_run
+from capwright.evaluation.report.run_page import system_tones
 from capwright.scenes import vocabulary
 from capwright.types import DataError, ImageError, Sample, Term
 
-TEMPLATES = Path(__file__).parents[2] / "src/capwright/evaluation/templates"
+TEMPLATES = Path(__file__).parents[2] / "src/capwright/evaluation/report/templates"
 
 
 @pytest.fixture(scope="module")
@@ -476,14 +476,6 @@ def test_numbers_and_names_as_people_write_them() -> None:
     assert smooth([]) == thin([]) == ()
 
 
-def _luminance(color: str) -> float:
-    digits = color.lstrip("#")
-    digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
-    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def test_text_stands_out_from_its_background_in_light_and_dark() -> None:
     css = (TEMPLATES / "report.css").read_text()
     blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
@@ -495,7 +487,7 @@ def test_text_stands_out_from_its_background_in_light_and_dark() -> None:
         pairs += [(f"{state}-ink", "paper") for state in ("live", "failed", "saturated", "unknown")]
         pairs += [("right", "right-back"), ("wrong", "card"), ("ink", "care")]
         for ink, ground in pairs:
-            light, dark = sorted((_luminance(colors[ink]), _luminance(colors[ground])), reverse=True)
+            light, dark = sorted((luminance(colors[ink]), luminance(colors[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
 
 

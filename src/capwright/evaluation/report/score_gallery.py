@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.gallery import (
+from capwright.evaluation.report.gallery import (
     REASONS,
     Card,
     Mark,
@@ -23,8 +23,8 @@ from capwright.evaluation.gallery import (
     shot_of,
     shown_id,
 )
-from capwright.evaluation.ngram_marks import ngram_marks, shade
-from capwright.evaluation.score_sheet import Score, Sheet, System, values_of
+from capwright.evaluation.report.ngram_marks import ngram_marks, shade
+from capwright.evaluation.report.score_sheet import Score, Sheet, System, values_of
 from capwright.scorers import SCORED
 from capwright.types import Sample
 

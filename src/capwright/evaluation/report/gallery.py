@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from capwright.data import load_image
+from capwright.evaluation.report.run_folder import Run, caption_status, label
 from capwright.evaluation.results import MISSING
-from capwright.evaluation.run_folder import Run, caption_status, label
 from capwright.types import NO_IMAGE, ImageError, Sample
 
 #: Words a reader hears or sees for each kind of naming.

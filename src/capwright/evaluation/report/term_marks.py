@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capwright.evaluation.gallery import Mark, Matcher
+from capwright.evaluation.report.gallery import Mark, Matcher
 from capwright.scorers import TTS, Corpus, Item
 from capwright.types import Sample, Vocabulary
 

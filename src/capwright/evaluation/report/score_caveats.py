@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capwright.evaluation.headline import FEW_IMAGES, count, join
-from capwright.evaluation.score_sheet import Sheet
+from capwright.evaluation.report.headline import FEW_IMAGES, count, join
+from capwright.evaluation.report.score_sheet import Sheet
 
 #: Captions this many times as long as the references make n-gram scores a measure of length.
 TOO_LONG = 3.0

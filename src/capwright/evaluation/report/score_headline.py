@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from capwright.evaluation.comparing import Comparison
-from capwright.evaluation.headline import Headline, join
-from capwright.evaluation.score_caveats import write_caveats
-from capwright.evaluation.score_names import name_of
-from capwright.evaluation.score_sheet import Score, Sheet, System, measure_of
+from capwright.evaluation.report.headline import Headline, join
+from capwright.evaluation.report.score_caveats import write_caveats
+from capwright.evaluation.report.score_names import name_of
+from capwright.evaluation.report.score_sheet import Score, Sheet, System, measure_of
 
 Tests = Mapping[tuple[str, str], Comparison]
 

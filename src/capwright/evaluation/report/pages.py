@@ -25,7 +25,7 @@ _STEERING = re.compile(
 def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **content: Any) -> str:
     """The page as text; a value that the template asks for and `content` lacks is an error."""
     environment = Environment(
-        loader=PackageLoader("capwright.evaluation", "templates"),
+        loader=PackageLoader("capwright.evaluation.report", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.run_folder import Measure
-from capwright.evaluation.score_sheet import Score, Sheet, System
+from capwright.evaluation.report.run_folder import Measure
+from capwright.evaluation.report.score_sheet import Score, Sheet, System
 from capwright.evaluation.statistics import bootstrap_sums, intervals, known, sum_by_cluster
 from capwright.types import Sample
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capwright.evaluation.charts import whole
-from capwright.evaluation.run_folder import Measure, Run, as_measure, label, number
+from capwright.evaluation.report.charts import whole
+from capwright.evaluation.report.run_folder import Measure, Run, as_measure, label, number
 
 #: Below this many images the report says that there are few.
 FEW_IMAGES = 100

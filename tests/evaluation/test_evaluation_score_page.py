@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_run import fake_samples
-from html_page import Page
+from html_page import Page, luminance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 from overlap import Overlap
 
 from capwright.evaluation import Comparison, Evaluation, adjust, compare, evaluate, prepare_scorers, write_score_report
-from capwright.evaluation.ngram_marks import NgramMark, ngram_marks, shade
-from capwright.evaluation.pages import visible
-from capwright.evaluation.run_folder import Measure
-from capwright.evaluation.score_charts import mean_line, scale_of
-from capwright.evaluation.score_sheet import choose_lead, make_sheet, values_of
-from capwright.evaluation.slices import MOST_PARTS, divide, measure_part
+from capwright.evaluation.report.ngram_marks import NgramMark, ngram_marks, shade
+from capwright.evaluation.report.pages import visible
+from capwright.evaluation.report.run_folder import Measure
+from capwright.evaluation.report.score_charts import mean_line, scale_of
+from capwright.evaluation.report.score_sheet import choose_lead, make_sheet, values_of
+from capwright.evaluation.report.slices import MOST_PARTS, divide, measure_part
 from capwright.scenes import vocabulary
 from capwright.scorers import Scorer
 from capwright.types import NO_IMAGE, DataError, Sample
 
-TEMPLATES = Path(__file__).parents[2] / "src/capwright/evaluation/templates"
+TEMPLATES = Path(__file__).parents[2] / "src/capwright/evaluation/report/templates"
 WORDS = [
     "a",
     "dog",
@@ -470,8 +470,6 @@ def test_visible_text_steers_nothing(text: str) -> None:
 
 
 def test_shaded_words_stand_out_enough_to_be_read() -> None:
-    from test_report import _luminance
-
     base = re.findall(r":root \{(.*?)\}", (TEMPLATES / "report.css").read_text(), re.DOTALL)
     own = re.findall(r":root \{(.*?)\}", (TEMPLATES / "score.css").read_text(), re.DOTALL)
     assert len(base) == len(own) == 2
@@ -479,5 +477,5 @@ def test_shaded_words_stand_out_enough_to_be_read() -> None:
         colors = dict(re.findall(r"--([\w-]+): (#\w+)", block + added))
         for ink in ("ink", "wrong"):
             for n in range(1, 5):
-                light, dark = sorted((_luminance(colors[ink]), _luminance(colors[f"n{n}"])), reverse=True)
+                light, dark = sorted((luminance(colors[ink]), luminance(colors[f"n{n}"])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= (4.5 if ink == "ink" else 3), (ink, n)

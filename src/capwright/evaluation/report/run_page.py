@@ -13,15 +13,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from capwright.evaluation.charts import interval_bar, squares, value_bar, whole
-from capwright.evaluation.curves import group_states, probe_curve, reward_curve
-from capwright.evaluation.gallery import Card, Matcher, build_gallery
-from capwright.evaluation.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
-from capwright.evaluation.pages import render_page, write_page
+from capwright.evaluation.report.charts import interval_bar, squares, value_bar, whole
+from capwright.evaluation.report.curves import group_states, probe_curve, reward_curve
+from capwright.evaluation.report.gallery import Card, Matcher, build_gallery
+from capwright.evaluation.report.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
+from capwright.evaluation.report.pages import render_page, write_page
+from capwright.evaluation.report.run_folder import Measure, Run, label, number, read_run
+from capwright.evaluation.report.score_names import name_of
+from capwright.evaluation.report.term_marks import term_matcher
 from capwright.evaluation.results import score_key
-from capwright.evaluation.run_folder import Measure, Run, label, number, read_run
-from capwright.evaluation.score_names import name_of
-from capwright.evaluation.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
 
 #: Explanations of the columns of the table, shown under it.

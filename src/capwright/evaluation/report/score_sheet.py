@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.report import system_tones
+from capwright.evaluation.report.run_folder import Measure
+from capwright.evaluation.report.run_page import system_tones
+from capwright.evaluation.report.score_names import name_of
 from capwright.evaluation.results import Evaluation, score_key
-from capwright.evaluation.run_folder import Measure
-from capwright.evaluation.score_names import name_of
 from capwright.scorers import SCORED, ScorerSpec
 from capwright.scorers.length import count_words
 from capwright.types import DataError, Sample

@@ -10,9 +10,9 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from capwright.evaluation.charts import Band, Frame, Point, percent
-from capwright.evaluation.run_folder import Measure
-from capwright.evaluation.score_sheet import Score, Sheet, System, values_of
+from capwright.evaluation.report.charts import Band, Frame, Point, percent
+from capwright.evaluation.report.run_folder import Measure
+from capwright.evaluation.report.score_sheet import Score, Sheet, System, values_of
 
 #: Dots that a chart shows at most, evenly taken from all.
 MOST_DOTS = 400

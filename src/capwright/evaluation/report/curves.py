@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capwright.evaluation.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
-from capwright.evaluation.headline import count
-from capwright.evaluation.run_folder import Run, as_measure, label, number
+from capwright.evaluation.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
+from capwright.evaluation.report.headline import count
+from capwright.evaluation.report.run_folder import Run, as_measure, label, number
 
 #: Group states from the bottom of the stack up, with what they mean.
 STATES = (

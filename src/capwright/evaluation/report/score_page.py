@@ -12,20 +12,20 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from capwright.evaluation.charts import interval_bar
 from capwright.evaluation.comparing import Comparison
-from capwright.evaluation.headline import count, p_value
-from capwright.evaluation.pages import render_page, write_page
-from capwright.evaluation.report import credits_of
+from capwright.evaluation.report.charts import interval_bar
+from capwright.evaluation.report.headline import count, p_value
+from capwright.evaluation.report.pages import render_page, write_page
+from capwright.evaluation.report.run_folder import Measure
+from capwright.evaluation.report.run_page import credits_of
+from capwright.evaluation.report.score_charts import scale_of, scatters
+from capwright.evaluation.report.score_gallery import build_walls
+from capwright.evaluation.report.score_headline import Tests, is_clear, tests_of, write_score_headline
+from capwright.evaluation.report.score_names import name_of
+from capwright.evaluation.report.score_sheet import Score, Sheet, make_sheet, measure_of
+from capwright.evaluation.report.slices import Division, divide
+from capwright.evaluation.report.term_marks import term_matcher
 from capwright.evaluation.results import Evaluation
-from capwright.evaluation.run_folder import Measure
-from capwright.evaluation.score_charts import scale_of, scatters
-from capwright.evaluation.score_gallery import build_walls
-from capwright.evaluation.score_headline import Tests, is_clear, tests_of, write_score_headline
-from capwright.evaluation.score_names import name_of
-from capwright.evaluation.score_sheet import Score, Sheet, make_sheet, measure_of
-from capwright.evaluation.slices import Division, divide
-from capwright.evaluation.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
 
 
