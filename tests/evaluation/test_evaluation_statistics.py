@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from fractions import Fraction
 from statistics import NormalDist
 
 import numpy as np
@@ -9,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capwright.evaluation import bootstrap_sums, intervals, statistics
-from capwright.evaluation.statistics import draw_weights, left_out_sums, sum_by_cluster
+from capwright.evaluation.statistics import draw_weights, left_out_sums, sum_by_cluster, weigher
 from capwright.scorers.base import ratio
 
 
@@ -37,6 +41,37 @@ def test_chunks_do_not_change_the_draw(monkeypatch):
     monkeypatch.setattr(statistics, "_CELLS", 170)
     np.testing.assert_array_equal(bootstrap_sums(rows, 40, seed=5), whole)
     assert not np.array_equal(bootstrap_sums(rows, 40, seed=6), whole)
+
+
+def test_weighted_sums_are_exact():
+    rng = np.random.default_rng(4)
+    rows = rng.normal(0, 1, (3000, 4)) * [1, 1e-300, 1e250, 0] * 10.0 ** rng.integers(-3, 3, (3000, 4))
+    weights = rng.integers(0, 3, (2, 3000)).astype(float)
+    sums = weigher(rows, int(weights.sum(1).max()))(weights)
+    for which, column in np.ndindex(sums.shape):
+        pairs = zip(weights[which].tolist(), rows[:, column].tolist())
+        assert sums[which, column] == float(sum(Fraction(weight) * Fraction(value) for weight, value in pairs))
+
+
+PRINT_SUMS = """
+import numpy as np
+from capwright.evaluation.significance import paired_differences
+from capwright.evaluation.statistics import bootstrap_sums
+rng = np.random.default_rng(0)
+print(bootstrap_sums(rng.lognormal(0, 2, (5000, 24)), 300, 1).tobytes().hex())
+a, b = rng.lognormal(0, 2, (2, 800, 8))
+print(paired_differences(a, b, lambda rows: rows[..., 1:] / rows[..., :1], 200, test="randomization", trials=300))
+"""
+
+
+def test_the_number_of_threads_changes_no_digit():
+    printed = set()
+    for threads in ("1", "4"):
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", PRINT_SUMS]
+        printed.add(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    assert len(printed) == 1
+    assert len(printed.pop()) > 100_000
 
 
 def test_nothing_to_draw():

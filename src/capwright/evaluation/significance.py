@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.statistics import _CELLS, MIN_DEFINED, Rows, bootstrap_sums, intervals, known
+from capwright.evaluation.statistics import _CELLS, MIN_DEFINED, Rows, bootstrap_sums, intervals, known, weigher
 
 Finalize = Callable[[Rows], Rows]
 
@@ -103,12 +103,12 @@ def randomization_test(
     data or in more than 5 % of the trials, and with fewer than two clusters.
     """
     _check_pair(a, b)
-    total_a, total_b, gain = a.sum(0), b.sum(0), np.ascontiguousarray(b - a)
+    total_a, total_b, weigh = a.sum(0), b.sum(0), weigher(b - a, len(a))
     score_a, score_b = finalize(total_a), finalize(total_b)
     found = np.full(len(score_a), np.nan)
     if len(a) < 2 or trials < 1:
         return found
-    moved = np.concatenate([swaps @ gain for swaps in _draw_swaps(len(a), trials, seed)])
+    moved = np.concatenate([weigh(swaps) for swaps in _draw_swaps(len(a), trials, seed)])
     drawn = np.abs(finalize(total_b - moved) - finalize(total_a + moved))
     point = np.abs(score_b - score_a)
     for i in np.flatnonzero(np.isfinite(point)):
