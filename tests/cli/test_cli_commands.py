@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from capwright import open_dataset, read_captions, write_dataset
-from capwright.cli.evaluate import choose_samples, name_systems
+from capwright.cli.evaluate import choose_samples
 from capwright.cli.pictures import find_pictures
+from capwright.cli.scoring import name_systems
 from capwright.types import DataError
 
 PHOTOS = Path(__file__).parents[1] / "photos"

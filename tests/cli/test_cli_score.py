@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_file(cli, files):
 def test_several_systems_are_tested_against_the_first(cli, files):
     said = cli("score", files / "a.json", files / "b.csv", files / "references.jsonl", "--scorers", CORE)
     assert said.code == 0, said.err
-    assert "ciderD.ciderD: b against a +" in said.out
+    assert "ciderD: b against a +" in said.out
     assert "p = " in said.out or "p < " in said.out
 
 
@@ -179,16 +179,22 @@ def test_a_frozen_idf_table_of_ones_own(cli, files):
 def test_scores_that_were_trained_on_are_marked(cli, files):
     run = files / "run"
     (run / "captions").mkdir(parents=True)
-    (run / "captions" / "rl.json").write_bytes((files / "a.json").read_bytes())
-    (run / "captions" / "base.json").write_bytes((files / "a.json").read_bytes())
-    summary = {"run": {"trained_on": {"reward": "ciderD|n:4|reward:ciderD"}}}
+    rows = [{"id": id, "caption": text} for id, text in json.loads((files / "a.json").read_text("utf-8")).items()]
+    for name in ("base", "warmup", "rl"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (run / "captions" / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    summary = {"base": {}, "warmup": {}, "rl": {}, "run": {"trained_on": {"reward": "ciderD|n:4|reward:ciderD"}}}
+    steps = [{"kind": "step", "stage": "warmup"}, {"kind": "step", "stage": "rl", "reward": {"reward": 0.5}}]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
     (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    line = ["score", run / "captions" / "base.json", run / "captions" / "rl.json", files / "references.jsonl"]
+    said = [run / "captions" / f"{name}.jsonl" for name in ("base", "warmup", "rl")]
+    line = ["score", *said, files / "references.jsonl"]
     said = cli(*line, "--scorers", CORE, "--json", files / "s.json")
     assert "trained on this" in said.out
-    base, rl = json.loads((files / "s.json").read_text(encoding="utf-8"))["systems"]
+    base, warmup, rl = json.loads((files / "s.json").read_text(encoding="utf-8"))["systems"]
     assert rl["scores"]["ciderD"]["trained_on"] is True
     assert "trained_on" not in base["scores"]["ciderD"]
+    assert "trained_on" not in warmup["scores"]["ciderD"], "it never saw the reward"
     said = cli("score", files / "a.json", files / "references.jsonl", "--scorers", CORE, "--trained-on", "a=bleu")
     assert sum("*" in line for line in said.out.splitlines()) == 4 + 1
 
@@ -271,7 +277,7 @@ def test_what_is_said_only_when_it_is_so(cli, files):
     assert "trained on this" not in cli(*scored, "--trained-on", "a=tts").out
     assert "trained on this" in cli(*scored, "--trained-on", "a=rougeL").out
     bare = cli(*scored, "--bootstrap", "0")
-    line = next(line for line in bare.out.splitlines() if line.startswith("rougeL.rougeL: b against a"))
+    line = next(line for line in bare.out.splitlines() if line.startswith("rougeL: b against a"))
     assert "unknown" not in line
     assert "p = " in line
     (files / "some.json").write_text('{"1": "a toy", "x": "a toy"}', encoding="utf-8")
@@ -345,3 +351,17 @@ def test_an_idf_table_that_nothing_would_use_is_refused(cli, files):
     scored = ["score", files / "a.json", files / "references.jsonl", "--idf", "coco-val2014", "--scorers"]
     assert "--idf coco-val2014: is for cider, ciderD and diversity" in cli(*scored, "bleu").err
     assert "idf:coco-val2014@" in cli(*scored, "diversity").out
+
+
+def test_a_folder_of_pictures_must_be_there(cli, files):
+    line = ["report", files / "a.json", files / "references.jsonl", "--scorers", "rougeL", "--out", files / "p.html"]
+    said = cli(*line, "--images", files / "nosuch")
+    assert said.code == 1
+    assert "nosuch: is not a folder" in said.err
+
+
+def test_comparisons_go_by_the_names_of_scores(cli, files):
+    line = ["score", files / "a.json", files / "b.csv", files / "references.jsonl", "--scorers", "bleu,length"]
+    assert cli(*line, "--json", files / "s.json").code == 0
+    found = json.loads((files / "s.json").read_text(encoding="utf-8"))
+    assert {c["score"] for c in found["comparisons"]} <= set(found["systems"][0]["scores"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from capwright.cli.display import say
+from capwright.cli.scoring import name_systems
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def evaluate(
     from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
     from capwright.cli.tables import print_comparisons, print_scores
     from capwright.data import open_dataset, read_captions
-    from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
+    from capwright.evaluation.installed import make_installed, measure_installed
 
     if out is not None and (out / "recipe.yaml").exists():
         raise DataError(f"{out}: holds a training run; choose another --out")
@@ -46,11 +46,13 @@ def evaluate(
     samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
     wanted = [name.strip() for name in scorers.split(",") if name.strip()]
     made, absent = make_installed(wanted)
-    rulers, more = prepare_installed(samples, made, samples.vocabulary)
-    evaluations, still_more = measure_installed(
-        rulers, lambda left: measure(samples, systems, left, seed=seed, replicates=bootstrap)
+    evaluations, more = measure_installed(
+        samples,
+        made,
+        samples.vocabulary,
+        lambda rulers: measure(samples, systems, rulers, seed=seed, replicates=bootstrap),
     )
-    absent |= more | still_more
+    absent |= more
     comparisons = compare_with_first(evaluations)
     about = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": seed, "versions": versions()}
     if absent:
@@ -68,17 +70,6 @@ def evaluate(
         write_json(json, summary)
     if out is not None:
         say(f"report: {_write_folder(out, summary, systems, samples)}")
-
-
-def name_systems(paths: Sequence[Path]) -> list[str]:
-    """A short name for each caption file: its own, with as much of its folders as it takes to tell them apart."""
-    bare = [Path(re.sub(r"(?i)(?<=.)\.(jsonl?|csv|tsv|txt)?(\.gz)?$", "", str(path))) for path in paths]
-    shown = [[part for part in path.parts if part not in ("captions", "/", "..")] for path in bare]
-    for depth in range(1, max(map(len, shown)) + 1):
-        names = ["-".join(parts[-depth:]) for parts in shown]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{parts[-1]}-{number}" for number, parts in enumerate(shown, 1)]
 
 
 def choose_samples(dataset: Dataset, rows: Mapping[str, Any], said: bool) -> Dataset:

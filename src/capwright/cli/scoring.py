@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -76,7 +76,6 @@ def measure_files(
 
     What should be read before the numbers are trusted goes to stderr.
     """
-    from capwright.cli.evaluate import name_systems
     from capwright.evaluation import DEFAULT_SCORERS, score_systems
 
     if len(paths) < 2:
@@ -132,6 +131,17 @@ def measure_files(
     return scoring
 
 
+def name_systems(paths: Sequence[Path]) -> list[str]:
+    """A short name for each caption file: its own, with as much of its folders as it takes to tell them apart."""
+    bare = [Path(re.sub(r"(?i)(?<=.)\.(jsonl?|csv|tsv|txt)?(\.gz)?$", "", str(path))) for path in paths]
+    shown = [[part for part in path.parts if part not in ("captions", "/", "..")] for path in bare]
+    for depth in range(1, max(map(len, shown)) + 1):
+        names = ["-".join(parts[-depth:]) for parts in shown]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{parts[-1]}-{number}" for number, parts in enumerate(shown, 1)]
+
+
 @contextmanager
 def _warnings_said() -> Iterator[None]:
     """Warnings of scorers (no answer in time, a cache that can not be written) as lines, without where they arose."""
@@ -185,11 +195,16 @@ def _trained_on(said: Sequence[str], systems: Mapping[str, Path]) -> dict[str, s
 
 
 def _of_run(path: Path) -> set[str]:
-    """The scorers that the run trained on whose captions these are; nothing for `base`, which was there before."""
-    if path.parent.name != "captions" or path.stem == "base":
+    """The scorers that the run trained on whose captions these are, where they lie in the folder of a run."""
+    if path.parent.name != "captions" or not (path.parent.parent / "summary.json").exists():
         return set()
+    from capwright.evaluation.report.headline import trained_systems
+    from capwright.evaluation.report.run_folder import read_run
+
     try:
-        summary = json.loads((path.parent.parent / "summary.json").read_text(encoding="utf-8"))
-        return {str(signature).partition("|")[0] for signature in summary["run"]["trained_on"].values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = read_run(path.parent.parent)
+    except DataError:  # some other folder that has a summary.json
         return set()
+    rewards = (run.summary.get("run") or {}).get("trained_on") or {}
+    scorers = {str(signature).partition("|")[0] for signature in rewards.values()}
+    return {scorer for scorer in scorers if path.stem in trained_systems(run, scorer)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from capwright.cli.display import print_table
 
 if TYPE_CHECKING:
-    from capwright.evaluation import Comparison, Estimate, Evaluation
+    from capwright.evaluation import Comparison, Evaluation
 
 
 def print_scores(
@@ -36,7 +36,8 @@ def print_scores(
                 cells = []
                 for evaluation in evaluations:
                     star = "*" if scorer in (trained_on or {}).get(evaluation.name, ()) else ""
-                    cells.append(_interval(evaluation.scores[scorer].estimates[output], digits) + star)
+                    found = evaluation.scores[scorer].estimates[output]
+                    cells.append(with_interval(found.value, found.low, found.high, digits) + star)
                 rows.append([score_key(scorer, output), *cells])
     for scorer, why in (not_installed or {}).items():
         rows.append([scorer, *(why.partition(" (")[0] for _ in evaluations)])
@@ -52,16 +53,36 @@ def print_scores(
 def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[Evaluation]) -> None:
     """Paired tests on stdout, a line each."""
     for c in comparisons:
+        name, digits = _name_and_digits(c, evaluations)
         if c.difference is None:
-            print(f"{c.score}: {c.b} against {c.a}: unknown ({c.images:,} images)")
+            print(f"{name}: {c.b} against {c.a}: unknown ({c.images:,} images)")
             continue
-        digits = digits_of_score(c.score, evaluations)
-        interval = "" if c.low is None or c.high is None else f" ({c.low:+.{digits}f} to {c.high:+.{digits}f})"
         adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {_equation(c.p_holm)})"
-        print(
-            f"{c.score}: {c.b} against {c.a} {c.difference:+.{digits}f}{interval}, "
-            f"{_equation(c.p)}{adjusted}, {c.images:,} images"
+        gain = with_interval(c.difference, c.low, c.high, digits, "+")
+        print(f"{name}: {c.b} against {c.a} {gain}, {_equation(c.p)}{adjusted}, {c.images:,} images")
+
+
+def print_differences(comparisons: Iterable[Comparison], evaluations: Sequence[Evaluation]) -> None:
+    """A table of what B gains over A on stdout: scores in rows, with everything that tells a gain from chance."""
+    rows = []
+    for c in comparisons:
+        name, digits = _name_and_digits(c, evaluations)
+        scorer, _, output = c.score.partition(".")
+        low, high = (number(value, digits, "+") for value in (c.low, c.high))
+        rows.append(
+            [
+                name,
+                *(number(evaluation.estimate(scorer, output).value, digits) for evaluation in evaluations),
+                number(c.difference, digits, "+"),
+                "unknown" if c.low is None else f"{low} to {high}",
+                _p_value(c.p),
+                "" if c.p_holm is None else _p_value(c.p_holm),
+                number(c.detectable, digits),
+                "" if c.wins is None else f"{c.wins:,} / {c.ties:,} / {c.losses:,}",
+            ]
         )
+    header = ["", "A", "B", "B - A", "95 % interval", "p", "adjusted", "detectable", "B higher / same / lower"]
+    print_table(header, rows)
 
 
 def print_signatures(evaluations: Sequence[Evaluation]) -> None:
@@ -76,29 +97,35 @@ def digits_of(limits: tuple[float, float]) -> int:
     return 4 if limits[1] <= 10 else 1
 
 
-def digits_of_score(name: str, evaluations: Sequence[Evaluation]) -> int:
-    """Decimals of a score by its "scorer.output" name."""
-    scorer, _, output = name.partition(".")
-    return digits_of(evaluations[0].scores[scorer].scorer.spec.range_of(output))
+def number(value: float | None, digits: int, sign: str = "") -> str:
+    """ "0.1908", "+0.0" (never "-0.0"), "unknown"; `sign` is that of a format specification."""
+    return "unknown" if value is None else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
-def p_value(p: float | None) -> str:
+def with_interval(value: float | None, low: float | None, high: float | None, digits: int, sign: str = "") -> str:
+    """ "0.1908 (0.1786 to 0.2033)"."""
+    text = number(value, digits, sign)
+    if value is None or low is None or high is None:
+        return text
+    return f"{text} ({number(low, digits, sign)} to {number(high, digits, sign)})"
+
+
+def _name_and_digits(comparison: Comparison, evaluations: Sequence[Evaluation]) -> tuple[str, int]:
+    from capwright.evaluation import score_key
+
+    scorer, _, output = comparison.score.partition(".")
+    return score_key(scorer, output), digits_of(evaluations[0].scores[scorer].scorer.spec.range_of(output))
+
+
+def _p_value(p: float | None) -> str:
     """ "0.012", "< 0.001", "unknown"."""
     return "unknown" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _equation(p: float | None) -> str:
     """ "p = 0.012", "p < 0.001", "p unknown"."""
-    text = p_value(p)
+    text = _p_value(p)
     return f"p = {text}" if text[0].isdigit() else f"p {text}"
-
-
-def _interval(estimate: Estimate, digits: int) -> str:
-    if estimate.value is None:
-        return "unknown"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
 def _met_more(evaluation: Evaluation, scorer: str) -> bool:

@@ -20,11 +20,13 @@ KINDS: tuple[str, ...] = ("unmatched", "missing", "extra", "no_references", "swa
 KINDS += ("empty", "blank_reference", "control", "tokenized", "mojibake")
 
 _SHOWN = 5
+#: Captions that are longer than references, or shorter, by more than this say more about length than about quality.
+LONG, SHORT = 2.5, 0.4
+
 #: Shares and counts from which something is said.
 _COPIED, _CONSTANT, _TOKENIZED, _REPEATED = 0.2, 0.5, 0.1, 0.1
 _FEW = 10
 _ENOUGH = 100
-_LONG, _SHORT = 2.5, 0.4
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKENIZED_MARK = re.compile(r"\S [.,!?;:](?: |$)|[A-Za-z] (?:n't|'s|'re|'ve|'ll)(?: |$)|-[LRlr][RCSrcs][Bb]-|`` | ''")
@@ -220,7 +222,7 @@ def _ratio(pairs: Sequence[_Pair]) -> float | None:
 
 def _length(pairs: Sequence[_Pair]) -> list[Finding]:
     ratio = _ratio(pairs)
-    if ratio is None or _SHORT <= ratio <= _LONG:
+    if ratio is None or SHORT <= ratio <= LONG:
         return []
     how = f"{ratio:.1f} times as long as" if ratio > 1 else f"{ratio:.2f} times as long as (far shorter than)"
     message = (

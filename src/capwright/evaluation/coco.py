@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.sources import open_source, wrap
-from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
+from capwright.evaluation.installed import make_installed, measure_installed
 from capwright.evaluation.results import Evaluation
 from capwright.evaluation.running import evaluate
 from capwright.types import NO_IMAGE, DataError, Sample
@@ -132,10 +132,11 @@ class COCOEvalCap:
         ]
         captions = {str(id): self._result(id) for id in ids}
         scorers, absent = make_installed(self.params["scorers"])
-        rulers, more = prepare_installed(samples, scorers)
         how = (self.params["seed"], self.params["replicates"])
-        found, still_more = measure_installed(rulers, lambda left: evaluate(samples, captions, left, *how))
-        for name, why in (absent | more | still_more).items():
+        found, more = measure_installed(
+            samples, scorers, None, lambda rulers: evaluate(samples, captions, rulers, *how)
+        )
+        for name, why in (absent | more).items():
             print(f"{name}: {why}", file=sys.stderr)
         self.evaluation = found
         self.eval, self.evalImgs, self.imgToEval, self.intervals, self.signatures = {}, [], {}, {}, {}

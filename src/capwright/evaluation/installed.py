@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from capwright.evaluation.running import prepare_scorers
 from capwright.scorers import Context, NotInstalledError, Scorer, ScorerError, get_scorer
 from capwright.scorers.registry import options_of
+from capwright.scorers.tokens import TOKENIZERS
 from capwright.types import Sample, Vocabulary
 
 T = TypeVar("T")
@@ -22,8 +23,11 @@ def make_installed(
 ) -> tuple[list[Scorer], Absent]:
     """Scorers of these names with these options; `tokenizer` is for every scorer that has that option.
 
-    Raises ScorerError when a name or an option is unknown, a scorer is named twice, or options are of another scorer.
+    Raises ScorerError when a name or an option is unknown, a scorer is named twice, options are of another scorer, or
+    nothing is left.
     """
+    if tokenizer is not None and tokenizer not in TOKENIZERS:
+        raise ScorerError(f"there is no tokenizer {tokenizer!r} (tokenizers: {', '.join(TOKENIZERS)})")
     given = list(scorers)
     for name in options or ():
         if name not in given:
@@ -38,33 +42,32 @@ def make_installed(
             made.append(_make(scorer, options or {}, tokenizer) if isinstance(scorer, str) else scorer)
         except NotInstalledError as error:
             absent[name] = _reason(name, error)
+    if not made:
+        why = "".join(f"; {name}: {text}" for name, text in absent.items())
+        raise ScorerError(f"there is nothing to measure with{why or '; name a scorer'}")
     return made, absent
 
 
-def prepare_installed(
-    samples: Sequence[Sample], scorers: Iterable[Scorer], vocabulary: Vocabulary | None = None
-) -> tuple[list[tuple[Scorer, Context]], Absent]:
-    """Scorers with contexts of these samples, as `prepare_scorers` makes them."""
-    rulers: list[tuple[Scorer, Context]] = []
+def measure_installed(
+    samples: Sequence[Sample],
+    scorers: Iterable[Scorer],
+    vocabulary: Vocabulary | None,
+    measure: Callable[[Sequence[tuple[Scorer, Context]]], T],
+) -> tuple[T, Absent]:
+    """`measure` with scorers prepared on these samples, as `prepare_scorers` makes them, as far as they are installed.
+
+    It is called once more without a scorer that turns out not to be installed only when it is asked: METEOR needs no
+    Java for captions that it has measured before, and notices at a new one that there is none.
+
+    Raises ScorerError when nothing is left to measure with.
+    """
+    left: list[tuple[Scorer, Context]] = []
     absent: Absent = {}
     for scorer in scorers:
         try:
-            rulers += prepare_scorers(samples, [scorer], vocabulary)
+            left += prepare_scorers(samples, [scorer], vocabulary)
         except NotInstalledError as error:
             absent[scorer.spec.name] = _reason(scorer.spec.name, error)
-    return rulers, absent
-
-
-def measure_installed(
-    rulers: Sequence[tuple[Scorer, Context]], measure: Callable[[Sequence[tuple[Scorer, Context]]], T]
-) -> tuple[T, Absent]:
-    """`measure(rulers)`, once more without a scorer that turns out not to be installed when it is asked.
-
-    METEOR needs no Java for captions that it has measured before, and notices only at a new one that there is none.
-    Raises ScorerError when nothing is left to measure with.
-    """
-    left = list(rulers)
-    absent: Absent = {}
     while left:
         try:
             return measure(left), absent
@@ -74,7 +77,7 @@ def measure_installed(
                 raise
             absent[name] = _reason(name, error)
             left = [(scorer, context) for scorer, context in left if scorer.spec.name != name]
-    raise ScorerError("there is nothing to measure with" + "".join(f"; {n}: {why}" for n, why in absent.items()))
+    raise ScorerError("there is nothing to measure with" + "".join(f"; {name}: {why}" for name, why in absent.items()))
 
 
 def _make(name: str, options: Mapping[str, Mapping[str, Any]], tokenizer: str | None) -> Scorer:

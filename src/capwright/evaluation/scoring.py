@@ -12,11 +12,11 @@ from capwright.data.idforms import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.data.references import read_references
 from capwright.evaluation.comparing import Comparison, adjust, compare
-from capwright.evaluation.installed import make_installed, measure_installed, prepare_installed
+from capwright.evaluation.installed import make_installed, measure_installed
 from capwright.evaluation.results import Evaluation, ImageResult, score_key
 from capwright.evaluation.running import evaluate
 from capwright.evaluation.significance import TESTS
-from capwright.scorers import Context, Scorer, ScorerError
+from capwright.scorers import Context, Scorer
 from capwright.types import DataError, Sample, Vocabulary
 
 #: What is measured when nothing else is asked for. METEOR needs Java and says so where there is none.
@@ -64,7 +64,7 @@ class Scoring:
         first = self.evaluations[0]
         return {
             "systems": [self._system(evaluation) for evaluation in self.evaluations],
-            "comparisons": [comparison.to_json() for comparison in self.comparisons],
+            "comparisons": [c.to_json() | {"score": score_key(*c.score.split(".", 1))} for c in self.comparisons],
             "not_installed": dict(self.not_installed),
             "images": len(first.ids),
             "seed": first.seed,
@@ -152,6 +152,8 @@ def score_systems(
         raise DataError(f"missing must be one of {', '.join(MISSING_RULES)}, not {missing!r}")
     if test not in TESTS:
         raise DataError(f"test must be one of {', '.join(TESTS)}, not {test!r}")
+    if images is not None and not Path(images).is_dir():
+        raise DataError(f"{images}: is not a folder; name the folder of the pictures")
     samples = read_references(references, split=split, images_dir=images)
     said = {name: read_predictions(source) for name, source in systems.items()}
     made, absent = make_installed(scorers, options, tokenizer)
@@ -168,10 +170,6 @@ def score_systems(
             said[name] = blank | rows
     if vocabulary is None:
         vocabulary = getattr(samples, "vocabulary", None)
-    rulers, more = prepare_installed(samples, made, vocabulary)
-    if not rulers:
-        why = "".join(f"; {name}: {text}" for name, text in (absent | more).items())
-        raise ScorerError(f"there is nothing to measure with{why or '; name a scorer'}")
 
     def measure(rulers: Sequence[tuple[Scorer, Context]]) -> list[Evaluation]:
         found = []
@@ -193,9 +191,9 @@ def score_systems(
             )
         return found
 
-    measured, still_more = measure_installed(rulers, measure)
+    measured, more = measure_installed(samples, made, vocabulary, measure)
     evaluations = [replace(one, warnings=tuple(f.message for f in findings[one.name])) for one in measured]
-    absent |= more | still_more
+    absent |= more
     first, *others = evaluations
     comparisons = _adjusted([c for other in others for c in compare(first, other, test=test)], first)
     return Scoring(
@@ -233,7 +231,9 @@ def _check(
     findings = [f for f in check_alignment(rows, samples) if not (split and f.kind == "tokenized")]
     errors = [f for f in findings if f.severity == "error" and f.kind not in excused]
     if errors:
-        raise DataError("\n".join(f"{name}: {f.message}" if name else f.message for f in errors))
+        how = '; to score the others all the same: missing="skip" or "empty" (--missing skip)'
+        texts = [f.message + (how if f.kind == "missing" else "") for f in errors]
+        raise DataError("\n".join(f"{name}: {text}" if name else text for text in texts))
     if "several captions" in needs and not any(isinstance(said, list) for said in rows.values()):
         text = "every image has one caption, so how captions of one image differ is unknown; give several an image"
         findings.append(Finding("warning", "single", text))

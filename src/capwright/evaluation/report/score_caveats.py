@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from capwright.data.alignment import LONG
 from capwright.evaluation.report.headline import FEW_IMAGES, count, join
 from capwright.evaluation.report.score_sheet import Sheet
 
-#: Captions this many times as long as the references make n-gram scores a measure of length.
-TOO_LONG = 3.0
 #: From this ratio on, the length of two systems is mentioned.
 LONGER = 1.5
 
@@ -53,7 +52,7 @@ def _lengths(sheet: Sheet, findings: Sequence[str]) -> list[str]:
     references = sheet.mean_reference_words
     for system in sheet.systems:
         words = system.mean_words
-        if system.name not in known and words is not None and references and words >= TOO_LONG * references:
+        if system.name not in known and words is not None and references and words > LONG * references:
             told.append(
                 f"Captions of {system.name} are {words / references:.1f} times as long as the references ({words:.1f} "
                 f"against {references:.1f} words): scores that count n-grams measure length here more than quality."
