@@ -224,7 +224,7 @@ def test_it_is_started_again_after_a_crash(java):
     assert fake_java.starts(java) == ["meteor", "meteor"]
 
 
-@pytest.mark.parametrize(
+BREAKS = pytest.mark.parametrize(
     ("word", "message"),
     [
         ("crash", r"java ended with exit status 3; it said: java.lang.OutOfMemoryError"),
@@ -234,15 +234,32 @@ def test_it_is_started_again_after_a_crash(java):
         ("endless", r"an answer that is no line"),
     ],
 )
-def test_a_broken_program_is_an_error_and_what_it_did_before_is_kept(java, word, message):
-    with pytest.raises(ScorerError, match=f"^meteor: .*{message}") as met:
-        measure(split(), ("a cat", ["a cat"]), (word, ["a cat"]))
-    assert f"The caption has 1 words: '{word}'" in str(met.value)
-    assert "memory, now 2G" in str(met.value)
-    before = len(fake_java.starts(java))
+
+
+@BREAKS
+@pytest.mark.parametrize("first", [True, False])
+def test_a_caption_that_breaks_the_program_is_unknown_and_others_are_measured(java, word, message, first):
+    pairs = [("a cat", ["a cat"]), (word, ["a cat"])]
+    with pytest.warns(RuntimeWarning, match=f"^meteor: .*{message}") as met:
+        stats = measure(split(), *(pairs[::-1] if first else pairs), ("a dog", ["a dog"]))
+    assert stats.status == (("judge_error", "ok", "ok") if first else ("ok", "judge_error", "ok"))
+    assert sorted(stats.rows[:, 4]) == [0, 2, 2]
+    assert len(met) == 1
+    said = str(met[0].message)
+    assert f"caption of sample \"{int(not first)}\" is unknown (status judge_error). It has 1 words: '{word}'" in said
+    assert "option memory, now 2G" in said
+
+
+@BREAKS
+def test_a_program_that_answers_nothing_is_an_error_and_what_it_did_before_is_kept(java, monkeypatch, word, message):
     assert measure(split(), ("a cat", ["a cat"])).status == ("ok",)
+    monkeypatch.setattr("capwright.scorers.java.meteor._EASY", f"SCORE ||| a ||| {word}")
+    with pytest.raises(ScorerError, match=f"^meteor: .*{message}"):
+        measure(split(), ("a dog", ["a dog"]), (word, ["a cat"]))
+    before = len(fake_java.starts(java))
+    assert measure(split(), ("a cat", ["a cat"]), ("a dog", ["a dog"])).status == ("ok", "ok")
     assert len(fake_java.starts(java)) == before
-    assert measure(split(), ("a dog", ["a dog"])).rows[0, 4] == 2
+    assert measure(split(), ("a bird", ["a bird"])).rows[0, 4] == 2
     assert len(fake_java.starts(java)) == before + 1
 
 
@@ -290,6 +307,15 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(java, tmp_path, monkeypatch):
     program.send_signal(signal.SIGINT)
     _, err = program.communicate(timeout=20)
     assert "KeyboardInterrupt" in err
+    assert left_behind(tmp_path) == []
+
+
+def test_a_killed_process_leaves_no_folder(java, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = run_program("print('ready', flush=True)\nsay('hang')\n")
+    assert program.stdout.readline() == "ready\n"
+    program.send_signal(signal.SIGKILL)
+    program.communicate(timeout=20)
     assert left_behind(tmp_path) == []
 
 

@@ -7,7 +7,7 @@ these the score is a short formula, so that Java runs once for a caption, and in
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,10 @@ _PATIENCE = 2
 
 #: (references, caption), as they stand in a line.
 _Question = tuple[str, str]
+#: The numbers of a caption, or the status of one that has none.
+_Answer = Row | str
+#: A question that every program that works can answer.
+_EASY = "SCORE ||| a ||| a"
 
 STAGES = ("exact", "stem", "synonym", "paraphrase")
 
@@ -91,7 +95,8 @@ class METEOR:
     not count (`without_whole_chunks`).
 
     Rows are kept by content (`store.Store`), so a caption is measured once; with all captions known no Java is started.
-    A caption without an answer in time has the status "timeout".
+    A caption without an answer in time has the status "timeout"; one on which the program breaks twice, while it can
+    answer other questions, "judge_error". Both are unknown, with a warning.
 
     Args:
         tokenizer: a name that `tokens.get_tokenizer` knows; "split" for languages other than English.
@@ -102,7 +107,7 @@ class METEOR:
         cache: whether rows are kept on disk. Switch it off in long trainings, where captions hardly come twice.
 
     Raises:
-        ScorerError: a bad option. NotInstalledError comes from `prepare`, and from `stats` when the program is missing
+        ScorerError: a bad option; from `stats`, a program that answers nothing at all. NotInstalledError comes from `prepare`, and from `stats` when the program is missing
         and a caption is not among the kept ones.
     """
 
@@ -156,14 +161,14 @@ class METEOR:
         """One row an item; all zero, which `finalize` makes NaN, where the sample has no references with words."""
         status = [item_status(item) for item in items]
         questions = self._questions(items, status)
-        known = self._rows(list(dict.fromkeys(questions.values())))
+        answers = self._answers({question: items[index].sample.id for index, question in questions.items()})
         rows = np.zeros((len(items), WIDTH))
         for index, question in questions.items():
-            row = known[question]
-            if row is None:
-                status[index] = "timeout"
+            answer = answers[question]
+            if isinstance(answer, str):
+                status[index] = answer
             else:
-                rows[index] = row
+                rows[index] = answer
         return Stats(without_whole_chunks(rows), np.arange(len(items)), tuple(status), (None,) * len(items))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -228,45 +233,53 @@ class METEOR:
     def _half_key(self, meant: str) -> bytes:
         return digest("meteor-1.5", self._language, "norm", meant)
 
-    def _rows(self, questions: Sequence[_Question]) -> dict[_Question, Row | None]:
-        """The numbers that answer each question; None where there was no answer in time."""
+    def _answers(self, questions: Mapping[_Question, str]) -> dict[_Question, _Answer]:
+        """The answer to each question; the questions come with the id of a sample that they are about."""
         keys = {(meant, said): self._half_key(meant) + digest(said) for meant, said in questions}
         kept = self._store.get(list(keys.values()))
-        known: dict[_Question, Row | None] = {asked: kept[key] for asked, key in keys.items() if key in kept}
-        new = [asked for asked in questions if asked not in known]
+        known: dict[_Question, _Answer] = {asked: kept[key] for asked, key in keys.items() if key in kept}
+        new = {asked: id for asked, id in questions.items() if asked not in known}
         if new:
-            measured: dict[_Question, Row | None] = {}
+            measured: dict[_Question, _Answer] = {}
             try:
                 self._measure(new, measured)
             finally:
                 # Also after Ctrl-C: what was measured is not lost.
-                self._store.put({keys[asked]: row for asked, row in measured.items() if row is not None})
+                self._store.put({keys[asked]: row for asked, row in measured.items() if not isinstance(row, str)})
             known |= measured
         return known
 
-    def _measure(self, questions: Sequence[_Question], measured: dict[_Question, Row | None]) -> None:
+    def _measure(self, questions: Mapping[_Question, str], measured: dict[_Question, _Answer]) -> None:
         program = self._program()
         in_a_row = 0
-        for meant, said in questions:
-            measured[meant, said] = None
+        for (meant, said), id in questions.items():
+            measured[meant, said] = "timeout"
             if in_a_row == _PATIENCE:
                 continue
             try:
-                answer = program.ask(f"SCORE ||| {meant} ||| {said}", self._timeout)
-                measured[meant, said] = _numbers(program, answer)
+                measured[meant, said] = self._ask(program, f"SCORE ||| {meant} ||| {said}")
                 in_a_row = 0
             except JavaTimeoutError as error:
                 in_a_row += 1
                 rest = (
                     f"; after {_PATIENCE} in a row the rest of the batch is not asked" if in_a_row == _PATIENCE else ""
                 )
-                warnings.warn(f"{error}; the caption is unknown (status timeout){rest}", RuntimeWarning, stacklevel=2)
+                what = f'{error}; the caption of sample "{id}" is unknown (status timeout){rest}'
+                warnings.warn(what, RuntimeWarning, stacklevel=4)
             except JavaError as error:
-                what = (
-                    f"{error}\nThe caption has {len(said.split())} words: {said[:80]!r}. Shorten or leave out what is "
-                )
-                what += f"no caption, or give Java more memory (option memory, now {self._memory})"
-                raise JavaError(what) from error
+                try:
+                    self._ask(program, _EASY)
+                except JavaError:
+                    raise error from None  # it is not the caption: the program does not work
+                measured[meant, said] = "judge_error"
+                in_a_row = 0
+                what = f'{error}\nThe caption of sample "{id}" is unknown (status judge_error). It has '
+                what += f"{len(said.split()):,} words: {said[:80]!r}. Shorten it, or give Java more memory (option "
+                what += f"memory, now {self._memory})"
+                warnings.warn(what, RuntimeWarning, stacklevel=4)
+
+    def _ask(self, program: Conversation, line: str) -> Row:
+        return _numbers(program, program.ask(line, self._timeout))
 
     def _program(self) -> Conversation:
         java, jar, table = require_meteor(self._language)

@@ -54,6 +54,7 @@ class Conversation:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._messages: IO[bytes] | None = None
         self._late = False
 
     def ask(self, line: str, timeout: float) -> str:
@@ -114,6 +115,10 @@ class Conversation:
             raise _Died(f"ended with exit status {_exit_status(process)}")
         if not answer.endswith(b"\n"):
             raise JavaError(self._report(f"gave an answer that is no line: {answer[:80]!r}"))
+        if self._folder is not None and os.name != "nt":
+            # What the program needs is read or open by now, so nothing is left behind when this process is killed.
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
         return answer.decode("utf-8", "replace").strip()
 
     def _too_late(self, process: subprocess.Popen[bytes]) -> None:
@@ -127,18 +132,25 @@ class Conversation:
         for name, target in self._links.items():
             _link(self._folder / name, target)
         with open(self._folder / "messages", "wb") as messages:
+            self._messages = open(self._folder / "messages", "rb")  # open, because the folder goes before the program
             return _popen(self._who, self._command, self._folder, subprocess.PIPE, subprocess.PIPE, messages)
 
     def _stop(self) -> None:
-        process, folder = self._process, self._folder
-        self._process = self._folder = None
+        process, folder, messages = self._process, self._folder, self._messages
+        self._process = self._folder = self._messages = None
         if process is not None:
             _end(process)
+        if messages is not None:
+            messages.close()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _report(self, what: str) -> str:
-        return _report(self._who, self._command, what, self._folder)
+        said = b""
+        if self._messages is not None:
+            self._messages.seek(0)
+            said = self._messages.read()
+        return _report(self._who, self._command, what, said)
 
     def _forget(self) -> None:
         """In a child made by fork: let go of the parent's program without a word to it."""
@@ -186,11 +198,12 @@ def run_once(who: str, command: Sequence[str], folder: Path, timeout: float) -> 
     except subprocess.TimeoutExpired:
         _kill(process)
         what = f"did not end in {timeout:g} s and was stopped"
-        raise JavaTimeoutError(_report(who, command, what, folder)) from None
+        raise JavaTimeoutError(_report(who, command, what, (folder / "messages").read_bytes())) from None
     finally:
         _end(process)
     if code:
-        raise JavaError(_report(who, command, f"ended with exit status {code}", folder))
+        said = (folder / "messages").read_bytes()
+        raise JavaError(_report(who, command, f"ended with exit status {code}", said))
     return (folder / "printed").read_bytes()
 
 
@@ -244,12 +257,9 @@ def _exit_status(process: subprocess.Popen[bytes]) -> object:
         return "unknown (it closed its output and still runs)"
 
 
-def _report(who: str, command: Sequence[str], what: str, folder: Path | None) -> str:
-    said = ""
-    if folder is not None:
-        with contextlib.suppress(OSError):
-            said = (folder / "messages").read_bytes()[-_SHOWN:].decode("utf-8", "replace").strip()
-    return f"{who}: {Path(command[0]).name} {what}; it said: {said or 'nothing'}"
+def _report(who: str, command: Sequence[str], what: str, said: bytes) -> str:
+    end = said[-_SHOWN:].decode("utf-8", "replace").strip()
+    return f"{who}: {Path(command[0]).name} {what}; it said: {end or 'nothing'}"
 
 
 def _link(link: Path, target: Path) -> None:
