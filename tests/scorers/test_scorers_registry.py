@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from capwright.scorers import Length, Scorer, ScorerError, ScorerSpec, get_scorer, list_scorers, register_scorer
 from capwright.scorers.base import fingerprint, ratio, write_signature
+from capwright.scorers.registry import options_of
 
 
 def test_every_scorer_can_be_made():
@@ -25,8 +27,52 @@ def test_unknown_names_and_options_name_the_nearest():
         get_scorer("tts", penality=1)
     with pytest.raises(ScorerError, match="length: has no option 'max'.*no options"):
         get_scorer("length", max=3)
-    with pytest.raises(ScorerError, match="tts: can not be made"):
-        get_scorer("tts", penalty="much")
+
+
+class AnyEmbedder:
+    """Stands for an encoder: options are checked before it is used."""
+
+    def embed(self, texts):
+        return []
+
+
+#: No option takes any of these.
+WRONG = (b"x", {1: 2}, ["a", 1], object(), -1, float("nan"), -math.inf)
+WRONG_FOR = {
+    "a number": ("abc", "", "1", True, None, ["a"], {"a": 1}, 10**400),
+    "a whole number": ("abc", "", 1.5, True, [1]),
+    "true or false": ("true", "", 0, 1, None, [True]),
+    "text": (True, 0, 1.5, ["a"], {"a": 1}),
+}
+KINDS = {
+    "a number": {"baseline", "levels", "penalty", "sigma", "timeout"},
+    "a whole number": {"batch", "beta", "budget", "char_order", "layer", "max_tokens", "n", "word_order"},
+    "true or false": {"cache", "effective_order", "lowercase", "references"},
+    "text": {"device", "idf", "language", "memory", "model", "objects", "pool", "revision", "tokenizer", "weights"},
+    "Embedder": {"embedder"},
+}
+OPTIONS = [(name, option) for name in list_scorers() for option in options_of(name)]
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_an_option_of_the_wrong_type_is_refused_in_words(name, option):
+    (kind,) = (kind for kind, options in KINDS.items() if option in options)
+    given = {"embedder": AnyEmbedder()} if "embedder" in options_of(name) and option != "model" else {}
+    for value in (*WRONG, *WRONG_FOR.get(kind, ())):
+        with pytest.raises(ScorerError, match=f"^{name}: {option} (must be .*, not |has the unknown key)"):
+            get_scorer(name, **given | {option: value})
+
+
+def test_an_option_may_be_a_list_or_an_object_of_numbers():
+    get_scorer("tts", levels=[1, 0.5, 0])
+    get_scorer("tts", levels={"vague": 0.1}, penalty=np.float32(0.5))
+    for levels in ([1, "a", 0], {"vague": "a"}, {"vague": True}, "abc", 3):
+        with pytest.raises(ScorerError, match=r"^tts: levels must be an object \(a number each\) or a list"):
+            get_scorer("tts", levels=levels)
+    with pytest.raises(ScorerError, match="^tts: levels must be .*, not "):
+        get_scorer("tts", levels={1: 0.5})
+    with pytest.raises(ScorerError, match=r"^ciderD: idf must be text or a path, not \['coco'\]"):
+        get_scorer("ciderD", idf=["coco"])
 
 
 def test_a_scorer_of_your_own():

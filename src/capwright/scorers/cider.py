@@ -57,8 +57,8 @@ class CIDErD:
     _plain = False
 
     def __init__(self, *, tokenizer: str = "ptb", n: int = 4, sigma: float = 6.0, idf: str | Path = "refs") -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ScorerError(f"{self._name}: n must be a whole number of 1 or more, not {n!r}")
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100:
+            raise ScorerError(f"{self._name}: n must be a whole number from 1 to 100, not {n!r}")
         if not 0 < sigma < math.inf:
             raise ScorerError(f"{self._name}: sigma must be a number above 0, not {sigma!r}")
         self._tokenizer = get_tokenizer(tokenizer)

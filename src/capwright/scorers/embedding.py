@@ -84,6 +84,10 @@ class _EmbeddingScorer(ABC):
                 f"{self.name}: needs a text encoder, and none comes with capwright: give the option model, a folder "
                 f"with an encoder and its tokenizer or an id of the Hugging Face hub (--set {self.name}.model=FOLDER)"
             )
+        if embedder is not None and not callable(getattr(embedder, "embed", None)):
+            raise ScorerError(
+                f"{self.name}: embedder must be an object as encoder.Embedder describes, not {embedder!r}"
+            )
         for option, least in (("layer", 0), ("max_tokens", 8), ("batch", 1)):
             value = options[option]
             if value is None and option != "batch":

@@ -77,7 +77,7 @@ def read_idf(path: str | Path) -> IdfTable:
         raise DataError(
             f'{name}: there is no such idf table; idf is "refs", "{COCO_VAL2014}", or a file that build_idf wrote'
         ) from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{name}: the idf table can not be read: {error}") from error
     first, _, rest = text.partition("\n")
     header = _read_header(first, name)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from capwright.scorers.base import Scorer, ScorerError
@@ -47,7 +51,8 @@ def list_scorers() -> tuple[str, ...]:
 def get_scorer(name: str, **options: Any) -> Scorer:
     """Make a scorer by name.
 
-    Raises ScorerError when the name or an option is unknown (naming the nearest ones), or an option has a bad value.
+    Raises ScorerError when the name or an option is unknown (naming the nearest ones), or an option has a bad value:
+    one that is not of the kind that the type hint of the option names, or that the scorer itself refuses.
 
     >>> get_scorer("tts", penalty=0.5).spec.headline
     'micro'
@@ -56,7 +61,7 @@ def get_scorer(name: str, **options: Any) -> Scorer:
     _check_options(name, make, options)
     try:
         return make(**options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ScorerError(f"{name}: can not be made with {options}: {error}") from error
 
 
@@ -78,11 +83,66 @@ def _maker(name: str) -> Callable[..., Scorer]:
 
 def _check_options(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> None:
     parameters = inspect.signature(make).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
-    for option in options:
-        if option not in parameters:
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(make)
+    for option, value in options.items():
+        if option in hints and not _fits(value, hints[option]):
+            raise ScorerError(f"{name}: {option} must be {_kind(hints[option])}, not {_shown(value)}")
+        if option not in parameters and not takes_any:
             near = difflib.get_close_matches(option, parameters, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             has = f"options: {', '.join(parameters)}" if parameters else "it has no options"
             raise ScorerError(f"{name}: has no option {option!r}{hint} ({has})")
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    types.NoneType: "null",
+}
+
+
+def _hints(make: Callable[..., Scorer]) -> dict[str, Any]:
+    """The types of options, where they are written down and known here."""
+    try:
+        return typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
+    except (NameError, TypeError):
+        return {}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of a type as options have it; types that are not known here take everything."""
+    outer, inner = typing.get_origin(hint), typing.get_args(hint)
+    if outer in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if outer is Sequence:
+        return (
+            isinstance(value, Sequence)
+            and not isinstance(value, (str, bytes))
+            and all(_fits(v, inner[0]) for v in value)
+        )
+    if outer is Mapping:
+        pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
+        return all(_fits(key, inner[0]) and _fits(each, inner[1]) for key, each in pairs)
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    if hint is float:
+        return isinstance(value, Real) and (not isinstance(value, int) or abs(value) < 2**1023)
+    return isinstance(value, hint) if hint in _KINDS else True
+
+
+def _kind(hint: Any) -> str:
+    outer, inner = typing.get_origin(hint), typing.get_args(hint)
+    if outer in (typing.Union, types.UnionType):
+        return " or ".join(_kind(one) for one in inner)
+    if outer in (Sequence, Mapping):
+        return f"{'a list' if outer is Sequence else 'an object'} ({_kind(inner[-1])} each)"
+    return _KINDS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

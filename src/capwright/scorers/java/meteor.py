@@ -107,8 +107,8 @@ class METEOR:
         cache: whether rows are kept on disk. Switch it off in long trainings, where captions hardly come twice.
 
     Raises:
-        ScorerError: a bad option; from `stats`, a program that answers nothing at all. NotInstalledError comes from `prepare`, and from `stats` when the program is missing
-        and a caption is not among the kept ones.
+        ScorerError: a bad option; from `stats`, a program that answers nothing at all. NotInstalledError comes from
+        `prepare`, and from `stats` when the program is missing and a caption is not among the kept ones.
     """
 
     def __init__(

@@ -132,7 +132,8 @@ class Conversation:
         for name, target in self._links.items():
             _link(self._folder / name, target)
         with open(self._folder / "messages", "wb") as messages:
-            self._messages = open(self._folder / "messages", "rb")  # open, because the folder goes before the program
+            # Read through a handle of its own, because the folder goes before the program.
+            self._messages = open(self._folder / "messages", "rb")  # noqa: SIM115
             return _popen(self._who, self._command, self._folder, subprocess.PIPE, subprocess.PIPE, messages)
 
     def _stop(self) -> None:
