@@ -52,12 +52,12 @@ def test_by_hand():
     assert score("a b c d e", "a b c d e")[3] == pytest.approx(1, abs=1e-8)
 
 
-def test_empty_captions_score_and_empty_references_are_references():
+def test_empty_captions_score_and_blank_references_are_none():
     context = BLEU.prepare(Corpus([sample("a b")]))
     stats = BLEU.stats([Item(sample("a b"), " "), Item(sample(""), ""), Item(sample("", "a b c"), "a")], context)
     assert stats.status == ("empty", "empty", "ok")
-    assert stats.rows[:, 8:].tolist() == [[0, 2, 1], [0, 0, 1], [1, 0, 1]]
-    np.testing.assert_allclose(BLEU.finalize(stats.rows)[:2], 0, atol=1e-12)
+    assert stats.rows[:, 8:].tolist() == [[0, 2, 1], [0, 0, 0], [1, 3, 1]]
+    np.testing.assert_allclose(BLEU.finalize(stats.rows)[:2], [[0] * 4, [np.nan] * 4], atol=1e-12)
 
 
 def test_unknown_is_not_zero():
@@ -89,7 +89,7 @@ def test_captions_do_not_touch_each_other(pairs, random):
     assert ((total >= 0) & (total <= 1)).all()
 
 
-@given(TEXT, st.lists(TEXT, min_size=1, max_size=3), st.randoms())
+@given(TEXT, st.lists(TEXT, min_size=1, max_size=3).filter(any), st.randoms())
 @settings(deadline=None)
 def test_references_have_no_order(caption, references, random):
     before = score(caption, *references)

@@ -181,7 +181,13 @@ def test_bars_and_line_ends_do_not_reach_the_program(java):
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.text(), st.lists(st.text(), min_size=1, max_size=3)), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.text(), st.lists(st.text(), min_size=1, max_size=3).filter(lambda texts: "".join(texts).strip())),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_no_text_moves_a_score_to_another_caption(java, pairs):
     pairs = [*pairs, ("the last one", ["the last one"])]
     scorer = split(cache=False)

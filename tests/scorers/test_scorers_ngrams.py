@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capwright.scorers import Item, ngrams
+from capwright.scorers import Corpus, Item, get_scorer, ngrams
 from capwright.scorers.ngrams import gather, levels, ranges, sort_keys
 from capwright.scorers.tokens import get_tokenizer
-from capwright.types import NO_IMAGE, Sample
+from capwright.types import NO_IMAGE, DataError, Sample
 
 SPLIT = get_tokenizer("split")
 LARGE = 2**63 - 1
@@ -40,6 +40,25 @@ def test_ranges():
 def items(*captions: str) -> list[Item]:
     sample = Sample("s", NO_IMAGE, ("a b c", "c d"))
     return [Item(sample, caption) for caption in captions]
+
+
+@pytest.mark.parametrize("name", ["bleu", "rougeL", "cider", "ciderD", "chrf", "chair"])
+def test_a_blank_reference_is_none(name):
+    scorer = get_scorer(name, **{"objects": "coco"} if name == "chair" else {})
+    blank = Sample("blank", NO_IMAGE, (" ", "", "\t\u2028"))
+    known = [Sample("1", NO_IMAGE, ("a cat on a bed", "a cat")), Sample("2", NO_IMAGE, ("two dogs run",))]
+    mixed = [Sample(one.id, NO_IMAGE, (*one.references, "\n", "")) for one in known]
+    said = [Item(sample, "a cat and a dog") for sample in (*known, *mixed, blank, blank)]
+    said[-1] = Item(blank, "")
+    context = scorer.prepare(Corpus([*known, blank]))
+    each = scorer.finalize(scorer.stats(said, context).rows)
+    np.testing.assert_array_equal(each[:2], each[2:4])
+    assert np.isfinite(each[:2, 0]).all()
+    assert np.isnan(each[4:]).all()
+    same = scorer.prepare(Corpus(mixed))
+    assert (scorer.signature(same), same.fingerprint) == (scorer.signature(context), context.fingerprint)
+    with pytest.raises(DataError):
+        scorer.prepare(Corpus([blank]))
 
 
 def test_the_next_scorer_finds_the_batch_of_the_same_items():

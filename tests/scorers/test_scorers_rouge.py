@@ -47,8 +47,11 @@ def test_by_hand():
 
 
 def test_text_without_words_is_one_empty_word():
-    assert score("", "") == pytest.approx(1)
-    assert score("", "a") == score("a", "") == 0
+    scorer = get_scorer("rougeL")
+    pairs = [("", "!"), ("?", "!"), ("a", "!"), ("", "a")]
+    assert measure(scorer, [Item(sample(reference), caption) for caption, reference in pairs])[1][:, 0] == (
+        pytest.approx([1, 1, 0, 0])
+    )
     assert score("a", "", "a b") == pytest.approx((1 + 1.44) * 0.5 / (0.5 + 1.44))
 
 
@@ -84,12 +87,18 @@ def test_as_a_reward():
 
 
 def test_evidence():
-    items = [Item(sample("the dog", "a cat on a mat"), "a big cat, a mat"), Item(sample(), "a"), Item(sample(""), "")]
+    items = [
+        Item(sample("the dog", " ", "a cat on a mat"), "a big cat, a mat"),
+        Item(sample(), "a"),
+        Item(sample("a"), ""),
+        Item(sample(""), ""),
+    ]
     context = ROUGE.prepare(Corpus([item.sample for item in items]))
     assert explain(ROUGE, items, context) == [
-        {"reference": 1, "words": ["a", "a", "mat"]},
+        {"reference": 2, "words": ["a", "a", "mat"]},
         None,
         {"reference": 0, "words": []},
+        None,
     ]
 
 

@@ -79,7 +79,8 @@ def check_alignment(predictions: Mapping[str, Any], samples: Sequence[Sample]) -
     """
     by_id = {sample.id: sample for sample in samples}
     found = _ids(predictions, samples, by_id)
-    pairs = [_Pair(id, _texts(said), by_id[id].references if id in by_id else ()) for id, said in predictions.items()]
+    meant = {id: tuple(text for text in sample.references if text.strip()) for id, sample in by_id.items()}
+    pairs = [_Pair(id, _texts(said), meant.get(id, ())) for id, said in predictions.items()]
     together = [pair for pair in pairs if pair.id in by_id]
     found += _without_references(samples)
     for check in (_swapped, _copied, _constant, _length):
@@ -244,9 +245,7 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> list[Find
     found = []
     n, ids = those(lambda text: not text.strip())
     if n:
-        why = (
-            "they count, as captions without words" if said else "remove them, each counts as a reference without words"
-        )
+        why = "they count, as captions without words" if said else "they count as none; remove them"
         message = f"{n:,} of {total:,} {what} are {'empty' if said else 'blank'}: {some(ids)}; {why}"
         found.append(Finding("warning", "empty" if said else "blank_reference", message, ids))
     # A line feed in a reference is harmless, COCO has one; in a caption it says that several lines are scored as one.

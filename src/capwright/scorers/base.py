@@ -216,6 +216,13 @@ def item_status(item: Item) -> str:
     return item.status
 
 
+def references_of(sample: Sample) -> tuple[str, ...]:
+    """The references that captions are compared with; a blank one is none."""
+    if all(map(str.strip, sample.references)):
+        return sample.references
+    return tuple(filter(str.strip, sample.references))
+
+
 def write_signature(name: str, **fields: object) -> str:
     """`name|key:value|...`, in the order given. Fields that are None are left out."""
     return "|".join([name, *(f"{key}:{_short(value)}" for key, value in fields.items() if value is not None)])

@@ -24,6 +24,7 @@ from capwright.scorers.base import (
     fingerprint,
     item_status,
     ratio,
+    references_of,
     write_signature,
 )
 from capwright.scorers.objects import Mention, ObjectTable, coco_objects, read_objects, vocabulary_objects
@@ -99,7 +100,7 @@ class CHAIR:
         used and there is none.
         """
         terms = any(sample.terms for sample in corpus.samples)
-        references = self._references and any(sample.references for sample in corpus.samples)
+        references = self._references and any(references_of(sample) for sample in corpus.samples)
         if not terms and not references:
             raise DataError(
                 "chair: no sample says what is in its picture; add instances (COCO annotations) or terms to the "
@@ -178,7 +179,7 @@ class CHAIR:
 
     def _present(self, sample: Sample, table: ObjectTable) -> frozenset[str] | None:
         """The objects in a picture; None when nothing is known about it."""
-        references = sample.references if self._references else ()
+        references = references_of(sample) if self._references else ()
         if not sample.terms and not references:
             return None
         known = [(term, table.lookup(term.name)) for term in sample.terms]

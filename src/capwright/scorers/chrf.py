@@ -21,6 +21,7 @@ from capwright.scorers.base import (
     Stats,
     fingerprint,
     item_status,
+    references_of,
     write_signature,
 )
 from capwright.scorers.ngrams import count_references
@@ -115,7 +116,7 @@ class ChrF:
         status = tuple(item_status(item) for item in items)
         counted: tuple[Sequence[str], dict[str, Any]] = ((), {})
         for row, item, state in zip(rows, items, status):
-            references = item.sample.references
+            references = references_of(item.sample)
             if state not in SCORED or not references:
                 continue
             if references is not counted[0]:  # captions of one image come next to each other

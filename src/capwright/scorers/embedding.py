@@ -26,6 +26,7 @@ from capwright.scorers.base import (
     fingerprint,
     item_status,
     ratio,
+    references_of,
     write_signature,
 )
 from capwright.scorers.encoder import Embedder, Embedding, Memory, TransformersEmbedder
@@ -165,7 +166,7 @@ class _EmbeddingScorer(ABC):
                 keep=[text for i in chosen for text in references[i]], pass_on=list(captions.values())
             )
             for i in chosen:
-                meant = [(number, found[text]) for number, text in enumerate(references[i], 1)]
+                meant = [(number, found[text]) for number, text in enumerate(references[i], 1) if text]
                 meant = [(number, text) for number, text in meant if not _says_nothing(text)]
                 if meant:
                     cut = ["caption"] if found[captions[i]].cut else []
@@ -284,7 +285,7 @@ class BERTScore(_EmbeddingScorer):
         """log((M + 1) / (df + 1)) of each token; df: how many of the M references of the corpus have it."""
         if self._weights == "equal":
             return None, 0
-        references = [collapse(text) for sample in corpus.samples for text in sample.references]
+        references = [collapse(text) for sample in corpus.samples for text in references_of(sample)]
         counts = Counter(token for tokens in embedder.tokenize(references) for token in set(tokens))
         return {token: math.log((len(references) + 1) / (n + 1)) for token, n in counts.items()}, len(references)
 

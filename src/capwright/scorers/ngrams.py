@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import SCORED, Corpus, Item, item_status
+from capwright.scorers.base import SCORED, Corpus, Item, item_status, references_of
 from capwright.scorers.tokens import Coded, Tokenizer
 from capwright.types import DataError
 
@@ -115,15 +115,16 @@ def _gather(items: Sequence[Item], tokenizer: Tokenizer) -> Batch:
     status = tuple(map(item_status, items))
     captions_of: dict[int, list[int]] = {}
     for index, (item, state) in enumerate(zip(items, status)):
-        if state in SCORED and item.sample.references:
+        if state in SCORED and references_of(item.sample):
             captions_of.setdefault(id(item.sample), []).append(index)
-    texts: list[str] = []
-    for group in captions_of.values():
-        texts += [items[index].caption for index in group]
-        texts += items[group[0]].sample.references
     groups = captions_of.values()
+    known = [references_of(items[group[0]].sample) for group in groups]
+    texts: list[str] = []
+    for group, meant in zip(groups, known):
+        texts += [items[index].caption for index in group]
+        texts += meant
     captions = np.array([len(group) for group in groups], dtype=np.int64)
-    references = np.array([len(items[group[0]].sample.references) for group in groups], dtype=np.int64)
+    references = np.array([len(meant) for meant in known], dtype=np.int64)
     size = captions + references
     item_of = np.full(len(texts), -1)
     item_of[ranges(np.cumsum(size) - size, captions)] = list(chain.from_iterable(groups))
@@ -222,9 +223,9 @@ def code_references(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Coded, NDArra
     owner: list[int] = []
     number = 0
     for sample in corpus.samples:
-        if sample.references:
-            texts += sample.references
-            owner += [number] * len(sample.references)
+        if known := references_of(sample):
+            texts += known
+            owner += [number] * len(known)
             number += 1
     # In parts, because what a tokenizer gives back takes far more room than codes.
     parts = [_cut(texts[start : start + _PART], tokenizer) for start in range(0, len(texts), _PART)]
@@ -237,11 +238,11 @@ def code_references(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Coded, NDArra
 
 
 def count_references(corpus: Corpus, scorer: str) -> str:
-    """How many references samples have, for signatures: "5" or "5..7"; samples that have none are left out.
+    """How many references samples have (`references_of`), for signatures: "5" or "5..7"; samples without are left out.
 
     Raises DataError when no sample has any.
     """
-    counts = {len(sample.references) for sample in corpus.samples} - {0}
+    counts = {len(references_of(sample)) for sample in corpus.samples} - {0}
     if not counts:
         raise DataError(
             f"{scorer}: none of the {len(corpus.samples)} samples has a reference to compare captions with; "

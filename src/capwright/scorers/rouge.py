@@ -20,6 +20,7 @@ from capwright.scorers.base import (
     fingerprint,
     item_status,
     ratio,
+    references_of,
     write_signature,
 )
 from capwright.scorers.ngrams import Ints, count_references
@@ -43,7 +44,8 @@ class ROUGEL:
 
     With P the largest share of a caption's words that is a common subsequence with a reference, and R the largest share
     of a reference's words (perhaps of another reference): (1 + b²) P R / (R + b² P), b = 1.2. A caption without words
-    scores 1 against a reference without words, and 0 against others, as in the reference implementation.
+    scores 1 against a reference without words ("!"), and 0 against others, as in the reference implementation; a blank
+    reference is none.
 
     Args:
         tokenizer: a name that `tokens.get_tokenizer` knows.
@@ -73,7 +75,7 @@ class ROUGEL:
         """One row (score, 1) an item; (0, 0), which `finalize` makes NaN, where the sample has no references."""
         rows = np.zeros((len(items), 2))
         status = tuple(map(item_status, items))
-        measured = [i for i, state in enumerate(status) if state in SCORED and items[i].sample.references]
+        measured = [i for i, state in enumerate(status) if state in SCORED and references_of(items[i].sample)]
         if measured:
             precision, recall, first = self._compare([items[index] for index in measured])
             rows[measured, 0] = _f(np.maximum.reduceat(precision, first), np.maximum.reduceat(recall, first))
@@ -105,13 +107,14 @@ class ROUGEL:
         references.
         """
         found: list[dict[str, Any] | None] = [None] * len(items)
-        measured = [i for i, item in enumerate(items) if item_status(item) in SCORED and item.sample.references]
+        measured = [i for i, item in enumerate(items) if item_status(item) in SCORED and references_of(item.sample)]
         for index in measured:
             item = items[index]
             precision, recall, _ = self._compare([item])
-            best = int(np.argmax(_f(precision, recall)))
-            caption, reference = self._tokenizer([item.caption, item.sample.references[best]])
-            found[index] = {"reference": best, "words": common_words(caption, reference)}
+            best = references_of(item.sample)[int(np.argmax(_f(precision, recall)))]
+            caption, reference = self._tokenizer([item.caption, best])
+            number = item.sample.references.index(best)
+            found[index] = {"reference": number, "words": common_words(caption, reference)}
         return found
 
     def _compare(self, items: Sequence[Item]) -> tuple[Floats, Floats, Ints]:
@@ -119,8 +122,9 @@ class ROUGEL:
 
         The third array says where the references of each item begin.
         """
-        references = np.array([len(item.sample.references) for item in items])
-        coded = self._tokenizer.codes([text for item in items for text in (item.caption, *item.sample.references)])
+        meant = [references_of(item.sample) for item in items]
+        references = np.array(list(map(len, meant)))
+        coded = self._tokenizer.codes([text for item, those in zip(items, meant) for text in (item.caption, *those)])
         # A text without words has one empty word, as "".split(" ") does.
         without = np.flatnonzero(coded.lengths == 0)
         codes = np.insert(coded.codes, np.cumsum(coded.lengths)[without], len(coded.words))

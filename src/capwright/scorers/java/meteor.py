@@ -26,6 +26,7 @@ from capwright.scorers.base import (
     fingerprint,
     item_status,
     ratio,
+    references_of,
     write_signature,
 )
 from capwright.scorers.java.locate import METEOR_JAR, require_meteor
@@ -218,7 +219,7 @@ class METEOR:
 
     def _questions(self, items: Sequence[Item], status: Sequence[str]) -> dict[int, _Question]:
         """What is asked about which item. `|||` separates texts in a line, so it is taken out of all of them."""
-        wanted = [index for index, item in enumerate(items) if status[index] in SCORED and item.sample.references]
+        wanted = [index for index, item in enumerate(items) if status[index] in SCORED and references_of(item.sample)]
         texts = dict.fromkeys(
             text for index in wanted for text in (items[index].caption, *items[index].sample.references)
         )

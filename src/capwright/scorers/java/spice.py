@@ -31,6 +31,7 @@ from capwright.scorers.base import (
     fingerprint,
     item_status,
     ratio,
+    references_of,
     write_signature,
 )
 from capwright.scorers.java.locate import Java, require_spice
@@ -168,7 +169,7 @@ class SPICE:
         return tuple(status), rows, counts
 
     def _questions(self, items: Sequence[Item], status: Sequence[str]) -> dict[int, _Question]:
-        wanted = [index for index, item in enumerate(items) if status[index] in SCORED and item.sample.references]
+        wanted = [index for index, item in enumerate(items) if status[index] in SCORED and references_of(item.sample)]
         texts = dict.fromkeys(
             text for index in wanted for text in (items[index].caption, *items[index].sample.references)
         )
