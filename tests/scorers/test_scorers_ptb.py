@@ -148,6 +148,7 @@ TRICKY = st.lists(
 @given(st.one_of(st.text(st.characters()), st.text(st.characters(categories=["Cs", "Co", "Cn", "Cc", "Cf"])), TRICKY))
 @example("\ud800 a\udfff")
 @example("<" * 50)
+@example("\xad!\xad")
 def test_any_text_has_clean_tokens(text):
     found = tokenize(text)
     assert found == tokenize(text)

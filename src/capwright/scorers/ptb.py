@@ -129,7 +129,8 @@ def _finish(token: str, scanned: str) -> str:
         token = token.replace("(", "-lrb-").replace(")", "-rrb-")
     if "’" in scanned and _WITH_APOSTROPHE.fullmatch(scanned):
         token = token[: scanned.index("’")] + "'" + token[scanned.index("’") + 1 :]
-    return token.replace("\xad", "").lower().replace(" ", "\xa0")
+    token = token.replace("\xad", "")
+    return "" if token in _DROPPED else token.lower().replace(" ", "\xa0")
 
 
 @cache
