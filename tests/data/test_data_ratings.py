@@ -73,6 +73,7 @@ def test_all_ratings_of_a_caption_are_gathered():
         ("a.csv", "", "there is no rating in it"),
         ("a.csv", "id,rater,rating\n1,ann,2\n2,ann,2\n1,ann,3\n", r':4: "ann" has rated the caption of "1" on line 2'),
         ("a.jsonl", '{"id": 1, "rating": 2}\n\n{"id": 1', r"a\.jsonl:3: not valid JSON"),
+        ("a.csv", "id,rating,rating\n1,2,3\n", r"a\.csv:1: names the column \"rating\" twice"),
         ("a.jsonl", "[1, 2]", r"a\.jsonl:1: a row must be an object"),
         ("a.jsonl", '{"id": 1, "rating": [1, 2]}', r'a\.jsonl:1: "rating" must be one text or number'),
         ("a.jsonl", '{"id": 1, "rating": true}', r'a\.jsonl:1: rating "True" is not a number'),

@@ -51,8 +51,12 @@ def coco_samples(
     licenses: dict[Any, dict[str, Any]] = {}
     notes: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, document in documents:
+        own: dict[str, Any] = {}
         for image in _records(document, "images", name, needs):
-            images[str(image["id"])] = image
+            id = str(image["id"])
+            if own.setdefault(id, image["id"]) != image["id"]:
+                raise DataError(f'{name}: images: the id "{id}" is there twice, as a number and as text; keep one')
+            images[id] = image
         for category in _records(document, "categories", name, ("id", "name")):
             categories[category["id"]] = category
         for license in _records(document, "licenses", name, ("id",)):

@@ -170,9 +170,14 @@ def parse_json(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(data, error)) from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg[:1].lower() + error.msg[1:]} at column {error.colno}") from error
+        raise ValueError(f"not valid JSON: {json_trouble(error)} at column {error.colno}") from error
     except RecursionError as error:
         raise ValueError("nested too deeply to be an annotation") from error
+
+
+def json_trouble(error: json.JSONDecodeError) -> str:
+    """What is wrong, in words that a place can follow ("unterminated string starting" at column 3)."""
+    return (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
 
 
 def dump_json(value: Any, where: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from capwright.data.disk import BOM, DECODER, not_utf8, parse_json, reading
+from capwright.data.disk import BOM, DECODER, json_trouble, not_utf8, parse_json, reading
 from capwright.data.ids import id_hash
 from capwright.types import DataError
 
@@ -97,7 +97,7 @@ class _Window:
                     self.more()
                     continue
                 self.move(min(error.pos, len(self.text)))
-                raise self.wrong(error.msg[:1].lower() + error.msg[1:]) from error
+                raise self.wrong(json_trouble(error)) from error
             except (ValueError, RecursionError) as error:
                 text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
                 raise self.wrong(text) from error

@@ -155,6 +155,9 @@ def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 names = [cell.strip().lower() for cell in cells]
                 for column in ("id", "rating"):
                     _check_column(column, names, f"{path}:{number}")
+                twice = next((name for name in names if name and names.count(name) > 1), None)
+                if twice is not None:
+                    raise DataError(f'{path}:{number}: names the column "{twice}" twice; rename or remove one')
                 continue
             if len(cells) > len(names):
                 raise DataError(

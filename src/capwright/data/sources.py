@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from capwright.data.disk import DECODER, lines, nearest, not_utf8, open_packed, reading
+from capwright.data.disk import DECODER, json_trouble, lines, nearest, not_utf8, open_packed, reading
 from capwright.data.tables import ID_COLUMNS, table_rows
 from capwright.types import DataError
 
@@ -144,7 +144,7 @@ def _json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Itera
         except UnicodeDecodeError as error:
             raise DataError(f"{where}: {not_utf8(line, error)}") from error
         except json.JSONDecodeError as error:
-            why = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+            why = f"{json_trouble(error)} at column {error.colno}"
             raise DataError(f"{where}: not valid JSON: {why}; correct the line or delete it") from error
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: {_said(error)}; correct the line or delete it") from error
@@ -167,7 +167,7 @@ def _parse(data: bytes, path: Path, first: int) -> Any:
         line = first + data.count(b"\n", 0, error.start)
         raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
     except json.JSONDecodeError as error:
-        why = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+        why = f"{json_trouble(error)} at column {error.colno}"
         raise DataError(f"{path}:{first + error.lineno - 1}: not valid JSON: {why}; correct the file") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: {_said(error)}; correct the file") from error

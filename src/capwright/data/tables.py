@@ -36,8 +36,8 @@ def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[t
     space at both ends; nothing else is changed.
 
     Raises:
-        DataError: names the file and line: no names of columns, too many cells, a quote that is not closed, a byte that
-            is not UTF-8.
+        DataError: names the file and line: no names of columns, a column that is there twice and holds no captions, too
+            many cells, a quote that is not closed, a byte that is not UTF-8.
     """
     text = _decoded(lines, path, first)
     heading = next(text, "")
@@ -45,6 +45,9 @@ def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[t
         heading, first = next(text, ""), first + 1
     names, separator = _columns(heading, path, first)
     keys, lists = _keys(names)
+    twice = next((name for name in names if name and keys.count(name) > 1 and name not in lists), None)
+    if twice is not None:
+        raise DataError(f'{path}:{first}: the first line names the column "{twice}" twice; rename or remove one')
     for number, cells in _cells(text, separator, path, first + 1):
         if not any(cell.strip() for cell in cells):
             continue
