@@ -6,8 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from capwright.data import read_coco, write_dataset
+
+# The same examples every time: a test that fails has failed because of a change.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 PHOTOS = Path(__file__).parent / "photos"
 
