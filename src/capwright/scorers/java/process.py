@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +30,8 @@ JAVA_OPTIONS = ("-Dfile.encoding=UTF-8", "-Duser.language=en")
 _START = 120.0
 #: Seconds that a program has to end by itself when nobody talks to it any more.
 _GRACE = 2.0
+#: Seconds between looks at the clock while an answer is awaited.
+_LOOK = 0.05
 _LONGEST_ANSWER = 1 << 20
 _SHOWN = 1500
 
@@ -56,6 +60,7 @@ class Conversation:
         self._folder: Path | None = None
         self._messages: IO[bytes] | None = None
         self._late = False
+        self._deadline = math.inf
 
     def ask(self, line: str, timeout: float) -> str:
         """The answer to one line, without its line end.
@@ -94,13 +99,12 @@ class Conversation:
     def _exchange(self, line: str, timeout: float) -> str:
         if self._process is None:
             self._process = self._start()
+            threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
             timeout += _START
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        watchdog = threading.Timer(timeout, self._too_late, (process,))
-        watchdog.daemon = True
-        watchdog.start()
+        self._deadline = time.monotonic() + timeout
         try:
             process.stdin.write(line.encode("utf-8", "replace") + b"\n")
             process.stdin.flush()
@@ -108,7 +112,7 @@ class Conversation:
         except OSError:
             answer = b""
         finally:
-            watchdog.cancel()
+            self._deadline = math.inf
         if self._late:
             raise JavaTimeoutError(self._report(f"gave no answer in {timeout:g} s and was stopped"))
         if not answer:
@@ -121,10 +125,14 @@ class Conversation:
             self._folder = None
         return answer.decode("utf-8", "replace").strip()
 
-    def _too_late(self, process: subprocess.Popen[bytes]) -> None:
-        if process is self._process:
-            self._late = True
-            _kill(process)
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill the program when an answer is late. A thread a program: one a question would cost more than answers."""
+        while self._process is process:
+            if time.monotonic() > self._deadline:
+                self._late = True
+                _kill(process)
+                return
+            time.sleep(_LOOK)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._late = False
