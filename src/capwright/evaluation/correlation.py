@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.statistics import Rows
+from capwright.evaluation.statistics import Rows, weigher
 from capwright.scorers.base import ratio
 
 Numbers = NDArray[np.float64]
@@ -90,9 +90,10 @@ def pearson(x: Numbers, y: Numbers) -> Weighted:
     left, right = x - x.mean(), y - y.mean()
     rows = np.stack([np.ones(len(x)), left, right, left**2, right**2, left * right], axis=1)
     varies = min(np.ptp(x), np.ptp(y)) > 0
+    weigh = weigher(rows, len(x) ** 2)  # a replicate can draw the largest cluster for every one there is
 
     def r(weights: Rows) -> Numbers:
-        n, sx, sy, sxx, syy, sxy = (weights @ rows).T
+        n, sx, sy, sxx, syy, sxy = weigh(weights).T
         vx, vy = sxx - sx**2 / n, syy - sy**2 / n
         spread = (vx > _NO_SPREAD * rows[:, 3].sum()) & (vy > _NO_SPREAD * rows[:, 4].sum()) & varies
         return ratio(np.where(spread, sxy - sx * sy / n, 0.0), np.where(spread, np.sqrt(np.abs(vx * vy)), 0.0))
