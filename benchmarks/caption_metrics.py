@@ -89,7 +89,6 @@ def measure_own(folder: Path) -> dict[str, Any]:
     """Our side: each part by itself, cold and warm; METEOR where Java and its jar are."""
     from capwright.data.predictions import read_predictions
     from capwright.data.references import read_references
-
     from capwright.evaluation import evaluate
     from capwright.scorers import Corpus, Item, NotInstalledError, get_scorer
     from capwright.scorers.tokens import get_tokenizer
