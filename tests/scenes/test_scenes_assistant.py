@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,12 @@ def captions(seed: int, n: int = 60) -> list[str]:
 def test_it_is_what_the_ports_ask_for_and_opens_by_name():
     opened = open_assistant("lexical")
     assert isinstance(opened, LexicalAssistant)
-    assert isinstance(opened, Reader) and isinstance(opened, Claims) and isinstance(opened, Judge)
+    assert isinstance(opened, Reader)
+    assert isinstance(opened, Claims)
+    assert isinstance(opened, Judge)
     assert not isinstance(opened, Writer)
-    assert opened.signature == ASSISTANT.signature and opened.signature.startswith("lexical:1:")
+    assert opened.signature == ASSISTANT.signature
+    assert opened.signature.startswith("lexical:1:")
 
 
 def test_expert_captions_answer_every_question():
@@ -39,7 +43,8 @@ def test_expert_captions_answer_every_question():
         scene = sample_scene(5, index)
         asked = [(caption, question) for caption in expert_captions(scene) for question in questions(scene)]
         for (caption, question), answer in zip(asked, ASSISTANT.answer(asked)):
-            assert answer.status == "ok" and not answer.abstained
+            assert answer.status == "ok"
+            assert not answer.abstained
             assert question.options[answer.option] == question.answer, caption
 
 
@@ -57,8 +62,11 @@ def test_two_colors_are_no_answer_and_no_options_are_unknown():
     two, none = ASSISTANT.answer(
         [("A red geoboard and a blue geoboard.", COLOR), ("A red geoboard.", Question("What?"))]
     )
-    assert two.abstained and two.status == "ok"
-    assert none.option is None and not none.abstained and none.status == "judge_error"
+    assert two.abstained
+    assert two.status == "ok"
+    assert none.option is None
+    assert not none.abstained
+    assert none.status == "judge_error"
 
 
 def test_split_says_the_facts_of_a_scene_and_nothing_twice():
@@ -67,7 +75,8 @@ def test_split_says_the_facts_of_a_scene_and_nothing_twice():
         for split in ASSISTANT.split(expert_captions(scene)):
             assert set(split.claims) == {fact.sentence for fact in facts(scene)}
             assert len(set(split.claims)) == len(split.claims) == len(split.descriptive)
-            assert split.status == "ok" and all(split.descriptive)
+            assert split.status == "ok"
+            assert all(split.descriptive)
     assert ASSISTANT.split([""])[0].claims == ()
 
 
@@ -85,12 +94,14 @@ def test_every_sentence_of_the_language_has_one_meaning():
         for fact in facts(sample_scene(8, index)):
             again = stated(f"  {fact.sentence.upper().removesuffix('.')}\n")
             assert (again.kind, again.subject, again.value) == (fact.kind, fact.subject, fact.value)
-    assert stated("The mood is cozy.") is None and stated("") is None and stated("red") is None
+    assert stated("The mood is cozy.") is None
+    assert stated("") is None
+    assert stated("red") is None
 
 
 def test_verdicts_on_texts_equal_verdicts_on_facts():
     texts = captions(9, 30)
-    for text, evidence in zip(texts, texts[1:]):
+    for text, evidence in itertools.pairwise(texts):
         claims = READER.split(text)
         (verdicts,) = ASSISTANT.verify([([claim.sentence for claim in claims], evidence)])
         again = [stated(claim.sentence) for claim in claims]
@@ -102,7 +113,8 @@ def test_a_claim_in_other_words_is_neutral_and_nobody_says_whether_it_can_be_poi
     claims = ["The geoboard is red.", "The mood is cozy.", "The geoboard is blue."]
     (verdicts,) = ASSISTANT.verify([(claims, "A red geoboard is on the left.")])
     assert [verdict.verdict for verdict in verdicts] == ["entailed", "neutral", "contradicted"]
-    assert verdicts[1].pointable is None and verdicts[1].descriptive is None
+    assert verdicts[1].pointable is None
+    assert verdicts[1].descriptive is None
     assert ASSISTANT.verify([([], "anything")]) == [[]]
 
 
@@ -119,7 +131,9 @@ def test_compare_counts_facts_told_less_facts_contradicted():
     assert [p.better for p in ASSISTANT.compare(asked)] == ["first", "second", "tie"]
     assert ASSISTANT.compare([(Path("p.png"), reference, wrong, reference)])[0].better == "first"
     (unknown,) = ASSISTANT.compare([(None, less, wrong, "")])
-    assert unknown.better is None and unknown.status == "judge_error" and unknown.reason
+    assert unknown.better is None
+    assert unknown.status == "judge_error"
+    assert unknown.reason
 
 
 def test_listing_everything_does_not_win_a_comparison():
@@ -143,7 +157,8 @@ def test_a_caption_that_gives_orders_changes_no_other_item():
     alone = ASSISTANT.answer(plain)
     among = ASSISTANT.answer([plain[0], (orders, COLOR), plain[1]])
     assert [among[0], among[2]] == alone
-    assert among[1].abstained and ASSISTANT.split([orders])[0].claims == ()
+    assert among[1].abstained
+    assert ASSISTANT.split([orders])[0].claims == ()
 
 
 def test_stated_gives_facts():
