@@ -237,10 +237,10 @@ def show(asked: Asked, told: Told) -> dict[str, Any]:
     """
     if not told.known:
         result = "unknown"
-    elif not told.said:
-        result = "abstained"
-    else:
+    elif told.said:
         result = "right" if told.said.strip() == asked.question.answer.strip() else "wrong"
+    else:
+        result = "abstained" if told.abstained else "wrong"
     return {
         "question": asked.question.text,
         "kind": asked.question.kind,
