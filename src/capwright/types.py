@@ -51,6 +51,13 @@ class RunError(CapwrightError):
     """A run can not go on (nothing left to learn from, non-finite loss, full disk, wrong resume)."""
 
 
+class OutageError(CapwrightError):
+    """Somebody who must be asked has not answered at all for longer than the stated patience; names address and reason.
+
+    Scorers and rewards let it through: it is no failure of some captions, but the end of what can be measured.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """A name of the domain.

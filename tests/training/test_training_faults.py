@@ -25,7 +25,7 @@ from capwright.training.rewards import Rewards
 from capwright.training.rollout import Materials, Rollout, Spoken
 from capwright.training.routing import route
 from capwright.training.team import Team
-from capwright.types import Request, Sample
+from capwright.types import OutageError, Request, Sample
 from tiny_models import write_llava
 
 NAN = float("nan")
@@ -267,3 +267,17 @@ def test_7_all_processes_decide_the_same(n, size):
     assert all(one == decisions[0] for one in decisions)
     assert decisions[0][0]["failed"] == n // 2
     assert len(decisions[0][2]) == n - n // 2
+
+
+def test_an_outage_of_the_judge_ends_the_run_and_buffers_nothing():
+    """A judge that is not there is no failure of the captions: nothing is zero, nothing is imitated, the run stops."""
+
+    def down(samples, captions):
+        raise OutageError("http://127.0.0.1:9: no answer for 60 s (connection refused)")
+
+    it = trainer(rl(kind="rsrs", max_failures=1.0), toy_materials(views={"judged": down}))
+    before = weights(it)
+    with pytest.raises(OutageError, match=r"127\.0\.0\.1:9.*connection refused"):
+        it.step()
+    assert unchanged(before, it)
+    assert len(it.buffer) == 0

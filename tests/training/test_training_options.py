@@ -356,3 +356,20 @@ def test_entropy_of_a_real_model_is_told(tmp_path):
         limit = float(torch.tensor(policy.inner.get_output_embeddings().out_features).log())
         assert 0 < found[heat] < limit
     assert found[0.05] < found[1.0]
+
+
+def test_the_final_whitening_of_gdpo_is_a_switch():
+    """Two stages alike but for `whiten` learn from advantages that differ by one factor for the whole step."""
+    views = {
+        "a": says(),
+        "b": lambda samples, captions: Values([[len(c.text) % 3 / 2 for c in row] for row in captions]),
+    }
+    found = []
+    for whiten in (True, False):
+        it = trainer(rl(kind="rl", on_failed="drop", advantage="gdpo", whiten=whiten), toy_materials(views=views))
+        found.append(it.step())
+    assert found[0]["groups"] == found[1]["groups"]
+    assert found[0]["groups"]["live"]
+    whitened, plain = (row["loss"] for row in found)
+    assert abs(plain) > 1e-3
+    assert abs(whitened / plain - 1) > 1e-3

@@ -277,6 +277,7 @@ class RlStage(StageBase):
     advantage: Literal["grpo", "dr_grpo", "rloo", "gdpo", "scst", "mean_baseline"] = Field(
         "grpo", description="how rewards of a group become a signal; gdpo for several rewards"
     )
+    whiten: bool = Field(True, description="gdpo: the last step, divided by the spread over the whole step (eq. 6)")
     baseline_memory: float = Field(0.9, ge=0.0, lt=1.0, description="of the running mean of advantage: mean_baseline")
     surrogate: Literal["clip", "reinforce"] = Field("clip", description="clip: PPO's and GRPO's; reinforce: no ratio")
     clip: Clip = Field(default=Clip(), description="bounds of the importance ratio")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.scorers.base import Context, Item, Scorer, ScorerError
-from capwright.types import Caption, Sample
+from capwright.types import Caption, OutageError, Sample
 
 Grid = NDArray[np.float64]
 
@@ -122,7 +122,7 @@ class RewardView:
             if spec.rewards:
                 shaped = self.scorer.shape(rows)  # type: ignore[attr-defined]
                 table |= dict(zip(spec.rewards, shaped.T))
-        except ScorerError:
+        except (OutageError, ScorerError):
             raise
         except Exception as error:
             raise ScorerError(f"{spec.name}: failed on {len(items)} captions: {error}") from error

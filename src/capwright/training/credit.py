@@ -45,7 +45,7 @@ class Credit:
         if not rollout.spoken:
             return {}
         values, weights = rollout.stacked("values"), torch.tensor(self.rewards.weights, dtype=torch.float64)
-        options: dict[str, Tensor] = {}
+        options: dict = {"whiten": stage.whiten} if stage.advantage == "gdpo" else {}
         if stage.advantage == "scst":
             options["greedy"] = rollout.stacked("greedy")[places]
         if stage.advantage == "mean_baseline":

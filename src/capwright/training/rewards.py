@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from capwright.recipes.schema import QUANTITIES, OnlyIf, Overlong, Recipe
-from capwright.types import Caption, CapwrightError, RecipeError, Sample
+from capwright.types import Caption, CapwrightError, OutageError, RecipeError, Sample
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.
 View = Callable[[Sequence[Sample], list[list[Caption]]], Any]
@@ -107,6 +107,8 @@ class Rewards:
             if list(found.shape) != wanted:
                 raise ValueError(f"got {list(found.shape)} rewards for {wanted} captions")
             return found.masked_fill(~found.isfinite(), torch.nan)
+        except OutageError:
+            raise
         except Exception as error:
             if len(samples) > 1 and not isinstance(error, TimeoutError):
                 rows = [self._ask(name, [s], [c], failures, why) for s, c in zip(samples, captions)]
