@@ -1,0 +1,79 @@
+"""What a model's reply to a multiple-choice question means.
+
+The rules err towards "unparseable", which is unknown and never wrong. "A cat" is not A, "I think" is not I, the "no" of
+"north" is no no, and a reply that names two letters names none.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+
+#: The letter of the abstaining option for up to five options; then the letter after the last one.
+ABSTAIN = "F"
+#: More options than this have no letters.
+MOST_OPTIONS = 25
+
+_LONE = re.compile(r"^(?:(?:option|choice|letter)[\s:]*)?([A-Za-z])$", re.IGNORECASE)
+_NAMED = re.compile(
+    r"(?i:\b(?:answer|(?:correct|right|best) (?:option|choice|letter)))\s*(?:(?i:is)\b|[:=])"
+    r"[\s:\"'(\[]*([A-Z])\b(?!['\s]+[a-z])"
+)
+_MARKED = re.compile(r"([A-Z])\s?(?:\)|[.:](?![A-Za-z0-9]))")
+_BRACKETED = re.compile(r"(?<![\w'])([A-Z])[)\]]")
+_WRAPPING = "*_`\"' \t\r\n"
+
+
+def letters_of(n: int) -> tuple[str, ...]:
+    """The letters of `n` options and of abstaining: A, B, F for two; A to F and G for six."""
+    abstain = ABSTAIN if n <= string.ascii_uppercase.index(ABSTAIN) else string.ascii_uppercase[n]
+    return (*string.ascii_uppercase[:n], abstain)
+
+
+def after_thinking(text: str) -> str | None:
+    """What follows the reasoning; None when the reply ended before the reasoning did."""
+    if "</think>" in text:
+        return text.rpartition("</think>")[2].strip()
+    return None if "<think>" in text else text.strip()
+
+
+def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
+    """The place of the option that a reply chooses, `len(options)` for abstaining; None when it can not be told.
+
+    In this order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or
+    "No" before a comma or full stop, where that is an option; a letter that is said to be the answer ("the answer is
+    B"); the letter that a line starts with ("B) red") or before a bracket. Where the letters found differ from each
+    other, or are of no option, the reply can not be told.
+    """
+    reply = after_thinking(text)
+    if reply is None:
+        return None
+    letters = letters_of(len(options))
+    if lone := _LONE.match(reply.strip(_WRAPPING + "()[].,:;!")):
+        return _place([lone[1].upper()], letters)
+    said = _plain(reply)
+    worded = [i for i, option in enumerate((*options, abstain)) if _worded(said, letters[i], option)]
+    if worded:
+        return worded[0] if len(worded) == 1 else None
+    clean = reply.replace("*", "").replace("_", "").replace("`", "").strip(_WRAPPING)
+    opening = re.match(r"(yes|no)\s*[,.;:!\n]", clean, re.IGNORECASE)
+    flagged = [i for i, option in enumerate(options) if opening and _plain(option) == opening[1].lower()]
+    if flagged:
+        return flagged[0] if len(flagged) == 1 else None
+    marked = [match[1] for line in clean.splitlines() if (match := _MARKED.match(line.lstrip(" \t-#>(\"'[")))]
+    return _place(_NAMED.findall(clean) or marked + _BRACKETED.findall(clean), letters)
+
+
+def _place(found: Sequence[str], letters: Sequence[str]) -> int | None:
+    return letters.index(found[0]) if len(set(found)) == 1 and found[0] in letters else None
+
+
+def _worded(said: str, letter: str, option: str) -> bool:
+    """Whether the whole reply is the option's words, alone or after its letter."""
+    words = _plain(option)
+    return bool(words) and said in (words, f"{letter.lower()} {words}")
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+(?:'\w+)?", text.casefold()))
