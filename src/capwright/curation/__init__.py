@@ -1,0 +1,36 @@
+"""Making data better before anything is trained on it: steps that take samples and give samples.
+
+    maker = QuestionMaker(reader, writer, journal="toys.questions.jsonl")
+    write_new(maker(open_dataset("toys")), "toys-with-questions")
+    print(maker.tally.lines())
+
+A step is any `Callable[[Iterable[Sample]], Iterable[Sample]]`. Steps hold a few samples at a time, never change the one
+they were given, and count what they leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from capwright.curation.duplicates import repeats
+from capwright.curation.extraction import Candidate, extract
+from capwright.curation.facts import FactsWriter
+from capwright.curation.filtering import Filter, judge
+from capwright.curation.output import write_new
+from capwright.curation.questions import QuestionMaker, Tally
+from capwright.types import Sample
+
+Step = Callable[[Iterable[Sample]], Iterable[Sample]]
+
+__all__ = [
+    "Candidate",
+    "FactsWriter",
+    "Filter",
+    "QuestionMaker",
+    "Step",
+    "Tally",
+    "extract",
+    "judge",
+    "repeats",
+    "write_new",
+]

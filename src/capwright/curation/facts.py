@@ -1,0 +1,108 @@
+"""Questions from the facts of the built-in kindergarten: a writer that needs no model.
+
+`scenes.questions` asks everything about a scene once, always in the same way. This writer asks as many as wanted, with
+options drawn anew for each seed, from nothing but `meta["facts"]` of a sample. So questions to train on and questions
+to test on can differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from capwright.scenes.language import NUMBERS, grammar
+from capwright.scenes.lexicon import categories, is_set, plural_name, professional_names, vocabulary
+from capwright.scenes.sampling import Dice, look_alikes
+from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES
+from capwright.types import ModelError
+
+
+class FactsWriter:
+    """Writes four-option questions about facts of the built-in kindergarten. Implements `ports.Writer`."""
+
+    signature = "facts:1"
+
+    def write(self, task: str, given: Sequence[Mapping[str, Any]], *, seed: int = 0) -> list[Mapping[str, Any]]:
+        """{"status": "ok", "questions": [...]} for each of `given`, which has `id`, `facts` and `n`.
+
+        `facts` are records of kind, subject and value as in `meta["facts"]`; `n` is how many questions there are at
+        most, drawn from all that the facts allow (0: all). Facts that are not of the built-in world say nothing; where
+        nothing is said the status is "unparseable". Raises ModelError for any task but "questions".
+        """
+        if task != "questions":
+            raise ModelError(f'the writer "facts" writes questions, and knows no task "{task}"')
+        return [_write(record, seed) for record in given]
+
+
+def _write(record: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    known = _by_subject(record.get("facts"))
+    asked = list(_all(known, Dice("questions from facts", seed, record.get("id", ""))))
+    if not asked:
+        return {"status": "unparseable", "reason": 'meta["facts"] has no facts of the built-in kindergarten'}
+    n = int(record.get("n", 0))
+    if 0 < n < len(asked):
+        chosen = Dice("which facts", seed, record.get("id", "")).several(range(len(asked)), n)
+        asked = [asked[i] for i in sorted(chosen)]
+    return {"status": "ok", "questions": asked}
+
+
+def _by_subject(facts: Any) -> dict[str, dict[str, list[str]]]:
+    """subject -> kind -> values. What is about the whole scene has the subject ""."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for fact in facts if isinstance(facts, (list, tuple)) else ():
+        if not isinstance(fact, Mapping):
+            continue
+        kind, subject, value = (str(fact.get(key, "")) for key in ("kind", "subject", "value"))
+        subject = "" if kind in ("area", "children", "activity") else subject
+        if value in _values(kind) and (not subject or subject in professional_names()):
+            found.setdefault(subject, {}).setdefault(kind, []).append(value)
+    return found
+
+
+def _values(kind: str) -> Sequence[str]:
+    areas = [area for group in AREAS.values() for area in group]
+    known = {"area": areas, "children": NUMBERS[1:], "count": NUMBERS[1:], "activity": ACTIVITIES, "color": COLORS}
+    return {**known, "place": PLACES, "name": professional_names()}.get(kind, ())
+
+
+def _all(known: Mapping[str, Mapping[str, list[str]]], dice: Dice) -> Iterable[dict[str, Any]]:
+    words, places = grammar()["questions"], grammar()["places"]
+    scene = known.get("", {})
+    alone = scene.get("children") == ["one"]
+    for area in scene.get("area", ()):
+        yield _entry("area", words["area_one" if alone else "area"], area, _values("area"), dice)
+    for number in scene.get("children", ()):
+        yield _entry("children", words["children"], number, NUMBERS[1:], dice)
+    if doing := scene.get("activity", []):
+        ask = "activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"
+        others = [activity for activity in ACTIVITIES if activity not in doing]
+        yield _entry("activity", words[ask], dice.pick(doing), others, dice)
+    for name in sorted(known.keys() - {""}):
+        about = {kind: values[0] for kind, values in known[name].items()}
+        many = "_many" if is_set(name) or about.get("count", "one") != "one" else ""
+        noun = plural_name(name) if many else name
+        if {"name", "color", "place"} <= about.keys():
+            text = words["name"].format(color=about["color"], place=places[about["place"]])
+            yield _entry("name", text, name, _taken_for(name, known.keys(), dice), dice)
+        if "color" in about:
+            yield _entry("color", words["color" + many].format(name=noun), about["color"], COLORS, dice)
+        if "count" in about:
+            text = words["count"].format(name=plural_name(name))
+            yield _entry("count", text, about["count"], NUMBERS[1:], dice)
+        if "place" in about:
+            options = [*places.values(), words["absent"]]
+            yield _entry("place", words["place" + many].format(name=noun), places[about["place"]], options, dice)
+
+
+def _taken_for(name: str, here: Iterable[str], dice: Dice) -> list[str]:
+    """Three other toys: look-alikes first, then toys of the same kind, then any; none that is in the picture."""
+    found: list[str] = []
+    for pool in (look_alikes(name), categories()[vocabulary()[name].category], professional_names()):
+        left = [other for other in pool if other not in here and other not in found]
+        found += dice.several(left, min(len(left), 3 - len(found)))
+    return found
+
+
+def _entry(kind: str, text: str, answer: str, options: Iterable[str], dice: Dice) -> dict[str, Any]:
+    wrong = dice.several([option for option in options if option != answer], 3)
+    return {"text": text, "options": dice.several([answer, *wrong], 4), "answer": answer, "kind": kind}

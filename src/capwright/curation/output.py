@@ -1,0 +1,45 @@
+"""A new dataset folder that is there as a whole or not at all, whenever the job that makes it is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from capwright.data.disk import writing
+from capwright.data.writing import write_dataset
+from capwright.types import DataError, Sample, Vocabulary
+
+
+def write_new(samples: Iterable[Sample], out: str | Path, vocabulary: Vocabulary | None = None) -> Path:
+    """Write samples as the new dataset `out` and return the folder.
+
+    Everything goes to a hidden neighbor, `.NAME.partial`, which takes its name at the end. What a killed job left there
+    is removed, but only after the first sample has come: by then the journal of `samples`, where it has one, has
+    refused a second job.
+
+    Raises:
+        DataError: `out` exists and is not empty, there are no samples, or what `data.write_dataset` raises.
+    """
+    out = Path(os.path.abspath(out))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: already exists and is not empty; remove it or choose another folder")
+    coming = iter(samples)
+    first = _next(coming, out)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_dataset(chain([first], coming), partial, vocabulary)
+    with writing(out):
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    return out
+
+
+def _next(samples: Iterator[Sample], out: Path) -> Sample:
+    try:
+        return next(samples)
+    except StopIteration:
+        raise DataError(f"{out}: there are no samples to write") from None
