@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capwright.data.keeping import cache_folder
 from capwright.scorers import ScorerError
-from capwright.scorers.java.store import Store, cache_folder, digest
+from capwright.scorers.java.store import Store, digest
 
 
 def rows(n, width=3, start=0):

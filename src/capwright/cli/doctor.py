@@ -107,9 +107,9 @@ def _extras() -> None:
 
 def _java() -> None:
     """Which Java there is, and what it was seen to do. Java is optional: nothing here is trouble."""
+    from capwright.data.keeping import cache_folder
     from capwright.scorers import ScorerError
     from capwright.scorers.java import locate
-    from capwright.scorers.java.store import cache_folder
 
     java = locate.find_java()
     typer.echo(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")

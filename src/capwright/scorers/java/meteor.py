@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.keeping import cache_folder
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -31,7 +32,7 @@ from capwright.scorers.base import (
 )
 from capwright.scorers.java.locate import METEOR_JAR, require_meteor
 from capwright.scorers.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
-from capwright.scorers.java.store import Row, Store, cache_folder, digest
+from capwright.scorers.java.store import Row, Store, digest
 from capwright.scorers.ngrams import count_references
 from capwright.scorers.tokens import get_tokenizer
 

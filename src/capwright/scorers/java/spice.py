@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.keeping import cache_folder
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -37,7 +38,7 @@ from capwright.scorers.base import (
 from capwright.scorers.java.locate import Java, require_spice
 from capwright.scorers.java.meteor import check_memory, check_timeout
 from capwright.scorers.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
-from capwright.scorers.java.store import Row, Store, cache_folder, digest
+from capwright.scorers.java.store import Row, Store, digest
 from capwright.scorers.ngrams import count_references
 from capwright.scorers.tokens import get_tokenizer
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import sqlite3
-import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.keeping import set_aside
 from capwright.scorers.base import ScorerError
 
 Row = NDArray[np.float64]
@@ -33,26 +31,6 @@ LIMIT = 1_000_000
 #: Seconds to wait for another process that writes.
 _BUSY = 10.0
 _AT_ONCE = 500
-
-
-def cache_folder() -> Path | None:
-    """Where statistics are kept; None when CAPWRIGHT_CACHE is "off".
-
-    CAPWRIGHT_CACHE names a folder; otherwise it is XDG_CACHE_HOME/capwright, or the usual place of the system.
-    """
-    own = os.environ.get("CAPWRIGHT_CACHE")
-    if own:
-        return None if own.lower() == "off" else Path(own).expanduser()
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    if xdg:
-        return Path(xdg) / "capwright"
-    home = Path("~").expanduser()
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "capwright"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else home / "AppData" / "Local") / "capwright" / "Cache"
-    return home / ".cache" / "capwright"
 
 
 def digest(*parts: str) -> bytes:
@@ -160,14 +138,9 @@ class Store:
 
     def _set_aside(self, error: Exception) -> None:
         assert self._path is not None
-        aside = self._path.with_name(f"{self._path.stem}.broken-{os.getpid()}-{time.time_ns()}.sqlite")
-        with contextlib.suppress(OSError):  # another process was faster
-            self._path.replace(aside)
-        for ending in ("-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                Path(f"{self._path}{ending}").unlink()
+        aside = set_aside(self._path)
         warnings.warn(
-            f"the file of kept statistics was broken ({error}); it is now {aside.name} and may be deleted, a new one "
+            f"the file of kept statistics was broken ({error}); it is now {aside} and may be deleted, a new one "
             f"is begun in {self._path.parent}",
             RuntimeWarning,
             stacklevel=2,

@@ -1,0 +1,46 @@
+"""An event loop in a thread of its own, so that asking looks synchronous and works inside notebooks and other loops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+_Answer = TypeVar("_Answer")
+
+
+class LoopThread:
+    """Runs coroutines to their end, one call at a time; the thread starts on first use, and anew after a fork."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no loop of this process is running: what belonged to an earlier loop can not be used any more."""
+        return self._loop is None or self._owner != os.getpid()
+
+    def run(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
+        """What `work` gives. Ctrl-C cancels it."""
+        with self._lock:
+            if self.fresh:
+                self._loop, self._owner = asyncio.new_event_loop(), os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="capwright-chat", daemon=True).start()
+            assert self._loop is not None
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            try:
+                return future.result()
+            except BaseException:
+                future.cancel()
+                raise
+
+    def stop(self) -> None:
+        """Ends the thread; the next `run` starts another."""
+        with self._lock:
+            if not self.fresh and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None

@@ -1,0 +1,381 @@
+"""One OpenAI-compatible server: many calls at once, each tried until it is answered or given up.
+
+What can go wrong, and what becomes of it:
+
+* a limit (429): everybody waits as long as the server asks (Retry-After), then the call is tried again;
+* an error of the server (500) or an answer that is no chat completion: tried again, then "judge_error";
+* no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
+* nobody there (refused, cut, 502, 503, 504): tried again, without counting, until `patience` seconds have passed in
+  which no call was answered; then `ChatDownError` for all;
+* the key is refused, the model is not there, the money is used up: `ChatError` for all;
+* a parameter that the server does not know: left out from then on, with a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import math
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from capwright.models.chat.account import Account, prompt_tokens
+from capwright.models.chat.answers import CANDIDATES, Said, said_by_server
+from capwright.models.chat.messages import BudgetError, ChatDownError, ChatError, ChatRequest
+from capwright.models.chat.pace import Pace
+from capwright.models.chat.pictures import data_url
+from capwright.types import ImageError
+
+log = logging.getLogger("capwright")
+
+#: Tries in a row without any sign of life before a server may be called down, however short the patience.
+_SILENT_TRIES = 3
+#: Waits before another try, in seconds: the first, and the longest.
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
+#: What a proxy says when nobody is behind it.
+_NOBODY = (502, 503, 504)
+#: Parameters that some servers refuse, and what is sent instead (None: nothing).
+_OPTIONAL: dict[str, str | None] = {
+    "response_format": None, "top_logprobs": None, "logprobs": None, "seed": None, "temperature": None,
+    "max_tokens": "max_completion_tokens", "continue_final_message": None, "add_generation_prompt": None,
+}  # fmt: skip
+_UNKNOWN = re.compile(
+    r"not support|unsupported|un(known|recognized|expected)|not (permitted|allowed|available|implemented)|extra ",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call: `said`, or a status and a reason."""
+
+    said: Said | None
+    status: str = "ok"
+    reason: str = ""
+    seconds: float = 0.0
+
+
+Done = Callable[[int, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server is asked; `Chat` describes them."""
+
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = 16
+    call_seconds: float = 120.0
+    retries: int = 5
+    patience: float = 60.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_pixels: int | None = None
+    extra: Mapping[str, Any] | None = None
+
+
+class Server:
+    """A server that speaks /chat/completions at `address`."""
+
+    def __init__(self, address: str, model: str, options: ServerOptions, account: Account) -> None:
+        self.address = address.rstrip("/")
+        self.model = model
+        self.options = options
+        self.account = account
+        self._pace = Pace(options.requests_per_minute, options.tokens_per_minute, processes())
+        self._key = os.environ.get(options.key_variable, "")
+        self._client: Any = None
+        self._refused: set[str] = set()
+        self._ever_answered = False
+        self._silence = 0.0  # when it began; 0: there was a sign of life since
+        self._silent_tries = 0
+        self._left_at = 0.0
+
+    async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
+        """Ask all; `done(place, outcome)` as they come. What is not done after `seconds` is a "timeout".
+
+        Raises:
+            ChatError: nothing more can be had; what came before was handed to `done`.
+        """
+        if self._silence:  # nobody asked in between, so that time does not count against the server
+            self._silence += time.monotonic() - self._left_at
+        waiting = iter(range(len(requests)))
+        open_calls: set[int] = set()
+        workers = [
+            asyncio.ensure_future(self._worker(requests, waiting, open_calls, done))
+            for _ in range(min(self.options.concurrency, len(requests)))
+        ]
+        try:
+            ended, running = await asyncio.wait(workers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            failure = next((task.exception() for task in ended if task.exception()), None)
+            if isinstance(failure, BudgetError) and running:  # what is under way is paid for
+                rest: Iterator[int] = waiting
+                for _ in rest:
+                    pass
+                await asyncio.wait(running, timeout=seconds)
+            if failure is not None:
+                raise failure
+            if running:
+                reason = f"the step was over after {seconds:g} s"
+                for place in sorted([*open_calls, *waiting]):
+                    done(place, Outcome(None, "timeout", reason))
+        finally:
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            self._left_at = time.monotonic()
+
+    def forget(self) -> None:
+        """Another event loop, or another process: connections can not be taken along."""
+        self._client = None
+
+    async def close(self) -> None:
+        """Ends connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _worker(
+        self, requests: Sequence[ChatRequest], waiting: Iterator[int], open_calls: set[int], done: Done
+    ) -> None:
+        for place in waiting:
+            open_calls.add(place)
+            outcome = await self._call(requests[place])
+            open_calls.discard(place)
+            done(place, outcome)
+
+    async def _call(self, request: ChatRequest) -> Outcome:
+        """One request, tried until there is an outcome."""
+        try:
+            pictures = [
+                [await asyncio.to_thread(data_url, path, self.options.max_pixels) for path in message.images]
+                for message in request.messages
+            ]
+        except ImageError as error:
+            return Outcome(None, "missing_image", str(error))
+        dice = random.Random(
+            hashlib.blake2b(repr((request.messages, request.seed)).encode("utf-8", "replace")).digest()
+        )
+        failures = waits = 0
+        while True:
+            await self._pace.turn(prompt_tokens(request, 0) + request.max_tokens)
+            reserved = self.account.reserve(request)
+            started = time.monotonic()
+            try:
+                said = await self._try(request, pictures)
+            except _Failed as failed:
+                self.account.lose(reserved, billed=failed.status == "timeout")
+                reason = self._clean(failed.reason)
+                self._note(failed.heard, started, reason)
+                if failed.fatal:
+                    raise ChatError(f"{self.address}: {reason}") from None
+                if failed.again:
+                    continue
+                failures += failed.counts
+                if failures > self.options.retries or failed.final:
+                    return Outcome(None, failed.status, reason)
+                waits += 1
+                backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + dice.random() / 2)
+                if failed.wait > self.options.patience:
+                    return Outcome(None, failed.status, f"{reason}; it asks to wait {failed.wait:.0f} s")
+                if failed.wait:
+                    self._pace.hold(failed.wait)
+                await asyncio.sleep(max(backoff, failed.wait))
+                continue
+            except BaseException:
+                self.account.lose(reserved, billed=True)
+                raise
+            seconds = time.monotonic() - started
+            self._note(True, started, "")
+            self._ever_answered = True
+            self.account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
+            return Outcome(said, seconds=seconds)
+
+    async def _try(self, request: ChatRequest, pictures: list[list[str]]) -> Said:
+        """One try over the wire. Raises _Failed for everything that may happen there."""
+        import openai
+
+        body = self._body(request, pictures)
+        try:
+            text = await asyncio.wait_for(
+                self._opened().post("/chat/completions", cast_to=str, body=body), self.options.call_seconds
+            )
+        except (asyncio.TimeoutError, openai.APITimeoutError):
+            raise _Failed("timeout", f"no answer within {self.options.call_seconds:g} s", heard=False) from None
+        except openai.APIStatusError as error:
+            raise self._refusal(error, body) from None
+        except openai.APIConnectionError as error:
+            raise _Failed("judge_error", f"no connection: {_root(error)}", heard=False, counts=0) from None
+        except openai.APIError as error:
+            raise _Failed("judge_error", _first_line(error)) from None
+        try:
+            said = said_by_server(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
+            raise _Failed("judge_error", wrong) from None
+        return Said(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
+
+    def _refusal(self, error: Any, body: Mapping[str, Any]) -> _Failed:
+        """What an HTTP status other than 200 means."""
+        code = int(error.status_code)
+        said = _message(error)
+        reason = f"status {code}" + (f": {said}" if said else "")
+        if code in (400, 422) and self._leave_out(said, body):
+            return _Failed("judge_error", reason, again=True)
+        if code == 429 and "insufficient_quota" in said:
+            return _Failed("judge_error", f"{reason}; the account has no money left", fatal=True)
+        if code in (408, 409, 425, 429) or code >= 500:
+            nobody = code in _NOBODY
+            wait = retry_after(error.response.headers)
+            return _Failed("judge_error", reason, heard=not nobody, counts=0 if nobody else 1, wait=wait)
+        if code == 401:  # the text of the server may repeat a part of the key
+            name = self.options.key_variable
+            there = "is not accepted" if self._key else "is not set"
+            return _Failed("judge_error", f"status 401: the key in the variable {name} {there}", fatal=True)
+        if code in (403, 404) and not self._ever_answered:
+            hint = f"is the address right (it mostly ends in /v1), and is there a model {self.model!r}?"
+            return _Failed("judge_error", f"{reason}; {hint}", fatal=True)
+        return _Failed("judge_error", reason, final=True)
+
+    def _leave_out(self, said: str, body: Mapping[str, Any]) -> bool:
+        """Whether a parameter that the server complains about can be left out; it is, from now on."""
+        if not _UNKNOWN.search(said):  # "max_tokens is too large" is no reason to leave it out
+            return False
+        words = said.lower().replace("json_schema", "response_format").replace("guided", "response_format")
+        for name in _OPTIONAL:
+            if name in words and name in body:
+                if name not in self._refused:
+                    self._refused.add(name)
+                    other = _OPTIONAL[name]
+                    log.warning(
+                        "%s does not take %s; %s", self.address, name, f"{other} is sent" if other else "left out"
+                    )
+                return True
+        return False
+
+    def _body(self, request: ChatRequest, pictures: list[list[str]]) -> dict[str, Any]:
+        messages = [_turn(m.role, m.text, urls) for m, urls in zip(request.messages, pictures)]
+        body: dict[str, Any] = {"model": self.model, "messages": messages, "max_tokens": request.max_tokens}
+        body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.choices:
+            body |= {"logprobs": True, "top_logprobs": CANDIDATES}
+        if request.messages[-1].role == "assistant":  # vLLM and SGLang go on from it
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        if request.schema is not None:
+            if "response_format" in self._refused:
+                messages.append(_turn("user", schema_in_words(request.schema), []))
+            else:
+                shape = {"name": "answer", "schema": request.schema}
+                body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        for name in self._refused & body.keys():
+            value, other = body.pop(name), _OPTIONAL[name]
+            if other:
+                body[other] = value
+        return body | dict(self.options.extra or {})
+
+    def _opened(self) -> Any:
+        """The client, made in the event loop that uses it."""
+        if self._client is None:
+            from openai import AsyncOpenAI
+
+            seconds = self.options.call_seconds + 5  # our own clock ends a call first
+            key = self._key or "none"
+            self._client = AsyncOpenAI(base_url=self.address, api_key=key, max_retries=0, timeout=seconds)
+        return self._client
+
+    def _note(self, heard: bool, started: float, reason: str) -> None:
+        """Keeps the time of silence; raises ChatDownError when it is longer than our patience."""
+        if heard:
+            self._silence, self._silent_tries = 0.0, 0
+            return
+        self._silence = self._silence or started
+        self._silent_tries += 1
+        silent = time.monotonic() - self._silence
+        if silent >= self.options.patience and self._silent_tries >= _SILENT_TRIES:
+            raise ChatDownError(
+                f"{self.address}: no answer for {silent:.0f} s ({reason}); is it running, and the address right? "
+                f"patience is {self.options.patience:g} s"
+            ) from None
+
+    def _clean(self, text: str) -> str:
+        return self._without_key(" ".join(text.split()))[:300]
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
+
+
+class _Failed(Exception):
+    """A try that came to nothing."""
+
+    def __init__(
+        self, status: str, reason: str, *, heard: bool = True, counts: int = 1, wait: float = 0.0,
+        final: bool = False, fatal: bool = False, again: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(reason)
+        self.status, self.reason, self.heard, self.counts, self.wait = status, reason, heard, counts, wait
+        self.final, self.fatal, self.again = final, fatal, again
+
+
+def processes() -> int:
+    """How many processes of this run share a server's limits and our budget: WORLD_SIZE, or 1."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    return max(1, int(size)) if size.isdigit() else 1
+
+
+def schema_in_words(schema: Mapping[str, Any]) -> str:
+    """The instruction for servers that take no schema."""
+    return f"Answer with one JSON value that follows this JSON schema, and with nothing else:\n{json.dumps(schema)}"
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a server asks to wait, from Retry-After (seconds or a date) or retry-after-ms; 0: it does not."""
+    try:
+        if "retry-after-ms" in headers:
+            wait = float(headers["retry-after-ms"]) / 1000
+        else:
+            wait = float(headers.get("retry-after", 0))
+    except ValueError:
+        try:
+            wait = parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
+        except (ValueError, TypeError, KeyError):
+            wait = 0.0
+    return max(0.0, wait) if math.isfinite(wait) else 0.0
+
+
+def _turn(role: str, text: str, urls: list[str]) -> dict[str, Any]:
+    if not urls:
+        return {"role": role, "content": text}
+    shown = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return {"role": role, "content": [*shown, {"type": "text", "text": text}]}
+
+
+def _message(error: Any) -> str:
+    """What the server says went wrong; with the code, where there is one."""
+    body = error.body
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        if isinstance(inner, dict):
+            parts = [inner.get(name) for name in ("message", "code", "param")]
+            return "; ".join(str(part) for part in parts if part)
+        return str(inner)
+    return str(body or "")
+
+
+def _root(error: BaseException) -> str:
+    """The innermost reason of a failed connection."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
