@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capwright import scenes
+from capwright.evaluation import evaluate
+from capwright.ports import Answer
+from capwright.scorers import Context, Corpus, Item, RewardView, ScorerError, explain
+from capwright.scorers.prism import Prism
+from capwright.types import DataError, Question, Sample
+
+COLOR = Question("What color is the ball?", ("red", "blue", "green"), "red", "color")
+SIDE = Question("Which side is it on?", ("left", "right"), "left", "place")
+SAMPLE = Sample("a", Path("a.png"), questions=(COLOR, SIDE))
+OTHER = Sample("b", Path("b.png"), questions=(COLOR,))
+
+
+class Words:
+    """Takes the one option that the caption has; "!word" makes questions with that word fail."""
+
+    signature = "words"
+
+    def __init__(self):
+        self.calls = []
+
+    def answer(self, asked, *, seed=0):
+        self.calls.append(list(asked))
+        return [self.one(evidence.split(), question) for evidence, question in asked]
+
+    def one(self, said, question):
+        if any(f"!{word}" in said for word in question.text.lower().split()):
+            return Answer(None, status="timeout")
+        found = [place for place, option in enumerate(question.options) if option in said]
+        return Answer(found[0]) if len(found) == 1 else Answer(None, abstained=True)
+
+
+def run(items, scorer=None, samples=(SAMPLE, OTHER)):
+    scorer = scorer or Prism(Words())
+    context = scorer.prepare(Corpus(samples))
+    stats = scorer.stats(items, context)
+    return stats, dict(zip(context.outputs, scorer.finalize(stats.rows.sum(0)).tolist()))
+
+
+def test_mean_and_best_by_hand():
+    # a: "red" right and left open; then blue wrong and left right. b: blue, wrong, once.
+    items = [Item(SAMPLE, "a red ball"), Item(SAMPLE, "a blue ball on the left"), Item(OTHER, "blue")]
+    stats, found = run(items)
+    assert stats.owner.tolist() == [0, 2]
+    assert stats.rows.tolist() == [[2, 1, 4, 2, 2, 0, 2, 1], [0, 0, 1, 0, 1, 0, 1, 1]]
+    assert found == {
+        "accuracy": 2 / 5,
+        "best": 2 / 3,
+        "abstained": 1 / 5,
+        "unanswered": 0,
+        "captions": 1.5,
+    }
+
+
+def test_with_one_caption_best_is_the_accuracy():
+    _, found = run([Item(SAMPLE, "red right"), Item(OTHER, "red")])
+    assert found["accuracy"] == found["best"] == pytest.approx(2 / 3)
+
+
+def test_failures_are_neither_right_nor_wrong():
+    # The color fails in the second caption. It is right in the first, so it is settled; the side is wrong in both.
+    _, found = run([Item(SAMPLE, "red right"), Item(SAMPLE, "right !color")])
+    assert (found["accuracy"], found["best"], found["unanswered"]) == (1 / 3, 1 / 2, 1 / 4)
+    # Wrong in the first: whether any caption answers it is not known.
+    _, found = run([Item(SAMPLE, "blue right"), Item(SAMPLE, "left !color")])
+    assert (found["accuracy"], found["best"]) == (1 / 3, 1)
+    stats, found = run([Item(SAMPLE, "!what !which"), Item(SAMPLE, "red !which")])
+    assert stats.status == ("timeout",)
+    assert np.isnan(found["accuracy"])
+
+
+def test_a_key_that_is_no_option_never_counts_as_right():
+    broken = Sample("a", Path("a"), questions=(replace(COLOR, answer=""), replace(SIDE, answer="(unreadable)"), COLOR))
+    scorer = Prism(Words())
+    context = scorer.prepare(Corpus([broken]))
+    assert "|questions:1-2#" in scorer.signature(context)
+    stats = scorer.stats([Item(broken, "blue left")], context)
+    assert stats.rows[0].tolist() == [0, 0, 1, 0, 1, 0, 1, 1]
+    with pytest.raises(DataError, match="prism: none of the 2 questions"):
+        scorer.prepare(Corpus([replace(broken, questions=broken.questions[:2])]))
+
+
+def test_an_image_with_an_unknown_caption_is_unknown_and_an_empty_one_tells_nothing():
+    reader = Words()
+    stats, _ = run([Item(SAMPLE, "red"), Item(SAMPLE, "", "refusal"), Item(OTHER, "")], Prism(reader))
+    assert stats.status == ("refusal", "empty")
+    assert stats.rows[1].tolist() == [0, 1, 1, 0, 1, 0, 1, 1]
+    assert reader.calls == []
+
+
+def test_images_without_questions_are_no_failure():
+    bare = Sample("bare", Path("x"))
+    stats, found = run([Item(bare, "a"), Item(bare, "b")])
+    assert stats.status == ("ok",)
+    assert np.isnan(found["accuracy"])
+    assert found["captions"] == 2
+
+
+def test_one_call_and_order_does_not_matter():
+    reader = Words()
+    items = [Item(s, text) for s in (SAMPLE, OTHER) for text in ("red left", "red left", "blue")]
+    stats, _ = run(items, Prism(reader, shuffle=True))
+    assert len(reader.calls) == 1
+    assert len(reader.calls[0]) <= 6  # two captions with two questions, two with one, and nothing twice
+    turned, _ = run(items[::-1], Prism(Words(), shuffle=True))
+    np.testing.assert_array_equal(turned.rows[::-1], stats.rows)
+
+
+def test_shuffling_is_an_option():
+    orders = set()
+    for seed in range(40):
+        reader = Words()
+        run([Item(OTHER, "red")], Prism(reader, shuffle=True, seed=seed))
+        orders.add(reader.calls[0][0][1].options)
+    assert len(orders) == 6
+    reader = Words()
+    run([Item(OTHER, "red")], Prism(reader))
+    assert reader.calls[0][0][1].options == COLOR.options
+
+
+def test_explain_has_every_caption():
+    scorer = Prism(Words())
+    items = [Item(SAMPLE, "red"), Item(SAMPLE, "blue left")]
+    found = explain(scorer, items, scorer.prepare(Corpus([SAMPLE])))
+    results = [[one["result"] for one in caption["questions"]] for caption in found[0]["captions"]]
+    assert results == [["right", "abstained"], ["wrong", "right"]]
+    assert (found[0]["best"], found[0]["questions"], found[1]) == (2, 2, None)
+
+
+def test_it_is_no_reward():
+    scorer = Prism(Words())
+    with pytest.raises(ScorerError, match="captions of an image together"):
+        RewardView(scorer, scorer.prepare(Corpus([SAMPLE])))
+
+
+@pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"assistant": 3}])
+def test_bad_options_are_refused(options):
+    with pytest.raises(ScorerError, match=f"prism: {next(iter(options))}"):
+        Prism(**({"assistant": Words()} | options))
+
+
+def test_signature():
+    scorer = Prism(Words())
+    assert scorer.signature(scorer.prepare(Corpus([SAMPLE]))).startswith("prism|shuffle:no|questions:2#")
+    scorer = Prism(Words(), shuffle=True, seed=3)
+    context = scorer.prepare(Corpus([SAMPLE]))
+    assert scorer.signature(context).startswith("prism|shuffle:yes|seed:3|questions:2#")
+    with pytest.raises(ScorerError, match="own prepare"):
+        scorer.stats([], Context("prism", "", ()))
+
+
+def test_in_the_kindergarten_more_captions_tell_more():
+    samples = [scenes.to_sample(scenes.sample_scene(5, i), Path(f"{i}.png")) for i in range(30)]
+    one = {s.id: [s.meta["casual"][0]] for s in samples}
+    all_of_them = {s.id: list(s.meta["casual"]) for s in samples}
+    single = evaluate(samples, one, [Prism()], replicates=50)
+    several = evaluate(samples, all_of_them, [Prism()], replicates=50)
+    assert several.estimate("prism", "captions").value > 1
+    assert single.estimate("prism", "best").value == single.estimate("prism").value
+    assert several.estimate("prism", "best").value > several.estimate("prism").value
