@@ -1,21 +1,38 @@
-"""Whom to ask about text and pictures, by name."""
+"""Whom to ask about text and pictures, by name: the reader of the built-in kindergarten, a server, or a local model."""
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from capwright.types import ModelError
+
+#: Options of `ChatAssistant`; all others are of `Chat`.
+_OWN = ("prompts", "temperature", "thinking_tokens", "claims_per_call")
+#: Assistants that somebody holds, so that scorers that name the same one share its connections, limits and budget.
+_held: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
     """The assistant of this name; it implements every protocol of `ports` that it can.
 
+    The same name with the same options gives the same object as long as somebody holds it.
+
     Args:
-        name: "lexical", the reader of the built-in kindergarten; or a mapping with "name" and options.
+        name: "lexical", the reader of the built-in kindergarten, which has no options; "http://host:port/v1", an
+            OpenAI-compatible server, which needs `model`; "local:FOLDER", a transformers model in this process; or a
+            mapping with "name" and options.
+        options: those of `capwright.models.chat.Chat` (model, concurrency, patience, cache, budget, ...) and of
+            `ChatAssistant` (prompts, temperature, thinking_tokens, claims_per_call).
 
     Raises:
-        ModelError: there is no assistant of that name, or it does not have such an option.
+        ModelError: there is no assistant of that name, or it has no such option, or an option can not be used.
+
+    >>> open_assistant("lexical").signature.split(":")[0]
+    'lexical'
     """
     if isinstance(name, Mapping):
         given = {**name, **options}
@@ -26,6 +43,28 @@ def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
         from capwright.scenes.assistant import LexicalAssistant
 
         if options:
-            raise ModelError(f"the lexical assistant has no options ({', '.join(sorted(options))} given)")
+            raise ModelError(f"the lexical assistant has no options, but {', '.join(sorted(options))} is given")
         return LexicalAssistant()
-    raise ModelError(f'there is no assistant {name!r}; name "lexical"')
+    if isinstance(name, str) and name.startswith(("http://", "https://", "local:")):
+        return _chat_assistant(name, options)
+    raise ModelError(
+        f'there is no assistant {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1") or a '
+        'local model ("local:FOLDER")'
+    )
+
+
+def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
+    from capwright.models.chat import Chat
+    from capwright.models.chat_assistant import ChatAssistant
+
+    known = [*list(inspect.signature(Chat.__init__).parameters)[2:], *_OWN]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ModelError(f"{address}: there is no option {', '.join(unknown)} (options: {', '.join(known)})")
+    key = json.dumps([address, options], sort_keys=True, default=repr)
+    held = _held.get(key)
+    if held is None:
+        own = {option: value for option, value in options.items() if option in _OWN}
+        chat = Chat(address, **{option: value for option, value in options.items() if option not in _OWN})
+        held = _held[key] = ChatAssistant(chat, chat.model, **own)
+    return held
