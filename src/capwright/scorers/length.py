@@ -80,4 +80,9 @@ def count_words(text: str) -> int:
 
 def count_sentences(text: str) -> int:
     """Sentences in a text; 0 for a blank one."""
-    return sum(any(c.isalnum() for c in part) for part in _SENTENCE_END.split(text))
+    return len(split_sentences(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text without the marks at their ends; see `Length` for where they end."""
+    return [part for part in _SENTENCE_END.split(text) if any(c.isalnum() for c in part)]
