@@ -1,16 +1,17 @@
-"""capwright data: check, convert and import datasets."""
+"""capwright data: check, convert and import datasets, and give them questions."""
 
 from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from capwright.cli.display import counting, say
+from capwright.types import DataError
 
-app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets.")
+app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
 
 Layout = Annotated[str, typer.Option(help="jsonl (samples.jsonl) or ecac (captions.json, toy_labels.json, ...).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of the same layout in OUT.")]
@@ -76,6 +77,96 @@ def from_coco(
     place = write_dataset(samples, out, vocabulary, layout, overwrite=overwrite)
     counts = f"{_count(len(samples), 'sample')}, {_count(len(vocabulary), 'term')}"
     say(f"{place}: {counts}; next: capwright data check {place}")
+
+
+@app.command(no_args_is_help=True)
+def questions(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; pictures are copied.")],
+    assistant: Annotated[
+        str, typer.Option(metavar="NAME", help="Who answers: http://host:port/v1, local:FOLDER, or lexical.")
+    ],
+    writer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who writes: an assistant (by default the same), facts, or dataset."),
+    ] = None,
+    blind_assistant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who answers without the picture; by default the same.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="WHO.OPTION=VALUE", help="Of assistant, writer or blind; repeatable."),
+    ] = None,
+    evidence: Annotated[
+        str | None, typer.Option(help="What is answered from: image, or references (the default of lexical).")
+    ] = None,
+    per_image: Annotated[int, typer.Option(min=1, help="Questions to write for each picture.")] = 5,
+    rotations: Annotated[int, typer.Option(help="Orders of the options, 1 to 4.")] = 4,
+    seen: Annotated[float, typer.Option(help="Accuracy with the picture must be above this.")] = 0.75,
+    blind: Annotated[float, typer.Option(help="Accuracy without the picture must be below this.")] = 0.25,
+    blind_rule: Annotated[str, typer.Option(help="caprl, or captionqa: dropped at 7 of 10 right guesses.")] = "caprl",
+    split: Annotated[str | None, typer.Option(help="Of the dataset, this split only.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of writers and shuffles.")] = 0,
+) -> None:
+    """Give every picture questions that can be answered with it, and not without it.
+
+    The same command goes on when it was stopped.
+    """
+    from capwright.cli.errors import resumable
+    from capwright.curation import FactsWriter, Filter, QuestionMaker, write_new
+    from capwright.data import open_dataset
+    from capwright.models.assistants import open_assistant
+    from capwright.ports import Reader, Writer
+
+    options = _settings_of(settings or [])
+    rules = Filter(rotations, seen, blind, blind_rule, seed=seed)
+    samples = open_dataset(dataset, split)
+    reader = open_assistant(assistant, **options["assistant"])
+    guesser = open_assistant(blind_assistant, **options["blind"]) if blind_assistant else reader
+    author: Any = reader
+    if writer in ("facts", "dataset") or (writer is None and assistant == "lexical"):
+        author = None if writer == "dataset" else FactsWriter()
+    elif writer is not None:
+        author = open_assistant(writer, **options["writer"])
+    if options["writer"] and writer in (None, "facts", "dataset"):
+        raise DataError("--set writer...: no assistant writes by itself; name one with --writer")
+    if options["blind"] and blind_assistant is None:
+        raise DataError("--set blind...: no assistant answers blind by itself; name one with --blind-assistant")
+    for who, each, port in (
+        (assistant, reader, Reader), (blind_assistant, guesser, Reader), (writer or assistant, author, Writer),
+    ):  # fmt: skip
+        if each is not None and not isinstance(each, port):
+            doing = "write questions; use --writer facts or dataset" if port is Writer else "answer questions"
+            raise DataError(f"the assistant {who} can not {doing}")
+    journal = out.with_name(f"{out.name}.questions.jsonl")
+    with counting("questions of samples") as progress, resumable("the same command goes on"):
+        maker = QuestionMaker(
+            reader,
+            author,
+            rules,
+            blind_reader=guesser,
+            evidence=evidence or ("references" if assistant == "lexical" else "image"),
+            per_image=per_image,
+            journal=journal,
+            data=f"{samples.fingerprint} {split or ''}".strip(),
+            progress=lambda done: progress(done, len(samples)),
+        )
+        place = write_new(maker(samples), out, samples.vocabulary)
+    for line in maker.tally.lines():
+        typer.echo(line)
+    say(f"{place}: written; all that was asked and answered is in {journal}")
+
+
+def _settings_of(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """Options of the assistants by who they are for."""
+    from capwright.cli.scoring import read_settings
+
+    found: dict[str, dict[str, Any]] = {"assistant": {}, "writer": {}, "blind": {}}
+    for who, options in read_settings(settings).items():
+        if who not in found:
+            raise DataError(f"--set {who}...: is for assistant, writer or blind, such as assistant.model=NAME")
+        found[who] = options
+    return found
 
 
 def _count(n: int, noun: str) -> str:
