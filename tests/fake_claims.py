@@ -72,5 +72,17 @@ class FakeClaims:
         return [facts.index(fact) if fact in facts else None for fact in wanted]
 
 
+class FakeWriter(FakeClaims):
+    """Also writes what a test says: `records` is (task, caption) -> record."""
+
+    def __init__(self, records, **known):
+        super().__init__(**known)
+        self.records = records
+
+    def write(self, task, given, *, seed=0):
+        self.calls.append((f"write {task}", list(given), seed))
+        return [{"status": "ok", **self.records[task, one.get("caption", one.get("first"))]} for one in given]
+
+
 def sentences(text):
     return tuple(part.strip() for part in text.replace("\n", ".").split(".") if part.strip())

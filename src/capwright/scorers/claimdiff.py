@@ -1,19 +1,20 @@
 """ClaimDiff: where a caption and its reference differ, which of the two is wrong more often? (arXiv 2605.20278)
 
-The paper asks one model for the differences; here they are put together from claims. What that changes:
-docs/methods/claim-scores.md.
+What is the paper's and what is ours: docs/methods/claim-scores.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.ports import Claims, Split, Verdict
-from capwright.scorers.base import Item, ScorerSpec, ratio
+from capwright.ports import Claims, Split, Verdict, Writer
+from capwright.scorers.base import Corpus, Item, ScorerError, ScorerSpec, ratio, references_of
 from capwright.scorers.claims import (
     Assistant,
     ClaimContext,
@@ -21,6 +22,7 @@ from capwright.scorers.claims import (
     Finding,
     evidence_of,
     failed,
+    known_status,
     match_claims,
     no_evidence,
     shown,
@@ -28,24 +30,31 @@ from capwright.scorers.claims import (
 )
 
 _OUTPUTS = ("claimdiff", "errors", "reference_errors", "differences")
+_HOW = ("auto", "claims", "judge")
+_MODES = ("normalized_diff", "normalized_a_only", "a_only")
+_WRONG = {"first": (True, False), "second": (False, True), "both": (True, True), "neither": (False, False)}
 
 
 class ClaimDiff(ClaimScorer):
     """The scorer `claimdiff`.
 
-    A difference is a claim that one of caption and reference makes and the other does not. It is an error of one of
-    them: of the one that makes it where it is not true, of the one that leaves it out where it is. Outputs, means over
-    captions:
-        claimdiff: 0.5 - 0.5 * (errors - errors of the reference) / differences, from 0 to 1; 0.5 without differences,
-            which is being as good as the reference. The headline.
+    A difference is one thing in which a caption and its reference do not say the same. Either of the two may be wrong
+    there; the reference is an anchor, not the truth. Outputs, means over captions:
+        claimdiff: from 0 to 1, see `mode`. The headline.
         errors, reference_errors, differences: how many, a caption. Not turned around as rewards.
     A blank caption leaves out everything. A sample without a reference is unknown.
     Rows are (claimdiff, errors, reference_errors, differences, captions).
 
     Args:
-        assistant, evidence, facts, seed: see `ClaimScorer`. The claims of a reference are `facts`; by default "references".
-        omissions: whether leaving something out is an error. Without, only untrue claims are, and a true claim that
-            one side makes is nobody's; then silence is never below 0.5.
+        assistant, evidence, facts, seed: see `ClaimScorer`. `facts` are the claims of the reference.
+        mode: with E errors of the caption, R of the reference and D differences,
+            "normalized_diff": 0.5 - 0.5 * (E - R) / D, and 0.5 without differences;
+            "normalized_a_only": (0.05 + 0.95 * (1 - E / D)^2) * exp(-E / 4) * (0.7 + 0.3 * min(1, ln(1 + D) / ln 11)),
+            and 1 without differences; "a_only": 1 - E / 10, at least 0.
+        how: "judge" asks one model for the differences, as the paper does: it needs an assistant that writes, pictures,
+            and references. "claims" puts them together: a claim that one side makes and the other does not, held
+            against the evidence. "auto" is "judge" where that is possible.
+        omissions: whether leaving out something that is so is an error. Without, silence is none.
     """
 
     _width = 5
@@ -55,9 +64,14 @@ class ClaimDiff(ClaimScorer):
         assistant: Assistant = "lexical",
         evidence: str = "auto",
         facts: str = "references",
+        mode: str = "normalized_diff",
+        how: str = "auto",
         omissions: bool = True,
         seed: int = 0,
     ) -> None:
+        for option, value, choices in (("mode", mode, _MODES), ("how", how, _HOW)):
+            if value not in choices:
+                raise ScorerError(f"claimdiff: {option} must be one of {', '.join(choices)}, not {value!r}")
         spec = ScorerSpec(
             name="claimdiff",
             version="1",
@@ -68,7 +82,19 @@ class ClaimDiff(ClaimScorer):
             cost="calls",
         )
         super().__init__(spec, assistant, evidence, facts, seed)
+        self._mode = mode
+        self._how = how
         self._omissions = omissions
+
+    def prepare(self, corpus: Corpus) -> ClaimContext:
+        """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the assistant can not."""
+        made = super().prepare(corpus)
+        if self._how == "judge" and not _possible(made):
+            raise ScorerError(
+                'claimdiff: how: "judge" needs a language model that sees pictures, evidence "image" and facts '
+                f'"references"; here it is {made.claims.signature}, {made.evidence!r} and {made.facts!r}'
+            )
+        return made
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 5] -> [..., 4] means over captions in the order of the outputs; 0/0 is NaN."""
@@ -76,20 +102,66 @@ class ClaimDiff(ClaimScorer):
         return ratio(summed[..., :4], summed[..., 4:])
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
-        return (("omissions", "yes" if self._omissions else "no"),)
+        return (("mode", self._mode), ("how", self._how), ("omissions", "yes" if self._omissions else "no"))
 
     def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+        return self._judged(items, context) if self._asks_for_differences(context) else self._compared(items, context)
+
+    def _asks_for_differences(self, context: ClaimContext) -> bool:
+        return self._how == "judge" or (self._how == "auto" and _possible(context))
+
+    # As the paper does: one model lists the differences ---------------------------------------------------------------
+
+    def _judged(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+        given: list[tuple[Path, str, str] | None] = []
+        for item in items:
+            picture, references = evidence_of(item.sample, "image"), references_of(item.sample)
+            given.append((picture, item.caption, references[0]) if isinstance(picture, Path) and references else None)
+        wanted = [one for one in dict.fromkeys(given) if one is not None]
+        assert isinstance(context.claims, Writer)
+        asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]
+        told = context.claims.write("differences", asked, seed=self._seed) if asked else []
+        if len(told) != len(wanted):
+            raise ScorerError(f"claimdiff: the assistant gave {len(told)} records for {len(wanted)} captions")
+        records = dict(zip(wanted, told))
+        return [
+            self._read(records[one])
+            if one is not None
+            else Finding(None)
+            if evidence_of(item.sample, "image")
+            else no_evidence("image")
+            for item, one in zip(items, given)
+        ]
+
+    def _read(self, record: Mapping[str, Any]) -> Finding:
+        """Count the errors in a list of differences."""
+        if record.get("status") != "ok":
+            return Finding(None, known_status(record.get("status")))
+        differences = record.get("differences")
+        if not isinstance(differences, (list, tuple)) or not all(map(_readable, differences)):
+            return Finding(None, "unparseable")
+        errors = [0, 0]
+        for one in differences:
+            wrong = _WRONG[one["wrong"]]
+            for side, (mine, theirs) in enumerate((("first", "second"), ("second", "first"))):
+                left_out = not one[mine].strip() and bool(one[theirs].strip()) and not wrong[1 - side]
+                errors[side] += wrong[side] or (self._omissions and left_out)
+        return self._finding(errors[0], errors[1], len(differences), {"differences": list(differences)})
+
+    # Put together from claims -----------------------------------------------------------------------------------------
+
+    def _compared(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
         said, facts = self._split(items, context)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         matches = match_claims(context.claims, [(s.claims, f.claims) for s, f in zip(said, facts)], self._seed)
-        own, theirs = zip(*map(_differences, said, facts, matches)) if items else ((), ())
+        parts = list(map(_differences, said, facts, matches))
         asked = [
-            ((*mine, *other) if evidence is not None else (), evidence or "")
-            for mine, other, evidence in zip(own, theirs, against)
+            ((*own, *theirs) if evidence is not None else (), evidence or "")
+            for (own, theirs), evidence in zip(parts, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
         found = []
-        for i in range(len(items)):
+        for i, (own, theirs) in enumerate(parts):
             verdicts, status = checked[i]
             bad = failed(said[i].status, facts[i].status, matches[i][1], status)
             if bad is not None:
@@ -99,20 +171,39 @@ class ClaimDiff(ClaimScorer):
             elif not facts[i].claims:
                 found.append(Finding(None))
             else:
-                found.append(self._judge(own[i], theirs[i], verdicts))
+                found.append(self._weigh(own, theirs, verdicts))
         return found
 
-    def _judge(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> Finding:
+    def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> Finding:
         mine, other = verdicts[: len(own)], verdicts[len(own) :]
         true = sum(verdict.verdict == "entailed" for verdict in mine)
         true_other = sum(verdict.verdict == "entailed" for verdict in other)
         errors, reference_errors = len(mine) - true, len(other) - true_other
         if self._omissions:
             errors, reference_errors = errors + true_other, reference_errors + true
-        differences = len(verdicts)
-        score = 0.5 - 0.5 * (errors - reference_errors) / differences if differences else 0.5
         evidence: dict[str, Any] = {"only here": shown(own, mine), "only in the reference": shown(theirs, other)}
-        return Finding((score, float(errors), float(reference_errors), float(differences), 1.0), evidence=evidence)
+        return self._finding(errors, reference_errors, len(verdicts), evidence)
+
+    def _finding(self, errors: int, others: int, differences: int, evidence: dict[str, Any]) -> Finding:
+        score = reward(self._mode, errors, others, differences)
+        return Finding((score, float(errors), float(others), float(differences), 1.0), evidence=evidence)
+
+
+def reward(mode: str, errors: int, reference_errors: int, differences: int) -> float:
+    """The number from 0 to 1 that a mode of `ClaimDiff` makes of counts."""
+    if mode == "a_only":
+        return max(0.0, 1 - errors / 10)
+    if mode == "normalized_diff":
+        return 0.5 - 0.5 * (errors - reference_errors) / differences if differences else 0.5
+    if not differences:
+        return 1.0
+    right = 1 - errors / differences
+    much = 0.7 + 0.3 * min(1.0, math.log1p(differences) / math.log(11))
+    return (0.05 + 0.95 * right**2) * math.exp(-errors / 4) * much
+
+
+def _possible(context: ClaimContext) -> bool:
+    return isinstance(context.claims, Writer) and (context.evidence, context.facts) == ("image", "references")
 
 
 def _differences(
@@ -125,3 +216,9 @@ def _differences(
     own = tuple(claim for claim, place in zip(said.claims, places) if place is None)
     told = set(places)
     return own, tuple(fact for place, fact in enumerate(facts.claims) if place not in told)
+
+
+def _readable(one: object) -> bool:
+    if not isinstance(one, Mapping) or one.get("wrong") not in _WRONG:
+        return False
+    return isinstance(one.get("first"), str) and isinstance(one.get("second"), str)

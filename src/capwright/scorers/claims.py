@@ -151,7 +151,7 @@ class ClaimScorer:
             self._spec.name,
             assistant=own.claims.signature,
             evidence=own.evidence,
-            facts=own.facts,
+            facts=own.facts if "facts" in self._needs else None,
             **dict(self._more(own.claims)),
             seed=self._seed,
             v=self._spec.version,
@@ -295,6 +295,11 @@ def failed(*statuses: str) -> str | None:
     return next((status for status in statuses if status != "ok"), None)
 
 
+def known_status(status: object) -> str:
+    """A status of an answer that is not "ok", as a status of a row."""
+    return str(status) if status in STATUSES and status not in SCORED else "judge_error"
+
+
 def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """Claims with their verdicts, as evidence of a score."""
     return [{"claim": claim, "verdict": verdict.verdict} for claim, verdict in zip(claims, verdicts)]
@@ -303,7 +308,7 @@ def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, 
 def _once(split: Split) -> Split:
     """A split without blank and repeated claims."""
     if split.status != "ok":
-        return Split((), status=split.status if split.status in STATUSES else "judge_error")
+        return Split((), status=known_status(split.status))
     if split.descriptive and len(split.descriptive) != len(split.claims):
         return Split((), status="unparseable")
     places: dict[str, int] = {}
@@ -319,7 +324,7 @@ def _once(split: Split) -> Split:
 def _verdict_status(claims: Sequence[str], verdicts: Sequence[Verdict]) -> str:
     bad = failed(*(verdict.status for verdict in verdicts))
     if bad is not None:
-        return bad if bad in STATUSES else "judge_error"
+        return known_status(bad)
     fits = len(verdicts) == len(claims) and all(verdict.verdict in VERDICTS for verdict in verdicts)
     return "ok" if fits else "unparseable"
 
