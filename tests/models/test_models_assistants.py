@@ -316,7 +316,8 @@ def test_temperature_seed_and_room_for_thinking_reach_the_request():
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"temperature": -1.0}, "0 or more"), ({"temperature": {"splt": 1}}, "no prompt splt"),
+    [({"temperature": -1.0}, "from 0 to 2"), ({"temperature": {"split": "hot"}}, "from 0 to 2"),
+     ({"thinking_tokens": "many"}, "whole number"), ({"temperature": {"splt": 1}}, "no prompt splt"),
      ({"thinking_tokens": -1}, "thinking_tokens"), ({"claims_per_call": 0}, "claims_per_call")],
 )  # fmt: skip
 def test_options_that_make_no_sense(options, says):

@@ -37,7 +37,7 @@ class ChatAssistant:
         model: its name, for the signature.
         prompts: a folder whose prompt files replace the built-in ones of the same name; "" for none.
         temperature: for every task, or by the name of a prompt ({"split": 1.0}); what the prompts say (0) where it is
-            None or not named.
+            None or not named. At 0 a server gives the same answer to every seed, so repeated trials only cost money.
         thinking_tokens: added to the limit of every answer, for models that reason before they answer.
         claims_per_call: longer lists of claims of one caption are held against the evidence in several calls.
 
@@ -57,8 +57,8 @@ class ChatAssistant:
         self.chat = chat
         self._model = model
         self._prompts = load_prompts(str(prompts))
-        if thinking_tokens < 0 or claims_per_call < 1:
-            raise ModelError("thinking_tokens must be 0 or more and claims_per_call 1 or more")
+        _check_whole("thinking_tokens", thinking_tokens, 0)
+        _check_whole("claims_per_call", claims_per_call, 1)
         self._heat = _temperatures(temperature, self._prompts)
         self._thinking = thinking_tokens
         self._claims_per_call = claims_per_call
@@ -337,6 +337,12 @@ def _temperatures(given: float | Mapping[str, float] | None, prompts: Mapping[st
     unknown = sorted(set(heat) - set(prompts))
     if unknown:
         raise ModelError(f"temperature: there is no prompt {', '.join(unknown)} (prompts: {', '.join(prompts)})")
-    if any(value < 0 for value in heat.values()):
-        raise ModelError("temperature: must be 0 or more")
+    for name, value in heat.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 2:
+            raise ModelError(f"temperature: must be a number from 0 to 2, not {value!r} ({name})")
     return {name: float(value) for name, value in heat.items()}
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ModelError(f"{name}: must be a whole number, {least} or more, not {value!r}")
