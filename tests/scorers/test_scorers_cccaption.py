@@ -96,6 +96,11 @@ def test_another_reader_can_answer():
     assert scorer.signature(context).endswith("|alpha:.5|seed:0|v:1")
 
 
+def test_a_reader_must_answer():
+    with pytest.raises(ScorerError, match="can not answer questions"):
+        CCCaption(FakeClaims(), reader=object()).prepare(Corpus([PICTURE]))
+
+
 def test_on_scenes_with_the_lexical_reader(tmp_path):
     scenes = [to_sample(sample_scene(seed=5, index=i), tmp_path / f"{i}.png") for i in range(30)]
     scorer = CCCaption()

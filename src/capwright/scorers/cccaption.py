@@ -20,7 +20,6 @@ from capwright.scorers.asking import (
     ask,
     choices,
     dice,
-    open_reader,
     read_bank,
     show,
     shuffled,
@@ -36,6 +35,7 @@ from capwright.scorers.claims import (
     evidence_of,
     failed,
     no_evidence,
+    opened,
     shown,
     split_texts,
     verify_claims,
@@ -98,8 +98,12 @@ class CCCaption(ClaimScorer):
     def prepare(self, corpus: Corpus) -> CCCaptionContext:
         """See `ClaimScorer.prepare`. Raises DataError also when no sample has a question that can be asked."""
         made = super().prepare(corpus)
-        same = made.claims if self._reader is None else self._reader
-        reader = open_reader(same, self._spec.name)  # type: ignore[arg-type]
+        reader = opened(self._reader) if self._reader is not None else made.claims
+        if not isinstance(reader, Reader):
+            raise ScorerError(
+                f"cccaption: {type(reader).__name__} can not answer questions: it has no answer and signature; name "
+                "another reader"
+            )
         bank = read_bank(corpus.samples, self._spec.name)
         fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, reader.signature, bank.digest])}
         return CCCaptionContext(**fields, reader=reader, bank=bank.name)

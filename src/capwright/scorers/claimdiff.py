@@ -21,13 +21,14 @@ from capwright.scorers.claims import (
     ClaimScorer,
     Finding,
     evidence_of,
+    facts_of,
     failed,
     known_status,
-    match_claims,
     no_evidence,
     shown,
     verify_claims,
 )
+from capwright.types import Sample
 
 _OUTPUTS = ("claimdiff", "errors", "reference_errors", "differences")
 _HOW = ("auto", "claims", "judge")
@@ -52,8 +53,8 @@ class ClaimDiff(ClaimScorer):
             "normalized_a_only": (0.05 + 0.95 * (1 - E / D)^2) * exp(-E / 4) * (0.7 + 0.3 * min(1, ln(1 + D) / ln 11)),
             and 1 without differences; "a_only": 1 - E / 10, at least 0.
         how: "judge" asks one model for the differences, as the paper does: it needs an assistant that writes, pictures,
-            and references. "claims" puts them together: a claim that one side makes and the other does not, held
-            against the evidence. "auto" is "judge" where that is possible.
+            and references. "claims" puts them together: a claim of one side that the text of the other does
+            not entail, held against the evidence. "auto" is "judge" where that is possible.
         omissions: whether leaving out something that is so is an error. Without, silence is none.
     """
 
@@ -153,8 +154,14 @@ class ClaimDiff(ClaimScorer):
     def _compared(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
         said, facts = self._split(items, context)
         against = [evidence_of(item.sample, context.evidence) for item in items]
-        matches = match_claims(context.claims, [(s.claims, f.claims) for s, f in zip(said, facts)], self._seed)
-        parts = list(map(_differences, said, facts, matches))
+        # What one side says and the text of the other does not. Matching would not do: "red" matches "blue".
+        texts = [_reference(item.sample, context.facts) for item in items]
+        mine = [(split.claims if text else (), text) for split, text in zip(said, texts)]
+        yours = [(split.claims if item.caption.strip() else (), item.caption) for split, item in zip(facts, items)]
+        held = verify_claims(context.claims, [*mine, *yours], self._seed)
+        parts = [
+            (_not_said(said[i], held[i][0]), _not_said(facts[i], held[len(items) + i][0])) for i in range(len(items))
+        ]
         asked = [
             ((*own, *theirs) if evidence is not None else (), evidence or "")
             for (own, theirs), evidence in zip(parts, against)
@@ -163,7 +170,7 @@ class ClaimDiff(ClaimScorer):
         found = []
         for i, (own, theirs) in enumerate(parts):
             verdicts, status = checked[i]
-            bad = failed(said[i].status, facts[i].status, matches[i][1], status)
+            bad = failed(said[i].status, facts[i].status, held[i][1], held[len(items) + i][1], status)
             if bad is not None:
                 found.append(Finding(None, bad))
             elif against[i] is None:
@@ -206,16 +213,18 @@ def _possible(context: ClaimContext) -> bool:
     return isinstance(context.claims, Writer) and (context.evidence, context.facts) == ("image", "references")
 
 
-def _differences(
-    said: Split, facts: Split, match: tuple[list[int | None], str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Claims of the caption alone, and of the reference alone; none where matching failed."""
-    places, status = match
-    if status != "ok":
-        return (), ()
-    own = tuple(claim for claim, place in zip(said.claims, places) if place is None)
-    told = set(places)
-    return own, tuple(fact for place, fact in enumerate(facts.claims) if place not in told)
+def _reference(sample: Sample, facts: str) -> str:
+    """The text that stands for the reference; "" where there is none."""
+    if facts == "meta":
+        return " ".join(facts_of(sample))
+    return next(iter(references_of(sample)), "")
+
+
+def _not_said(split: Split, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The claims that a text does not entail; all of them where the text is blank, so that nobody was asked."""
+    if not verdicts:
+        return split.claims
+    return tuple(claim for claim, verdict in zip(split.claims, verdicts) if verdict.verdict != "entailed")
 
 
 def _readable(one: object) -> bool:

@@ -186,15 +186,21 @@ class ClaimScorer:
 
 def open_claims(assistant: object, scorer: str) -> Claims:
     """Who is meant by a name, a mapping or an object. Raises ScorerError when claims can not be put to them."""
+    found = opened(assistant)
+    if not isinstance(found, Claims):
+        raise ScorerError(
+            f"{scorer}: assistant {type(found).__name__} can not be asked about claims: it has no split, verify, "
+            "match and signature"
+        )
+    return found
+
+
+def opened(assistant: object) -> object:
+    """The assistant of this name or mapping; anything else as it is."""
     if isinstance(assistant, (str, Mapping)):
         from capwright.models.assistants import open_assistant
 
-        assistant = open_assistant(assistant)
-    if not isinstance(assistant, Claims):
-        raise ScorerError(
-            f"{scorer}: assistant {type(assistant).__name__} can not be asked about claims: it has no split, verify, "
-            "match and signature"
-        )
+        return open_assistant(assistant)
     return assistant
 
 
