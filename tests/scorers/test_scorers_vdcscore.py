@@ -125,7 +125,7 @@ def test_explain_and_reward():
 
 
 def test_who_can_be_asked():
-    with pytest.raises(ScorerError, match="vdcscore: assistant LexicalAssistant can not answer open questions"):
+    with pytest.raises(ScorerError, match="vdcscore: LexicalAssistant can not answer open questions; name"):
         VDCScore("lexical").prepare(Corpus([SAMPLE]))
     with pytest.raises(ScorerError, match="vdcscore: assistant must be"):
         VDCScore(None)

@@ -126,28 +126,38 @@ def shuffled(question: Question, random: Random) -> Question:
     return replace(question, options=tuple(question.options[place] for place in order))
 
 
-def open_reader(assistant: Assistant, scorer: str) -> Reader:
-    """The reader that is meant by a name, a mapping or an object. Raises ScorerError when it can not answer."""
-    found: object = assistant
+def check_options(scorer: str, port: type, assistant: object, seed: object, **switches: object) -> None:
+    """Refuse options at once. Raises ScorerError for what is no assistant, no seed, or neither true nor false."""
+    named = bool(assistant.strip()) if isinstance(assistant, str) else False
+    mapped = isinstance(assistant, Mapping) and isinstance(assistant.get("name"), str)
+    if not named and not mapped and not isinstance(assistant, port):
+        raise ScorerError(
+            f'{scorer}: assistant must be a name such as "lexical", an object with a name such as '
+            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {assistant!r}'
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ScorerError(f"{scorer}: {name} must be true or false, not {value!r}")
+
+
+def open_port(assistant: Any, port: type, scorer: str, can: str) -> Any:
+    """The assistant that is meant by a name, a mapping or an object.
+
+    Raises ScorerError when it is not of that port, saying what it `can` not do; errors of opening it pass through.
+    """
+    found = assistant
     if isinstance(assistant, (str, Mapping)):
         from capwright.models.assistants import open_assistant
 
         found = open_assistant(assistant)
-    if not isinstance(found, Reader):
+    if not isinstance(found, port):
         raise ScorerError(
-            f"{scorer}: assistant {type(found).__name__} can not answer questions: it has no answer(asked, seed=) "
-            "and signature"
+            f"{scorer}: {type(found).__name__} can not {can}; name an assistant that can, such as "
+            '{"name": "http://localhost:8000/v1", "model": "..."}'
         )
     return found
-
-
-def check_assistant(assistant: object, scorer: str) -> None:
-    """Refuse at once what can be no assistant. Raises ScorerError."""
-    if isinstance(assistant, (bool, int, float, type(None))) or assistant == "":
-        raise ScorerError(
-            f'{scorer}: assistant must be a name such as "lexical" or "http://localhost:8000/v1", or an object with '
-            f"answer(asked, seed=), not {assistant!r}"
-        )
 
 
 def ask(reader: Reader, asked: Sequence[tuple[Evidence, Asked]], seed: int, scorer: str) -> list[Answer]:

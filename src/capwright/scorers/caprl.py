@@ -30,7 +30,8 @@ class CapRL(QuestionScorer):
     questions is NaN. A caption of which less than half of the answers are known is unknown.
 
     Args:
-        assistant: who answers: "lexical", "http://host:port/v1", "local:FOLDER", a mapping, or a `ports.Reader`.
+        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `ports.Reader`.
         mode: "paper" draws `n` questions with replacement for each caption and shuffles the options of each draw;
             "all-questions" asks every question once and does not shuffle, so the number has no noise of drawing.
         n: questions drawn in mode "paper" (8 in the released code). Not used otherwise.

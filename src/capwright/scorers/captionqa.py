@@ -74,7 +74,8 @@ class CaptionQA(QuestionScorer):
     questions is NaN. A caption of which less than half of the answers are known is unknown.
 
     Args:
-        assistant: who answers: "lexical", "http://host:port/v1", "local:FOLDER", a mapping, or a `ports.Reader`.
+        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `ports.Reader`.
         seed: of the shuffles of options, which depend on it, the id of the sample and the question alone. So every
             captioner is asked alike, and leaving an image out changes no other.
         soft: count probabilities instead of choices where the assistant tells them: expected score.

@@ -21,10 +21,10 @@ from capwright.scorers.asking import (
     Bank,
     Told,
     ask,
-    check_assistant,
+    check_options,
     choices,
     dice,
-    open_reader,
+    open_port,
     read_bank,
     show,
     shuffled,
@@ -73,17 +73,14 @@ class Prism:
     one with a caption that is unknown, or with less than half of its answers known, is unknown.
 
     Args:
-        assistant: who answers: "lexical", "http://host:port/v1", "local:FOLDER", a mapping, or a `ports.Reader`.
+        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `ports.Reader`.
         shuffle: whether options are shuffled, alike for all captions of an image; else they stand as in the dataset.
         seed: of the shuffles, which depend on it, the id of the sample and the question alone.
     """
 
     def __init__(self, assistant: Assistant = "lexical", *, shuffle: bool = False, seed: int = 0) -> None:
-        check_assistant(assistant, "prism")
-        if not isinstance(shuffle, bool):
-            raise ScorerError(f"prism: shuffle must be true or false, not {shuffle!r}")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise ScorerError(f"prism: seed must be a whole number, not {seed!r}")
+        check_options("prism", Reader, assistant, seed, shuffle=shuffle)
         self._assistant = assistant
         self._shuffle = shuffle
         self._seed = seed
@@ -197,7 +194,7 @@ class Prism:
 
     def _reader(self) -> Reader:
         if self._opened is None:
-            self._opened = open_reader(self._assistant, "prism")
+            self._opened = open_port(self._assistant, Reader, "prism", "answer questions")
         return self._opened
 
     def _own(self, context: Context) -> PrismContext:

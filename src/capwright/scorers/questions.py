@@ -21,8 +21,8 @@ from capwright.scorers.asking import (
     Bank,
     Told,
     ask,
-    check_assistant,
-    open_reader,
+    check_options,
+    open_port,
     read_bank,
     show,
     status_of,
@@ -66,11 +66,7 @@ class QuestionScorer:
     """
 
     def __init__(self, spec: ScorerSpec, assistant: Assistant, seed: int, soft: bool) -> None:
-        check_assistant(assistant, spec.name)
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise ScorerError(f"{spec.name}: seed must be a whole number, not {seed!r}")
-        if not isinstance(soft, bool):
-            raise ScorerError(f"{spec.name}: soft must be true or false, not {soft!r}")
+        check_options(spec.name, Reader, assistant, seed, soft=soft)
         self._spec = spec
         self._assistant = assistant
         self._seed = seed
@@ -113,7 +109,7 @@ class QuestionScorer:
     def reader(self) -> Reader:
         """Who answers; opened when first needed."""
         if self._opened is None:
-            self._opened = open_reader(self._assistant, self._spec.name)
+            self._opened = open_port(self._assistant, Reader, self._spec.name, "answer questions")
         return self._opened
 
     def prepare(self, corpus: Corpus) -> QuestionContext:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.ports import Writer
-from capwright.scorers.asking import Told, check_assistant, sorted_questions, status_of
+from capwright.scorers.asking import Told, check_options, open_port, sorted_questions, status_of
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -68,15 +68,14 @@ class VDCScore:
     less than half of the questions are settled is unknown.
 
     Args:
-        assistant: who answers and marks: "http://host:port/v1", "local:FOLDER", a mapping, or a `ports.Writer` that
-            knows the tasks "answer" and "mark". The lexical reader only chooses among options and can not be used.
+        assistant: who answers and marks: {"name": "http://host:port/v1", "model": ...}, "local:FOLDER", or an object
+            that is a `ports.Writer` and knows the tasks "answer" and "mark". "lexical" only chooses among options:
+            `prepare` refuses it.
         seed: given to the assistant.
     """
 
-    def __init__(self, assistant: str | Mapping[str, Any] | Writer, *, seed: int = 0) -> None:
-        check_assistant(assistant, "vdcscore")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise ScorerError(f"vdcscore: seed must be a whole number, not {seed!r}")
+    def __init__(self, assistant: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
+        check_options("vdcscore", Writer, assistant, seed)
         self._assistant = assistant
         self._seed = seed
         self._opened: Writer | None = None
@@ -187,17 +186,7 @@ class VDCScore:
 
     def _writer(self) -> Writer:
         if self._opened is None:
-            opened: object = self._assistant
-            if isinstance(opened, (str, Mapping)):
-                from capwright.models.assistants import open_assistant
-
-                opened = open_assistant(opened)
-            if not isinstance(opened, Writer):
-                raise ScorerError(
-                    f"vdcscore: assistant {type(opened).__name__} can not answer open questions; name a server, such "
-                    'as "http://localhost:8000/v1"'
-                )
-            self._opened = opened
+            self._opened = open_port(self._assistant, Writer, "vdcscore", "answer open questions")
         return self._opened
 
 
