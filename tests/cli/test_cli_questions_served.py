@@ -7,6 +7,10 @@ import html
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -100,3 +104,27 @@ def test_a_picture_that_is_none_costs_itself_alone(world, tmp_path):
     assert [len(sample.questions) for sample in made] == [0 if i == 3 else 4 for i in range(10)]
     assert step.tally.unwritten == {"missing_image": 1}
     assert world[3].image.name in step.tally.failures[0][1]
+
+
+def test_killed_by_the_system_and_gone_on_with(cli, tmp_path):
+    world = open_dataset(build(24, 0, tmp_path / "world", size=24))
+    sees = Sees(world)
+    journal = tmp_path / "broken.questions.jsonl"
+    with ChatServer(sees, latency=0.005) as server:
+        settings = ["--assistant", server.address, "--set", "assistant.model=toy", "--set", "assistant.cache=null"]
+        settings += ["--set", "assistant.concurrency=4", "--rotations", "2"]
+        assert cli("data", "questions", world.root, "--out", tmp_path / "whole", *settings).code == 0
+        command = ["data", "questions", str(world.root), "--out", str(tmp_path / "broken"), *settings]
+        with subprocess.Popen([sys.executable, "-m", "capwright", *command]) as process:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not (journal.exists() and journal.read_bytes().count(b"\n") > 10):
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+        assert 10 < journal.read_bytes().count(b"\n") < 25, "in the middle"
+        assert not (tmp_path / "broken").exists()
+        sees.asked.clear()
+        assert cli(*command).code == 0
+        assert 8 <= sees.asked.count("write_questions") < 20, "the first 16 samples are known, or most of them"
+    for name in ("samples.jsonl", f"images/{world[0].image.name}"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes(), name
+    assert (tmp_path / "whole.questions.jsonl").read_bytes() == journal.read_bytes()

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from capwright.data.disk import dump_json, lines, parse_json, writing
+from capwright.data.disk import dump_json, lines, parse_json, reading, writing
 from capwright.types import DataError
 
 try:
@@ -23,7 +23,7 @@ except ImportError:  # not on Windows: there two jobs on one journal are not not
 
 
 class Journal:
-    """Opens or begins a journal; `rows` are those it held, by id.
+    """Opens or begins a journal. Holds where each row stands, not the rows: there may be many.
 
     Args:
         settings: JSON values that decide what is asked.
@@ -33,7 +33,7 @@ class Journal:
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self.rows: dict[str, dict[str, Any]] = {}
+        self._places: dict[str, int] = {}
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab")  # noqa: SIM115
@@ -52,10 +52,17 @@ class Journal:
     ) -> None:
         self.close()
 
+    def find(self, id: str) -> dict[str, Any] | None:
+        """The row that stood there for this id when the journal was opened."""
+        if id not in self._places:
+            return None
+        with reading(self.path), open(self.path, "rb") as handle:
+            handle.seek(self._places[id])
+            return parse_json(handle.readline())
+
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append one row with an `id`, in one write."""
+        """Append one row with `id` and `questions`, in one write."""
         self._append(row)
-        self.rows[row["id"]] = dict(row)
 
     def close(self) -> None:
         self._file.close()
@@ -91,7 +98,7 @@ class Journal:
                 self._same(row, settings)
                 begun = True
             elif isinstance(row, dict) and isinstance(row.get("questions"), list):
-                self.rows[row["id"]] = row
+                self._places[str(row.get("id"))] = offset
             else:
                 raise DataError(f"{self.path}:{number}: is not a row of a journal; delete the file to begin anew")
         if not begun:

@@ -159,10 +159,10 @@ class QuestionMaker:
             journal = None
             if self._journal is not None:
                 journal = stack.enter_context(Journal(self._journal, {**self.settings, "data": self._data}))
-            known = journal.rows if journal else {}
             left = iter(samples)
             while chunk := list(islice(left, self._chunk)):
-                done = {sample.id: known[sample.id] for sample in chunk if _is_final(known.get(sample.id))}
+                known = [journal.find(sample.id) for sample in chunk] if journal else []
+                done = {row["id"]: row for row in known if row is not None and _is_final(row)}
                 self.tally.resumed += len(done)
                 for row in self._rows([sample for sample in chunk if sample.id not in done]):
                     if journal:
@@ -256,8 +256,6 @@ def _entry(candidate: Candidate) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _is_final(row: Mapping[str, Any] | None) -> bool:
+def _is_final(row: Mapping[str, Any]) -> bool:
     """Whether nothing would be gained by asking about a sample again."""
-    if row is None or row.get("status") != "ok":
-        return False
-    return all(entry.get("verdict") != "unknown" for entry in row.get("questions", ()))
+    return row["status"] == "ok" and all(entry["verdict"] != "unknown" for entry in row["questions"])
