@@ -10,7 +10,8 @@ amount, and Spearman's correlation of amount and score, its sign turned so that 
     pooled   of all versions of all captions at once: good captions differ in their scores too, and amounts are shares
 
 Captions: expert captions of the built-in kindergarten, COCO val2017 (tests/captions), and the long captions of
-ImageInWords (tests/captions). The last table is how many captions a second are scored, groups of eight as a reward.
+ImageInWords (tests/captions). The second table is how the scorer is fooled on COCO captions, the last one how many
+captions a second are scored, groups of eight as a reward.
 """
 
 from __future__ import annotations
@@ -183,6 +184,45 @@ def image_in_words(learn: int, spoiled: int) -> tuple[list[str], list[list[str]]
     return texts[-100:], [[text] for text in texts[:-100]]
 
 
+def fool(texts: Sequence[str], learned: Sequence[Sequence[str]]) -> list[dict]:
+    """Mean scores of texts that are all changed in one way which the checks do not mind, or mind too much."""
+    scorer = Language()
+    context = scorer.prepare(Corpus([Sample(str(i), NO_IMAGE, tuple(group)) for i, group in enumerate(learned)]))
+    plain = [text.rstrip(". ") for text in texts]
+    first = plain[0]
+    changes: dict[str, list[str]] = {
+        "none": plain,
+        "the caption of another image": plain[1:] + plain[:1],
+        "one and the same caption for every image": [first] * len(plain),
+        '"not" after the verb: the meaning turned around': [text.replace(" is ", " is not ") for text in plain],
+        '"a" and "the" left out': [
+            " ".join(w for w in t.split() if w.lower() not in ("a", "an", "the")) for t in plain
+        ],
+        '"is" and "are" exchanged': [_exchange(text, "is", "are") for text in plain],
+        "praise behind it": [f"{text}. It is a very nice picture of a beautiful day." for text in plain],
+        "a second caption behind it, of another image": [f"{a}. {b}." for a, b in zip(plain, plain[1:] + plain[:1])],
+        "said twice": [f"{text}. {text}." for text in plain],
+        "every sixth word misspelled": [_misspell(text, 6) for text in plain],
+    }
+    rows = []
+    for change, changed in changes.items():
+        items = [Item(Sample("", NO_IMAGE), text) for text in changed]
+        means = scorer.finalize(scorer.stats(items, context).rows.sum(0)).round(3).tolist()
+        rows.append({"change": change, **dict(zip(scorer.spec.outputs, means))})
+    return rows
+
+
+def _exchange(text: str, one: str, other: str) -> str:
+    new = {one: other, other: one}
+    return " ".join(new.get(word, word) for word in text.split())
+
+
+def _misspell(text: str, every: int) -> str:
+    """Every nth word has its inner letters turned around."""
+    words = text.split()
+    return " ".join(w[:1] + w[-2:0:-1] + w[-1:] if i % every == every - 1 else w for i, w in enumerate(words))
+
+
 def speed(data: str, learned: Sequence[Sequence[str]], texts: Sequence[str]) -> dict:
     """Seconds to learn, and captions a second as a reward: 32 images, eight captions each, none seen before."""
     samples = [Sample(str(i), NO_IMAGE, tuple(group)) for i, group in enumerate(learned)]
@@ -207,7 +247,8 @@ def main() -> None:
     spoiled = 100 if arguments.quick else 1000
     sources = {"kindergarten": kindergarten, "COCO val2017": coco, "ImageInWords": image_in_words}
     rows: list[dict] = []
-    speeds = []
+    speeds: list[dict] = []
+    fooled: list[dict] = []
     print(f"{'data':14} {'way':20} {'within':>7} {'pooled':>7}   mean score at amounts {AMOUNTS}")
     for data, source in sources.items():
         texts, learned = source(2000 if arguments.quick else 4000, spoiled)
@@ -219,11 +260,18 @@ def main() -> None:
         print(f"{data:14} {'mean':20} {averages['within']:7.3f} {averages['pooled']:7.3f}\n")
         rows += found
         speeds.append(speed(data, learned, texts))
+        if data.startswith("COCO"):
+            fooled = fool(texts, learned)
+    print(f"{'COCO captions, changed':50} {'clarity':>9} {'fluency':>9} {'coherence':>9} {'language':>9}")
+    for row in fooled:
+        means = " ".join(f"{row[name]:9.3f}" for name in ("clarity", "fluency", "coherence", "language"))
+        print(f"{row['change']:50} {means}")
+    print()
     print(f"{'data':14} {'seconds to learn':>17} {'captions a second':>18}")
     for row in speeds:
         print(f"{row['data']:14} {row['learn_seconds']:17.2f} {row['captions_per_second']:18,}")
     if arguments.json:
-        arguments.json.write_text(json.dumps([*rows, *speeds], indent=1) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps([*rows, *fooled, *speeds], indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def test_as_a_reward_it_is_fast():
 @pytest.mark.parametrize(
     ("samples", "options", "said"),
     [
-        (SAMPLES[:3], {}, "needs 20 texts of at least 2 samples; there are 6 of 3"),
+        (SAMPLES[:3], {}, "needs 20 texts of at least 2 samples .or lines.; there are 6 of 3"),
         ([Sample("a", NO_IMAGE, ("a dog",) * 30)], {}, "30 of 1"),
         ([Sample(str(i), NO_IMAGE, ("!!!",) * 9) for i in range(5)], {}, "no sentence to learn from"),
         (SAMPLES, {"learn_from": "meta.nothing"}, "meta.nothing, and needs"),
@@ -156,6 +156,19 @@ def test_what_can_not_be_learned_from(samples, options, said):
         Language(**options).prepare(Corpus(samples))
 
 
+def test_a_file_of_good_captions(tmp_path):
+    file = tmp_path / "good.txt"
+    file.write_text("\n".join(text for sample in SAMPLES for text in sample.references) + "\n\n", encoding="utf-8")
+    scorer = Language(learn_from=str(file))
+    context = scorer.prepare(Corpus([]))
+    assert scores(GOOD, scorer=scorer, context=context)[0, 3] > 0.9
+    assert scorer.signature(context).startswith("language|learned:file/800#")
+    assert scorer.spec.needs == frozenset()
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(DataError, match="good.txt can not be read"):
+        scorer.prepare(Corpus([]))
+
+
 def test_odd_corpora_have_limits_all_the_same():
     for text in ("dog", "dog dog dog", "a dog. a dog."):
         samples = [Sample(str(i), NO_IMAGE, (text,) * 4) for i in range(10)]
@@ -164,7 +177,7 @@ def test_odd_corpora_have_limits_all_the_same():
 
 
 def test_wrong_options():
-    with pytest.raises(ScorerError, match="learn_from must be"):
+    with pytest.raises(ScorerError, match="there is no file 'casual'"):
         Language(learn_from="casual")
     with pytest.raises(ScorerError, match="learn_from is empty"):
         Language(learn_from=())

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,9 @@ class Language:
     Args:
         assistant: whom to ask: what `models.assistants.open_assistant` takes, or an object that grades
             (`ports.Judge`). None asks nobody.
-        learn_from: where good captions are, without an assistant: "references" or "meta.<key>" (a text or a list of
-            texts in `Sample.meta`), or several of these.
+        learn_from: where good captions are, without an assistant: "references", "meta.<key>" (a text or a list of
+            texts in `Sample.meta`), the path of a text file with one caption a line, or several of these. What is not
+            in them counts as bad language: they should hold every manner of speaking that is welcome.
         tokenizer: a name that `tokens.get_tokenizer` knows; without an assistant.
         seed: for the assistant.
     """
@@ -82,11 +84,13 @@ class Language:
     ) -> None:
         self._assistant = assistant
         self._sources = (learn_from,) if isinstance(learn_from, str) else tuple(learn_from)
-        for source in self._sources:
-            if source != "references" and not source.startswith("meta."):
-                raise ScorerError(f'language: learn_from must be "references" or "meta.<key>", not {source!r}')
         if not self._sources:
-            raise ScorerError('language: learn_from is empty; name "references" or "meta.<key>"')
+            raise ScorerError('language: learn_from is empty; name "references", "meta.<key>" or a text file')
+        for source in self._sources:
+            if not _is_of_samples(source) and not Path(source).is_file():
+                raise ScorerError(
+                    f'language: learn_from: there is no file {source!r}; name "references", "meta.<key>" or a text file'
+                )
         get_tokenizer(tokenizer)  # a name that does not exist is said now
         self._tokenizer = tokenizer
         self._seed = seed
@@ -119,12 +123,13 @@ class Language:
             mark = fingerprint(["language", judge.signature, self._seed])
             return LanguageContext("language", mark, self._spec.outputs, None, judge, 0)
         groups = [good for sample in corpus.samples if (good := self._good(sample))]
+        groups += [[line] for source in self._sources if not _is_of_samples(source) for line in _read_lines(source)]
         texts = sum(map(len, groups))
         if texts < _FEWEST_TEXTS or len(groups) < 2:
             raise DataError(
                 f"language: learns what good language is from {' and '.join(self._sources)}, and needs {_FEWEST_TEXTS} "
-                f"texts of at least 2 samples; there are {texts} of {len(groups)}. Give more, name others with "
-                "learn_from, or let an assistant grade"
+                f"texts of at least 2 samples (or lines); there are {texts} of {len(groups)}. Give more, name "
+                "others with learn_from, or let an assistant grade"
             )
         try:
             checks = learn_checks(groups, self._tokenizer)
@@ -174,7 +179,8 @@ class Language:
         context = _own(context)
         if context.judge is not None:
             return write_signature("language", judge=context.judge.signature, seed=self._seed, v=self._spec.version)
-        learned = f"{','.join(self._sources)}/{context.texts}#{context.fingerprint[:8]}"
+        sources = ",".join(source if _is_of_samples(source) else "file" for source in self._sources)
+        learned = f"{sources}/{context.texts}#{context.fingerprint[:8]}"
         tok = get_tokenizer(self._tokenizer).name
         return write_signature("language", learned=learned, checks=",".join(CHECKS), tok=tok, v=self._spec.version)
 
@@ -192,7 +198,7 @@ class Language:
     def _good(self, sample: Sample) -> list[str]:
         """The texts of a sample that are learned from."""
         found: list[str] = []
-        for source in self._sources:
+        for source in filter(_is_of_samples, self._sources):
             given: Any = sample.references
             if source != "references":
                 given = sample.meta.get(source.removeprefix("meta."), ())
@@ -201,6 +207,18 @@ class Language:
                 raise DataError(f"sample {sample.id!r}: {source} must be a text or a list of texts, not {given!r}")
             found += [text for text in texts if text.strip()]
         return found
+
+
+def _is_of_samples(source: str) -> bool:
+    return source == "references" or source.startswith("meta.")
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"language: {path} can not be read as UTF-8 text: {error}") from error
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
