@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from capwright.cli import caption, compare, data, demo, doctor, evaluate, report, scenes, score, train
+from capwright.cli import arena, caption, compare, data, demo, doctor, evaluate, report, scenes, score, train
 from capwright.cli.errors import Commands
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("eval", no_args_is_help=True)(evaluate.evaluate)
 app.add_typer(score.app, name="score")
 app.command("compare", no_args_is_help=True)(compare.compare)
+app.command("arena", no_args_is_help=True)(arena.arena)
 app.command("report", no_args_is_help=True)(report.report)
 app.add_typer(data.app, name="data")
 app.add_typer(scenes.app, name="scenes")

@@ -1,0 +1,147 @@
+"""capwright arena: several systems meet, image by image, and a judge says which caption is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capwright.cli.display import counting, say
+from capwright.cli.scoring import ReplicatesOption, SplitOption, name_systems, read_settings
+from capwright.cli.tables import number, with_interval
+from capwright.types import DataError
+
+if TYPE_CHECKING:
+    from capwright.evaluation.leaderboard import Leaderboard
+    from capwright.evaluation.results import Estimate
+
+
+def arena(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PRED PRED... REFS", help="Files of captions, then the file or dataset of references."),
+    ],
+    assistant: Annotated[
+        str, typer.Option(metavar="NAME", help="Who judges: http://host:port/v1, local:FOLDER, or lexical.")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="assistant.OPTION=VALUE", help="An option of the assistant; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep every verdict (.jsonl); the same command goes on there.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")] = None,
+    orders: Annotated[
+        str, typer.Option(help="both: each pair is shown twice; paper: once, in an order drawn by the id.")
+    ] = "both",
+    repeats: Annotated[int, typer.Option(min=1, help="How often the same is asked, with other seeds.")] = 1,
+    reference: Annotated[
+        bool, typer.Option("--reference/--no-reference", help="Whether the judge sees the first reference.")
+    ] = True,
+    picture: Annotated[
+        bool, typer.Option("--picture/--no-picture", help="Whether the judge sees the picture, where there is one.")
+    ] = True,
+    missing: Annotated[
+        str, typer.Option(help="Images without a caption of some system: error, or skip (unknown, in no rating).")
+    ] = "error",
+    split: SplitOption = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, for the judge.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of orders, of the judge, and of the resampling.")] = 0,
+    bootstrap: ReplicatesOption = 1000,
+) -> None:
+    """Which of several systems writes the better captions, in the eyes of a judge?
+
+    Every two systems meet on every image. Ratings have 95 % intervals over images; how the judge judges (does it prefer
+    the first place, longer captions; does it agree with itself) is told beside them.
+    """
+    from capwright.cli.errors import resumable
+    from capwright.evaluation.arena import hold_arena
+    from capwright.evaluation.leaderboard import make_leaderboard
+    from capwright.models.assistants import open_assistant
+
+    if len(paths) < 3:
+        raise DataError("name at least two files of captions, and then the file of references: PRED PRED [...] REFS")
+    *captions, references = paths
+    systems = dict(zip(name_systems(captions), captions))
+    judge = open_assistant(assistant, **_options(settings or []))
+    with counting("verdicts") as progress, resumable("the same command goes on" if out else "with --out it can go on"):
+        judgements = hold_arena(
+            systems,
+            references,
+            judge,
+            orders=orders,
+            repeats=repeats,
+            reference=reference,
+            picture=picture,
+            split=split,
+            images=images,
+            missing=missing,
+            log=out,
+            seed=seed,
+            progress=progress,
+        )
+    board = make_leaderboard(judgements, seed=seed, replicates=bootstrap)
+    for warning in board.warnings:
+        say(f"warning: {warning}")
+    _print_standings(board)
+    _print_meetings(board)
+    _print_judge(board)
+    how = f"arena|judge:{judge.signature.replace('|', ',')}|orders:{orders}|repeats:{repeats}"
+    sees = "+".join(word for word, there in (("ref", reference), ("img", picture)) if there)
+    signature = f"{how}|sees:{sees}|model:bt,order|ties:half|ci:percentile,{bootstrap}|unit:image|seed:{seed}|v:1"
+    print(signature)
+    if json is not None:
+        from capwright.cli.summary import versions, write_json
+
+        files = {name: str(path) for name, path in systems.items()}
+        write_json(json, board.to_json() | {"signature": signature, "files": files, "versions": versions()})
+
+
+def _options(settings: list[str]) -> dict[str, Any]:
+    found = read_settings(settings)
+    for who in found:
+        if who != "assistant":
+            raise DataError(f"--set {who}...: is for the assistant, such as assistant.model=NAME")
+    return found.get("assistant", {})
+
+
+def _print_standings(board: Leaderboard) -> None:
+    from capwright.cli.display import print_table
+
+    header = ["", "rating", "Elo", "battles won", "won / tied / lost", "words"]
+    noisy = board.repeats > 1
+    rows = []
+    for s in board.standings:
+        outcome = " / ".join(f"{n:,.1f}".removesuffix(".0") for n in (s.wins, s.ties, s.losses))
+        cells = [s.name, _with_interval(s.rating, 0), _with_interval(s.elo, 0), _with_interval(s.points, 3)]
+        cells += [f"{outcome}, unknown: {s.unknown:,}" if s.unknown else outcome]
+        cells += [number(s.words, 1)]
+        cells += [number(s.judge_noise, 1), number(s.image_noise, 1)] if noisy else []
+        rows.append(cells)
+    print_table([*header, *(["± judge", "± images"] if noisy else [])], rows)
+
+
+def _print_meetings(board: Leaderboard) -> None:
+    for m in board.meetings if len(board.standings) > 2 else ():
+        print(f"{m.a} against {m.b}: won {_with_interval(m.points, 3)} of {m.battles:,.0f}")
+
+
+def _print_judge(board: Leaderboard) -> None:
+    for what, share in (
+        ("the caption shown first won", board.first_place),
+        ("the longer caption won", board.longer),
+        ("the same verdict in both orders", board.agreement),
+        ("the same verdict when asked again", board.repeated),
+        ("verdicts that are ties", board.ties),
+    ):
+        if share.value is not None:
+            print(f"the judge: {what}: {_with_interval(share, 3)}")
+    lost = sum(board.unknown.values())
+    why = ", ".join(f"{n:,} {status}" for status, n in board.unknown.items())
+    print(f"{board.verdicts:,} verdicts, {board.images:,} images" + (f", unknown: {lost:,} ({why})" if lost else ""))
+
+
+def _with_interval(estimate: Estimate, digits: int) -> str:
+    return with_interval(estimate.value, estimate.low, estimate.high, digits)
