@@ -110,7 +110,7 @@ class CaptionQA(QuestionScorer):
         if not self._strict:
             return context
         plans = strict_plans(corpus.samples, self._seed)
-        return StrictContext(**{name: getattr(context, name) for name in context.__dataclass_fields__}, plans=plans)
+        return StrictContext(**vars(context), plans=plans)
 
     def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
         """Every question once, options shuffled."""
