@@ -221,7 +221,7 @@ def test_pictures_and_references_that_are_not_there():
     assert [len(each.questions) for each in made] == [5, 0]
     assert step.tally.unwritten == {"missing_image": 1}
     assert step.tally.failures == [("blank", "it has no references")]
-    assert "1 samples could not be asked about (status missing_image)" in "\n".join(step.tally.lines())
+    assert "1 sample could not be asked about (status missing_image)" in "\n".join(step.tally.lines())
     writer = Writes(written)
     with pytest.raises(DataError, match="no question was kept"):
         list(QuestionMaker(Guesser(), writer)([sample]))

@@ -76,12 +76,12 @@ class Tally:
 
     def lines(self) -> list[str]:
         """The counts in lines for people."""
-        said = [f"{self.kept:,} of {self.written:,} questions kept, {self.samples:,} samples"]
+        said = [f"{self.kept:,} of {_count(self.written, 'question')} kept, {_count(self.samples, 'sample')}"]
         said += [f"  {self.dropped[key]:,} left out: {text}" for key, text in REASONS.items() if self.dropped[key]]
         if self.without:
-            said.append(f"  {self.without:,} samples have no question")
+            said.append(f"  {_count(self.without, 'sample')} without a question")
         for status, n in sorted(self.unwritten.items()):
-            said.append(f"  {n:,} samples could not be asked about (status {status})")
+            said.append(f"  {_count(n, 'sample')} could not be asked about (status {status})")
         said += [f"    {sample}: {reason}" for sample, reason in self.failures if reason]
         return said
 
@@ -259,3 +259,7 @@ def _entry(candidate: Candidate) -> dict[str, Any]:
 def _is_final(row: Mapping[str, Any]) -> bool:
     """Whether nothing would be gained by asking about a sample again."""
     return row["status"] == "ok" and all(entry["verdict"] != "unknown" for entry in row["questions"])
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
