@@ -97,8 +97,8 @@ def test_another_reader_can_answer():
 
 
 def test_a_reader_must_answer():
-    with pytest.raises(ScorerError, match="can not answer questions"):
-        CCCaption(FakeClaims(), reader=object()).prepare(Corpus([PICTURE]))
+    with pytest.raises(ScorerError, match="reader must be a name"):
+        CCCaption(FakeClaims(), reader=object())
 
 
 def test_on_scenes_with_the_lexical_reader(tmp_path):

@@ -299,8 +299,11 @@ def test_facts_that_can_not_be_read_name_the_sample():
 def test_bad_options_are_refused(make):
     with pytest.raises(ScorerError, match="evidence must be one of"):
         make(evidence="memory")
-    with pytest.raises(ScorerError, match="can not be asked about claims"):
-        make(object()).prepare(Corpus([PICTURE]))
+    for nobody in (object(), None, "", 3, {"model": "x"}):
+        with pytest.raises(ScorerError, match="assistant must be a name"):
+            make(nobody)
+    with pytest.raises(ScorerError, match="seed must be"):
+        make(seed=-1)
     with pytest.raises(ModelError):
         make("nobody at all").prepare(Corpus([PICTURE]))
     with pytest.raises(DataError, match="no sample has"):

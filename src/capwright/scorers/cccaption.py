@@ -5,7 +5,7 @@ What is the paper's and what is ours: docs/methods/claim-scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from capwright.scorers.asking import (
     ask,
     choices,
     dice,
+    open_port,
     read_bank,
     show,
     shuffled,
@@ -35,7 +36,6 @@ from capwright.scorers.claims import (
     evidence_of,
     failed,
     no_evidence,
-    opened,
     shown,
     split_texts,
     verify_claims,
@@ -82,6 +82,9 @@ class CCCaption(ClaimScorer):
     ) -> None:
         if not 0 <= alpha <= 1:
             raise ScorerError(f"cccaption: alpha must be from 0 to 1, not {alpha!r}")
+        named = isinstance(reader, Mapping) and isinstance(reader.get("name"), str)
+        if not named and reader is not None and not isinstance(reader, (str, Reader)):
+            raise ScorerError(f"cccaption: reader must be a name, an object with a name, or a Reader, not {reader!r}")
         spec = ScorerSpec(
             name="cccaption",
             version="1",
@@ -98,12 +101,8 @@ class CCCaption(ClaimScorer):
     def prepare(self, corpus: Corpus) -> CCCaptionContext:
         """See `ClaimScorer.prepare`. Raises DataError also when no sample has a question that can be asked."""
         made = super().prepare(corpus)
-        reader = opened(self._reader) if self._reader is not None else made.claims
-        if not isinstance(reader, Reader):
-            raise ScorerError(
-                f"cccaption: {type(reader).__name__} can not answer questions: it has no answer and signature; name "
-                "another reader"
-            )
+        same = made.claims if self._reader is None else self._reader
+        reader = open_port(same, Reader, self._spec.name, "answer questions")
         bank = read_bank(corpus.samples, self._spec.name)
         fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, reader.signature, bank.digest])}
         return CCCaptionContext(**fields, reader=reader, bank=bank.name)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.ports import VERDICTS, Claims, Evidence, Split, Verdict
+from capwright.scorers.asking import check_options, open_port
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -86,6 +87,7 @@ class ClaimScorer:
     _needs: tuple[str, ...] = ("evidence", "facts")
 
     def __init__(self, spec: ScorerSpec, assistant: Assistant, evidence: str, facts: str, seed: int) -> None:
+        check_options(spec.name, Claims, assistant, seed)
         for option, value, choices in (("evidence", evidence, EVIDENCE), ("facts", facts, FACTS)):
             if value not in choices:
                 raise ScorerError(f"{spec.name}: {option} must be one of {', '.join(choices)}, not {value!r}")
@@ -107,7 +109,7 @@ class ClaimScorer:
         or the facts that were asked for.
         """
         name = self._spec.name
-        claims = open_claims(self._assistant, name)
+        claims = open_port(self._assistant, Claims, name, "be asked about claims")
         evidence = self._evidence if self._evidence != "auto" else _best_evidence(claims, corpus.samples)
         facts = self._facts
         if facts == "auto":
@@ -182,26 +184,6 @@ class ClaimScorer:
         said = [found[text] for text in texts] if captions else [Split(())] * len(items)
         wanted = [context.known.get(s) or found[s] if isinstance(s, str) else Split(s) for s in sources]
         return said, wanted
-
-
-def open_claims(assistant: object, scorer: str) -> Claims:
-    """Who is meant by a name, a mapping or an object. Raises ScorerError when claims can not be put to them."""
-    found = opened(assistant)
-    if not isinstance(found, Claims):
-        raise ScorerError(
-            f"{scorer}: assistant {type(found).__name__} can not be asked about claims: it has no split, verify, "
-            "match and signature"
-        )
-    return found
-
-
-def opened(assistant: object) -> object:
-    """The assistant of this name or mapping; anything else as it is."""
-    if isinstance(assistant, (str, Mapping)):
-        from capwright.models.assistants import open_assistant
-
-        return open_assistant(assistant)
-    return assistant
 
 
 def is_lexical(claims: Claims) -> bool:

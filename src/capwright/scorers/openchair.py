@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.ports import Verdict, Writer
-from capwright.scorers.base import Corpus, Item, ScorerError, ScorerSpec, ratio
+from capwright.scorers.base import Corpus, Item, NotInstalledError, ScorerError, ScorerSpec, ratio
 from capwright.scorers.claims import (
     Assistant,
     ClaimContext,
@@ -46,7 +46,8 @@ class OpenCHAIR(ClaimScorer):
         faithful: present / things named; 0 for a caption that names nothing, so that silence does not pay.
 
     Args:
-        assistant, evidence, seed: see `ClaimScorer`. It must be a language model: it lists the things. The paper judges
+        assistant, evidence, seed: see `ClaimScorer`. It must be a language model: it lists the things,
+            and without one the scorer is not installed. The paper judges
             by a text, so `evidence` is "references" by default. A thing that a text does not mention is absent, one
             that a picture does not show clearly is unsure.
     """
@@ -54,12 +55,7 @@ class OpenCHAIR(ClaimScorer):
     _width = 4
     _needs = ("evidence",)
 
-    def __init__(self, assistant: Assistant = "", evidence: str = "references", seed: int = 0) -> None:
-        if not assistant:
-            raise ScorerError(
-                "openchair: needs a language model that lists what captions name; name one, such as assistant: "
-                '"http://localhost:8000/v1". Without one, chair measures the objects of a list'
-            )
+    def __init__(self, assistant: Assistant = "lexical", evidence: str = "references", seed: int = 0) -> None:
         spec = ScorerSpec(
             name="openchair",
             version="1",
@@ -74,12 +70,12 @@ class OpenCHAIR(ClaimScorer):
         super().__init__(spec, assistant, evidence, "auto", seed)
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
-        """See `ClaimScorer.prepare`. Raises ScorerError also when the assistant does not write."""
+        """See `ClaimScorer.prepare`. Raises NotInstalledError when the assistant is no language model."""
         made = super().prepare(corpus)
         if not isinstance(made.claims, Writer):
-            raise ScorerError(
-                f"openchair: {made.claims.signature} can not list what captions name; name a language model, or use "
-                "chair, which has a list of objects"
+            raise NotInstalledError(
+                "openchair: not installed: a language model that lists what captions name; name one as assistant, such "
+                'as {"name": "http://localhost:8000/v1", "model": "..."}, or use chair, which has a list of objects'
             )
         return made
 
