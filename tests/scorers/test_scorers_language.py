@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -17,6 +18,7 @@ from capwright.scorers.language import AXES, Language
 from capwright.scorers.language_checks import _repeated
 from capwright.training.rewards import make_rewards
 from capwright.types import NO_IMAGE, Caption, DataError, ModelError, Sample
+from chat_server import ChatServer
 
 
 def make_samples(n):
@@ -209,6 +211,7 @@ def test_grades_that_could_not_be_had_are_unknown():
         {
             "down": Grade({}, "judge_error"),
             "late": Grade({}, "timeout"),
+            "...": Grade({}, "empty"),
             "half": Grade({"clarity": 1.0}),
             "loud": Grade(whole | {"fluency": 7}),
             "nan": Grade(whole | {"fluency": float("nan")}),
@@ -217,9 +220,28 @@ def test_grades_that_could_not_be_had_are_unknown():
     )
     scorer = Language(judge)
     stats = scorer.stats([Item(SAMPLES[0], text) for text in judge.grades], scorer.prepare(Corpus([])))
-    assert stats.status == ("judge_error", "timeout", "unparseable", "unparseable", "unparseable", "ok")
-    assert not stats.rows[:-1].any()
-    assert scorer.finalize(stats.rows.sum(0)).tolist() == [1, 1, 1, 1]
+    assert stats.status == ("judge_error", "timeout", "empty", "unparseable", "unparseable", "unparseable", "ok")
+    assert stats.rows.sum(1).tolist() == [0, 0, 1, 0, 0, 0, 4]  # no words: a known 0, unlike the others
+    assert scorer.finalize(stats.rows.sum(0)).tolist() == [0.5] * 4
+
+
+def test_a_server_grades():
+    def reply(body):
+        said = body["messages"][-1]["content"]
+        said = said if isinstance(said, str) else "".join(part.get("text", "") for part in said)
+        if "nonsense" in said:
+            return "I would rather not."
+        mark = 5 if "garden" in said else 3
+        return json.dumps({"reason": "because", "marks": {"clarity": mark, "fluency": 5, "coherence": 5}})
+
+    with ChatServer(reply) as server:
+        scorer = Language({"name": server.address, "model": "toy", "cache": None})
+        context = scorer.prepare(Corpus([]))
+        items = [Item(SAMPLES[0], text) for text in ("A child is in the garden.", "A room.", "nonsense", " ")]
+        stats = scorer.stats(items, context)
+    assert stats.status == ("ok", "ok", "unparseable", "empty")
+    np.testing.assert_allclose(scorer.finalize(stats.rows)[:2, 0], [1.0, 0.5])
+    assert "toy" in scorer.signature(context)
 
 
 def test_assistants_that_do_not_grade_are_refused_at_once():

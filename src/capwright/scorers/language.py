@@ -226,7 +226,7 @@ def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
     if grade.status not in STATUSES:
         raise ScorerError(f"language: the assistant gave the status {grade.status!r}; it must be one of {STATUSES}")
     if grade.status != "ok":
-        return (0.0,) * len(AXES), grade.status if grade.status not in SCORED else "judge_error"
+        return (0.0,) * len(AXES), grade.status
     marks = tuple(grade.marks.get(axis, math.nan) for axis in AXES)
     if not all(isinstance(mark, (int, float)) and 0 <= mark <= 1 for mark in marks):
         return (0.0,) * len(AXES), "unparseable"
