@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 
 #: Histories that the Elo rating is averaged over.
 _HISTORIES = 100
-#: Cells of a table of histories held at a time.
-_CELLS = 8_000_000
+#: Cells of a table of histories held at a time (128 MB).
+_CELLS = 32_000_000
 
 
 def noise(table: Outcomes, drawn: Array, group: NDArray[np.bool_], seed: int, replicates: int) -> tuple[Array, Array]:
@@ -73,10 +73,10 @@ def elo_ratings(
     """Elo [K], the mean of many histories of the verdicts; and [replicates, K], one history of each resample."""
     rng = np.random.default_rng([seed, 2])
     count = len(table.score)
-    games = np.arange(count)
+    games = np.arange(count, dtype=np.int32)
 
-    def play(histories: list[NDArray[np.int64]]) -> Array:
-        orders = np.full((len(histories), max(map(len, histories))), count)
+    def play(histories: list[NDArray[np.int32]]) -> Array:
+        orders = np.full((len(histories), max(map(len, histories))), count, dtype=np.int32)
         for row, history in zip(orders, histories):
             row[: len(history)] = history
         ratings = elo(table.first, table.second, table.score, orders, len(names))

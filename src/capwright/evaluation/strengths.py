@@ -7,6 +7,8 @@ half a win of each (the choice of most leaderboards; models with a parameter for
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,7 +90,7 @@ def elo(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     score: Array,
-    orders: NDArray[np.int64],
+    orders: NDArray[np.integer[Any]],
     systems: int,
     k_factor: float = K_FACTOR,
 ) -> Array:
@@ -104,12 +106,12 @@ def elo(
     """
     first, second = np.append(first, 0), np.append(second, 0)
     score, weight = np.append(score, 0.5), np.append(np.full(len(score), k_factor), 0.0)
-    ratings = np.full((len(orders), systems), BASE)
-    rows = np.arange(len(orders))
-    for games in orders.T:
-        a, b = first[games], second[games]
-        expected = 1 / (1 + 10 ** ((ratings[rows, b] - ratings[rows, a]) / SCALE))
+    ratings = np.full(len(orders) * systems, BASE)
+    rows = np.arange(len(orders)) * systems
+    for games in np.ascontiguousarray(orders.T):
+        a, b = rows + first[games], rows + second[games]
+        expected = 1 / (1 + 10 ** ((ratings[b] - ratings[a]) / SCALE))
         change = weight[games] * (score[games] - expected)
-        ratings[rows, a] += change
-        ratings[rows, b] -= change
-    return ratings
+        ratings[a] += change
+        ratings[b] -= change
+    return ratings.reshape(len(orders), systems)
