@@ -6,14 +6,12 @@ What is the paper's and what is ours: docs/methods/claim-scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.ports import Verdict, Writer
-from capwright.scorers.base import Corpus, Item, NotInstalledError, ScorerError, ScorerSpec, ratio
+from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims import (
     Assistant,
     ClaimContext,
@@ -21,15 +19,10 @@ from capwright.scorers.claims import (
     Finding,
     evidence_of,
     failed,
-    known_status,
     no_evidence,
     verify_claims,
 )
-
-#: Words for the picture itself, and for no thing in it.
-_NO_THINGS = frozenset(
-    ("photo", "photograph", "picture", "image", "painting", "drawing", "view", "scene", "background", "foreground")
-)
+from capwright.scorers.things import check_writer, claim_of, judged, named_things
 
 
 class OpenCHAIR(ClaimScorer):
@@ -72,11 +65,7 @@ class OpenCHAIR(ClaimScorer):
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """See `ClaimScorer.prepare`. Raises NotInstalledError when the assistant is no language model."""
         made = super().prepare(corpus)
-        if not isinstance(made.claims, Writer):
-            raise NotInstalledError(
-                "openchair: not installed: a language model that lists what captions name; name one as assistant, such "
-                'as {"name": "http://localhost:8000/v1", "model": "..."}, or use chair, which has a list of objects'
-            )
+        check_writer(made.claims, self._spec.name, "chair, which has a list of objects")
         return made
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,12 +80,10 @@ class OpenCHAIR(ClaimScorer):
         return np.where(captions > 0, rows[..., 1] / np.maximum(named, 1.0), np.nan)[..., None]
 
     def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
-        named = self._things([item.caption for item in items], context)
+        named = named_things(context.claims, [item.caption for item in items], self._seed, self._spec.name)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [
-            ([f"There is this in the picture: {thing}." for thing in named[item.caption][0]], evidence)
-            if evidence is not None
-            else ((), "")
+            ([claim_of(thing) for thing in named[item.caption][0]], evidence) if evidence is not None else ((), "")
             for item, evidence in zip(items, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
@@ -110,35 +97,8 @@ class OpenCHAIR(ClaimScorer):
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             else:
-                said = [_judge(verdict, context.evidence) for verdict in verdicts]
+                said = [judged(verdict, context.evidence) for verdict in verdicts]
                 row = tuple(float(said.count(word)) for word in ("absent", "present", "unsure"))
                 things_said = [{"thing": thing, "judged": word} for thing, word in zip(things, said)]
                 found.append(Finding((*row, 1.0), evidence={"things": things_said}))
         return found
-
-    def _things(self, captions: Sequence[str], context: ClaimContext) -> dict[str, tuple[tuple[str, ...], str]]:
-        """What each caption names, each thing once, and "ok" or why that is unknown; one call."""
-        texts = list(dict.fromkeys(captions))
-        asked = [text for text in texts if text.strip()]
-        assert isinstance(context.claims, Writer)
-        told = context.claims.write("terms", [{"caption": text} for text in asked], seed=self._seed) if asked else []
-        if len(told) != len(asked):
-            raise ScorerError(f"openchair: the assistant gave {len(told)} records for {len(asked)} captions")
-        blank: dict[str, tuple[tuple[str, ...], str]] = dict.fromkeys(texts, ((), "ok"))
-        return blank | {text: _read(record) for text, record in zip(asked, told)}
-
-
-def _read(record: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    if record.get("status") != "ok":
-        return (), known_status(record.get("status"))
-    terms = record.get("terms")
-    if not isinstance(terms, (list, tuple)) or not all(isinstance(term, str) for term in terms):
-        return (), "unparseable"
-    folded = (" ".join(term.casefold().split()) for term in terms)
-    return tuple(dict.fromkeys(term for term in folded if term and term not in _NO_THINGS)), "ok"
-
-
-def _judge(verdict: Verdict, evidence: str) -> str:
-    if verdict.verdict == "entailed":
-        return "present"
-    return "unsure" if verdict.verdict == "neutral" and evidence == "image" else "absent"
