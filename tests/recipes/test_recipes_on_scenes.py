@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("recipes")
 
 
-@pytest.mark.parametrize("name", ["rsrs", "grpo", "dapo", "scst", "sft"])
+@pytest.mark.parametrize("name", ["rsrs", "grpo", "dapo", "scst", "sft", "caprl", "balcaprl", "cccaption"])
 def test_a_recipe_learns(name, folder, tmp_path):
     recipe = load_recipe(f"{name}-scenes", [*SHORT, *(f"stages.{name}.{change}" for change in STAGE)])
     (tmp_path / "run").mkdir()

@@ -16,22 +16,34 @@ from capwright.scorers.base import Scorer, ScorerError
 
 #: name -> "module:object", imported on first use.
 _BUILT_IN = {
+    "balcap": "capwright.scorers.balcap:BalCap",
     "bertscore": "capwright.scorers.embedding:BERTScore",
     "bleu": "capwright.scorers.bleu:BLEU",
+    "caparena": "capwright.scorers.caparena:CapArena",
+    "caprl": "capwright.scorers.caprl:CapRL",
+    "captionqa": "capwright.scorers.captionqa:CaptionQA",
+    "cccaption": "capwright.scorers.cccaption:CCCaption",
     "chair": "capwright.scorers.chair:CHAIR",
     "chrf": "capwright.scorers.chrf:ChrF",
     "cider": "capwright.scorers.cider:CIDEr",
     "ciderD": "capwright.scorers.cider:CIDErD",
+    "claimdiff": "capwright.scorers.claimdiff:ClaimDiff",
+    "dcscore": "capwright.scorers.dcscore:DCScore",
     "distinct": "capwright.scorers.distinct:Distinct",
     "diversity": "capwright.scorers.diversity:Diversity",
+    "dnli": "capwright.scorers.dnli:DNLI",
+    "language": "capwright.scorers.language:Language",
     "length": "capwright.scorers.length:Length",
     "meteor": "capwright.scorers.java.meteor:METEOR",
+    "openchair": "capwright.scorers.openchair:OpenCHAIR",
+    "prism": "capwright.scorers.prism:Prism",
     "readability": "capwright.scorers.readability:Readability",
     "repetition": "capwright.scorers.repetition:Repetition",
     "rougeL": "capwright.scorers.rouge:ROUGEL",
     "similarity": "capwright.scorers.embedding:Similarity",
     "spice": "capwright.scorers.java.spice:SPICE",
     "tts": "capwright.scorers.tts:TTS",
+    "vdcscore": "capwright.scorers.vdcscore:VDCScore",
 }
 _ADDED: dict[str, Callable[..., Scorer]] = {}
 

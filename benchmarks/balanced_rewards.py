@@ -1,0 +1,152 @@
+"""Which reward teaches what? CIDEr-D, CapRL, BalCapRL and its ingredients, on the built-in kindergarten.
+
+    python benchmarks/balanced_rewards.py [--quick] [--seeds 0 1 2] [--arms NAME ...] [--json FILE] [--runs DIR]
+
+  warm-up      imitation of casual captions, where all others start from
+  CIDEr-D      reinforcement by likeness to expert captions
+  CapRL        by answers to questions alone (recipes/caprl-scenes.yaml)
+  BalCapRL     by precision, recall and language, each normalized by itself (recipes/balcaprl-scenes.yaml)
+  summed       the same rewards added up before they are normalized
+  -precision, -recall, -language, -mask      BalCapRL without one ingredient
+
+All see the same images in the same number of steps and are measured on images of the test split, whose questions no
+reward has asked, by greedy decoding. `answers` is the share of questions answered right from the caption, `precision`
+and `recall` those of BalCapRL's claims, `language` the offline scorer, `balanced` the harmonic mean of the last three.
+Scores are pooled over seeds; intervals are 95 % bootstrap intervals over images (all seeds of an image together).
+Finished runs in --runs are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capwright.cli.run import run_recipe
+from capwright.data import open_dataset, read_captions
+from capwright.evaluation import bootstrap_sums, evaluate, intervals, prepare_scorers
+from capwright.recipes import Recipe, load_recipe
+from capwright.scenes import build
+from capwright.scorers import get_scorer
+
+IMAGES = 300  # of the test split
+ARMS = ("warm-up", "CIDEr-D", "CapRL", "BalCapRL", "summed", "-precision", "-recall", "-language", "-mask")
+#: column: scorer and output.
+COLUMNS = {
+    "answers": ("caprl", "accuracy"),
+    "precision": ("balcap", "precision"),
+    "recall": ("balcap", "recall"),
+    "language": ("language", "language"),
+    "ciderD": ("ciderD", "ciderD"),
+    "names": ("tts", "micro"),
+    "words": ("length", "words"),
+}
+
+
+def recipe_of(arm: str, seed: int, scenes: Path, quick: bool) -> Recipe:
+    """A shipped recipe, changed as little as the arm asks for."""
+    name = {"CIDEr-D": "caprl-scenes", "CapRL": "caprl-scenes"}.get(arm, "balcaprl-scenes")
+    stage = name.removesuffix("-scenes")
+    settings = [f"seed={seed}", f"data.path={scenes}", f"data.eval_limit={IMAGES}", f"stages.{stage}.eval_every=null"]
+    if quick:
+        settings += ["stages.warmup.steps=3", f"stages.{stage}.steps=3", "data.eval_limit=40"]
+    plan = load_recipe(name, settings).model_dump(mode="json")
+    plan["evaluation"]["scorers"] = ["length"]  # measured here, all arms alike
+    plan["evaluation"]["options"] = {}
+    rewards = plan["rewards"]
+    if arm == "warm-up":
+        plan["stages"] = plan["stages"][:1]
+    elif arm == "CIDEr-D":
+        plan["rewards"] = {"ciderD": {"gate": False}}
+    elif arm == "summed":
+        plan["stages"][1]["advantage"] = "grpo"
+    elif arm == "-mask":
+        rewards["language"]["only_if"] = None
+    elif arm.startswith("-"):
+        del rewards[arm[1:]]
+        next(iter(rewards.values()))["gate"] = True
+    return Recipe.model_validate(plan)
+
+
+def run(arm: str, seed: int, scenes: Path, out: Path, quick: bool) -> Path:
+    """Train one arm with one seed, or find that it was."""
+    folder = out / f"{arm.lower().replace('-', 'no-', 1) if arm.startswith('-') else arm.lower()}-{seed}"
+    if not (folder / "summary.json").exists():
+        run_recipe(recipe_of(arm, seed, scenes, quick), folder, resume=(folder / "recipe.yaml").exists())
+    return folder
+
+
+def row_of(arm: str, folders: list[Path], samples: Any, rulers: Any) -> dict[str, Any]:
+    """Every column with its interval, over the captions of all seeds."""
+    found = []
+    for folder in folders:
+        last = load_recipe(folder / "recipe.yaml").stages[-1].name
+        found.append(evaluate(samples, read_captions(folder / "captions" / f"{last}.jsonl"), rulers, replicates=0))
+    row: dict[str, Any] = {"benchmark": "balanced_rewards", "arm": arm, "seeds": len(folders)}
+    drawn, points = {}, {}
+    for column, (name, output) in COLUMNS.items():
+        measured = [evaluation.scores[name] for evaluation in found]
+        scorer, place = measured[0].scorer, measured[0].context.outputs.index(output)
+        rows = np.sum([m.rows for m in measured], axis=0)
+        drawn[column] = scorer.finalize(bootstrap_sums(rows, 2000, seed=0))[:, place]
+        points[column] = float(scorer.finalize(rows.sum(0))[place])
+    parts = ("precision", "recall", "language")
+    drawn["balanced"] = 3 / sum(1 / drawn[part] for part in parts)
+    points["balanced"] = 3 / sum(1 / points[part] for part in parts)
+    for column, values in drawn.items():
+        low, high = intervals(values[:, None])
+        row[column] = {"value": points[column], "low": float(low[0]), "high": float(high[0])}
+    return row
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    columns = [*COLUMNS, "balanced"]
+    print(f"\n{'':11}" + "".join(f"{column:>22}" for column in columns))
+    for row in rows:
+        cells = []
+        for column in columns:
+            digits = 1 if column in ("names", "words") else 2 if column == "ciderD" else 3
+            value, low, high = (f"{row[column][key]:.{digits}f}" for key in ("value", "low", "high"))
+            cells.append(f"{f'{value} [{low}, {high}]':>22}")
+        print(f"{row['arm']:11}{''.join(cells)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help="one seed, a handful of steps: does it run?")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on its share of the threads")
+    parser.add_argument("--runs", type=Path, default=Path("runs/balanced-rewards"))
+    arguments = parser.parse_args()
+    seeds = arguments.seeds[:1] if arguments.quick else arguments.seeds
+    out = arguments.runs / "quick" if arguments.quick else arguments.runs
+    scenes = out / "scenes"
+    if not scenes.exists():
+        build(400 if arguments.quick else 5000, 1, scenes)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // arguments.jobs))  # read by the new processes
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        started = {
+            (arm, seed): pool.submit(run, arm, seed, scenes, out, arguments.quick)
+            for seed in seeds
+            for arm in arguments.arms
+        }
+        folders = {arm: [started[arm, seed].result() for seed in seeds] for arm in arguments.arms}
+    samples = open_dataset(scenes, "test")[: 40 if arguments.quick else IMAGES]
+    scorers = [get_scorer("caprl", mode="all-questions"), "balcap", "language", "ciderD", "tts", "length"]
+    rulers = prepare_scorers(samples, scorers, open_dataset(scenes).vocabulary)
+    rows = [row_of(arm, folders[arm], samples, rulers) for arm in arguments.arms]
+    show(rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
