@@ -91,6 +91,8 @@ class Language:
                 raise ScorerError(
                     f'language: learn_from: there is no file {source!r}; name "references", "meta.<key>" or a text file'
                 )
+        if seed < 0:
+            raise ScorerError(f"language: seed must be 0 or more, not {seed!r}")
         get_tokenizer(tokenizer)  # a name that does not exist is said now
         self._tokenizer = tokenizer
         self._seed = seed
