@@ -63,7 +63,7 @@ class AnswerCache:
     def put(self, answers: Mapping[bytes, Mapping[str, Any]]) -> None:
         """Keep answers (JSON values); one that is there under the same key is replaced."""
         now = time.time()
-        rows = [(key, now, json.dumps(answer, ensure_ascii=False)) for key, answer in answers.items()]
+        rows = [(key, now, json.dumps(answer)) for key, answer in answers.items()]
         if rows:
             self._with_file(lambda db: self._write(db, rows), None)
 

@@ -9,6 +9,7 @@ import json
 import re
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,6 +138,7 @@ class Chat:
         self._fingerprints = Fingerprints()
         self._loop = LoopThread()
         self._lock = threading.Lock()
+        weakref.finalize(self, _let_go, self._loop, self._talker)  # also at the end of the program
 
     def __repr__(self) -> str:
         return f"Chat({self.address!r}, {self.model!r})"
@@ -163,9 +165,7 @@ class Chat:
     def close(self) -> None:
         """Ends connections and the thread. Asking again opens them anew."""
         with self._lock:
-            if not self._loop.fresh:
-                self._loop.run(self._talker.close())
-            self._loop.stop()
+            _let_go(self._loop, self._talker)
             if self.cache:
                 self.cache.close()
 
@@ -236,6 +236,11 @@ class Chat:
         ]  # fmt: skip
         text = json.dumps(whole, sort_keys=True, ensure_ascii=True, default=dict)
         return hashlib.sha256(text.encode("ascii")).digest()
+
+
+def _let_go(loop: LoopThread, talker: Talker) -> None:
+    """Closes what this process opened; what a parent opened before a fork is the parent's."""
+    loop.end(talker.close())
 
 
 class _Keeper:

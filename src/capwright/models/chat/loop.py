@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 _Answer = TypeVar("_Answer")
+_OF_PARENTS: list[asyncio.AbstractEventLoop] = []
 
 
 class LoopThread:
@@ -16,6 +18,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -28,8 +31,11 @@ class LoopThread:
         """What `work` gives. Ctrl-C cancels it."""
         with self._lock:
             if self.fresh:
+                if self._loop is not None:  # the parent's, which goes on with it
+                    _OF_PARENTS.append(self._loop)
                 self._loop, self._owner = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="capwright-chat", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="capwright-chat", daemon=True)
+                self._thread.start()
             assert self._loop is not None
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             try:
@@ -38,9 +44,15 @@ class LoopThread:
                 future.cancel()
                 raise
 
-    def stop(self) -> None:
-        """Ends the thread; the next `run` starts another."""
+    def end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a last coroutine and ends the thread; the next `run` starts another."""
         with self._lock:
-            if not self.fresh and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
+            loop, self._loop = (None, None) if self.fresh else (self._loop, None)
+            if loop is None:
+                work.close()
+                return
+            last = asyncio.run_coroutine_threadsafe(work, loop)
+            last.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+            if threading.current_thread() is not self._thread:  # the garbage collector may call us from anywhere
+                with contextlib.suppress(Exception):
+                    last.result(timeout=5)

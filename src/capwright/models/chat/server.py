@@ -5,8 +5,9 @@ What can go wrong, and what becomes of it:
 * a limit (429): everybody waits as long as the server asks (Retry-After), then the call is tried again;
 * an error of the server (500) or an answer that is no chat completion: tried again, then "judge_error";
 * no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
-* nobody there (refused, cut, 502, 503, 504): tried again, without counting, until `patience` seconds have passed in
-  which no call was answered; then `ChatDownError` for all;
+* a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
+* nobody there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
+* no call answered for `patience` seconds, whatever the reason: `ChatDownError` for all;
 * the key is refused, the model is not there, the money is used up: `ChatError` for all;
 * a parameter that the server does not know: left out from then on, with a warning.
 """
@@ -14,6 +15,7 @@ What can go wrong, and what becomes of it:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -21,6 +23,7 @@ import math
 import os
 import random
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +44,12 @@ _SILENT_TRIES = 3
 #: Waits before another try, in seconds: the first, and the longest.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
 #: What a proxy says when nobody is behind it.
-_NOBODY = (502, 503, 504)
+_NOBODY = (502, 503)
+#: Errors that mean that a connection never was; by name for the libraries below `openai`, which change.
+_NO_CONNECTION = (ConnectionRefusedError, socket.gaierror)
+_NO_CONNECTION_NAMES = ("ConnectError", "ClientConnectorError", "ClientConnectorDNSError")
+#: After a fork: clients of the parent. To close them, or to let them be collected, would disturb its connections.
+_OF_PARENTS: list[Any] = []
 #: Parameters that some servers refuse, and what is sent instead (None: nothing).
 _OPTIONAL: dict[str, str | None] = {
     "response_format": None, "top_logprobs": None, "logprobs": None, "seed": None, "temperature": None,
@@ -93,7 +101,7 @@ class Server:
         self._key = os.environ.get(options.key_variable, "")
         self._client: Any = None
         self._refused: set[str] = set()
-        self._ever_answered = False
+        self._answered = 0
         self._silence = 0.0  # when it began; 0: there was a sign of life since
         self._silent_tries = 0
         self._left_at = 0.0
@@ -134,6 +142,8 @@ class Server:
 
     def forget(self) -> None:
         """Another event loop, or another process: connections can not be taken along."""
+        if self._client is not None:
+            _OF_PARENTS.append(self._client)
         self._client = None
 
     async def close(self) -> None:
@@ -194,7 +204,7 @@ class Server:
                 raise
             seconds = time.monotonic() - started
             self._note(True, started, "")
-            self._ever_answered = True
+            self._answered += 1
             self.account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
             return Outcome(said, seconds=seconds)
 
@@ -203,16 +213,21 @@ class Server:
         import openai
 
         body = self._body(request, pictures)
+        answered = self._answered
         try:
             text = await asyncio.wait_for(
                 self._opened().post("/chat/completions", cast_to=str, body=body), self.options.call_seconds
             )
-        except (asyncio.TimeoutError, openai.APITimeoutError):
+        except asyncio.TimeoutError:
             raise _Failed("timeout", f"no answer within {self.options.call_seconds:g} s", heard=False) from None
         except openai.APIStatusError as error:
-            raise self._refusal(error, body) from None
+            raise self._refusal(error, body, answered) from None
         except openai.APIConnectionError as error:
-            raise _Failed("judge_error", f"no connection: {_root(error)}", heard=False, counts=0) from None
+            chain = _chain(error)
+            if any(isinstance(one, _NO_CONNECTION) or type(one).__name__ in _NO_CONNECTION_NAMES for one in chain):
+                reason = f"no connection: {_first_line(chain[-1])}"
+                raise _Failed("judge_error", reason, heard=False, counts=self._answered > answered) from None
+            raise _Failed("judge_error", f"the connection broke: {_first_line(chain[-1])}", heard=False) from None
         except openai.APIError as error:
             raise _Failed("judge_error", _first_line(error)) from None
         try:
@@ -222,7 +237,7 @@ class Server:
             raise _Failed("judge_error", wrong) from None
         return Said(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
 
-    def _refusal(self, error: Any, body: Mapping[str, Any]) -> _Failed:
+    def _refusal(self, error: Any, body: Mapping[str, Any], answered: int) -> _Failed:
         """What an HTTP status other than 200 means."""
         code = int(error.status_code)
         said = _message(error)
@@ -234,12 +249,13 @@ class Server:
         if code in (408, 409, 425, 429) or code >= 500:
             nobody = code in _NOBODY
             wait = retry_after(error.response.headers)
-            return _Failed("judge_error", reason, heard=not nobody, counts=0 if nobody else 1, wait=wait)
+            counts = not nobody or self._answered > answered
+            return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait)
         if code == 401:  # the text of the server may repeat a part of the key
             name = self.options.key_variable
             there = "is not accepted" if self._key else "is not set"
             return _Failed("judge_error", f"status 401: the key in the variable {name} {there}", fatal=True)
-        if code in (403, 404) and not self._ever_answered:
+        if code in (403, 404) and not self._answered:
             hint = f"is the address right (it mostly ends in /v1), and is there a model {self.model!r}?"
             return _Failed("judge_error", f"{reason}; {hint}", fatal=True)
         return _Failed("judge_error", reason, final=True)
@@ -285,11 +301,15 @@ class Server:
     def _opened(self) -> Any:
         """The client, made in the event loop that uses it."""
         if self._client is None:
-            from openai import AsyncOpenAI
+            import openai
 
             seconds = self.options.call_seconds + 5  # our own clock ends a call first
-            key = self._key or "none"
-            self._client = AsyncOpenAI(base_url=self.address, api_key=key, max_retries=0, timeout=seconds)
+            settings: dict[str, Any] = {"base_url": self.address, "api_key": self._key or "none", "timeout": seconds}
+            with contextlib.suppress(
+                AttributeError, ImportError, RuntimeError
+            ):  # aiohttp takes half the time of a call
+                settings["http_client"] = openai.DefaultAioHttpClient(timeout=seconds)
+            self._client = openai.AsyncOpenAI(**settings, max_retries=0)
         return self._client
 
     def _note(self, heard: bool, started: float, reason: str) -> None:
@@ -317,7 +337,7 @@ class _Failed(Exception):
     """A try that came to nothing."""
 
     def __init__(
-        self, status: str, reason: str, *, heard: bool = True, counts: int = 1, wait: float = 0.0,
+        self, status: str, reason: str, *, heard: bool = True, counts: bool = True, wait: float = 0.0,
         final: bool = False, fatal: bool = False, again: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(reason)
@@ -352,6 +372,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _turn(role: str, text: str, urls: list[str]) -> dict[str, Any]:
+    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate can not be sent
     if not urls:
         return {"role": role, "content": text}
     shown = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
@@ -370,11 +391,12 @@ def _message(error: Any) -> str:
     return str(body or "")
 
 
-def _root(error: BaseException) -> str:
-    """The innermost reason of a failed connection."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return _first_line(error)
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error, what caused it, and so on to the first cause."""
+    chain = [error]
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(below)
+    return chain
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,125 @@
+"""Judged captions per second: `Chat` against a server that takes 50 ms for an answer, cold and from the cache.
+
+    python benchmarks/judging.py [--json FILE] [--quick]
+
+The server is a process of its own on this machine that answers every call after 50 ms, however many come at once: the
+ideal is concurrency / 0.05 s. `of ideal` is what is left of it; the rest is what the client costs (`cpu ms` a call,
+measured in this process), because a Python process can make no more than 1000 / `cpu ms` calls a second. Cold calls
+write to the cache; the last two columns ask the same again: how many answers a second come from the cache when many
+are asked at once, and how long one takes that is asked for alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from capwright.models.chat import Chat, ChatRequest, Message
+
+LATENCY = 0.05
+ANSWER = json.dumps(
+    {
+        "id": "1", "object": "chat.completion", "model": "judge",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "B"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 180, "completion_tokens": 1},
+    }
+).encode()  # fmt: skip
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+
+
+class Judge(asyncio.Protocol):
+    """Answers each request of a connection 50 ms after its last byte."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, end, body = self.buffer.partition(b"\r\n\r\n")
+        if end and len(body) >= int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]):
+            self.buffer = b""
+            asyncio.get_running_loop().call_later(LATENCY, self.transport.write, REPLY)  # type: ignore[attr-defined]
+
+
+def serve(pipe: Connection) -> None:
+    """The process of the server; says its port."""
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Judge, "127.0.0.1", 0, backlog=512)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def questions(count: int, start: int) -> list[ChatRequest]:
+    """Prompts as long as a question about a caption of 60 words."""
+    caption = "A child in a striped shirt builds a tower of unit blocks beside a geoboard on the rug. " * 4
+    rules = Message("system", "Answer the question from the caption alone. " * 6)
+    return [
+        ChatRequest(
+            (rules, Message("user", f"Caption {number}: {caption}\nQuestion: what is on the rug?\nA) B) C) D)")),
+            max_tokens=10,
+        )
+        for number in range(start, start + count)
+    ]
+
+
+def measure(address: str, concurrency: int, count: int, start: int, folder: Path) -> dict[str, float]:
+    """One row: cold, then the same from the cache."""
+    with Chat(address, "judge", concurrency=concurrency, cache=folder) as chat:
+        chat.ask(questions(concurrency, start + 10**6))  # connections, imports
+        asked = questions(count, start)
+        cpu, began = time.process_time(), time.perf_counter()
+        answers = chat.ask(asked)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        assert all(answer.text == "B" and not answer.cached for answer in answers)
+        began = time.perf_counter()
+        again = chat.ask(asked)
+        hits = time.perf_counter() - began
+        assert all(answer.cached for answer in again)
+        began = time.perf_counter()
+        for request in asked[:200]:
+            chat.ask([request])
+        alone = (time.perf_counter() - began) / len(asked[:200])
+    return {
+        "concurrency": concurrency, "calls": count, "cold_per_second": count / seconds,
+        "of_ideal": count / seconds / (concurrency / LATENCY), "cpu_ms": 1000 * cpu / count,
+        "cached_per_second": count / hits, "hit_ms": 1000 * hits / count, "hit_alone_ms": 1000 * alone,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the calls")
+    args = parser.parse_args()
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server.start()
+    address = f"http://127.0.0.1:{here.recv()}/v1"
+    rows = []
+    print(" at once  calls  calls/s  of ideal  cpu ms  cached/s  hit ms   alone")
+    with tempfile.TemporaryDirectory() as folder:
+        for concurrency, count in ((1, 100), (16, 1600), (64, 6400)):
+            count = count // 5 if args.quick else count
+            row = measure(address, concurrency, count, 10**7 * concurrency, Path(folder))
+            rows.append(row)
+            print(
+                f"{concurrency:8d} {count:6d} {row['cold_per_second']:8.1f} {row['of_ideal']:9.2f} "
+                f"{row['cpu_ms']:7.2f} {row['cached_per_second']:9.0f} {row['hit_ms']:7.3f} {row['hit_alone_ms']:7.3f}"
+            )
+    server.terminate()
+    if args.json:
+        args.json.write_text(json.dumps({"latency": LATENCY, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""capwright cache: answers of language models that are kept, so that nothing is asked or paid twice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capwright.cli.display import say
+
+if TYPE_CHECKING:
+    from capwright.models.chat import AnswerCache
+
+app = typer.Typer(invoke_without_command=True, help="What judges answered, kept: where, how much; and clearing it.")
+
+
+@app.callback()
+def show(context: typer.Context) -> None:
+    """Say where answers are kept, how many there are and how much room they take."""
+    if context.invoked_subcommand is not None:
+        return
+    cache = _opened()
+    if cache is None:
+        typer.echo("off: CAPWRIGHT_CACHE is off, nothing is kept")
+        return
+    state = cache.state()
+    age = "" if state.oldest is None else f", the oldest {(time.time() - state.oldest) / 86400:.0f} days old"
+    typer.echo(f"{state.path}: {state.answers:,} answers, {state.size / 1e6:.1f} MB{age}")
+
+
+@app.command()
+def clear(
+    older: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only answers older than so many days.")] = 0.0,
+) -> None:
+    """Forget what is kept; it will be asked, and paid, again."""
+    cache = _opened()
+    gone = 0 if cache is None else cache.clear(older)
+    say(f"{gone:,} answers are gone")
+
+
+def _opened() -> AnswerCache | None:
+    from capwright.data.keeping import cache_folder
+    from capwright.models.chat.cache import AnswerCache
+
+    folder = cache_folder()
+    return None if folder is None else AnswerCache(folder)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import time
+
+from typer.testing import CliRunner
+
+from capwright.cli import app
+from capwright.models.chat.cache import AnswerCache
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["cache", *words])
+
+
+def test_what_is_kept_is_told_and_cleared(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPWRIGHT_CACHE", str(tmp_path))
+    assert "0 answers" in run().stdout
+    now = time.time()
+    cache = AnswerCache(tmp_path)
+    monkeypatch.setattr(time, "time", lambda: now - 40 * 86400)
+    cache.put({bytes([n]) * 32: {"text": "old"} for n in range(3)})
+    monkeypatch.setattr(time, "time", lambda: now)
+    cache.put({bytes([n]) * 32: {"text": "new"} for n in range(5, 7)})
+    shown = run()
+    assert shown.exit_code == 0
+    assert str(tmp_path / "answers.sqlite") in shown.stdout
+    assert "5 answers" in shown.stdout
+    assert "40 days" in shown.stdout
+    assert "3 answers are gone" in run("clear", "--older", "30").stderr
+    assert "2 answers" in run().stdout
+    assert run("clear").exit_code == 0
+    assert cache.state().answers == 0
+
+
+def test_a_cache_that_is_off(monkeypatch):
+    monkeypatch.setenv("CAPWRIGHT_CACHE", "off")
+    assert "off" in run().stdout
+    assert "0 answers" in run("clear").stderr

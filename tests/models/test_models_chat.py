@@ -1,0 +1,411 @@
+"""`Chat` against a real HTTP server that fails in every way we know."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+import traceback
+
+import pytest
+from PIL import Image
+
+from capwright.models.chat import BudgetError, Chat, ChatDownError, ChatError, ChatRequest, Estimate, Message
+from chat_server import ChatServer, text_of
+
+YES_NO = {"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}}, "required": ["answer"]}
+
+
+def ask(text, **settings):
+    return ChatRequest((Message("user", text),), **settings)
+
+
+def asks(count):
+    return [ask(f"question {number}") for number in range(count)]
+
+
+def echo(body):
+    return f"re: {text_of(body['messages'][-1])}"
+
+
+@pytest.fixture
+def server():
+    with ChatServer(echo) as running:
+        yield running
+
+
+@pytest.fixture
+def opened():
+    """Chats that are closed at the end."""
+    chats = []
+
+    def opening(address, model="toy", **options):
+        options = {"cache": None, "patience": 5, "call_seconds": 5} | options
+        chats.append(Chat(getattr(address, "address", address), model, **options))
+        return chats[-1]
+
+    yield opening
+    for chat in chats:
+        chat.close()
+
+
+def test_answers_come_in_the_order_of_the_questions(server, opened):
+    server.answering = lambda body: time.sleep(0.02 * (len(text_of(body["messages"][0])) % 3)) or echo(body)
+    answers = opened(server).ask(asks(40))
+    assert [answer.text for answer in answers] == [f"re: question {number}" for number in range(40)]
+    assert all(answer.status == "ok" and answer.tokens_in == 2 and answer.tokens_out == 3 for answer in answers)
+    assert all(answer.seconds > 0 and not answer.cached for answer in answers)
+
+
+def test_no_more_calls_at_once_than_said(server, opened):
+    server.latency = 0.03
+    opened(server, concurrency=4).ask(asks(20))
+    assert 2 <= server.most_at_once <= 4
+
+
+def test_what_is_sent(server, opened, tmp_path):
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "red.png")
+    request = ChatRequest(
+        (Message("system", "Be brief."), Message("user", "What color?", (tmp_path / "red.png",))),
+        max_tokens=7, temperature=0.5, seed=3, choices=("A", "B"),
+    )  # fmt: skip
+    opened(server, extra={"top_p": 0.9}).ask([request])
+    body = server.bodies[0]
+    assert body["model"] == "toy"
+    assert (body["max_tokens"], body["temperature"], body["seed"], body["top_p"]) == (7, 0.5, 3, 0.9)
+    assert body["logprobs"] is True
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    picture, text = body["messages"][1]["content"]
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    assert text == {"type": "text", "text": "What color?"}
+
+
+def test_a_picture_that_is_missing_or_none_costs_only_its_own_call(server, opened, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"not a picture")
+    requests = [ChatRequest((Message("user", "seen?", (tmp_path / name,)),)) for name in ("away.png", "no.png")] + asks(
+        1
+    )
+    answers = opened(server).ask(requests)
+    assert [answer.status for answer in answers] == ["missing_image", "missing_image", "ok"]
+    assert "away.png" in answers[0].reason
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("kind", ["500", "malformed", "wrong", "empty", "none", "cut", "503"])
+def test_one_fault_is_tried_again(server, opened, kind):
+    server.fault(kind)
+    answer = opened(server).ask(asks(1))[0]
+    assert (answer.status, answer.text) == ("ok", "re: question 0")
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("kind", ["500", "malformed", "wrong", "empty", "none", "cut"])
+def test_a_fault_that_stays_is_unknown_and_others_are_answered(server, opened, kind):
+    chat = opened(server, retries=1, concurrency=1)
+    server.fault(kind, times=2)
+    answers = chat.ask(asks(3))
+    assert [answer.status for answer in answers] == ["judge_error", "ok", "ok"]
+    assert answers[0].reason
+    assert answers[0].text == ""
+    assert chat.account.summary()["failed_tries"] == 2
+
+
+@pytest.mark.parametrize(
+    "body", [[], {"choices": {}}, {"choices": [None]}, {"choices": [{"message": "hi"}]}, "hm", None]
+)
+def test_answers_of_the_wrong_shape(server, opened, body):
+    server.fault("wrong", body=body)
+    assert opened(server, retries=0).ask(asks(1))[0].status == "judge_error"
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip"])
+def test_a_call_ends_in_time_however_slowly_it_drips(server, opened, kind):
+    server.fault(kind)
+    began = time.monotonic()
+    answers = opened(server, retries=0, call_seconds=0.5).ask(asks(2))
+    assert time.monotonic() - began < 3
+    assert sorted(answer.status for answer in answers) == ["ok", "timeout"]
+    assert any("0.5 s" in answer.reason for answer in answers)
+
+
+def test_after_a_hang_it_is_tried_again(server, opened):
+    server.fault("hang")
+    assert opened(server, call_seconds=0.5).ask(asks(1))[0].status == "ok"
+
+
+def test_a_step_ends_in_time(server, opened):
+    server.latency = 0.2
+    began = time.monotonic()
+    answers = opened(server, step_seconds=0.7, concurrency=2).ask(asks(40))
+    assert time.monotonic() - began < 2
+    statuses = [answer.status for answer in answers]
+    assert 2 <= statuses.count("ok") < 10
+    assert statuses.count("timeout") == 40 - statuses.count("ok")
+    assert "0.7 s" in answers[-1].reason
+
+
+def test_everybody_waits_as_long_as_the_server_asks(server, opened):
+    server.fault("429", wait=1)
+    arrived = []
+    server.answering = lambda body: arrived.append(time.monotonic()) or "x"
+    began = time.monotonic()
+    answers = opened(server, concurrency=1).ask(asks(2))
+    assert [answer.status for answer in answers] == ["ok", "ok"]
+    assert min(arrived) - began >= 1.0
+
+
+def test_a_wait_beyond_patience_is_not_waited_for(server, opened):
+    server.fault("429", wait=3600)
+    began = time.monotonic()
+    answer = opened(server).ask(asks(1))[0]
+    assert time.monotonic() - began < 3
+    assert answer.status == "judge_error"
+    assert "3600 s" in answer.reason
+
+
+def test_an_outage_shorter_than_patience_loses_nothing(server, opened):
+    chat = opened(server, patience=20)
+    chat.ask(asks(1))
+    server.go_down(1.5)
+    answers = chat.ask([ask(f"after {number}") for number in range(30)])
+    assert [answer.text for answer in answers] == [f"re: after {number}" for number in range(30)]
+
+
+def test_a_server_that_is_down_ends_the_asking_with_its_address(server, opened):
+    server.go_down()
+    began = time.monotonic()
+    with pytest.raises(ChatDownError, match=r"127\.0\.0\.1.*no answer for .*0 of 50 answers") as caught:
+        opened(server, patience=1.5).ask(asks(50))
+    assert 1.4 < time.monotonic() - began < 6
+    assert server.address in str(caught.value)
+    assert "Connect" in str(caught.value) or "refused" in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_down(server, opened):
+    server.fault("hang", times=100)
+    with pytest.raises(ChatDownError, match=r"no answer within 0\.4 s"):
+        opened(server, patience=1, call_seconds=0.4, retries=50).ask(asks(5))
+
+
+def test_patience_goes_on_over_steps_that_are_short(server, opened):
+    server.go_down()
+    chat = opened(server, patience=1.2, step_seconds=0.5)
+    assert chat.ask(asks(3))[0].status == "timeout"
+    assert chat.ask(asks(3))[0].status == "timeout"
+    with pytest.raises(ChatDownError):
+        chat.ask(asks(3))
+
+
+def test_what_came_before_an_outage_is_kept(server, opened, tmp_path):
+    chat = opened(server, patience=0.5, concurrency=2, cache=tmp_path)
+    server.answering = lambda body: (server.go_down() if "7" in text_of(body["messages"][0]) else None) or echo(body)
+    with pytest.raises(ChatDownError, match="in the cache"):
+        chat.ask(asks(40))
+    assert 4 <= chat.cache.state().answers < 40
+
+
+def test_a_key_that_is_refused_and_a_model_that_is_not_there(server, opened):
+    server.fault("401")
+    with pytest.raises(ChatError, match="OPENAI_API_KEY"):
+        opened(server).ask(asks(1))
+    server.fault("404", text="no model toy")
+    with pytest.raises(ChatError, match="no model toy"):
+        opened(server).ask(asks(1))
+    server.fault("429", code="insufficient_quota")
+    with pytest.raises(ChatError, match="no money"):
+        opened(server).ask(asks(1))
+
+
+def test_parameters_that_a_server_does_not_know_are_left_out(server, opened, caplog):
+    def picky(body):
+        return '{"answer": "yes"}'
+
+    server.answering = picky
+    chat = opened(server)
+    server.fault("400", text="Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    server.fault("400", text="response_format json_schema is not supported by this model")
+    answer = chat.ask([ask("well?", schema=YES_NO)])[0]
+    assert (answer.status, answer.data) == ("ok", {"answer": "yes"})
+    assert server.bodies[0]["response_format"]["json_schema"]["schema"] == YES_NO
+    last = server.bodies[-1]
+    assert last["max_completion_tokens"] == 512
+    assert not {"max_tokens", "response_format"} & last.keys()
+    assert "JSON schema" in text_of(last["messages"][-1])
+    assert "max_tokens" in caplog.text
+    server.fault("400", text="max_tokens is too large: the context has 4096 tokens")
+    assert chat.ask(asks(1))[0].status == "judge_error"
+
+
+def test_json_that_does_not_follow_the_schema_is_unparseable_and_asked_again(server, opened, tmp_path):
+    chat = opened(server, cache=tmp_path)
+    server.answering = lambda _: '{"answer": "perhaps"}'
+    answer = chat.ask([ask("well?", schema=YES_NO)])[0]
+    assert (answer.status, answer.data) == ("unparseable", None)
+    assert "perhaps" in answer.reason
+    server.answering = lambda _: 'Sure!\n```json\n{"answer": "no",}\n```'
+    assert chat.ask([ask("well?", schema=YES_NO)])[0].data == {"answer": "no"}
+
+
+def test_text_that_is_no_unicode_is_sent_as_far_as_it_goes(server, opened):
+    assert opened(server).ask([ask("half \ud800 a sign"), ask("ü 🙂")])[1].text == "re: ü 🙂"
+    assert {text_of(body["messages"][0]) for body in server.bodies} == {"half ? a sign", "ü 🙂"}
+
+
+def test_cut_off_and_filtered_answers(server, opened):
+    server.answering = lambda _: {"text": "A) because", "finish": "length"}
+    chat = opened(server)
+    assert chat.ask([ask("?", max_tokens=2)])[0].status == "truncated"
+    assert chat.ask([ask("?", max_tokens=2, choices=("A", "B"))])[0].status == "ok"
+    server.fault("filtered")
+    assert chat.ask([ask("!")])[0].status == "refusal"
+
+
+def test_probabilities_of_choices(server, opened):
+    server.answering = lambda _: {"text": "A", "logprobs": [("A", {"A": -0.5, " A": -2.0, "B": -1.5, "the": -3.0})]}
+    answer = opened(server).ask([ask("?", choices=("A", "B", "C"))])[0]
+    assert sum(answer.probabilities) == pytest.approx(1)
+    assert answer.probabilities == pytest.approx((0.7688, 0.2312, 0), abs=1e-3)
+
+
+def test_a_request_is_asked_once(server, opened, tmp_path):
+    chat = opened(server, cache=tmp_path)
+    answers = chat.ask([ask("same"), ask("same"), ask("same", seed=1), ask("same", protocol="2")])
+    assert len(server.bodies) == 3
+    again = opened(server, cache=tmp_path).ask([ask("same", seed=1), ask("same")])
+    assert len(server.bodies) == 3
+    assert [answer.cached for answer in answers + again] == [False] * 4 + [True] * 2
+    assert again[1].text == "re: same"
+    assert again[1].seconds == 0
+
+
+def test_another_model_or_picture_is_another_question(server, opened, tmp_path):
+    picture = tmp_path / "one.png"
+    request = ChatRequest((Message("user", "seen?", (picture,)),))
+    for color in ("red", "blue", "blue"):
+        Image.new("RGB", (3, 3), color).save(picture)
+        opened(server, cache=tmp_path).ask([request])
+    assert len(server.bodies) == 2
+    opened(server, model="other", cache=tmp_path).ask([request])
+    opened(server, extra={"top_p": 0.5}, cache=tmp_path).ask([request])
+    assert len(server.bodies) == 4
+
+
+def test_a_budget_ends_before_the_call_that_would_exceed_it(server, opened):
+    # 2 tokens in of a million each, at most 10 out: a prompt of 12 characters is guessed at 4 + 8 = 12 tokens
+    chat = opened(server, prices={"input": 1e6, "output": 1e6}, budget=40, concurrency=1)
+    with pytest.raises(BudgetError, match="budget of 40"):
+        chat.ask([ask(f"question {number}", max_tokens=10) for number in range(10, 30)])
+    assert chat.account.cost == 5 * len(server.bodies)
+    assert chat.account.cost <= 40
+    assert len(server.bodies) == 4  # 20 spent, 22 more would be too much
+    with pytest.raises(ChatError, match="needs prices"):
+        opened(server, budget=1)
+
+
+def test_budget_and_limits_are_divided_over_processes(server, opened, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    chat = opened(server, prices={"input": 1.0}, budget=8, requests_per_minute=2400)
+    assert chat.account.budget == 2
+    began = time.monotonic()
+    chat.ask(asks(11))  # 600 a minute for us: one each 0.1 s
+    assert time.monotonic() - began >= 0.99
+
+
+def test_an_estimate_asks_nobody(server, opened, tmp_path):
+    chat = opened(server, cache=tmp_path, prices={"input": 2.0, "output": 10.0})
+    chat.ask(asks(2))
+    server.bodies.clear()
+    found = chat.estimate([*asks(5), *asks(5)])
+    tokens = 3 * ((10 // 3) + 8 + 512)
+    assert found == Estimate(3, 2, tokens, pytest.approx(3 * (11 * 2 + 512 * 10) / 1e6))
+    assert "3 calls, 2 answers from the cache" in str(found)
+    assert server.bodies == []
+
+
+def test_a_key_is_nowhere(server, opened, tmp_path, monkeypatch, caplog, capfd):
+    secret = "sk-planted-0123456789"
+    monkeypatch.setenv("MY_KEY", secret)
+    caplog.set_level(logging.DEBUG)
+    chat = opened(server, key_variable="MY_KEY", cache=tmp_path, retries=0)
+    server.answering = lambda _: f"your key is {secret}"
+    said = [repr(chat), str(chat.ask(asks(1)))]
+    assert server.keys == [f"Bearer {secret}"]
+    for kind in ("400", "500", "429", "404"):
+        server.fault(kind, text=f"bad key {secret}")
+        said.append(str(chat.ask([ask(kind)])))
+    for kind in ("401", "404"):
+        server.fault(kind, text=f"bad key {secret}")
+        with pytest.raises(ChatError) as caught:
+            opened(server, key_variable="MY_KEY").ask([ask(kind)])
+        said += traceback.format_exception(caught.value)
+    server.go_down()
+    with pytest.raises(ChatDownError) as caught:
+        opened(server, key_variable="MY_KEY", patience=0.2).ask(asks(1))
+    said += traceback.format_exception(caught.value)
+    chat.close()
+    said += [caplog.text, *capfd.readouterr(), str(chat.account.summary())]
+    assert secret not in "".join(said)
+    for file in tmp_path.iterdir():
+        assert secret.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://user:sk-planted@host/v1", "environment"),
+        ("http://host/v1?key=sk-planted", "environment"),
+        ("host:8000", "is no address"),
+        ("ftp://host/v1", "is no address"),
+    ],
+)
+def test_addresses_that_can_not_be(address, message):
+    with pytest.raises(ChatError, match=message) as caught:
+        Chat(address, "toy")
+    assert "sk-planted" not in str(caught.value)
+
+
+def test_options_and_requests_that_can_not_be(server, opened):
+    for wrong in (
+        {"concurrency": 0},
+        {"call_seconds": -1},
+        {"retries": -1},
+        {"patience": "long"},
+        {"prices": {"in": 1}},
+    ):
+        with pytest.raises(ChatError, match=next(iter(wrong))):
+            opened(server, **wrong)
+    with pytest.raises(ChatError, match="which model"):
+        opened(server, model="")
+    for request, message in (
+        (ChatRequest(()), "without messages"),
+        (ChatRequest((Message("judge", "hi"),)), "role 'judge'"),
+        (ask("?", max_tokens=0), "max_tokens"),
+        (ask("?", schema={"type": "object", "patternProperties": {}}), "patternProperties"),
+    ):
+        with pytest.raises(ChatError, match=message):
+            opened(server).ask([request])
+
+
+def test_the_package_needs_neither_torch_nor_openai_to_be_imported():
+    code = "import sys, capwright.models.chat; assert not {'torch', 'openai', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_chat_goes_on_after_a_fork(server, opened):
+    chat = opened(server)
+    chat.ask(asks(1))
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, pickle.dumps(chat.ask([ask("in the child")])[0].text))
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    assert pickle.loads(os.read(read, 1000)) == "re: in the child"
+    os.close(read)
+    assert chat.ask([ask("in the parent")])[0].status == "ok"
