@@ -140,7 +140,8 @@ def main() -> None:
         }
         folders = {arm: [started[arm, seed].result() for seed in seeds] for arm in arguments.arms}
     samples = open_dataset(scenes, "test")[: 40 if arguments.quick else IMAGES]
-    scorers = [get_scorer("caprl", mode="all-questions"), "balcap", "language", "ciderD", "tts", "length"]
+    language = get_scorer("language", learn_from=["references", "meta.casual"])
+    scorers = [get_scorer("caprl", mode="all-questions"), "balcap", language, "ciderD", "tts", "length"]
     rulers = prepare_scorers(samples, scorers, open_dataset(scenes).vocabulary)
     rows = [row_of(arm, folders[arm], samples, rulers) for arm in arguments.arms]
     show(rows)
