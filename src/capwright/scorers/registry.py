@@ -43,6 +43,7 @@ _BUILT_IN = {
     "similarity": "capwright.scorers.embedding:Similarity",
     "spice": "capwright.scorers.java.spice:SPICE",
     "tts": "capwright.scorers.tts:TTS",
+    "tts-extracted": "capwright.scorers.tts_extracted:ExtractedTTS",
     "vdcscore": "capwright.scorers.vdcscore:VDCScore",
 }
 _ADDED: dict[str, Callable[..., Scorer]] = {}
