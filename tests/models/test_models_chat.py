@@ -157,6 +157,15 @@ def test_everybody_waits_as_long_as_the_server_asks(server, opened):
     assert min(arrived) - began >= 1.0
 
 
+def test_limits_use_up_no_retries_but_patience(server, opened):
+    server.fault("429", times=3)
+    assert opened(server, retries=0).ask(asks(1))[0].status == "ok"
+    server.fault("429", times=20)
+    answer = opened(server, retries=50, patience=0.6).ask(asks(1))[0]
+    assert answer.status == "judge_error"
+    assert "429" in answer.reason
+
+
 def test_a_wait_beyond_patience_is_not_waited_for(server, opened):
     server.fault("429", wait=3600)
     began = time.monotonic()

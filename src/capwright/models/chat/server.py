@@ -2,7 +2,8 @@
 
 What can go wrong, and what becomes of it:
 
-* a limit (429): everybody waits as long as the server asks (Retry-After), then the call is tried again;
+* a limit (429): everybody waits as long as the server asks (Retry-After), then the call is tried again, for
+  `patience` seconds;
 * an error of the server (500) or an answer that is no chat completion: tried again, then "judge_error";
 * no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
 * a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
@@ -124,8 +125,7 @@ class Server:
             ended, running = await asyncio.wait(workers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
             failure = next((task.exception() for task in ended if task.exception()), None)
             if isinstance(failure, BudgetError) and running:  # what is under way is paid for
-                rest: Iterator[int] = waiting
-                for _ in rest:
+                for _ in waiting:
                     pass
                 await asyncio.wait(running, timeout=seconds)
             if failure is not None:
@@ -174,6 +174,7 @@ class Server:
             hashlib.blake2b(repr((request.messages, request.seed)).encode("utf-8", "replace")).digest()
         )
         failures = waits = 0
+        limited: float | None = None  # since when the server has said that we ask too much
         while True:
             await self._pace.turn(prompt_tokens(request, 0) + request.max_tokens)
             reserved = self.account.reserve(request)
@@ -188,8 +189,10 @@ class Server:
                     raise ChatError(f"{self.address}: {reason}") from None
                 if failed.again:
                     continue
-                failures += failed.counts
-                if failures > self.options.retries or failed.final:
+                failures += failed.counts and not failed.limit
+                limited = (limited or started) if failed.limit else None
+                too_long = limited is not None and time.monotonic() - limited > self.options.patience
+                if failures > self.options.retries or failed.final or too_long:
                     return Outcome(None, failed.status, reason)
                 waits += 1
                 backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + dice.random() / 2)
@@ -250,7 +253,8 @@ class Server:
             nobody = code in _NOBODY
             wait = retry_after(error.response.headers)
             counts = not nobody or self._answered > answered
-            return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait)
+            return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait,
+                           limit=code == 429)  # fmt: skip
         if code == 401:  # the text of the server may repeat a part of the key
             name = self.options.key_variable
             there = "is not accepted" if self._key else "is not set"
@@ -338,11 +342,11 @@ class _Failed(Exception):
 
     def __init__(
         self, status: str, reason: str, *, heard: bool = True, counts: bool = True, wait: float = 0.0,
-        final: bool = False, fatal: bool = False, again: bool = False,
+        final: bool = False, fatal: bool = False, again: bool = False, limit: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(reason)
         self.status, self.reason, self.heard, self.counts, self.wait = status, reason, heard, counts, wait
-        self.final, self.fatal, self.again = final, fatal, again
+        self.final, self.fatal, self.again, self.limit = final, fatal, again, limit
 
 
 def processes() -> int:
