@@ -403,6 +403,22 @@ def test_the_package_needs_neither_torch_nor_openai_to_be_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_without_aiohttp_it_works_as_well(server, opened, monkeypatch):
+    def missing(**_):
+        raise RuntimeError("install aiohttp")
+
+    import openai
+
+    monkeypatch.setattr(openai, "DefaultAioHttpClient", missing)
+    chat = opened(server, patience=1)
+    for kind in ("cut", "500", "429"):
+        server.fault(kind)
+    assert [answer.status for answer in chat.ask(asks(5))] == ["ok"] * 5
+    server.go_down()
+    with pytest.raises(ChatDownError, match="no connection"):
+        chat.ask([ask("away")])
+
+
 def test_a_chat_goes_on_after_a_fork(server, opened):
     chat = opened(server)
     chat.ask(asks(1))

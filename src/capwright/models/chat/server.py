@@ -16,7 +16,6 @@ What can go wrong, and what becomes of it:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -24,7 +23,6 @@ import math
 import os
 import random
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from capwright.models.chat.answers import CANDIDATES, Said, said_by_server
 from capwright.models.chat.messages import BudgetError, ChatDownError, ChatError, ChatRequest
 from capwright.models.chat.pace import Pace
 from capwright.models.chat.pictures import data_url
+from capwright.models.chat.wire import BrokenError, Reply, Wire
 from capwright.types import ImageError
 
 log = logging.getLogger("capwright")
@@ -46,11 +45,8 @@ _SILENT_TRIES = 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
 #: What a proxy says when nobody is behind it.
 _NOBODY = (502, 503)
-#: Errors that mean that a connection never was; by name for the libraries below `openai`, which change.
-_NO_CONNECTION = (ConnectionRefusedError, socket.gaierror)
-_NO_CONNECTION_NAMES = ("ConnectError", "ClientConnectorError", "ClientConnectorDNSError")
 #: After a fork: clients of the parent. To close them, or to let them be collected, would disturb its connections.
-_OF_PARENTS: list[Any] = []
+_OF_PARENTS: list[Wire] = []
 #: Parameters that some servers refuse, and what is sent instead (None: nothing).
 _OPTIONAL: dict[str, str | None] = {
     "response_format": None, "top_logprobs": None, "logprobs": None, "seed": None, "temperature": None,
@@ -100,7 +96,7 @@ class Server:
         self.account = account
         self._pace = Pace(options.requests_per_minute, options.tokens_per_minute, processes())
         self._key = os.environ.get(options.key_variable, "")
-        self._client: Any = None
+        self._wire: Wire | None = None
         self._refused: set[str] = set()
         self._answered = 0
         self._silence = 0.0  # when it began; 0: there was a sign of life since
@@ -142,15 +138,15 @@ class Server:
 
     def forget(self) -> None:
         """Another event loop, or another process: connections can not be taken along."""
-        if self._client is not None:
-            _OF_PARENTS.append(self._client)
-        self._client = None
+        if self._wire is not None:
+            _OF_PARENTS.append(self._wire)
+        self._wire = None
 
     async def close(self) -> None:
         """Ends connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        if self._wire is not None:
+            await self._wire.close()
+            self._wire = None
 
     async def _worker(
         self, requests: Sequence[ChatRequest], waiting: Iterator[int], open_calls: set[int], done: Done
@@ -213,37 +209,30 @@ class Server:
 
     async def _try(self, request: ChatRequest, pictures: list[list[str]]) -> Said:
         """One try over the wire. Raises _Failed for everything that may happen there."""
-        import openai
-
         body = self._body(request, pictures)
         answered = self._answered
+        if self._wire is None:
+            self._wire = Wire(self.address, self._key, self.options.call_seconds + 5)  # our own clock ends a call first
         try:
-            text = await asyncio.wait_for(
-                self._opened().post("/chat/completions", cast_to=str, body=body), self.options.call_seconds
-            )
+            reply = await asyncio.wait_for(self._wire.post(body), self.options.call_seconds)
         except asyncio.TimeoutError:
             raise _Failed("timeout", f"no answer within {self.options.call_seconds:g} s", heard=False) from None
-        except openai.APIStatusError as error:
-            raise self._refusal(error, body, answered) from None
-        except openai.APIConnectionError as error:
-            chain = _chain(error)
-            if any(isinstance(one, _NO_CONNECTION) or type(one).__name__ in _NO_CONNECTION_NAMES for one in chain):
-                reason = f"no connection: {_first_line(chain[-1])}"
-                raise _Failed("judge_error", reason, heard=False, counts=self._answered > answered) from None
-            raise _Failed("judge_error", f"the connection broke: {_first_line(chain[-1])}", heard=False) from None
-        except openai.APIError as error:
-            raise _Failed("judge_error", _first_line(error)) from None
+        except BrokenError as error:
+            counts = error.reached or self._answered > answered
+            raise _Failed("judge_error", str(error), heard=False, counts=counts) from None
+        if reply.status != 200:
+            raise self._refusal(reply, body, answered)
         try:
-            said = said_by_server(json.loads(text))
+            said = said_by_server(json.loads(reply.text))
         except (ValueError, TypeError, RecursionError) as error:
             wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
             raise _Failed("judge_error", wrong) from None
         return Said(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
 
-    def _refusal(self, error: Any, body: Mapping[str, Any], answered: int) -> _Failed:
+    def _refusal(self, reply: Reply, body: Mapping[str, Any], answered: int) -> _Failed:
         """What an HTTP status other than 200 means."""
-        code = int(error.status_code)
-        said = _message(error)
+        code = reply.status
+        said = _message(reply.text)
         reason = f"status {code}" + (f": {said}" if said else "")
         if code in (400, 422) and self._leave_out(said, body):
             return _Failed("judge_error", reason, again=True)
@@ -251,7 +240,7 @@ class Server:
             return _Failed("judge_error", f"{reason}; the account has no money left", fatal=True)
         if code in (408, 409, 425, 429) or code >= 500:
             nobody = code in _NOBODY
-            wait = retry_after(error.response.headers)
+            wait = retry_after(reply.headers)
             counts = not nobody or self._answered > answered
             return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait,
                            limit=code == 429)  # fmt: skip
@@ -270,7 +259,7 @@ class Server:
             return False
         words = said.lower().replace("json_schema", "response_format").replace("guided", "response_format")
         for name in _OPTIONAL:
-            if name in words and name in body:
+            if name in words and name in body and name not in (self.options.extra or {}):
                 if name not in self._refused:
                     self._refused.add(name)
                     other = _OPTIONAL[name]
@@ -301,20 +290,6 @@ class Server:
             if other:
                 body[other] = value
         return body | dict(self.options.extra or {})
-
-    def _opened(self) -> Any:
-        """The client, made in the event loop that uses it."""
-        if self._client is None:
-            import openai
-
-            seconds = self.options.call_seconds + 5  # our own clock ends a call first
-            settings: dict[str, Any] = {"base_url": self.address, "api_key": self._key or "none", "timeout": seconds}
-            with contextlib.suppress(
-                AttributeError, ImportError, RuntimeError
-            ):  # aiohttp takes half the time of a call
-                settings["http_client"] = openai.DefaultAioHttpClient(timeout=seconds)
-            self._client = openai.AsyncOpenAI(**settings, max_retries=0)
-        return self._client
 
     def _note(self, heard: bool, started: float, reason: str) -> None:
         """Keeps the time of silence; raises ChatDownError when it is longer than our patience."""
@@ -383,25 +358,14 @@ def _turn(role: str, text: str, urls: list[str]) -> dict[str, Any]:
     return {"role": role, "content": [*shown, {"type": "text", "text": text}]}
 
 
-def _message(error: Any) -> str:
+def _message(text: str) -> str:
     """What the server says went wrong; with the code, where there is one."""
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        if isinstance(inner, dict):
-            parts = [inner.get(name) for name in ("message", "code", "param")]
-            return "; ".join(str(part) for part in parts if part)
-        return str(inner)
-    return str(body or "")
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """An error, what caused it, and so on to the first cause."""
-    chain = [error]
-    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(below)
-    return chain
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(inner, dict):
+        parts = [inner.get(name) for name in ("message", "detail", "code", "param")]
+        return "; ".join(str(part) for part in parts if part)
+    return str(inner or "")
