@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli.display import say
-from capwright.cli.scoring import name_systems
+from capwright.cli.scoring import SetOption, name_systems, read_settings
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def evaluate(
         str | None, typer.Option(help="Measure on this split; by default on those that the first file has captions of.")
     ] = None,
     scorers: Annotated[str, typer.Option(help="Names of scorers, with commas between them.")] = "tts,length",
+    set_: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Also write a run folder with a report.")] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
@@ -45,7 +46,7 @@ def evaluate(
     systems = {name: read_captions(path) for name, path in zip(names, captions)}
     samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
     wanted = [name.strip() for name in scorers.split(",") if name.strip()]
-    made, absent = make_installed(wanted)
+    made, absent = make_installed(wanted, read_settings(set_ or []))
     evaluations, more = measure_installed(
         samples,
         made,

@@ -43,9 +43,9 @@ def print_scores(
         rows.append([scorer, *(why.partition(" (")[0] for _ in evaluations)])
     rows.append(["captions measured", *(_counts(e) for e in evaluations)])
     rows += [
-        [f"of these by {scorer}", *(f"{int(e.scores[scorer].known.sum()):,}" for e in evaluations)]
+        [f"of these by {scorer}", *(_counts_of(e, scorer) for e in evaluations)]
         for scorer in evaluations[0].scores
-        if any(_met_more(e, scorer) for e in evaluations)
+        if any(e.unmeasured(scorer)[0] for e in evaluations)
     ]
     print_table(["", *(e.name for e in evaluations)], rows)
 
@@ -128,9 +128,10 @@ def _equation(p: float | None) -> str:
     return f"p = {text}" if text[0].isdigit() else f"p {text}"
 
 
-def _met_more(evaluation: Evaluation, scorer: str) -> bool:
-    """Whether the scorer could not measure some of the captions that are there."""
-    return bool(evaluation.scores[scorer].known.sum() < len(evaluation.ids) - sum(evaluation.unknown.values()))
+def _counts_of(evaluation: Evaluation, scorer: str) -> str:
+    """ "10 (unknown: 2 timeout)": what the scorer measured, and why it did not measure the rest."""
+    why = _reasons(evaluation.unmeasured(scorer)[1])
+    return f"{int(evaluation.scores[scorer].known.sum()):,}" + (f" (unknown: {why})" if why else "")
 
 
 def _counts(evaluation: Evaluation) -> str:
@@ -138,5 +139,8 @@ def _counts(evaluation: Evaluation) -> str:
     known = len(evaluation.ids) - lost
     if not lost:
         return f"{known:,}"
-    why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
-    return f"{known:,}, unknown: {why}"
+    return f"{known:,}, unknown: {_reasons(evaluation.unknown)}"
+
+
+def _reasons(unknown: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {status}" for status, n in unknown.items())

@@ -109,6 +109,16 @@ class Evaluation:
         measured = self.scores[scorer]
         return measured.estimates[output or measured.scorer.spec.headline]
 
+    def unmeasured(self, scorer: str) -> tuple[int, dict[str, int]]:
+        """How many images have a usable caption that the scorer could not measure (a judge failed, say), and why.
+
+        Reasons are statuses with the number of captions.
+        """
+        measured = self.scores[scorer]
+        images = len(self.ids) - sum(self.unknown.values()) - int(measured.known.sum())
+        why = {status: n - self.unknown.get(status, 0) for status, n in measured.status.items()}
+        return max(images, 0), {status: n for status, n in why.items() if n > 0}
+
     def to_json(self) -> dict[str, Any]:
         """The system's part of summary.json.
 

@@ -57,9 +57,10 @@ class Scoring:
         """{"systems": [...], "comparisons": [...], "not_installed": {...}, "images", "seed", "replicates", "level"}.
 
         A system is {"name", "file", "scores": {"bleu4": {"value", "low", "high", "signature"}, ...}, "images",
-        "scored": {scorer: n}, "unknown": {status: n}, "warnings": [...], "per_image": [{"id", "caption", "status",
-        "scores": {"bleu4": ...}}, ...]}. Unknown numbers are null; a scorer that is not installed has null and "note";
-        one that the system was trained on has "trained_on": true.
+        "scored": {scorer: n}, "unknown": {status: n}, "unknown_by": {scorer: {status: n}}, "warnings": [...],
+        "per_image": [{"id", "caption", "status", "scores": {"bleu4": ...}}, ...]}. "unknown" counts images without a
+        usable caption, "unknown_by" also captions that the scorer could not measure. Unknown numbers are null; a scorer
+        that is not installed has null and "note"; one that the system was trained on has "trained_on": true.
         """
         first = self.evaluations[0]
         return {
@@ -88,6 +89,7 @@ class Scoring:
             "images": len(evaluation.ids),
             "scored": {scorer: int(measured.known.sum()) for scorer, measured in evaluation.scores.items()},
             "unknown": dict(evaluation.unknown),
+            "unknown_by": {scorer: dict(measured.status) for scorer, measured in evaluation.scores.items()},
             "warnings": list(evaluation.warnings),
             "per_image": [_image(result) for result in evaluation.per_image],
         }

@@ -28,7 +28,7 @@ from capwright.training.rollout import Materials
 from capwright.training.schedule import stage_seed, stage_steps
 from capwright.training.team import Team, device_of, is_first, join
 from capwright.training.trainer import Trainer, targets
-from capwright.types import RecipeError, RunError
+from capwright.types import OutageError, RecipeError, RunError
 
 #: Called with the policy after each stage, first of all with "base": caption the eval split, measure, ...
 AfterStage = Callable[[HFPolicy, str], Any]
@@ -224,6 +224,10 @@ class Run:
             with interruptible(self.progress.say) as stop:
                 for number in range(place["stage"], len(self.recipe.stages)):
                     self._stage(number, state.get("trainer") if number == place["stage"] else None, stop)
+        except OutageError as error:  # a judge is down: what it did not say is no reward of 0, and nothing is imitated
+            saved = states(self.checkpoints)
+            kept = f"The last checkpoint is {saved[-1]}; {self._go_on}" if saved else "Nothing was trained yet"
+            raise OutageError(f"{error}. {kept}") from error
         finally:
             if self.journal is not None:
                 self.journal.close()
@@ -252,6 +256,11 @@ class Run:
                 raise Stopped(f"stopped after stage '{stage.name}' step {step}, saved as {saved}; {self._go_on}")
         if len(trainer.buffer):
             self.progress.say(_never_imitated(stage.name, trainer))
+        if trainer.counts["lost"]:
+            lost, groups = trainer.counts["lost"], trainer.counts["groups"]
+            self.progress.say(
+                f"{stage.name}: rewards of {lost:,} of {groups:,} groups are unknown; they taught nothing"
+            )
         path = self.checkpoints / stage.name
         sharded = {"weights": self.team.collect(self.policy.model.state_dict())} if self.team.sharded else {}
         if self.team.first:
@@ -274,6 +283,8 @@ class Run:
         except (RunError, torch.OutOfMemoryError) as error:
             why = f"stage '{stage.name}': {OUT_OF_MEMORY}" if isinstance(error, torch.OutOfMemoryError) else error
             raise RunError(f"{why}. The last checkpoint is {states(self.checkpoints)[-1]}") from error
+        found = row.get("groups", {})
+        trainer.counts.update(groups=sum(found.values()), lost=found.get("unknown", 0))
         self.images_seen += row.pop("seen")
         seconds = time.monotonic() - start
         self.seconds += seconds

@@ -208,6 +208,7 @@ def _missing(run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapp
         if lost:
             verb = "is" if lost == 1 else "are"
             caveats.append(f"{count(lost, 'caption')} of {label(name)} {verb} unknown and not in its score.")
+        caveats += _unmeasured(run, name, lost)
     sizes = [size for name in run.systems if (size := number((run.summary.get(name) or {}).get("samples"))) is not None]
     if sizes and min(sizes) < FEW_IMAGES:
         caveats.append(f"Only {count(int(min(sizes)), 'image')} {'was' if min(sizes) == 1 else 'were'} measured.")
@@ -215,6 +216,26 @@ def _missing(run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapp
     if run.torn:
         caveats.append("The training journal breaks off in the middle of a line: the run was interrupted.")
     return caveats
+
+
+def _unmeasured(run: Run, name: str, without_caption: int) -> list[str]:
+    """What scorers could not measure although there is a caption: a judge that failed, say."""
+    block = run.summary.get(name) or {}
+    scored, by, samples = (block.get(key) for key in ("scored", "unknown_by", "samples"))
+    if not isinstance(scored, Mapping) or not isinstance(by, Mapping) or number(samples) is None:
+        return []
+    told = []
+    for scorer, n in scored.items():
+        lost = int(number(samples) or 0) - without_caption - int(number(n) or 0)
+        if lost > 0:
+            met = by.get(scorer)
+            met = met if isinstance(met, Mapping) else {}
+            why = join([str(status) for status in met]) if met else "no reason given"
+            told.append(
+                f"{scorer} of {label(name)}: {count(lost, 'caption')} could not be measured ({why}) and "
+                f"{'is' if lost == 1 else 'are'} in none of its numbers."
+            )
+    return told
 
 
 def _alarms(run: Run) -> list[str]:

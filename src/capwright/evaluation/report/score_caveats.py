@@ -35,6 +35,14 @@ def write_caveats(sheet: Sheet, tested: bool, findings: Sequence[str], not_insta
                 f"{count(lost, 'image')} of {system.name} {'has' if lost == 1 else 'have'} no usable caption and "
                 f"{'is' if lost == 1 else 'are'} in none of its scores."
             )
+        for scorer in system.evaluation.scores:
+            unmeasured, reasons = system.evaluation.unmeasured(scorer)
+            if unmeasured:
+                why = f" ({join(list(reasons))})" if reasons else ""
+                told.append(
+                    f"{scorer} of {system.name}: {count(unmeasured, 'image')} could not be measured{why} and "
+                    f"{'is' if unmeasured == 1 else 'are'} in none of its numbers."
+                )
         if not findings:
             told += [f"{system.name}: {text}" for text in system.evaluation.warnings]
     if len(sheet.samples) < FEW_IMAGES:
