@@ -22,6 +22,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from capwright.models.chat import ChatRequest, Message
+
 Answering = Callable[[dict[str, Any]], Any]
 
 
@@ -207,3 +209,18 @@ def text_of(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in content if part["type"] == "text")
+
+
+def ask(text: str, **settings: Any) -> ChatRequest:
+    """A request of one message."""
+    return ChatRequest((Message("user", text),), **settings)
+
+
+def asks(count: int) -> list[ChatRequest]:
+    """Requests that differ."""
+    return [ask(f"question {number}") for number in range(count)]
+
+
+def echo(body: dict[str, Any]) -> str:
+    """Answers with the last message."""
+    return f"re: {text_of(body['messages'][-1])}"
