@@ -42,7 +42,7 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
 * **Several processes** may take the steps of a run together: [several processes](guides/several-processes.md). A recipe
   does not say how many; `images_per_step` is for all of them together.
 * What the methods behind the keys are: [RSRS](methods/rsrs.md), [the GRPO family](methods/grpo-family.md), [GDPO and
-  several rewards](methods/gdpo.md).
+  several rewards](methods/gdpo.md), [CapRL](methods/caprl.md), [BalCapRL](methods/balcaprl.md).
 """
 
 
