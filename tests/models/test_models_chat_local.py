@@ -107,5 +107,7 @@ def test_steps_end_and_models_that_are_not_there(text_folder, tmp_path):
     assert "timeout" in statuses
     with pytest.raises(ChatError, match="can not be loaded"):
         Chat(f"local:{tmp_path}/away", cache=None).ask([ask("?")])
+    with pytest.raises(ChatError, match="for servers"):
+        Chat(f"local:{text_folder}", extra={"top_p": 0.5})
     with pytest.raises(ChatError, match="dtype"):
         Chat(f"local:{text_folder}", dtype="int3")

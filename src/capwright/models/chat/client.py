@@ -111,6 +111,10 @@ class Chat:
         if self.address.startswith("local:"):
             from capwright.models.chat.local import LocalModel
 
+            if model or extra:
+                raise ChatError(
+                    f"{self.address}: model and extra are for servers; a local model has its name in the address"
+                )
             local = LocalModel(
                 self.address.removeprefix("local:"), self.account, device=device, dtype=dtype,
                 call_seconds=call_seconds, max_pixels=max_pixels,
