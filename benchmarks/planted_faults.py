@@ -1,4 +1,4 @@
-"""Which score sees which fault? Captions of the built-in kindergarten, spoiled on purpose, by scores that need no server.
+"""Which score sees which fault? Captions of the built-in kindergarten spoiled on purpose, by scores without a server.
 
     python benchmarks/planted_faults.py [--scenes N] [--seed S] [--json FILE]
 
