@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli.display import say
-from capwright.cli.scoring import SetOption, name_systems, read_settings
+from capwright.cli.scoring import DryRunOption, SetOption, name_systems, print_rehearsal, read_settings, rehearsed
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 1000,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Measure caption files on a dataset.
 
@@ -46,7 +47,18 @@ def evaluate(
     systems = {name: read_captions(path) for name, path in zip(names, captions)}
     samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
     wanted = [name.strip() for name in scorers.split(",") if name.strip()]
-    made, absent = make_installed(wanted, read_settings(set_ or []))
+    options = read_settings(set_ or [])
+    if dry_run:
+        from capwright.models.chat.rehearsal import Rehearsal
+
+        rehearsal = Rehearsal()
+        made, _ = make_installed(*rehearsed(wanted, options, rehearsal))
+        measure_installed(
+            samples, made, samples.vocabulary, lambda rulers: measure(samples, systems, rulers, replicates=0)
+        )
+        print_rehearsal(rehearsal)
+        return
+    made, absent = make_installed(wanted, options)
     evaluations, more = measure_installed(
         samples,
         made,

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from capwright.cli.display import counting, say
 from capwright.cli.scoring import (
     ClusterOption,
+    DryRunOption,
     IdfOption,
     MethodOption,
     MissingOption,
@@ -23,6 +24,7 @@ from capwright.cli.scoring import (
     TrainedOption,
     VocabularyOption,
     measure_files,
+    print_rehearsal,
 )
 
 #: What `capwright score PRED REFS` is called inside.
@@ -67,6 +69,7 @@ def files(
     bootstrap: ReplicatesOption = 1000,
     interval: MethodOption = "percentile",
     cluster: ClusterOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Score captions against references.
 
@@ -75,6 +78,16 @@ def files(
     """
     from capwright.cli.tables import print_comparisons, print_scores, print_signatures
 
+    if dry_run:
+        from capwright.models.chat.rehearsal import Rehearsal
+
+        rehearsal = Rehearsal()
+        measure_files(
+            paths, scorers, settings=set_, split=split, vocabulary=vocabulary, missing=missing, replicates=0,
+            rehearsal=rehearsal,
+        )  # fmt: skip
+        print_rehearsal(rehearsal)
+        return
     scoring = measure_files(
         paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval, cluster
     )

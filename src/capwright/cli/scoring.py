@@ -16,6 +16,7 @@ from capwright.types import DataError, Vocabulary
 
 if TYPE_CHECKING:
     from capwright.evaluation import Scoring
+    from capwright.models.chat.rehearsal import Rehearsal
 
 #: Scorers that load a model of transformers, which talks.
 _WITH_MODELS = {"bertscore", "similarity"}
@@ -39,6 +40,9 @@ SetOption = Annotated[
 SplitOption = Annotated[str | None, typer.Option(help="Of references that have splits.")]
 VocabularyOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Names of the domain (vocabulary.yaml), for tts and chair.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what asking the assistants would take, and ask nobody.")
 ]
 MissingOption = Annotated[
     str, typer.Option(help="Images without a caption: error, skip (unknown) or empty (scored as no words).")
@@ -71,10 +75,12 @@ def measure_files(
     method: str = "percentile",
     cluster: str | None = None,
     images: Path | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> Scoring:
     """Score files of captions (all but the last path) against references (the last).
 
-    What should be read before the numbers are trusted goes to stderr.
+    With a `rehearsal` only scorers that ask somebody are measured, nobody is asked, and no number means anything. What
+    should be read before the numbers are trusted goes to stderr.
     """
     from capwright.evaluation import DEFAULT_SCORERS, score_systems
 
@@ -90,6 +96,8 @@ def measure_files(
             raise DataError(f"--idf {idf}: is for cider, ciderD and diversity, and none of them is among the scorers")
         for name in weighed:
             options.setdefault(name, {}).setdefault("idf", idf)
+    if rehearsal is not None:
+        wanted, options = rehearsed(wanted, options, rehearsal)
     marks = _trained_on(trained_on or [], systems)
     if _WITH_MODELS & set(wanted):
         from capwright.cli.quiet import quiet_libraries
@@ -165,6 +173,45 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
         except yaml.YAMLError as error:
             raise DataError(f"--set {text}: the value can not be read ({error})") from error
     return options
+
+
+def rehearsed(
+    scorers: Sequence[str], options: Mapping[str, Mapping[str, Any]], rehearsal: Rehearsal
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Those of the scorers that ask a server or a model, with options under which they only count what they would ask.
+
+    Raises DataError when none does.
+    """
+    changed: dict[str, dict[str, Any]] = {}
+    for name in scorers:
+        own = dict(options.get(name, {}))
+        asked = {option: value for option, value in own.items() if _is_model(value)}
+        for option, value in asked.items():
+            own[option] = ({"name": value} if isinstance(value, str) else dict(value)) | {"dry_run": rehearsal}
+        if asked:
+            changed[name] = own
+    if not changed:
+        raise DataError(
+            "--dry-run: none of the scorers asks a server or a model, so nothing would be paid; name one with "
+            "--set SCORER.assistant='{name: http://localhost:8000/v1, model: NAME}'"
+        )
+    strange = {name: dict(own) for name, own in options.items() if name not in scorers}  # refused where they are used
+    return list(changed), changed | strange
+
+
+def print_rehearsal(rehearsal: Rehearsal) -> None:
+    """What each server or model would be asked, a line each on stdout."""
+    from capwright.models.chat.rehearsal import ENTRIES
+
+    for who, estimate in rehearsal.found.items():
+        print(f"{who}: {estimate}")
+    say(f"nobody was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
+
+
+def _is_model(value: Any) -> bool:
+    """Whether an option of a scorer names somebody who has to be asked: a server, or a local model."""
+    name = value.get("name") if isinstance(value, Mapping) else value
+    return isinstance(name, str) and name.startswith(("http://", "https://", "local:"))
 
 
 def _vocabulary(path: Path | None) -> Vocabulary | None:

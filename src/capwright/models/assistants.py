@@ -26,7 +26,8 @@ def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
             OpenAI-compatible server, which needs `model`; "local:FOLDER", a transformers model in this process; or a
             mapping with "name" and options.
         options: those of `capwright.models.chat.Chat` (model, concurrency, patience, cache, budget, ...) and of
-            `ChatAssistant` (prompts, temperature, thinking_tokens, claims_per_call).
+            `ChatAssistant` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
+            `capwright.models.chat.rehearsal.Rehearsal`, counts what would be asked and asks nobody.
 
     Raises:
         ModelError: there is no assistant of that name, or it has no such option, or an option can not be used.
@@ -55,16 +56,22 @@ def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
 
 def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
     from capwright.models.chat import Chat
+    from capwright.models.chat.rehearsal import Rehearsal, RehearsedChat
     from capwright.models.chat_assistant import ChatAssistant
 
+    rehearsal = options.get("dry_run")
+    if rehearsal is not None and not isinstance(rehearsal, Rehearsal):
+        raise ModelError(f"{address}: dry_run must be a Rehearsal, which only a program can make, not {rehearsal!r}")
     known = [*list(inspect.signature(Chat.__init__).parameters)[2:], *_OWN]
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(options) - set(known) - {"dry_run"})
     if unknown:
         raise ModelError(f"{address}: there is no option {', '.join(unknown)} (options: {', '.join(known)})")
     key = json.dumps([address, options], sort_keys=True, default=repr)
     held = _held.get(key)
     if held is None:
         own = {option: value for option, value in options.items() if option in _OWN}
-        chat = Chat(address, **{option: value for option, value in options.items() if option not in _OWN})
-        held = _held[key] = ChatAssistant(chat, chat.model, **own)
+        of_chat = {option: value for option, value in options.items() if option not in (*_OWN, "dry_run")}
+        chat = Chat(address, **of_chat)
+        asked = chat if rehearsal is None else RehearsedChat(chat, rehearsal)
+        held = _held[key] = ChatAssistant(asked, chat.model, **own)
     return held

@@ -166,6 +166,12 @@ class Chat:
         known = self.cache.get(list(first)) if self.cache else {}
         return self.account.estimate([r for key, r in first.items() if key not in known], len(known))
 
+    def known(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer | None]:
+        """The answer in the cache to each request, or of a picture that is missing; None where one has to ask."""
+        keys, lost = self._keys(requests)
+        answers = self._kept({key: request for key, request in zip(keys, requests) if key})
+        return [answers.get(key) if key else lost[place] for place, key in enumerate(keys)]
+
     def close(self) -> None:
         """Ends connections and the thread. Asking again opens them anew."""
         with self._lock:
@@ -181,19 +187,23 @@ class Chat:
 
     def _ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
         keys, lost = self._keys(requests)
-        answers: dict[bytes, ChatAnswer] = {}
         first = {key: request for key, request in zip(keys, requests) if key}
-        known = self.cache.get(list(first)) if self.cache else {}
-        for key, kept in known.items():
-            try:
-                answers[key] = dataclasses.replace(read(Said.from_json(kept), first[key]), cached=True)
-            except (KeyError, TypeError, ValueError):  # written by another version, or damaged
-                continue
+        answers = self._kept(first)
         self.account.hit(len(answers))
         open_keys = [key for key in first if key not in answers]
         if open_keys:
             answers |= self._fetch(open_keys, [first[key] for key in open_keys])
         return [answers[key] if key else lost[place] for place, key in enumerate(keys)]
+
+    def _kept(self, first: Mapping[bytes, ChatRequest]) -> dict[bytes, ChatAnswer]:
+        """Answers from the cache, by key."""
+        answers: dict[bytes, ChatAnswer] = {}
+        for key, kept in (self.cache.get(list(first)) if self.cache else {}).items():
+            try:
+                answers[key] = dataclasses.replace(read(Said.from_json(kept), first[key]), cached=True)
+            except (KeyError, TypeError, ValueError):  # written by another version, or damaged
+                continue
+        return answers
 
     def _fetch(self, keys: list[bytes], requests: list[ChatRequest]) -> dict[bytes, ChatAnswer]:
         answers: dict[bytes, ChatAnswer] = {}

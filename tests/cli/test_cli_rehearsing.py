@@ -1,0 +1,107 @@
+"""`--dry-run` of commands that ask: what would be asked is counted, nobody is asked, and the count comes true."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from capwright.data import open_dataset
+from capwright.models.assistants import open_assistant
+from capwright.models.chat.rehearsal import ENTRIES, Rehearsal, example
+from capwright.scenes import build
+from capwright.types import ModelError
+from chat_server import ChatServer
+from lexical_server import lexical_reply
+
+PRICES = {"input": 1.0, "output": 2.0}
+
+
+@pytest.fixture
+def server():
+    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return open_dataset(build(10, 0, tmp_path_factory.mktemp("world") / "world", size=24))
+
+
+@pytest.fixture(scope="module")
+def said(world, tmp_path_factory):
+    path = tmp_path_factory.mktemp("said") / "said.jsonl"
+    rows = [{"id": sample.id, "caption": sample.meta["casual"][0]} for sample in world]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def asking(server, names, **options):
+    who = json.dumps({"name": server.address, "model": "toy", "cache": None, "prices": PRICES} | options)
+    settings = [f"{name}.assistant={who}" for name in names]
+    settings += [f"{name}.evidence=facts" for name in names if name in ("dcscore", "balcap")]
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def counted(out):
+    """calls, cached, tokens, cost"""
+    found = re.search(r": ([\d,]+) calls, ([\d,]+) answers .* ([\d,]+) tokens, at most ([\d.e-]+) by", out)
+    return tuple(float(number.replace(",", "")) for number in found.groups())
+
+
+@pytest.mark.parametrize("names", [["caprl"], ["captionqa"], ["dcscore"], ["balcap"], ["caprl", "dcscore"]])
+@pytest.mark.parametrize("command", ["score", "eval"])
+def test_as_many_calls_as_said(cli, server, world, said, tmp_path, command, names):
+    paths = [said, world.root] if command == "score" else [world.root, said]
+    given = [*paths, "--scorers", ",".join([*names, "length"]), *asking(server, names, cache=str(tmp_path / "cache"))]
+    told = cli(command, *given, "--dry-run")
+    assert told.code == 0, told.err
+    assert server.bodies == []
+    assert f"{server.address}, toy:" in told.out
+    assert "length" not in told.out
+    calls, cached, tokens, cost = counted(told.out)
+    assert cli(command, *given, "--bootstrap", 0).code == 0
+    assert len(server.bodies) == calls
+    assert calls * 10 < tokens
+    assert cost > 0
+    again = cli(command, *given, "--dry-run")
+    assert counted(again.out) == (0, calls + cached, 0, 0)
+    assert len(server.bodies) == calls
+
+
+def test_nobody_would_be_asked(cli, world, said):
+    told = cli("score", said, world.root, "--scorers", "caprl,length", "--dry-run")
+    assert told.code == 1
+    assert "none of the scorers asks a server" in told.err
+
+
+def test_mistakes_are_told(cli, server, world, said):
+    given = ["score", said, world.root, "--scorers", "caprl", *asking(server, ["caprl"]), "--dry-run"]
+    told = cli(*given, "--set", "captionqa.seed=1")
+    assert told.code == 1
+    assert "captionqa: has options but is not among the scorers" in told.err
+    with pytest.raises(ModelError, match="dry_run must be a Rehearsal"):
+        open_assistant(server.address, model="toy", dry_run=True)
+
+
+def test_made_up_answers_fit_their_schema(server):
+    schema = {
+        "type": "object",
+        "properties": {
+            "claims": {"type": "array", "items": {"type": "object", "properties": {"claim": {"type": "string"}}}},
+            "mark": {"type": "integer", "enum": [3, 4]},
+            "sure": {"type": "boolean"},
+            "share": {"type": "number", "maximum": 0.5},
+        },
+    }
+    found = example(schema)
+    assert len({one["claim"] for one in found["claims"]}) == ENTRIES
+    assert (found["mark"], found["sure"], found["share"]) == (3, True, 0.5)
+    rehearsal = Rehearsal()
+    assistant = open_assistant(server.address, model="toy", cache=None, dry_run=rehearsal)
+    verdicts = assistant.verify([(assistant.split(["A red board."])[0].claims, "A red board.")])
+    assert len(verdicts[0]) == ENTRIES
+    assert rehearsal.found[f"{server.address}, toy"].calls == 2
+    assert rehearsal.found[f"{server.address}, toy"].cost is None
+    assert server.bodies == []
