@@ -87,3 +87,21 @@ def test_groups_that_could_not_be_judged_teach_nothing_and_are_counted(cli, serv
     assert rows[-1]["buffer"] <= failed
     assert f"caprl: rewards of {lost} of 16 groups are unknown; they taught nothing" in told.err
     assert rows[0]["reward"]["caprl"] is None or rows[0]["groups"]["unknown"] < 4
+
+
+def test_a_judge_that_is_down_when_the_run_is_measured(cli, server, llava, tmp_path):
+    """Training is over and kept; only the measuring is done again."""
+    server.go_down()
+    out, who = tmp_path / "run", {"name": server.address, "model": "toy", "cache": None, "patience": 1}
+    last = ["evaluation.scorers=[caprl]", f"evaluation.options.caprl.assistant={json.dumps(who)}"]
+    told = cli("train", "caprl-scenes", f"model.name={llava}", *FEW, *last, "--out", out)
+    assert told.code == 1
+    assert server.address in told.err
+    assert told.err.count(f"go on with: capwright train --resume {out}") == 1
+    trained = journal(out)
+
+    server.come_back()
+    again = cli("train", "--resume", out)
+    assert again.code == 0, again.err
+    assert journal(out) == trained
+    assert "caprl.accuracy" in again.out

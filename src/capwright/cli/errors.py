@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from capwright.types import CapwrightError
+from capwright.types import CapwrightError, OutageError
 
 #: What a shell expects of a command that was stopped with Ctrl-C.
 INTERRUPTED = 130
@@ -46,9 +46,11 @@ class Commands(TyperGroup):
 
 @contextmanager
 def resumable(how: str) -> Iterator[None]:
-    """Ctrl-C inside ends the command with a word on how to go on."""
+    """Ctrl-C inside, or a judge that is down, ends the command with a word on how to go on."""
     try:
         yield
+    except OutageError as error:
+        raise error if how in str(error) else OutageError(f"{error}; {how}") from None
     except KeyboardInterrupt:
         typer.echo(f"stopped; {how}", err=True)
         raise typer.Exit(INTERRUPTED) from None
