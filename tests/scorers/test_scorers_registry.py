@@ -54,8 +54,8 @@ KINDS = {
         "shuffle", "soft", "strict_paper",
     },
     "text": {
-        "device", "evidence", "facts", "how", "idf", "itself", "language", "match", "memory", "mode", "model", "objects",
-        "orders", "parts", "pool", "revision", "tokenizer", "weights",
+        "device", "evidence", "facts", "how", "idf", "itself", "language", "match", "memory", "mode", "model",
+        "objects", "orders", "parts", "pool", "revision", "tokenizer", "weights",
     },
     "Embedder": {"embedder"},
 }  # fmt: skip
