@@ -99,6 +99,7 @@ def test_many_faults_of_all_kinds_and_four_scorers(cli, server, said, world, tmp
     assert hurt["unknown_by"]["caprl"].keys() <= {"judge_error", "unparseable", "refusal", "timeout"}
 
 
+@pytest.mark.slow  # it lives by the clock: on a busy machine calls may run out of their own time
 def test_an_outage_that_ends_costs_time_and_no_score(cli, server, said, world, tmp_path):
     _, whole = scored(cli, said, world, tmp_path / "whole.json", *asking(server))
     server.go_down(2)
