@@ -135,11 +135,16 @@ def check_options(scorer: str, port: type, assistant: object, seed: object, **sw
             f'{scorer}: assistant must be a name such as "lexical", an object with a name such as '
             f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {assistant!r}'
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
+    check_seed(scorer, seed)
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise ScorerError(f"{scorer}: {name} must be true or false, not {value!r}")
+
+
+def check_seed(scorer: str, seed: object) -> None:
+    """Raises ScorerError for what is no whole number of 0 or more."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
 
 
 def open_port(assistant: Any, port: type, scorer: str, can: str) -> Any:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from capwright.data.alignment import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.ports import Judge
+from capwright.scorers.asking import check_seed
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -94,8 +95,7 @@ class CapArena:
             raise ScorerError(f"caparena: orders must be {' or '.join(ORDERS)}, not {orders!r}")
         if not reference and not picture:
             raise ScorerError("caparena: the judge needs the reference or the picture; set one of them to true")
-        if seed < 0:
-            raise ScorerError(f"caparena: seed must be 0 or more, not {seed!r}")
+        check_seed("caparena", seed)
         if opponents is not None and not isinstance(opponents, Mapping):
             raise ScorerError("caparena: opponents must be names with captions, such as {gpt: gpt.jsonl}")
         self._opponents = dict(opponents or {})

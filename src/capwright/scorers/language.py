@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.ports import Grade, Judge
+from capwright.scorers.asking import check_seed
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -91,8 +92,7 @@ class Language:
                 raise ScorerError(
                     f'language: learn_from: there is no file {source!r}; name "references", "meta.<key>" or a text file'
                 )
-        if seed < 0:
-            raise ScorerError(f"language: seed must be 0 or more, not {seed!r}")
+        check_seed("language", seed)
         get_tokenizer(tokenizer)  # a name that does not exist is said now
         self._tokenizer = tokenizer
         self._seed = seed
