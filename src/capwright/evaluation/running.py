@@ -212,6 +212,7 @@ def _estimate(
     clusters: tuple[str, ...] | None,
 ) -> dict[str, Measured]:
     """Point estimates and intervals. Scorers that know the same images share one matrix product."""
+    rows = [tally.rows for tally in tallies]
     sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(tallies)
     units: list[NDArray[np.float64]] = [np.zeros(0)] * len(tallies)
     shared: dict[bytes, list[int]] = {}
@@ -219,8 +220,8 @@ def _estimate(
         shared.setdefault(tally.known.tobytes(), []).append(index)
     for members in shared.values():
         is_known = tallies[members[0]].known
-        joined = np.concatenate([tallies[i].rows[is_known] for i in members], axis=1)
-        edges = np.cumsum([tallies[i].rows.shape[1] for i in members])[:-1]
+        joined = np.concatenate([rows[i][is_known] for i in members], axis=1)
+        edges = np.cumsum([rows[i].shape[1] for i in members])[:-1]
         if clusters is not None:
             joined = sum_by_cluster(joined, [clusters[i] for i in np.flatnonzero(is_known)])
         drawn = bootstrap_sums(joined, replicates if len(joined) > 1 else 0, seed)
@@ -228,7 +229,7 @@ def _estimate(
             sums[i], units[i] = part, own
     measured: dict[str, Measured] = {}
     how = f"{'bca' if method == 'bca' else 'boot'}{replicates}" + ("" if level == 0.95 else f"@{100 * level:g}")
-    for tally, drawn, own in zip(tallies, sums, units):
+    for tally, own_rows, drawn, own in zip(tallies, rows, sums, units):
         scorer, context = tally.scorer, tally.context
         values = scorer.finalize(own.sum(0))
         left_out = scorer.finalize(left_out_sums(own)) if method == "bca" else None
@@ -246,7 +247,7 @@ def _estimate(
         }
         signature = f"{scorer.signature(context)}|ci:{how}|unit:{unit}|seed:{seed}"
         measured[scorer.spec.name] = Measured(
-            scorer, context, tally.rows, tally.known, dict(sorted(tally.met.items())), estimates, signature
+            scorer, context, own_rows, tally.known, dict(sorted(tally.met.items())), estimates, signature
         )
     return measured
 

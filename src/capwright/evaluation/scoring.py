@@ -212,11 +212,10 @@ def score_systems(
 
 def _adjusted(comparisons: Sequence[Comparison], first: Evaluation) -> tuple[Comparison, ...]:
     """p-values corrected for their number, among scores that have a better direction: a length claims nothing."""
-    claims = [
-        c for c in comparisons if first.scores[c.score.partition(".")[0]].scorer.spec.higher_is_better is not None
-    ]
-    corrected = iter(adjust(claims))
-    return tuple(next(corrected) if any(c is claim for claim in claims) else c for c in comparisons)
+    directed = {name for name, one in first.scores.items() if one.scorer.spec.higher_is_better is not None}
+    claims = [c.score.partition(".")[0] in directed for c in comparisons]
+    corrected = iter(adjust(c for c, claim in zip(comparisons, claims) if claim))
+    return tuple(next(corrected) if claim else c for c, claim in zip(comparisons, claims))
 
 
 def _check(
