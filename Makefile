@@ -27,7 +27,7 @@ demo: $(READY)  ## train the built-in captioner on the built-in kindergarten: ru
 	$(BIN)/capwright demo --out runs/demo
 
 test: lint  ## everything CI runs: lint, types, tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

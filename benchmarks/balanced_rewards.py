@@ -3,8 +3,10 @@
     python benchmarks/balanced_rewards.py [--quick] [--seeds 0 1 2] [--arms NAME ...] [--json FILE] [--runs DIR]
 
   warm-up      imitation of casual captions, where all others start from
-  CIDEr-D      reinforcement by likeness to expert captions
+  CIDEr-D      reinforcement by likeness to casual captions, the kind of reference that most data sets have
+  CIDEr-D+     by likeness to captions of an expert, which name every toy right and leave nothing out
   CapRL        by answers to questions alone (recipes/caprl-scenes.yaml)
+  CapRL-8      the same with 8 questions drawn for each caption in place of all
   BalCapRL     by precision, recall and language, each normalized by itself (recipes/balcaprl-scenes.yaml)
   summed       the same rewards added up before they are normalized
   -precision, -recall, -language, -mask      BalCapRL without one ingredient
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,7 +39,10 @@ from capwright.scenes import build
 from capwright.scorers import get_scorer
 
 IMAGES = 300  # of the test split
-ARMS = ("warm-up", "CIDEr-D", "CapRL", "BalCapRL", "summed", "-precision", "-recall", "-language", "-mask")
+ARMS = (
+    *("warm-up", "CIDEr-D", "CIDEr-D+", "CapRL", "CapRL-8"),
+    *("BalCapRL", "summed", "-precision", "-recall", "-language", "-mask"),
+)
 #: column: scorer and output.
 COLUMNS = {
     "answers": ("caprl", "accuracy"),
@@ -51,9 +57,10 @@ COLUMNS = {
 
 def recipe_of(arm: str, seed: int, scenes: Path, quick: bool) -> Recipe:
     """A shipped recipe, changed as little as the arm asks for."""
-    name = {"CIDEr-D": "caprl-scenes", "CapRL": "caprl-scenes"}.get(arm, "balcaprl-scenes")
+    name = "caprl-scenes" if arm.startswith("C") else "balcaprl-scenes"
     stage = name.removesuffix("-scenes")
-    settings = [f"seed={seed}", f"data.path={scenes}", f"data.eval_limit={IMAGES}", f"stages.{stage}.eval_every=null"]
+    path = casual(scenes) if arm == "CIDEr-D" else scenes
+    settings = [f"seed={seed}", f"data.path={path}", f"data.eval_limit={IMAGES}", f"stages.{stage}.eval_every=null"]
     if quick:
         settings += ["stages.warmup.steps=3", f"stages.{stage}.steps=3", "data.eval_limit=40"]
     plan = load_recipe(name, settings).model_dump(mode="json")
@@ -62,8 +69,10 @@ def recipe_of(arm: str, seed: int, scenes: Path, quick: bool) -> Recipe:
     rewards = plan["rewards"]
     if arm == "warm-up":
         plan["stages"] = plan["stages"][:1]
-    elif arm == "CIDEr-D":
+    elif arm.startswith("CIDEr-D"):
         plan["rewards"] = {"ciderD": {"gate": False}}
+    elif arm == "CapRL-8":
+        rewards["caprl"]["options"] = {"assistant": "lexical", "mode": "paper", "n": 8}
     elif arm == "summed":
         plan["stages"][1]["advantage"] = "grpo"
     elif arm == "-mask":
@@ -74,9 +83,29 @@ def recipe_of(arm: str, seed: int, scenes: Path, quick: bool) -> Recipe:
     return Recipe.model_validate(plan)
 
 
+def casual(scenes: Path) -> Path:
+    """The same scenes with casual captions for references."""
+    return scenes.with_name("casual")
+
+
+def make_scenes(count: int, scenes: Path) -> None:
+    """Draw the scenes, and write them again with casual references, where that was not done before."""
+    if not scenes.exists():
+        build(count, 1, scenes)
+    if casual(scenes).exists():
+        return
+    new = scenes.with_name("casual.new")
+    shutil.copytree(scenes, new, dirs_exist_ok=True)
+    samples = [json.loads(line) for line in (scenes / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(sample | {"references": sample["meta"]["casual"]}) for sample in samples]
+    (new / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    new.rename(casual(scenes))
+
+
 def run(arm: str, seed: int, scenes: Path, out: Path, quick: bool) -> Path:
     """Train one arm with one seed, or find that it was."""
-    folder = out / f"{arm.lower().replace('-', 'no-', 1) if arm.startswith('-') else arm.lower()}-{seed}"
+    name = arm.lower().replace("+", "-experts")
+    folder = out / f"{'no' if arm.startswith('-') else ''}{name}-{seed}"
     if not (folder / "summary.json").exists():
         run_recipe(recipe_of(arm, seed, scenes, quick), folder, resume=(folder / "recipe.yaml").exists())
     return folder
@@ -129,8 +158,7 @@ def main() -> None:
     seeds = arguments.seeds[:1] if arguments.quick else arguments.seeds
     out = arguments.runs / "quick" if arguments.quick else arguments.runs
     scenes = out / "scenes"
-    if not scenes.exists():
-        build(400 if arguments.quick else 5000, 1, scenes)
+    make_scenes(400 if arguments.quick else 5000, scenes)
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // arguments.jobs))  # read by the new processes
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         started = {
