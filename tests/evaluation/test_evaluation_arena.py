@@ -133,6 +133,18 @@ def test_unknown_verdicts_are_counted_and_take_their_battle_along():
     assert make_leaderboard(half, replicates=0).standings[0].battles == 8
 
 
+def test_an_answer_again_where_the_first_is_unknown_is_no_agreement():
+    lost = [one(*pair, None, status="timeout") for pair in (("a", "b"), ("b", "a"))]
+    first, third = one("a", "b", "first", repeat=1), one("a", "b", "second", repeat=2)
+    assert make_leaderboard([*lost, first], replicates=0).repeated.value is None
+    assert make_leaderboard([*lost, first, third], replicates=0).repeated.value == 0
+
+
+def test_one_image_has_no_intervals():
+    (a, b) = make_leaderboard([one("a", "b", "first"), one("b", "a", "tie")], replicates=50).standings
+    assert [e.low for s in (a, b) for e in (s.rating, s.elo, s.points)] == [None] * 6
+
+
 def test_systems_that_never_met_the_others_have_no_rating():
     log = [one("a", "b", "first"), one("c", "a", None, status="timeout"), one("c", "b", None, status="judge_error")]
     board = make_leaderboard(log, replicates=20)

@@ -256,7 +256,9 @@ def test_signature_says_what_can_change_the_number():
     assert scorer.prepare(Corpus([replace(SAMPLE, questions=(COLOR,))])).fingerprint != context.fingerprint
     assert CapRL(Words(), n=4).prepare(Corpus([SAMPLE])).fingerprint != context.fingerprint
     every_one = every(soft=True)
-    assert every_one.signature(every_one.prepare(Corpus([SAMPLE]))).startswith("caprl|mode:all-questions|soft:yes|qu")
+    context = every_one.prepare(Corpus([SAMPLE]))
+    assert every_one.signature(context).startswith("caprl|mode:all-questions|seed:0|soft:yes|questions:3#")
+    assert CapRL(Words(), mode="all-questions", seed=1).signature(context).startswith("caprl|mode:all-questions|seed:1")
 
 
 @pytest.mark.parametrize(

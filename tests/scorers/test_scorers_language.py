@@ -225,6 +225,15 @@ def test_grades_that_could_not_be_had_are_unknown():
     assert scorer.finalize(stats.rows.sum(0)).tolist() == [0.5] * 4
 
 
+def test_a_judge_that_loses_count_is_an_error():
+    judge = Judge({"good": Grade({})})
+    scorer = Language(judge)
+    context = scorer.prepare(Corpus([]))
+    judge.grade = lambda axes, texts, seed: []
+    with pytest.raises(ScorerError, match="language: the assistant gave 0 grades for 1 captions"):
+        scorer.stats([Item(SAMPLES[0], "good")], context)
+
+
 def test_a_server_grades():
     def reply(body):
         said = body["messages"][-1]["content"]

@@ -149,5 +149,6 @@ def test_who_can_be_asked():
 def test_signature():
     scorer = VDCScore(Writer())
     context = scorer.prepare(Corpus([SAMPLE, OTHER]))
-    assert scorer.signature(context).startswith("vdcscore|questions:3#")
+    assert scorer.signature(context).startswith("vdcscore|seed:0|questions:3#")
+    assert VDCScore(Writer(), seed=1).signature(context).startswith("vdcscore|seed:1|")
     assert scorer.signature(context).endswith("|by:writer|v:1")

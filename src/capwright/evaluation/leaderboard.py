@@ -118,7 +118,8 @@ def make_leaderboard(
         judgements: from `hold_arena` or `read_battles`.
         seed, replicates, level: of the bootstrap over images.
 
-    Intervals of ratings hold for these systems: ratings are relative, and one system more moves them all.
+    Intervals of ratings hold for these systems: ratings are relative, and one system more moves them all. One image
+    alone has none.
 
     Raises DataError when there is no verdict, or seed or level can not be used.
     """
@@ -132,6 +133,7 @@ def make_leaderboard(
     names = sorted({name for one in every for name in (one.first, one.second)})
     table = Outcomes(every, names)
     games, wins = table.rows[:, : table.width].sum(0), table.rows[:, table.width : 2 * table.width].sum(0)
+    replicates = replicates if len(table.rows) > 1 else 0  # one image does not tell how images differ
     sums = bootstrap_sums(table.rows, replicates, seed)
     group = joined(games, len(names))
 

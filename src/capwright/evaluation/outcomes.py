@@ -56,8 +56,9 @@ class Outcomes:
             self._share(codes, one, "first_place", one.better == "first", decided)
             longer = (one.better == "first") == (one.words[0] > one.words[1])
             self._share(codes, one, "longer", longer, decided and one.words[0] != one.words[1])
+            asked_before = one.key[:3] in earlier  # not so where the answer of the first time is unknown
             same = earlier.setdefault(one.key[:3], one.better) == one.better
-            self._share(codes, one, "repeated", same, one.asked and one.repeat > 0)
+            self._share(codes, one, "repeated", same, one.asked and asked_before)
         for shown in kept:
             if len(shown) == 2 and all(one.asked for one in shown):
                 preferred = {None if s.better == "tie" else getattr(s, str(s.better)) for s in shown}

@@ -103,7 +103,7 @@ class CapRL(QuestionScorer):
             mode=self._mode,
             n=self._n if paper else None,
             shuffle=("yes" if self._shuffle else "no") if paper else None,
-            seed=self._seed if paper else None,
+            seed=self._seed,
             soft="yes" if self._soft else None,
             questions=own.bank.name,
             by=own.reader,

@@ -151,7 +151,9 @@ class Language:
         asked = [i for i, state in enumerate(status) if state == "ok"]
         if context.judge is not None:
             grades = context.judge.grade(AXES, [items[i].caption for i in asked], seed=self._seed) if asked else []
-            for i, grade in zip(asked, grades, strict=True):
+            if len(grades) != len(asked):
+                raise ScorerError(f"language: the assistant gave {len(grades)} grades for {len(asked)} captions")
+            for i, grade in zip(asked, grades):
                 marks, status[i] = _read_grade(grade)
                 rows[i] = (*marks, 1) if status[i] in SCORED else 0
                 evidence[i] = {"reason": grade.reason} if grade.reason else None

@@ -147,10 +147,11 @@ class VDCScore:
         return np.concatenate([means, ratio(summed[..., 4:5], summed[..., 5:6])], axis=-1)
 
     def signature(self, context: Context) -> str:
-        """`vdcscore|questions:120#3f2a1b7c|by:...|v:1`."""
+        """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
         if not isinstance(context, VDCContext):
             raise ScorerError("vdcscore: needs a context made by its own prepare()")
-        return write_signature("vdcscore", questions=context.questions, by=context.writer, v=self._spec.version)
+        own = {"questions": context.questions, "by": context.writer, "v": self._spec.version}
+        return write_signature("vdcscore", seed=self._seed, **own)
 
     def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
         """What comes of each (caption, question); what is asked twice is asked once."""
