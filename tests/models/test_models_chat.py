@@ -174,6 +174,22 @@ def test_a_key_is_nowhere(server, opened, tmp_path, monkeypatch, caplog, capfd):
         assert secret.encode() not in file.read_bytes()
 
 
+@pytest.mark.parametrize("secret", ["sk-planted-1234\nX: 1", "sk-planted-1234\u00fc"])
+@pytest.mark.parametrize("aiohttp", [True, False])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(server, opened, monkeypatch, secret, aiohttp):
+    import openai
+
+    if not aiohttp:
+        monkeypatch.delattr(openai, "DefaultAioHttpClient")
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    with pytest.raises(ChatError, match="OPENAI_API_KEY") as caught:
+        opened(server).ask(asks(1))
+    assert "planted" not in str(caught.value)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-1234\n")  # as files of keys end
+    assert opened(server).ask(asks(1))[0].status == "ok"
+    assert server.keys[-1] == "Bearer sk-planted-1234"
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -181,6 +197,10 @@ def test_a_key_is_nowhere(server, opened, tmp_path, monkeypatch, caplog, capfd):
         ("http://host/v1?key=sk-planted", "environment"),
         ("host:8000", "is no address"),
         ("ftp://host/v1", "is no address"),
+        ("http://host:port/v1", "is no address"),
+        ("http://host:99999/v1", "is no address"),
+        ("http://[::1/v1", "is no address"),
+        ("http://..../v1", "is no address"),
     ],
 )
 def test_addresses_that_can_not_be(address, message):
@@ -196,6 +216,17 @@ def test_options_and_requests_that_can_not_be(server, opened):
         {"retries": -1},
         {"patience": "long"},
         {"prices": {"in": 1}},
+        {"prices": {"input": "free"}},
+        {"prices": {"output": -1}},
+        {"concurrency": 2.5},
+        {"concurrency": None},
+        {"patience": None},
+        {"call_seconds": None},
+        {"call_seconds": float("inf")},
+        {"max_pixels": 0.5},
+        {"key_variable": 5},
+        {"cache": 5},
+        {"extra": [1]},
     ):
         with pytest.raises(ChatError, match=next(iter(wrong))):
             opened(server, **wrong)

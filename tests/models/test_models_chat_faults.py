@@ -39,6 +39,15 @@ def test_answers_of_the_wrong_shape(server, opened, body):
     assert opened(server, retries=0).ask(asks(1))[0].status == "judge_error"
 
 
+def test_numbers_that_can_not_be_are_passed_over(server, opened):
+    """JSON of some servers has Infinity in it, and log-probabilities above 0."""
+    first = {"token": "A", "logprob": 1000.0}
+    choice = {"message": {"content": "A"}, "logprobs": {"content": [{"token": "A", "top_logprobs": [first]}]}}
+    server.fault("wrong", body={"choices": [choice], "usage": {"prompt_tokens": float("inf")}})
+    answer = opened(server, retries=0).ask([ask("?", choices=("A", "B"))])[0]
+    assert (answer.status, answer.probabilities, answer.tokens_in) == ("ok", (1.0, 0.0), 0)
+
+
 @pytest.mark.parametrize("kind", ["hang", "drip"])
 def test_a_call_ends_in_time_however_slowly_it_drips(server, opened, kind):
     server.fault(kind)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capwright.models.chat.messages import BudgetError, ChatRequest
+from capwright.models.chat.messages import BudgetError, ChatError, ChatRequest
 
 #: Characters of a token, on the careful side; text of languages without spaces counts by bytes.
 _CHARACTERS = 3.0
@@ -22,6 +23,12 @@ class Prices:
     input: float = 0.0
     output: float = 0.0
     image_tokens: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "image_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ChatError(f"prices: {name} must be a number, 0 or more, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def choice_probabilities(tokens: Sequence[Token], choices: Sequence[str]) -> tup
         mass = dict.fromkeys(choices, 0.0)
         for candidate, logprob in candidates:
             if _bare(candidate) in mass:
-                mass[_bare(candidate)] += math.exp(logprob)
+                mass[_bare(candidate)] += math.exp(min(logprob, 0.0))  # no probability is above 1
         total = sum(mass.values())
         return tuple(mass[choice] / total for choice in choices) if total > 0 else None
     return None
@@ -135,4 +135,4 @@ def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:
 
 def _count(usage: Any, name: str) -> int:
     value = usage.get(name)
-    return int(value) if isinstance(value, int | float) and value >= 0 else 0
+    return int(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0

@@ -6,11 +6,12 @@ import asyncio
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -30,6 +31,9 @@ from capwright.types import ImageError
 _FORMAT = "1"
 #: Answers are written to the cache after so many, or so many seconds.
 _WRITE_AFTER, _WRITE_SECONDS = 100, 2.0
+_MAY_BE_NONE = (
+    "step_seconds", "requests_per_minute", "tokens_per_minute", "budget", "cache_days", "max_pixels",
+)  # fmt: skip
 
 
 class Talker(Protocol):
@@ -98,12 +102,12 @@ class Chat:
     ) -> None:
         self.address = _checked_address(address)
         self.step_seconds = step_seconds
-        _check_numbers(locals())
+        _check_options(locals())
         if prices is not None and not isinstance(prices, Prices):
             try:
                 prices = Prices(**prices)
-            except TypeError as error:
-                raise ChatError(f"{self.address}: prices are input, output and image_tokens: {error}") from None
+            except TypeError:
+                raise ChatError(f"{self.address}: prices are input, output and image_tokens, not {prices!r}") from None
         if budget is not None and prices is None:
             raise ChatError(f"{self.address}: a budget needs prices, for example prices={{input: 0.15, output: 0.6}}")
         self.account = Account(prices, None if budget is None else budget / processes())
@@ -302,27 +306,39 @@ def _checked_address(address: str) -> str:
     """The address without a slash at its end. One that holds a secret is refused, and not repeated."""
     if address.startswith("local:") and len(address) > len("local:"):
         return address
-    parts = urlsplit(address)
-    if parts.username or parts.password or parts.query:
+    try:
+        parts = urlsplit(address)
+        secret = parts.username or parts.password or parts.query
+        usable = parts.port != 0 and bool((parts.hostname or "").encode("idna")) and address.isprintable()
+    except ValueError:  # brackets, a port or a name that can not be
+        secret, usable = "@" in address, False
+    if secret:
         raise ChatError("an address may not hold a user, a password or a query: put the key into the environment")
-    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
+    if not usable or not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
         raise ChatError(f"{address!r} is no address: use http://host:port/v1, or local:FOLDER")
     return address.rstrip("/")
 
 
-def _check_numbers(given: Mapping[str, Any]) -> None:
-    positive: Iterable[str] = (
-        "concurrency", "call_seconds", "step_seconds", "requests_per_minute", "tokens_per_minute", "cache_mb",
-        "cache_days", "max_pixels",
-    )  # fmt: skip
-    for name in positive:
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Raises ChatError for an option of the wrong kind or size."""
+    for name in ("concurrency", "call_seconds", "retries", "patience", "cache_mb", *_MAY_BE_NONE):
         value = given[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-            raise ChatError(f"{name} must be a number above 0, not {value!r}")
-    for name in ("retries", "patience", "budget"):
-        value = given[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-            raise ChatError(f"{name} must be a number, 0 or more, not {value!r}")
+        if value is None and name in _MAY_BE_NONE:
+            continue
+        least = "0 or more" if name in ("retries", "patience", "budget") else "above 0"
+        number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+        if not number or value < 0 or (value == 0 and least == "above 0"):
+            raise ChatError(f"{name} must be a number {least}, not {value!r}")
+        if name in ("concurrency", "max_pixels") and not isinstance(value, int):
+            raise ChatError(f"{name} must be a whole number, not {value!r}")
+        if name == "call_seconds" and math.isinf(value):
+            raise ChatError("call_seconds must come to an end; a server that hangs would never be noticed")
+    if not isinstance(given["model"], str) or not isinstance(given["key_variable"], str):
+        raise ChatError(f"model and key_variable are names, not {given['model']!r} and {given['key_variable']!r}")
+    if not isinstance(given["cache"], str | Path | None):
+        raise ChatError(f'cache is "default", a folder or null, not {given["cache"]!r}')
+    if given["extra"] is not None and not isinstance(given["extra"], Mapping):
+        raise ChatError(f"extra must be a mapping of fields of the request, not {given['extra']!r}")
 
 
 def _installed(package: str) -> bool:

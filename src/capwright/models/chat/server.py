@@ -95,7 +95,9 @@ class Server:
         self.options = options
         self.account = account
         self._pace = Pace(options.requests_per_minute, options.tokens_per_minute, processes())
-        self._key = os.environ.get(options.key_variable, "")
+        self._key = os.environ.get(options.key_variable, "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):  # what refuses it later would show it
+            raise ChatError(f"{self.address}: the key in {options.key_variable} has signs that no key has; set it again")
         self._wire: Wire | None = None
         self._refused: set[str] = set()
         self._answered = 0
