@@ -141,7 +141,7 @@ def test_it_is_no_reward():
         RewardView(scorer, scorer.prepare(Corpus([SAMPLE])))
 
 
-@pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"assistant": 3}])
+@pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"assistant": 3}, {"free": "fuzzy"}])
 def test_bad_options_are_refused(options):
     with pytest.raises(ScorerError, match=f"prism: {next(iter(options))}"):
         Prism(**({"assistant": Words()} | options))
@@ -149,12 +149,66 @@ def test_bad_options_are_refused(options):
 
 def test_signature():
     scorer = Prism(Words())
-    assert scorer.signature(scorer.prepare(Corpus([SAMPLE]))).startswith("prism|shuffle:no|questions:2#")
+    assert scorer.signature(scorer.prepare(Corpus([SAMPLE]))).startswith("prism|shuffle:no|seed:0|questions:2#")
     scorer = Prism(Words(), shuffle=True, seed=3)
     context = scorer.prepare(Corpus([SAMPLE]))
     assert scorer.signature(context).startswith("prism|shuffle:yes|seed:3|questions:2#")
     with pytest.raises(ScorerError, match="own prepare"):
         scorer.stats([], Context("prism", "", ()))
+
+
+class FreeWords(Words):
+    """Answers open questions with what follows "=" in the caption; "!free" makes them fail."""
+
+    def write(self, task, given, *, seed=0):
+        self.calls.append((task, [dict(one) for one in given]))
+        return [
+            {"status": "timeout"}
+            if "!free" in one["caption"]
+            else {"status": "ok", "answer": one["caption"].partition("=")[2], "told": "=" in one["caption"]}
+            for one in given
+        ]
+
+
+CHART = Sample("c", Path("c.png"), questions=(COLOR, Question("How much?", (), "100")))
+
+
+def test_free_answers_by_hand():
+    # "red" is right both times; 104 is near enough and 120 is not.
+    reader = FreeWords()
+    stats, found = run([Item(CHART, "red =104"), Item(CHART, "red =120")], Prism(reader, free="relaxed"), [CHART])
+    assert stats.rows[0].tolist() == [3, 0, 4, 2, 2, 0, 2, 1]
+    assert (found["accuracy"], found["best"]) == (3 / 4, 1)
+    assert [len(asked) for asked in (reader.calls[0], reader.calls[1][1])] == [2, 2]  # one call a kind of question
+    assert reader.calls[1][1][0] == {"caption": "red =104", "question": "How much?"}  # its key stays here
+    results = [one["questions"][0]["result"] for one in stats.evidence[0]["captions"]]
+    assert results == ["right", "wrong"]
+    _, found = run([Item(CHART, "red =104"), Item(CHART, "red =120")], Prism(FreeWords()), [CHART])
+    assert (found["accuracy"], found["captions"]) == (1, 2)  # without `free` the open question is left out
+
+
+def test_free_answers_that_are_near_count_in_part():
+    word = replace(CHART, questions=(Question("What does it say?", (), "sitting"),))
+    _, found = run([Item(word, "=kitten"), Item(word, "=nothing like it")], Prism(FreeWords(), free="anls"), [word])
+    assert found["accuracy"] == pytest.approx((4 / 7) / 2)
+    assert found["best"] == pytest.approx(4 / 7)
+
+
+def test_free_answers_that_failed_are_unknown_and_what_is_not_told_is_open():
+    items = [Item(CHART, "red =5 !free"), Item(CHART, "green"), Item(CHART, "")]
+    stats, found = run(items, Prism(FreeWords(), free="exact"), [CHART])
+    # Color: right, wrong, open. How much: failed, open, open: whether one answers it is not known.
+    assert stats.rows[0].tolist() == [1, 3, 5, 1, 1, 1, 3, 1]
+    assert found["unanswered"] == 1 / 6
+
+
+def test_free_answers_need_a_writer_and_stand_in_the_signature():
+    with pytest.raises(ScorerError, match="prism: Words can not answer open questions"):
+        Prism(Words(), free="exact").prepare(Corpus([CHART]))
+    scorer = Prism(FreeWords(), free="exact")
+    context = scorer.prepare(Corpus([CHART]))
+    assert scorer.signature(context).startswith("prism|shuffle:no|free:exact|seed:0|questions:2#")
+    assert Prism(FreeWords(), free="anls").prepare(Corpus([CHART])).fingerprint != context.fingerprint
 
 
 def test_in_the_kindergarten_more_captions_tell_more():

@@ -78,9 +78,9 @@ class Bank:
         return f"{self.asked}{f'-{self.left_out}' if self.left_out else ''}#{self.digest[:8]}"
 
 
-def read_bank(samples: Sequence[Sample], scorer: str) -> Bank:
-    """Gather the questions of samples. Raises DataError when none can be asked."""
-    askable = {sample.id: choices(sample) for sample in samples}
+def read_bank(samples: Sequence[Sample], scorer: str, openly: bool = False) -> Bank:
+    """Gather the questions of samples, open ones too if `openly`. Raises DataError when none can be asked."""
+    askable = {sample.id: [*choices(sample), *(open_ones(sample) if openly else ())] for sample in samples}
     asked = sum(map(len, askable.values()))
     total = sum(len(sample.questions) for sample in samples)
     if not asked:
@@ -106,6 +106,11 @@ def choices(sample: Sample) -> list[Question]:
     luck; both are left out, and counted in the signature.
     """
     return [q for q in sample.questions if len(q.options) > 1 and q.answer.strip() in map(str.strip, q.options)]
+
+
+def open_ones(sample: Sample) -> list[Question]:
+    """The questions of a sample that have an answer and no options."""
+    return [question for question in sample.questions if not question.options and question.answer.strip()]
 
 
 def sorted_questions(questions: Sequence[Question]) -> list[Question]:
@@ -252,6 +257,8 @@ def show(asked: Asked, told: Told) -> dict[str, Any]:
     """
     if not told.known:
         result = "unknown"
+    elif told.said and not asked.question.options:
+        result = "right" if told.right else "wrong"
     elif told.said:
         result = "right" if told.said.strip() == asked.question.answer.strip() else "wrong"
     else:

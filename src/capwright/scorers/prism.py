@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.ports import Reader
+from capwright.ports import Reader, Writer
 from capwright.scorers.asking import (
     SILENT,
     Asked,
@@ -24,6 +24,7 @@ from capwright.scorers.asking import (
     check_options,
     choices,
     dice,
+    open_ones,
     open_port,
     read_bank,
     show,
@@ -45,6 +46,7 @@ from capwright.scorers.base import (
     ratio,
     write_signature,
 )
+from capwright.scorers.open_questions import RULES, Said, answer_openly
 
 _OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
 
@@ -69,18 +71,26 @@ class Prism:
         unanswered: answers that could not be had / answers asked for.
         captions: mean captions an image: `best` grows with it.
     Accuracies are in [0, 1]. A question without a key among its options is never asked (counted in the signature), so
-    it can not count as right, as it does in the published program. An image without multiple-choice questions is NaN;
-    one with a caption that is unknown, or with less than half of its answers known, is unknown.
+    it can not count as right, as it does in the published program. An image without questions that can be asked is
+    NaN; one with a caption that is unknown, or with less than half of its answers known, is unknown.
 
     Args:
         assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
             that is a `ports.Reader`.
         shuffle: whether options are shuffled, alike for all captions of an image; else they stand as in the dataset.
-        seed: of the shuffles, which depend on it, the id of the sample and the question alone.
+        free: how answers in free words are held to the key: "exact", "relaxed" (a number may be 5 % off) or "anls"
+            (part of the letters may differ; worth less than 1 then), see `open_questions`. Questions without options
+            are asked too, and the assistant must also be a `ports.Writer`. Empty: such questions are left out.
+        seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the assistant.
     """
 
-    def __init__(self, assistant: Assistant = "lexical", *, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, assistant: Assistant = "lexical", *, shuffle: bool = False, free: str = "", seed: int = 0
+    ) -> None:
         check_options("prism", Reader, assistant, seed, shuffle=shuffle)
+        if free and free not in RULES:
+            raise ScorerError(f"prism: free must be one of {', '.join(RULES)}, or empty, not {free!r}")
+        self._free = free
         self._assistant = assistant
         self._shuffle = shuffle
         self._seed = seed
@@ -106,9 +116,12 @@ class Prism:
 
         Raises DataError when no question can be asked, ScorerError for an assistant that can not answer questions.
         """
-        bank = read_bank(corpus.samples, "prism")
-        signature = self._reader().signature
-        setup = [signature, bank.digest, self._shuffle, self._seed]
+        bank = read_bank(corpus.samples, "prism", openly=bool(self._free))
+        reader = self._reader()
+        if self._free:
+            open_port(reader, Writer, "prism", "answer open questions")
+        signature = reader.signature
+        setup = [signature, bank.digest, self._shuffle, self._seed, self._free]
         return PrismContext("prism", fingerprint(["prism", *setup]), _OUTPUTS, signature, bank)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
@@ -134,7 +147,7 @@ class Prism:
             if items[index].caption.strip()
             for one in plan
         ]
-        answers = iter(ask(self._reader(), pairs, self._seed, "prism") if pairs else [])
+        answers = iter(self._answers(pairs))
         rows = np.zeros((len(images), 8))
         status: list[str] = []
         evidence: list[dict[str, Any] | None] = [None] * len(images)
@@ -143,10 +156,7 @@ class Prism:
             if name not in measured:
                 continue
             plan = measured[name]
-            told = [
-                [tell(one, next(answers)) if items[index].caption.strip() else SILENT for one in plan]
-                for index in members
-            ]
+            told = [[next(answers) if items[index].caption.strip() else SILENT for _ in plan] for index in members]
             state = status_of([one for row in told for one in row])
             if state == "ok":
                 rows[number] = _row(told)
@@ -154,7 +164,7 @@ class Prism:
                 status[-1] = state
             evidence[number] = {
                 "captions": [{"questions": [show(asked, one) for asked, one in zip(plan, row)]} for row in told],
-                "best": int(rows[number, 3]),
+                "best": float(rows[number, 3]),
                 "questions": len(plan),
             }
         owner = np.array([members[0] for members in images.values()], dtype=np.int64)
@@ -174,12 +184,16 @@ class Prism:
         return np.stack(columns, axis=-1)
 
     def signature(self, context: Context) -> str:
-        """`prism|shuffle:no|questions:120#3f2a1b7c|by:...|v:1`; see `caprl` for `questions` and `by`."""
+        """`prism|shuffle:no|seed:0|questions:120#3f2a1b7c|by:...|v:1`; see `caprl` for `questions` and `by`.
+
+        `free:relaxed` says that open questions were asked, and how their answers were held to the key.
+        """
         own = self._own(context)
         return write_signature(
             "prism",
             shuffle="yes" if self._shuffle else "no",
-            seed=self._seed if self._shuffle else None,
+            free=self._free or None,
+            seed=self._seed,
             questions=own.bank.name,
             by=own.reader,
             v=self._spec.version,
@@ -187,10 +201,28 @@ class Prism:
 
     def _plan(self, item: Item) -> list[Asked]:
         plan = []
-        for question in sorted_questions(choices(item.sample)):
+        for question in sorted_questions([*choices(item.sample), *(open_ones(item.sample) if self._free else ())]):
             random = dice("prism", self._seed, item.sample.id, question.text, *question.options)
             plan.append(Asked(question, shuffled(question, random) if self._shuffle else question))
         return plan
+
+    def _answers(self, pairs: Sequence[tuple[str, Asked]]) -> list[Told]:
+        """What comes of each (caption, question): one call for those with options, one for those without."""
+        closed = [pair for pair in pairs if pair[1].question.options]
+        free = [(caption, one.question.text) for caption, one in pairs if not one.question.options]
+        reader: Any = self._reader()
+        chosen = iter(ask(reader, closed, self._seed, "prism") if closed else [])
+        said = iter(answer_openly(reader, free, self._seed, "prism") if free else [])
+        return [
+            tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
+        ]
+
+    def _tell_free(self, asked: Asked, said: Said) -> Told:
+        if said.status != "ok":
+            return Told(said.status)
+        if not said.text:
+            return SILENT
+        return Told("ok", right=RULES[self._free](said.text, asked.question.answer), said=said.text)
 
     def _reader(self) -> Reader:
         if self._opened is None:
@@ -207,8 +239,10 @@ def _row(told: Sequence[Sequence[Told]]) -> tuple[float, ...]:
     """The row of an image from what came of each question [captions][questions]."""
     flat = [one for row in told for one in row]
     known = sum(one.known for one in flat)
-    by_question = list(zip(*told))
-    best = sum(any(one.right for one in column) for column in by_question)
-    settled = sum(any(one.right for one in column) or all(one.known for one in column) for column in by_question)
+    best, settled = 0.0, 0
+    for column in zip(*told):
+        most = max(one.right for one in column)
+        if most == 1 or all(one.known for one in column):  # else one that failed might have been better
+            best, settled = best + most, settled + 1
     right, abstained = sum(one.right for one in flat), sum(one.abstained for one in flat)
     return right, abstained, known, best, settled, len(flat) - known, len(told), 1

@@ -28,7 +28,8 @@ from capwright.scorers.base import (
     ratio,
     write_signature,
 )
-from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample
+from capwright.scorers.open_questions import Said, answer_openly, status_of_record, write_records
+from capwright.types import DataError, Question, Sample
 
 _OUTPUTS = ("accuracy", "mark", "abstained", "unanswered")
 #: The best mark.
@@ -155,35 +156,21 @@ class VDCScore:
 
     def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
         """What comes of each (caption, question); what is asked twice is asked once."""
-        keys = [(caption, question.text) for caption, question in pairs]
-        spoken = list(dict.fromkeys(key for key in keys if key[0].strip()))
-        answered = dict(zip(spoken, self._write("answer", [{"caption": c, "question": q} for c, q in spoken])))
-        answers = [_answer(answered.get(key)) for key in keys]
+        asked = [(caption, question.text) for caption, question in pairs]
+        said = answer_openly(self._writer(), asked, self._seed, "vdcscore") if asked else []
         marks = [
-            (question.text, question.answer, one.said)
-            for (_, question), one in zip(pairs, answers)
-            if one.status == "ok" and one.said
+            (question.text, question.answer, one.text) for (_, question), one in zip(pairs, said) if _to_be_marked(one)
         ]
         unique = list(dict.fromkeys(marks))
-        given = [{"question": text, "right": right, "answer": said} for text, right, said in unique]
-        marked = dict(zip(unique, self._write("mark", given)))
+        given = [{"question": text, "right": right, "answer": told} for text, right, told in unique]
+        records = write_records(self._writer(), "mark", given, self._seed, "vdcscore") if given else []
+        marked = dict(zip(unique, records))
         return [
-            _mark(one, marked[question.text, question.answer, one.said]) if one.status == "ok" and one.said else one
-            for (_, question), one in zip(pairs, answers)
+            _mark(one.text, marked[question.text, question.answer, one.text])
+            if _to_be_marked(one)
+            else Marked(one.status)
+            for (_, question), one in zip(pairs, said)
         ]
-
-    def _write(self, task: str, given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        if not given:
-            return []
-        try:
-            found = self._writer().write(task, given, seed=self._seed)
-        except CapwrightError:
-            raise
-        except Exception as error:
-            raise ScorerError(f"vdcscore: the assistant failed on {len(given)} of {task!r}: {error}") from error
-        if len(found) != len(given):
-            raise ScorerError(f"vdcscore: the assistant gave {len(found)} records for {len(given)} of {task!r}")
-        return found
 
     def _writer(self) -> Writer:
         if self._opened is None:
@@ -195,30 +182,19 @@ def _questions(sample: Sample) -> list[Question]:
     return sorted_questions([question for question in sample.questions if question.answer.strip()])
 
 
-def _status(record: Mapping[str, Any]) -> str:
-    status = record.get("status", "ok")
-    return status if status in STATUSES and status != "empty" else "unparseable"
+def _to_be_marked(one: Said) -> bool:
+    return one.status == "ok" and bool(one.text)
 
 
-def _answer(record: Mapping[str, Any] | None) -> Marked:
-    """What was answered; `said` is "" where the caption does not tell. None: an empty caption, nobody was asked."""
-    if record is None:
-        return Marked("ok")
-    status, said = _status(record), record.get("answer")
-    if status != "ok" or not isinstance(said, str):
-        return Marked(status if status != "ok" else "unparseable")
-    return Marked("ok", said.strip() if record.get("told", True) else "")
-
-
-def _mark(answered: Marked, record: Mapping[str, Any]) -> Marked:
+def _mark(said: str, record: Mapping[str, Any]) -> Marked:
     """The answer with its mark; a mark that is none (out of 0..5, text) is unknown, not 0."""
-    status, correct, mark = _status(record), record.get("correct"), record.get("score")
+    status, correct, mark = status_of_record(record), record.get("correct"), record.get("score")
     if status != "ok":
-        return Marked(status, answered.said)
+        return Marked(status, said)
     sound = isinstance(mark, (int, float)) and not isinstance(mark, bool) and 0 <= mark <= BEST
     if not isinstance(correct, bool) or not sound:
-        return Marked("unparseable", answered.said)
-    return Marked("ok", answered.said, correct, float(record["score"]))
+        return Marked("unparseable", said)
+    return Marked("ok", said, correct, float(record["score"]))
 
 
 def _row(marked: Sequence[Marked]) -> tuple[float, ...]:
