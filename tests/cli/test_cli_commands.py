@@ -132,9 +132,10 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     assert numbers["mute"]["unknown"] == {"missing_caption": 1, "timeout": 1}
     assert "unknown: 1 missing_caption, 1 timeout" in " ".join(said.out.split())
     assert mute[-1]["id"] in said.err  # the sample without a caption is named
-    assert [(c["a"], c["b"], c["images"]) for c in numbers["comparisons"]] == [("mute", "experts", 4)]
+    compared = [(c["a"], c["b"], c["score"], c["images"]) for c in numbers["comparisons"]]
+    assert compared == [("mute", "experts", "tts.micro", 4), ("mute", "experts", "length.words", 4)]
     assert "tts.micro: experts against mute +" in said.out
-    assert "length" not in numbers["mute"]
+    assert numbers["mute"]["length"]["words"]["value"] == 2.0  # length stands beside every score, also unasked
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == numbers
     first = (tmp_path / "run" / "report.html").read_bytes()
     assert cli("report", tmp_path / "run").code == 0

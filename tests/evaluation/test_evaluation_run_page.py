@@ -517,7 +517,7 @@ def test_other_scores_have_a_table_with_marks(tmp_path):
     summary = {"base": block, "scst": block, "comparisons": [row], "run": trained}
     (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     page = write_report(tmp_path, []).read_text(encoding="utf-8")
-    table = page[page.index("Other scores") : page.index("Compared on the same images")]
+    table = page[page.index("How do the captions score?") : page.index("Compared on the same images")]
     assert "CIDEr-D" in table
     assert "BLEU-4" in table
     assert table.count("0.610") == 2

@@ -47,6 +47,8 @@ def evaluate(
     systems = {name: read_captions(path) for name, path in zip(names, captions)}
     samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
     wanted = [name.strip() for name in scorers.split(",") if name.strip()]
+    if "length" not in wanted:  # most scores change with length alone, so it stands beside all of them
+        wanted.append("length")
     options = read_settings(set_ or [])
     if dry_run:
         from capwright.models.chat.rehearsal import Rehearsal

@@ -8,9 +8,13 @@ from typing import Any
 
 from capwright.evaluation.report.charts import whole
 from capwright.evaluation.report.run_folder import Measure, Run, as_measure, label, number
+from capwright.evaluation.report.score_names import name_of
+from capwright.evaluation.results import score_key
 
 #: Below this many images the report says that there are few.
 FEW_IMAGES = 100
+#: Systems that the first sentence has room for.
+_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,14 @@ def write_headline(
     run: Run, tones: Mapping[str, str], things: str, unknown: Mapping[str, Mapping[str, int] | None]
 ) -> Headline:
     """What happened, in one sentence; what else is worth knowing; what to be careful about."""
-    scores = {name: run.measure(name, "tts", "micro") for name in run.systems}
+    scores = {name: run.measure(name, *run.lead) for name in run.systems}
     measured = [name for name in run.systems if scores[name].known]
     caveats = _missing(run, scores, unknown)
     if not measured:
         return Headline((("This run has no measured score yet.", ""),), (), tuple(caveats))
     first, last = measured[0], measured[-1]
+    if run.lead != ("tts", "micro") or not run.trained:
+        return _side_by_side(run, tones, things, scores, measured, caveats)
     pieces = [
         ("Before training" if last == "base" else f"After {label(last)}", ""),
         (" the captioner names ", ""),
@@ -74,6 +80,37 @@ def write_headline(
         ]
     caveats = [*_doubts(run, first, last, scores), *_trained(run), *caveats]
     return Headline(tuple(pieces), tuple(_facts(run, measured)), tuple(caveats))
+
+
+def _side_by_side(
+    run: Run,
+    tones: Mapping[str, str],
+    things: str,
+    scores: Mapping[str, Measure],
+    measured: Sequence[str],
+    caveats: Sequence[str],
+) -> Headline:
+    """Of captions that were only measured, or of another score than TTS: what each system has, in their order."""
+    names = run.lead == ("tts", "micro")
+    shown = measured[:_NAMED]
+    digits = 1 if any(abs(scores[name].value or 0) > 10 for name in measured) else 3
+    pieces: list[tuple[str, str]] = [] if names else [(f"{name_of(score_key(*run.lead))}: ", "")]
+    for place, name in enumerate(shown):
+        if place:
+            pieces.append((" and " if name == measured[-1] else ", ", ""))
+        value = _few(scores[name]) if names else f"{scores[name].value or 0:.{digits}f}"
+        pieces += [(f"{label(name)} {'names ' if names and not place else ''}", ""), (value, tones[name])]
+        if names and not place:
+            pieces.append((f" of 100 {things} professionally", ""))
+    left = len(measured) - len(shown)
+    pieces.append((f" and {count(left, 'other')}." if left else ".", ""))
+    first, last = measured[0], measured[-1]
+    if first == last:
+        doubts = ["There is no second system in this run to compare it with."]
+    else:
+        doubts = _doubts(run, first, last, scores) if run.trained else _lengths(run, measured)
+    facts = _facts(run, measured) if names and first == last else []
+    return Headline(tuple(pieces), tuple(facts), (*doubts, *_trained(run), *caveats))
 
 
 def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
@@ -99,7 +136,8 @@ def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
 
 
 def read_comparisons(run: Run) -> list[Comparison]:
-    """The paired comparisons of summary.json, those about the headline score first; malformed ones are left out."""
+    """The paired comparisons of summary.json, those about the leading score first; malformed ones are left out."""
+    lead = ".".join(run.lead)
     found = run.summary.get("comparisons")
     comparisons = []
     for row in found if isinstance(found, Sequence) else ():
@@ -110,7 +148,7 @@ def read_comparisons(run: Run) -> list[Comparison]:
         comparisons.append(
             Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), _verdict(difference, score))
         )
-    return sorted(comparisons, key=lambda c: c.score != "tts.micro")
+    return sorted(comparisons, key=lambda c: c.score != lead)
 
 
 def p_value(p: Any) -> str:
@@ -165,7 +203,7 @@ def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> l
     if not (old.has_interval and new.has_interval):
         doubts.append("The scores come without intervals, so how much of a difference is chance is unknown.")
     elif (old.low or 0) <= (new.high or 0) and (new.low or 0) <= (old.high or 0):
-        paired = [c for c in read_comparisons(run) if c.score == "tts.micro" and {c.a, c.b} == {first, last}]
+        paired = [c for c in read_comparisons(run) if c.score == ".".join(run.lead) and {c.a, c.b} == {first, last}]
         if paired and paired[0].clear:
             doubts.append("Their intervals overlap, though compared image by image the difference is clear.")
         else:
@@ -184,15 +222,29 @@ def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> l
     return doubts
 
 
+def _lengths(run: Run, measured: Sequence[str]) -> list[str]:
+    """That systems say much more than others."""
+    words = {name: value for name in measured if (value := words_of(run, name).value)}
+    if not words:
+        return []
+    short, long = min(words, key=words.__getitem__), max(words, key=words.__getitem__)
+    if words[long] <= 1.5 * words[short]:
+        return []
+    return [
+        f"Captions of {label(long)} are {words[long] / words[short]:.1f} times as long as those of {label(short)} "
+        f"({words[long]:.1f} against {words[short]:.1f} words): part of any difference may be length."
+    ]
+
+
 def _trained(run: Run) -> list[str]:
     """That a system is judged by what it was trained on."""
-    systems = trained_systems(run, "tts")
+    systems, lead = trained_systems(run, run.lead[0]), name_of(run.lead[0])
     if not systems:
         return []
     was = "was" if len(systems) == 1 else "were"
     return [
-        f"{join([label(name) for name in systems])} {was} trained on TTS, so TTS says how well the training worked; "
-        "whether the captions are better in other ways, it can not say."
+        f"{join([label(name) for name in systems])} {was} trained on {lead}, so {lead} says how well the training "
+        "worked; whether the captions are better in other ways, it can not say."
     ]
 
 

@@ -32,6 +32,9 @@ NAMES = {
     "scst": "SCST",
     "dapo": "DAPO",
     "ciderd": "CIDEr-D",
+    "caprl": "CapRL",
+    "balcaprl": "BalCapRL",
+    "cccaption": "CCCaption",
     "bleu": "BLEU",
     "rougel": "ROUGE-L",
     "meteor": "METEOR",
@@ -75,6 +78,37 @@ class Run:
         for key in path:
             node = node.get(key) if isinstance(node, Mapping) else None
         return as_measure(node)
+
+    @property
+    def trained(self) -> bool:
+        """Whether a training run left this folder, or captions were only measured."""
+        return bool(self.recipe or self.steps or self.probes)
+
+    @property
+    def lead(self) -> tuple[str, str]:
+        """The score that the page is about: TTS where it was measured, else the first that is not a length."""
+        if not any(self.measure(system, "tts", "micro").known for system in self.systems):
+            for scorer, output, *_ in self.score_paths():
+                if scorer not in ("tts", "length") and any(self.measure(s, scorer, output).known for s in self.systems):
+                    return scorer, output
+        return "tts", "micro"
+
+    def score_paths(self) -> list[tuple[str, ...]]:
+        """(scorer, output) of all that any system was measured with, (scorer, "by_kind", kind) of parts."""
+        found: dict[tuple[str, ...], None] = {}
+        for system in self.systems:
+            for scorer, block in (self.summary.get(system) or {}).items():
+                for output, node in block.items() if isinstance(block, Mapping) else ():
+                    if not isinstance(node, Mapping):
+                        continue
+                    if "value" in node:
+                        found[scorer, output] = None
+                    else:
+                        parts = (
+                            part for part, inner in node.items() if isinstance(inner, Mapping) and "value" in inner
+                        )
+                        found.update({(scorer, output, part): None for part in parts})
+        return list(found)
 
     def tiers(self) -> list[str]:
         """Names of the tiers any system was measured on, from what is said often to what is never said."""

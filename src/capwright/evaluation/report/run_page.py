@@ -19,9 +19,8 @@ from capwright.evaluation.report.gallery import Card, Matcher, build_gallery
 from capwright.evaluation.report.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
 from capwright.evaluation.report.pages import render_page, write_page
 from capwright.evaluation.report.run_folder import Measure, Run, label, number, read_run
-from capwright.evaluation.report.score_names import name_of
+from capwright.evaluation.report.run_scores import digits_of, score_lines, score_name, write_interval, write_value
 from capwright.evaluation.report.term_marks import term_matcher
-from capwright.evaluation.results import score_key
 from capwright.types import Sample, Vocabulary
 
 #: Explanations of the columns of the table, shown under it.
@@ -97,9 +96,16 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
     unknown = {name: run.unknown(name, ids) for name in run.systems}
     gallery = build_gallery(run, samples, tones, match, limit)
     comparisons, others = _comparisons(run, tones)
+    lines, more = score_lines(run, tones)
     return render_page(
         "report.html.jinja",
-        {"score": _score, "whole": whole, "interval": _interval, "signed": _signed, "titled": _titled},
+        {
+            "score": lambda value: write_value(value, 1),
+            "interval": lambda measure: write_interval(measure, 1),
+            "whole": whole,
+            "signed": _signed,
+            "titled": _titled,
+        },
         title=title,
         run=run,
         headline=write_headline(run, tones, things, unknown),
@@ -109,7 +115,12 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         columns=COLUMNS,
         comparisons=comparisons,
         others=others,
-        more_scores=_more_scores(run, tones),
+        names=run.lead == ("tts", "micro"),
+        lead=score_name(run.lead),
+        digits=digits_of([run.measure(name, *run.lead) for name in run.systems]),
+        lines=lines,
+        more=more,
+        words=[words_of(run, name) for name in run.systems],
         figures=(reward_curve(run), probe_curve(run)),
         states=group_states(run),
         tiers=_tiers(run, samples, tones),
@@ -157,37 +168,16 @@ def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str,
     return rows
 
 
-def _more_scores(run: Run, tones: Mapping[str, str]) -> list[tuple[str, list[tuple[str, str, str, str, bool]]]]:
-    """Scores of other scorers than TTS and length, by name: (system, its tone, value, interval, trained on it)."""
-    found: dict[tuple[str, str], None] = {}
-    for system in run.systems:
-        for scorer, block in (run.summary.get(system) or {}).items():
-            if scorer not in ("tts", "length") and isinstance(block, Mapping):
-                pairs = ((scorer, output) for output, node in block.items() if isinstance(node, Mapping))
-                found.update(dict.fromkeys(pair for pair in pairs if "value" in block[pair[1]]))
-    scores = []
-    for scorer, output in found:
-        trained = trained_systems(run, scorer)
-        measures = {name: run.measure(name, scorer, output) for name in run.systems}
-        digits = 1 if any(abs(measure.value or 0) > 10 for measure in measures.values()) else 3
-        cells = [
-            (label(name), tones[name], _score(m.value, digits), _interval(m, digits), name in trained)
-            for name, m in measures.items()
-        ]
-        scores.append((name_of(score_key(scorer, output)), cells))
-    return scores
-
-
 def _comparisons(run: Run, tones: Mapping[str, str]) -> tuple[list[tuple[Comparison, Markup]], list[Comparison]]:
-    """Comparisons of the headline score with their bars, on one scale; and all others."""
-    every = read_comparisons(run)
-    found = [c for c in every if c.score == "tts.micro"]
+    """Comparisons of the leading score with their bars, on one scale; and all others."""
+    every, lead = read_comparisons(run), ".".join(run.lead)
+    found = [c for c in every if c.score == lead]
     ends = [v for c in found for v in (c.difference.value, c.difference.low, c.difference.high) if v is not None]
     reach = max(map(abs, ends), default=0) * 1.05 or 1.0
     start = min(min(ends, default=0) * 1.05, -0.15 * reach)
     end = max(max(ends, default=0) * 1.05, 0.15 * reach)
     bars = [(c, interval_bar(c.difference, tones.get(c.b, "tone-1"), start, end, zero=0)) for c in found]
-    return bars, [c for c in every if c.score != "tts.micro"]
+    return bars, [c for c in every if c.score != lead]
 
 
 def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> list[Tier]:
@@ -245,14 +235,6 @@ def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def _score(value: float | None, digits: int = 1) -> str:
-    return "unknown" if value is None else f"{value:.{digits}f}"
-
-
-def _interval(measure: Measure, digits: int = 1) -> str:
-    return f"{measure.low:.{digits}f} to {measure.high:.{digits}f}" if measure.has_interval else ""
-
-
 def _signed(value: float | None, digits: int = 1) -> str:
     return "unknown" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
@@ -260,4 +242,4 @@ def _signed(value: float | None, digits: int = 1) -> str:
 def _titled(score: str) -> str:
     """ "ciderD.ciderD" is "CIDEr-D"."""
     scorer, _, output = score.partition(".")
-    return name_of(score_key(scorer, output))
+    return score_name((scorer, output))
