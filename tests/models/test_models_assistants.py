@@ -13,7 +13,7 @@ from capwright.models.assistants import open_assistant
 from capwright.models.chat.messages import ChatAnswer
 from capwright.models.chat_assistant import ChatAssistant
 from capwright.models.replies import letters_of
-from capwright.ports import Claims, Judge, Preference, Reader, Split, Verdict, Writer
+from capwright.ports import VERDICTS, Claims, Judge, Preference, Reader, Split, Verdict, Writer
 from capwright.scenes import casual_captions, expert_captions, facts, questions, sample_scene
 from capwright.scenes.assistant import LexicalAssistant
 from capwright.types import CapwrightError, ModelError, Question
@@ -199,6 +199,12 @@ def test_verdicts_go_by_number_and_missing_ones_are_unknown():
     (verdicts,) = saying(json.dumps({"verdicts": records})).verify([(["a", "b", "c", "d"], RED)])
     unknown = Verdict(None, status="unparseable")
     assert verdicts == [Verdict("entailed", True), unknown, Verdict("neutral", False), unknown]
+
+
+def test_verdicts_that_are_counted_from_0_are_unknown_and_not_those_of_the_neighbors():
+    records = [{"number": i, "verdict": verdict, "pointable": True} for i, verdict in enumerate(VERDICTS)]
+    (verdicts,) = saying(json.dumps({"verdicts": records})).verify([(["a", "b", "c"], RED)])
+    assert verdicts == [Verdict(None, status="unparseable")] * 3
 
 
 def test_many_claims_are_verified_in_several_calls():

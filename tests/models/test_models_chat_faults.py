@@ -126,6 +126,14 @@ def test_a_server_that_never_answers_is_down(server, opened):
         opened(server, patience=1, call_seconds=0.4, retries=50).ask(asks(5))
 
 
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_one_call_on_which_a_server_chokes_does_not_end_the_others(server, opened, concurrency):
+    server.answering = lambda body: time.sleep(1) if text_of(body["messages"][0]) == "question 7" else echo(body)
+    chat = opened(server, patience=0.2, call_seconds=0.3, retries=3, concurrency=concurrency)
+    answers = chat.ask(asks(12))
+    assert [answer.status for answer in answers] == ["ok"] * 7 + ["timeout"] + ["ok"] * 4
+
+
 def test_patience_goes_on_over_steps_that_are_short(server, opened):
     server.go_down()
     chat = opened(server, patience=1.2, step_seconds=0.5)

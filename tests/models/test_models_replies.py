@@ -42,7 +42,10 @@ def test_replies_that_abstain(reply):
     ["", "   ", "E", "G", "Z", "?", "A cat", "A cat is red and blue.", "A or B", "A) or\nB)", "(A) or (B)", "A) or B)",
      "AB", "Because",
      "Caption", "I can not tell", "The answer is a color", "The answer is A cat", "E) violet", "red or blue", "reddish",
-     "<think>B", "<think>The answer is B, I", "F or B?", "Answer: A\nAnswer: B", "11", "B2", "The answer is not B"],
+     "<think>B", "<think>The answer is B, I", "F or B?", "Not A)", "It is not (A).",
+     "None of (A)", "(A) is wrong, so", "A) is not mentioned in the caption, so F", "Option A) says red, but",
+     "The options are A) red and", "Let me compare (A) with",
+     "Answer: A\nAnswer: B", "11", "B2", "The answer is not B"],
 )  # fmt: skip
 def test_replies_that_can_not_be_told(reply):
     assert pick(reply) is None

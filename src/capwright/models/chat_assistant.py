@@ -261,6 +261,8 @@ def _verdicts(reply: ChatAnswer, n: int) -> list[Verdict]:
     if reply.status != "ok":
         return [Verdict(None, status=reply.status)] * n
     told = _by_number(reply.data["verdicts"], "number", lambda one: (one["verdict"], one["pointable"]))
+    if 0 in told:  # counted from 0: every verdict would be that of its neighbor
+        return [Verdict(None, status="unparseable")] * n
     known = {i: said for i, said in told.items() if said is not None and said[0] in VERDICTS}
     return [Verdict(*known[i]) if i in known else Verdict(None, status="unparseable") for i in range(1, n + 1)]
 

@@ -22,6 +22,9 @@ _NAMED = re.compile(
 )
 _MARKED = re.compile(r"([A-Z])\s?(?:\)|[.:](?![A-Za-z0-9]))")
 _BRACKETED = re.compile(r"(?<![\w'])([A-Z])[)\]]")
+#: A reply that speaks of an option in place of choosing it, or rules it out.
+_ABOUT = re.compile(r"[A-Z][)\].:]+ (?:is|are|was|were|says?|would|could|can|can't|does|seems) ")
+_NEGATED = re.compile(r"\b(?:no|not|none|neither|nor|except|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _WRAPPING = "*_`\"' \t\r\n"
 
 
@@ -43,8 +46,8 @@ def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
 
     In this order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or
     "No" before a comma or full stop, where that is an option; a letter that is said to be the answer ("the answer is
-    B"); the letter that a line starts with ("B) red") or before a bracket. Where the letters found differ from each
-    other, or are of no option, the reply can not be told.
+    B"); the letter that a line starts with ("B) red"), or before a bracket at the end ("red (B)"). Where the letters
+    found differ, or are of no option, or the reply speaks of an option ("B) is not mentioned"), it can not be told.
     """
     reply = after_thinking(text)
     if reply is None:
@@ -61,8 +64,14 @@ def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
     flagged = [i for i, option in enumerate(options) if opening and _plain(option) == opening[1].lower()]
     if flagged:
         return flagged[0] if len(flagged) == 1 else None
+    named = _NAMED.findall(clean)
+    if not named and _ABOUT.search(clean):
+        return None
     marked = [match[1] for line in clean.splitlines() if (match := _MARKED.match(line.lstrip(" \t-#>(\"'[")))]
-    return _place(_NAMED.findall(clean) or marked + _BRACKETED.findall(clean), letters)
+    bracketed = _BRACKETED.findall(clean)
+    if bracketed and not marked and (_NEGATED.search(clean) or not clean.rstrip(".!").endswith((")", "]"))):
+        bracketed = []
+    return _place(named or marked + bracketed, letters)
 
 
 def _place(found: Sequence[str], letters: Sequence[str]) -> int | None:

@@ -308,7 +308,7 @@ def _checked_address(address: str) -> str:
         return address
     try:
         parts = urlsplit(address)
-        secret = parts.username or parts.password or parts.query
+        secret = bool(parts.username or parts.password or parts.query)
         usable = parts.port != 0 and bool((parts.hostname or "").encode("idna")) and address.isprintable()
     except ValueError:  # brackets, a port or a name that can not be
         secret, usable = "@" in address, False

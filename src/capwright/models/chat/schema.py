@@ -75,10 +75,10 @@ def problem(value: Any, schema: Mapping[str, Any], where: str = "answer") -> str
 def read_json(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     """The JSON in a text that follows a schema, and "" ; or None and what is wrong.
 
-    Forgiven: text before and after, code fences, trailing commas, Python's True, False and None, single quotes
-    around everything, a list or an object of one key left out around the only value. Numbers are never made up and
-    nothing is completed: an answer that was cut off stays wrong. When several pieces of JSON follow the schema the
-    last is taken, because models correct themselves; in the whole text first, then fences, then what is between braces.
+    Forgiven: text before and after, code fences, trailing commas, Python's True, False and None, single quotes around
+    everything. Numbers are never made up and nothing is completed: an answer that was cut off stays wrong. When several
+    pieces of JSON follow the schema the last is taken, because models correct themselves; in the whole text first, then
+    fences, then what is between braces.
     """
     wrong = "no JSON in it"
     for piece in _pieces(text):

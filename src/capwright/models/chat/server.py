@@ -8,7 +8,8 @@ What can go wrong, and what becomes of it:
 * no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
 * a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
 * nobody there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
-* no call answered for `patience` seconds, whatever the reason: `ChatDownError` for all;
+* no call answered for `patience` seconds: `ChatDownError` for all, unless it was one call alone (or two) on which the
+  server may have choked;
 * the key is refused, the model is not there, the money is used up: `ChatError` for all;
 * a parameter that the server does not know: left out from then on, with a warning.
 """
@@ -39,7 +40,8 @@ from capwright.types import ImageError
 
 log = logging.getLogger("capwright")
 
-#: Tries in a row without any sign of life before a server may be called down, however short the patience.
+#: Tries in a row without any sign of life before a server may be called down, however short the patience; those of one
+#: call that the server took count once.
 _SILENT_TRIES = 3
 #: Waits before another try, in seconds: the first, and the longest.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
@@ -97,12 +99,13 @@ class Server:
         self._pace = Pace(options.requests_per_minute, options.tokens_per_minute, processes())
         self._key = os.environ.get(options.key_variable, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):  # what refuses it later would show it
-            raise ChatError(f"{self.address}: the key in {options.key_variable} has signs that no key has; set it again")
+            where = options.key_variable
+            raise ChatError(f"{self.address}: the key in the variable {where} has signs that no key has; set it again")
         self._wire: Wire | None = None
         self._refused: set[str] = set()
         self._answered = 0
         self._silence = 0.0  # when it began; 0: there was a sign of life since
-        self._silent_tries = 0
+        self._silent_tries: set[object] = set()
         self._left_at = 0.0
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
@@ -182,7 +185,7 @@ class Server:
             except _Failed as failed:
                 self.account.lose(reserved, billed=failed.status == "timeout")
                 reason = self._clean(failed.reason)
-                self._note(failed.heard, started, reason)
+                self._note(failed.heard, started, reason, request.messages if failed.reached else object())
                 if failed.fatal:
                     raise ChatError(f"{self.address}: {reason}") from None
                 if failed.again:
@@ -204,7 +207,7 @@ class Server:
                 self.account.lose(reserved, billed=True)
                 raise
             seconds = time.monotonic() - started
-            self._note(True, started, "")
+            self._note(True, started, "", None)
             self._answered += 1
             self.account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
             return Outcome(said, seconds=seconds)
@@ -221,7 +224,7 @@ class Server:
             raise _Failed("timeout", f"no answer within {self.options.call_seconds:g} s", heard=False) from None
         except BrokenError as error:
             counts = error.reached or self._answered > answered
-            raise _Failed("judge_error", str(error), heard=False, counts=counts) from None
+            raise _Failed("judge_error", str(error), heard=False, counts=counts, reached=error.reached) from None
         if reply.status != 200:
             raise self._refusal(reply, body, answered)
         try:
@@ -245,7 +248,7 @@ class Server:
             wait = retry_after(reply.headers)
             counts = not nobody or self._answered > answered
             return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait,
-                           limit=code == 429)  # fmt: skip
+                           limit=code == 429, reached=not nobody)  # fmt: skip
         if code == 401:  # the text of the server may repeat a part of the key
             name = self.options.key_variable
             there = "is not accepted" if self._key else "is not set"
@@ -293,15 +296,20 @@ class Server:
                 body[other] = value
         return body | dict(self.options.extra or {})
 
-    def _note(self, heard: bool, started: float, reason: str) -> None:
-        """Keeps the time of silence; raises ChatDownError when it is longer than our patience."""
+    def _note(self, heard: bool, started: float, reason: str, what: object) -> None:
+        """Keeps the time of silence; raises ChatDownError when it is longer than our patience.
+
+        `what` tells tries apart. A server that took a call and did not answer may have choked on this call alone, so
+        its further tries count as one.
+        """
         if heard:
-            self._silence, self._silent_tries = 0.0, 0
+            self._silence = 0.0
+            self._silent_tries.clear()
             return
         self._silence = self._silence or started
-        self._silent_tries += 1
+        self._silent_tries.add(what)
         silent = time.monotonic() - self._silence
-        if silent >= self.options.patience and self._silent_tries >= _SILENT_TRIES:
+        if silent >= self.options.patience and len(self._silent_tries) >= _SILENT_TRIES:
             raise ChatDownError(
                 f"{self.address}: no answer for {silent:.0f} s ({reason}); is it running, and the address right? "
                 f"patience is {self.options.patience:g} s"
@@ -319,11 +327,11 @@ class _Failed(Exception):
 
     def __init__(
         self, status: str, reason: str, *, heard: bool = True, counts: bool = True, wait: float = 0.0,
-        final: bool = False, fatal: bool = False, again: bool = False, limit: bool = False,
+        final: bool = False, fatal: bool = False, again: bool = False, limit: bool = False, reached: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(reason)
         self.status, self.reason, self.heard, self.counts, self.wait = status, reason, heard, counts, wait
-        self.final, self.fatal, self.again, self.limit = final, fatal, again, limit
+        self.final, self.fatal, self.again, self.limit, self.reached = final, fatal, again, limit, reached
 
 
 def processes() -> int:
