@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from capwright.ports import Answer, Split, Verdict
+from capwright.scorers import Corpus, Item
+from capwright.types import Sample
+
+PICTURE = Sample("1", Path("1.png"), ("red ball. blue box",))
 
 
 class FakeClaims:
@@ -86,3 +90,17 @@ class FakeWriter(FakeClaims):
 
 def sentences(text):
     return tuple(part.strip() for part in text.replace("\n", ".").split(".") if part.strip())
+
+
+def measure(scorer, captions, sample=PICTURE, status="ok"):
+    """Context, statistics and the scores of each caption."""
+    samples = sample if isinstance(sample, list) else [sample] * len(captions)
+    context = scorer.prepare(Corpus(samples))
+    stats = scorer.stats([Item(s, c, status) for s, c in zip(samples, captions)], context)
+    return context, stats, scorer.finalize(stats.rows)
+
+
+def scores(scorer, caption, sample=PICTURE):
+    """Scores of one caption by name, and its status."""
+    context, stats, table = measure(scorer, [caption], sample)
+    return dict(zip(context.outputs, table[0].tolist())), stats.status[0]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import html
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +19,10 @@ from capwright.scorers.claims import facts_of, split_texts, verify_claims
 from capwright.scorers.dcscore import DCScore
 from capwright.scorers.dnli import DNLI
 from capwright.types import NO_IMAGE, Caption, DataError, ModelError, Sample
-from fake_claims import FakeClaims
+from fake_claims import PICTURE, FakeClaims, measure, scores
 from lexical_server import LexicalChat
 
-PICTURE = Sample("1", Path("1.png"), ("red ball. blue box",))
 ALL = [DCScore, BalCap, DNLI, ClaimDiff]
-
-
-def measure(scorer, captions, sample=PICTURE, status="ok"):
-    samples = sample if isinstance(sample, list) else [sample] * len(captions)
-    context = scorer.prepare(Corpus(samples))
-    stats = scorer.stats([Item(s, c, status) for s, c in zip(samples, captions)], context)
-    return context, stats, scorer.finalize(stats.rows)
-
-
-def scores(scorer, caption, sample=PICTURE):
-    context, stats, table = measure(scorer, [caption], sample)
-    return dict(zip(context.outputs, table[0].tolist())), stats.status[0]
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -183,56 +169,6 @@ def test_dcscore_takes_the_mean_of_nine_trials():
     assert scores(DCScore(asked), "a. b", sample)[0]["precision"] == 100
     asked.lost = (0, 1, 2)
     assert scores(DCScore(asked), "a. b", sample)[1] == "timeout"
-
-
-def test_balcap_counts_claims_that_are_true_and_pointable():
-    asked = FakeClaims(["red ball", "cozy mood"], vague=["cozy mood"])
-    found, _ = scores(BalCap(asked), "red ball. cozy mood. green cat")
-    assert found["precision"] == pytest.approx(1 / 3)
-    assert found["recall"] == 0.5  # "red ball", not "blue box"
-    assert found["harmonic"] == pytest.approx(2 * (1 / 3) * 0.5 / (1 / 3 + 0.5))
-    assert scores(BalCap(asked, pointable=False), "red ball. cozy mood. green cat")[0]["precision"] == pytest.approx(
-        2 / 3
-    )
-
-
-def test_balcap_without_claims_has_precision_zero():
-    for caption in ("", "..."):
-        assert scores(BalCap(FakeClaims()), caption)[0] == {"harmonic": 0.0, "precision": 0.0, "recall": 0.0}
-
-
-def test_balcap_repeating_a_true_claim_does_not_pay():
-    asked = FakeClaims(["red ball"])
-    once, again = (scores(BalCap(asked), c)[0] for c in ("red ball. cat", "red ball. Red  ball. red ball. cat"))
-    assert once == again
-
-
-def test_balcap_pointability_nobody_judged_is_unknown():
-    class Silent(FakeClaims):
-        def _verdict(self, claim, evidence):
-            return replace(super()._verdict(claim, evidence), pointable=None)
-
-    assert scores(BalCap(Silent(["red ball"])), "red ball")[1] == "unparseable"
-    assert scores(BalCap(Silent()), "red ball")[0]["precision"] == 0  # not true, so it does not matter
-
-
-def test_balcap_parts_ask_for_no_more():
-    asked = FakeClaims(["red ball"])
-    found, _ = scores(BalCap(asked, parts="precision"), "red ball. cat")
-    assert found == {"precision": 0.5}
-    assert asked.calls[0][1] == ["red ball. cat"]
-    asked = FakeClaims()
-    assert scores(BalCap(asked, parts="recall"), "red ball. cat")[0] == {"recall": 0.5}
-    assert asked.calls[0][1] == [PICTURE.references[0]]
-    lone = Sample("1", NO_IMAGE, meta={"facts": ["red ball", "x"]})
-    assert scores(BalCap(asked, parts="recall"), "red ball", lone)[0] == {"recall": 0.5}
-
-
-def test_balcap_corpus_is_the_harmonic_mean_of_means():
-    context, stats, table = measure(BalCap(FakeClaims(["red ball"])), ["red ball", "red ball. cat. dog. cow"])
-    precision, recall = table[:, 1].mean(), table[:, 2].mean()
-    total = dict(zip(context.outputs, BalCap(FakeClaims()).finalize(stats.rows.sum(0))))
-    assert total["harmonic"] == pytest.approx(2 * precision * recall / (precision + recall))
 
 
 def test_dnli_by_hand():

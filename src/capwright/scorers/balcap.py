@@ -1,17 +1,19 @@
 """BalCap: is what a caption claims true and visible, and does it cover the reference? (arXiv 2605.07394)
 
-The third part of the paper, language, is the scorer `language`. What is ours: docs/methods/claim-scores.md.
+The third part of the paper, language, is the scorer `language`; b-CapScore puts the three together. What is ours:
+docs/methods/claim-scores.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.ports import Claims, Evidence, Split, Verdict
-from capwright.scorers.base import Item, ScorerError, ScorerSpec, ratio
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerError, ScorerSpec, fingerprint, ratio
 from capwright.scorers.claims import (
     Assistant,
     ClaimContext,
@@ -23,8 +25,17 @@ from capwright.scorers.claims import (
     shown,
     verify_claims,
 )
+from capwright.scorers.language import Language, LanguageContext
 
 _PARTS = ("both", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class BalancedContext(ClaimContext):
+    """Also what language is measured with."""
+
+    language: Language
+    learned: LanguageContext
 
 
 class BalCap(ClaimScorer):
@@ -36,14 +47,19 @@ class BalCap(ClaimScorer):
             claims has precision 0.
         recall: units of the reference that the caption states / all units, mean over captions. A sample without units
             is unknown.
+        language: with the option `language`, what the scorer of that name says; and
+        b_capscore: the paper's b-CapScore, 3 / (1/P + 1/R + 1/L); 0 when one of the three is. The headline then. A
+            caption of which one part is unknown is unknown.
     Each is a reward on its own (`output: precision`), and `parts` asks only for what one needs. Rows are (precision,
-    captions, recall, captions with units), without what `parts` leaves out.
+    captions, recall, captions with units, language, captions), without what `parts` and `language` leave out.
 
     Args:
         assistant, evidence, facts, seed: see `ClaimScorer`. `facts` are the units of the reference.
         parts: "both", "precision" or "recall": the others are no output, and cost no calls.
         pointable: whether a true claim must also be about something that can be pointed at. Where the assistant does
             not tell, the caption is unknown.
+        language: "assistant": the assistant grades language, too; or what `learn_from` of the scorer `language` takes
+            ("references", "meta.<key>", a file, or several): language is measured without asking. Empty: not measured.
     """
 
     def __init__(
@@ -53,11 +69,15 @@ class BalCap(ClaimScorer):
         facts: str = "auto",
         parts: str = "both",
         pointable: bool = True,
+        language: str | Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         if parts not in _PARTS:
             raise ScorerError(f"balcap: parts must be one of {', '.join(_PARTS)}, not {parts!r}")
+        if language and parts != "both":
+            raise ScorerError(f"balcap: b-CapScore needs parts: both, not {parts!r}; measure language by itself")
         outputs = ("harmonic", "precision", "recall") if parts == "both" else (parts,)
+        outputs = ("b_capscore", *outputs, "language") if language else outputs
         spec = ScorerSpec(
             name="balcap",
             version="1",
@@ -70,10 +90,23 @@ class BalCap(ClaimScorer):
         super().__init__(spec, assistant, evidence, facts, seed)
         self._parts = ("precision", "recall") if parts == "both" else (parts,)
         self._pointable = pointable
-        self._width = 2 * len(self._parts)
+        self._graded = language == "assistant"
+        self._learned = Language(learn_from=language) if language and not self._graded else None
+        self._width = 2 * (len(self._parts) + bool(language))
         self._needs = tuple(
             need for part, need in (("precision", "evidence"), ("recall", "facts")) if part in self._parts
         )
+
+    def prepare(self, corpus: Corpus) -> ClaimContext:
+        """See `ClaimScorer.prepare`. With language also learns it, or asks whether the assistant grades; raises as
+        `Language.prepare`."""
+        made = super().prepare(corpus)
+        language = Language(made.claims, seed=self._seed) if self._graded else self._learned
+        if language is None:
+            return made
+        learned = language.prepare(corpus)
+        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, learned.fingerprint])}
+        return BalancedContext(**fields, language=language, learned=learned)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., k] -> [..., m] in the order of the outputs; 0/0 is NaN."""
@@ -81,9 +114,23 @@ class BalCap(ClaimScorer):
         means = ratio(summed[..., 0::2], summed[..., 1::2])
         if len(self._parts) == 1:
             return means
-        product, total = means.prod(axis=-1, keepdims=True), means.sum(axis=-1, keepdims=True)
+        two = means[..., :2]
+        product, total = two.prod(axis=-1, keepdims=True), two.sum(axis=-1, keepdims=True)
         harmonic = np.where(total == 0, 0.0, ratio(2 * product, total))
-        return np.concatenate([harmonic, means], axis=-1)
+        if means.shape[-1] == 2:
+            return np.concatenate([harmonic, means], axis=-1)
+        with np.errstate(divide="ignore"):  # 1/0 is infinite, which makes the harmonic mean 0, as it should be
+            balanced = 3 / (1 / means).sum(axis=-1, keepdims=True)
+        return np.concatenate([balanced, harmonic, means], axis=-1)
+
+    def signature(self, context: Context) -> str:
+        """As of all claim scorers; with language `|language:learned:references/200#3f2a0c1d,...` before the version."""
+        whole = super().signature(context)
+        if not isinstance(context, BalancedContext):
+            return whole
+        start, _, version = whole.rpartition("|v:")
+        language = context.language.signature(context.learned).removeprefix("language|").replace("|", ",")
+        return f"{start}|language:{language}|v:{version}"
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("parts", "+".join(self._parts)), ("pointable", "yes" if self._pointable else "no"))
@@ -98,12 +145,14 @@ class BalCap(ClaimScorer):
         ]
         asked += [(split.claims if item.caption.strip() else (), item.caption) for split, item in zip(units, items)]
         told = verify_claims(context.claims, asked, self._seed)
+        written = self._language(items, context)
         found = []
         for i in range(len(items)):
             row: list[float] = []
             evidence: dict[str, object] = {}
             checked, covered = told[i], told[len(items) + i]
-            bad = failed(said[i].status, units[i].status, checked[1], covered[1])
+            wording, state = written[i]
+            bad = failed(said[i].status, units[i].status, checked[1], covered[1], state)
             if precise and bad is None and against[i] is None:
                 found.append(no_evidence(context.evidence))
                 continue
@@ -119,8 +168,19 @@ class BalCap(ClaimScorer):
                 row += self._covered(units[i], covered[0])
                 missed = _missed(units[i], covered[0])
                 evidence |= {"units": len(units[i].claims), "missed": missed}
+            if wording is not None and bad is None:
+                row += [wording, 1.0]
+                evidence["language"] = wording
             found.append(Finding(None, bad) if bad is not None else Finding(tuple(row), evidence=evidence))
         return found
+
+    def _language(self, items: Sequence[Item], context: ClaimContext) -> list[tuple[float | None, str]]:
+        """How well each caption is written, and "ok" or why that is unknown; (None, "ok") when nobody asks."""
+        if not isinstance(context, BalancedContext):
+            return [(None, "ok")] * len(items)
+        stats = context.language.stats(items, context.learned)
+        marks = context.language.finalize(stats.rows)[:, -1].tolist()
+        return [(mark, "ok") if state in SCORED else (None, state) for mark, state in zip(marks, stats.status)]
 
     def _good(self, verdict: Verdict) -> bool | None:
         """Whether a claim counts; None where nobody said whether it is pointable."""
