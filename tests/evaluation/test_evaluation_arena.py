@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -344,3 +346,14 @@ def test_the_board_as_json():
     assert told["standings"][0]["name"] == "a"
     assert set(told["standings"][0]["rating"]) == {"value", "low", "high"}
     assert told["judges"] == ["fake|skill:None|bias:0.0"]
+
+
+def test_arenas_are_had_from_the_package_and_loaded_when_asked_for():
+    lines = (
+        "import sys, capwright.evaluation as e",
+        "before = 'capwright.evaluation.arena' in sys.modules",
+        "found = [callable(getattr(e, name)) for name in ('hold_arena', 'read_battles', 'make_leaderboard')]",
+        "print(before, all(found), e.Judgement('1', 'a', 'b').repeat, all(hasattr(e, name) for name in e.__all__))",
+    )
+    told = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "True", "0", "True"]

@@ -12,13 +12,23 @@ from capwright.evaluation.significance import Difference, holm, paired_differenc
 from capwright.evaluation.statistics import bootstrap_sums, intervals
 
 if TYPE_CHECKING:
+    from capwright.evaluation.arena import hold_arena
+    from capwright.evaluation.battles import Judgement, read_battles
+    from capwright.evaluation.injection import injection_report
+    from capwright.evaluation.leaderboard import Leaderboard, make_leaderboard
     from capwright.evaluation.report import write_report, write_score_report
     from capwright.evaluation.scoring import DEFAULT_SCORERS, Scoring, score, score_systems
 
 #: Loaded when asked for: training runs measure without readers of other people's files, templates and pictures.
 _HOME = {
     "DEFAULT_SCORERS": "scoring",
+    "Judgement": "battles",
+    "Leaderboard": "leaderboard",
     "Scoring": "scoring",
+    "hold_arena": "arena",
+    "injection_report": "injection",
+    "make_leaderboard": "leaderboard",
+    "read_battles": "battles",
     "score": "scoring",
     "score_systems": "scoring",
     "write_report": "report",
@@ -33,16 +43,22 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "ImageResult",
+    "Judgement",
+    "Leaderboard",
     "Measured",
     "Scoring",
     "adjust",
     "bootstrap_sums",
     "compare",
     "evaluate",
+    "hold_arena",
     "holm",
+    "injection_report",
     "intervals",
+    "make_leaderboard",
     "paired_differences",
     "prepare_scorers",
+    "read_battles",
     "score",
     "score_key",
     "score_systems",
