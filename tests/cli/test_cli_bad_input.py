@@ -95,7 +95,7 @@ def test_missing_and_unknown_files(cli, llava, photo_dataset, tmp_path):
         (["caption", photo_dataset, "--model", llava, "--device", "tpu", "--out", tmp_path / "o.jsonl"], "tpu"),
         (["eval", photo_dataset, tmp_path / "none.jsonl"], "none.jsonl"),
         (["eval", photo_dataset, tmp_path / "torn.jsonl"], "torn.jsonl:1"),
-        (["eval", photo_dataset, tmp_path / "other.jsonl"], "'nobody'"),
+        (["eval", photo_dataset, tmp_path / "other.jsonl"], '"nobody"'),
         (["eval", tmp_path / "empty", tmp_path / "other.jsonl"], "not a dataset"),
         (["eval", photo_dataset, tmp_path / "other.jsonl", "--scorers", "bleu9"], "bleu9"),
         (["report", tmp_path / "empty"], "nothing to report"),

@@ -60,8 +60,8 @@ def test_missing_captions_are_unknown_and_loud():
     assert evaluation.per_image[1].scores["tts"]["micro"] is None
     missing, extra = evaluation.warnings
     assert "2 of 60" in missing
-    assert "'s1'" in missing
-    assert "'other'" in extra
+    assert '"s1"' in missing
+    assert '"other"' in extra
 
 
 def test_statuses_other_than_ok_and_empty_are_unknown():
@@ -102,7 +102,7 @@ def test_evidence_for_every_image():
     [
         ([], {}, "no samples"),
         ([SAMPLES[0], SAMPLES[0]], GOOD, "'s0'.*unique"),
-        (SAMPLES, {"x": "y"}, "none of the 1 caption ids.*'x'.*'s0'"),
+        (SAMPLES, {"x": "y"}, 'none of the 1 caption ids.*"x".*"s0"'),
         (SAMPLES, GOOD | {"s4": {"status": "ok"}}, "'s4'.*must be a text"),
         (SAMPLES, GOOD | {"s4": {"caption": "x", "status": "good"}}, "'s4'.*'good'"),
     ],

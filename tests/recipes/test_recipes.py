@@ -53,6 +53,7 @@ def test_the_plan_of_a_stage_that_resamples():
     assert dapo.tokens_per_step == 4 * grpo.tokens_per_step
     assert ", at least 5,120 images in all (1.6 passes)" in dapo.line()
     assert ", 5,120 images in all (1.6 passes)" in grpo.line()
+    assert "(160 passes)" in make_plan(load_recipe("grpo-scenes"), 30)[-1].line()
 
 
 def test_overrides(plain):

@@ -88,7 +88,10 @@ def questions(
     ],
     writer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Who writes: an assistant (by default the same), facts, or dataset."),
+        typer.Option(
+            metavar="NAME",
+            help="Who writes: an assistant (by default the same; with lexical facts), facts, or dataset.",
+        ),
     ] = None,
     blind_assistant: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who answers without the picture; by default the same.")

@@ -24,7 +24,9 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="Measure on this split; by default on those that the first file has captions of.")
     ] = None,
-    scorers: Annotated[str, typer.Option(help="Names of scorers, with commas between them.")] = "tts,length",
+    scorers: Annotated[
+        str, typer.Option(help="Names, with commas between them; length is always measured.")
+    ] = "tts,length",
     set_: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Also write a run folder with a report.")] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,

@@ -105,7 +105,7 @@ def _texts(said: Any) -> list[str]:
 def some(ids: Sequence[str]) -> str:
     """The first five ids, and how many there are besides."""
     shown = ", ".join(f'"{id}"' for id in ids[:_SHOWN])
-    return f"{shown} and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else shown
+    return f"{shown} and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else shown or "none"
 
 
 def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mapping[str, Sample]) -> list[Finding]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.alignment import some
 from capwright.evaluation.measuring import Tally, measure
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
 from capwright.evaluation.statistics import METHODS, bootstrap_sums, intervals, known, left_out_sums, sum_by_cluster
@@ -24,8 +25,6 @@ Progress = Callable[[int, int], None]
 CaptionRow = Mapping[str, Any] | Caption | str
 #: What a system said of an image: one caption, or several.
 Said = CaptionRow | Sequence[CaptionRow]
-
-_SHOWN = 5
 
 
 def prepare_scorers(
@@ -122,7 +121,7 @@ def _clusters(samples: Sequence[Sample], key: str | None) -> tuple[str, ...] | N
         return None
     without = [sample.id for sample in samples if key not in sample.meta]
     if without:
-        raise DataError(f"{len(without)} samples have no {key!r} in meta to be drawn together by: {_some(without)}")
+        raise DataError(f"{len(without)} samples have no {key!r} in meta to be drawn together by: {some(without)}")
     return tuple(repr(sample.meta[key]) for sample in samples)
 
 
@@ -153,20 +152,15 @@ def _align(ids: tuple[str, ...], captions: Mapping[str, Said]) -> tuple[list[str
     extra = sorted(set(captions) - set(ids))
     if len(absent) == len(ids):
         raise DataError(
-            f"none of the {len(captions)} caption ids is the id of a sample (captions: {_some(extra)}; samples: "
-            f"{_some(ids)}); is it the caption file of another dataset or split?"
+            f"none of the {len(captions)} caption ids is the id of a sample (captions: {some(extra)}; samples: "
+            f"{some(ids)}); is it the caption file of another dataset or split?"
         )
     warnings = []
     if absent:
-        warnings.append(f"{len(absent)} of {len(ids)} samples have no caption and are unknown: {_some(absent)}")
+        warnings.append(f"{len(absent)} of {len(ids)} samples have no caption and are unknown: {some(absent)}")
     if extra:
-        warnings.append(f"{len(extra)} captions belong to no sample and were not measured: {_some(extra)}")
+        warnings.append(f"{len(extra)} captions belong to no sample and were not measured: {some(extra)}")
     return warnings, set(absent)
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown or "none"
 
 
 def _items(

@@ -41,7 +41,7 @@ class StagePlan:
         if self.updates is not None:
             parts.append(f"{self.updates:,} optimizer steps at most")
         if self.images is not None:
-            share = "" if self.passes is None else f" ({self.passes:.2g} passes)"
+            share = "" if self.passes is None else f" ({_times(self.passes)} passes)"
             least = "at least " if self.batches > 1 else ""
             parts.append(f"{least}{self.images:,} images in all{share}")
         return ", ".join(parts)
@@ -74,3 +74,8 @@ def make_plan(recipe: Recipe, n: int | None) -> list[StagePlan]:
             )
         )
     return plans
+
+
+def _times(passes: float) -> str:
+    """ "0.031", "1.6", "960"."""
+    return f"{passes:.2g}" if passes < 10 else f"{passes:,.0f}"
