@@ -262,7 +262,7 @@ def test_signature_and_refusals():
     assert scorer.signature(context).startswith(start)
     strict = CaptionQA(Words(), strict_paper=True)
     prepared = strict.prepare(Corpus([SAMPLE]))
-    assert "|shuffle:paper|" in strict.signature(prepared)
+    assert "|shuffle:paper#" in strict.signature(prepared)
     assert prepared.fingerprint != context.fingerprint
     with pytest.raises(DataError, match="'other'.*prepare it with all samples"):
         strict.stats([Item(replace(SAMPLE, id="other"), "x")], prepared)
@@ -272,6 +272,26 @@ def test_signature_and_refusals():
         CaptionQA(Words(), strict_paper="yes")
     with pytest.raises(DataError, match="captionqa: no sample has questions"):
         scorer.prepare(Corpus([Sample("b", Path("b"))]))
+
+
+def test_the_order_of_the_corpus_counts_in_strict_mode_alone():
+    samples = [SAMPLE, *(replace(SAMPLE, id=f"{n}") for n in range(5))]
+    for strict in (False, True):
+        scorer = CaptionQA(Words(), strict_paper=strict)
+        there, back = scorer.prepare(Corpus(samples)), scorer.prepare(Corpus(samples[::-1]))
+        assert (there.fingerprint == back.fingerprint) is not strict
+        assert (scorer.signature(there) == scorer.signature(back)) is not strict
+        assert scorer.signature(there) == scorer.signature(scorer.prepare(Corpus(samples)))
+
+
+def test_a_question_with_one_option_said_twice_is_not_asked():
+    sure = Question("What is it?", ("ball", "ball "), "ball")
+    for strict in (False, True):
+        scorer = CaptionQA(Words(), strict_paper=strict)
+        context = scorer.prepare(Corpus([replace(SAMPLE, questions=(sure, *SAMPLE.questions))]))
+        assert "|questions:3-1#" in scorer.signature(context)
+        stats = scorer.stats([Item(replace(SAMPLE, questions=(sure, *SAMPLE.questions)), "")], context)
+        assert len(stats.evidence[0]["questions"]) == 3
 
 
 @pytest.mark.parametrize("strict", [False, True])

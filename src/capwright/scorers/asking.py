@@ -85,7 +85,7 @@ def read_bank(samples: Sequence[Sample], scorer: str, openly: bool = False) -> B
     total = sum(len(sample.questions) for sample in samples)
     if not asked:
         why = (
-            f"none of the {total} questions has two options or more with its answer among them"
+            f"none of the {total} questions has two different options with its answer among them"
             if total
             else "no sample has questions"
         )
@@ -100,12 +100,13 @@ def read_bank(samples: Sequence[Sample], scorer: str, openly: bool = False) -> B
 
 
 def choices(sample: Sample) -> list[Question]:
-    """The multiple-choice questions of a sample that can be judged: at least two options, the answer among them.
+    """The multiple-choice questions of a sample that can be judged: two different options, the answer among them.
 
-    A question whose answer is none of its options could only be answered wrong, and one without an answer only by
-    luck; both are left out, and counted in the signature.
+    A question whose answer is none of its options could only be answered wrong, one without an answer only by luck, and
+    one that has only its answer to choose can not be answered wrong; they are left out, and counted in the signature.
     """
-    return [q for q in sample.questions if len(q.options) > 1 and q.answer.strip() in map(str.strip, q.options)]
+    told = [(question, {option.strip() for option in question.options}) for question in sample.questions]
+    return [question for question, options in told if len(options) > 1 and question.answer.strip() in options]
 
 
 def open_ones(sample: Sample) -> list[Question]:

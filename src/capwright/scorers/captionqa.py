@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from capwright.ports import Answer
 from capwright.scorers.asking import Asked, Assistant, Told, choices, dice, shuffled, sorted_questions, tell
-from capwright.scorers.base import Context, Corpus, Item, ScorerError, ScorerSpec, write_signature
+from capwright.scorers.base import Context, Corpus, Item, ScorerError, ScorerSpec, fingerprint, write_signature
 from capwright.scorers.questions import QuestionContext, QuestionScorer, shares
 from capwright.types import DataError, Question, Sample
 
@@ -110,7 +110,9 @@ class CaptionQA(QuestionScorer):
         if not self._strict:
             return context
         plans = strict_plans(corpus.samples, self._seed)
-        return StrictContext(**vars(context), plans=plans)
+        shown = {id: [one.shown.options for one in plan] for id, plan in plans.items()}
+        fields = vars(context) | {"fingerprint": fingerprint([context.fingerprint, shown])}
+        return StrictContext(**fields, plans=plans)
 
     def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
         """Every question once, options shuffled."""
@@ -151,14 +153,14 @@ class CaptionQA(QuestionScorer):
     def signature(self, context: Context) -> str:
         """`captionqa|abstain:1/K+.05|shuffle:question|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
-        `shuffle:paper` in strict mode, where only numbers over the same samples in the same order are comparable;
-        `questions` and `by` are as in `caprl`.
+        `shuffle:paper#5f0c9a1e` in strict mode, with a digest of the shuffles, because these hang on all samples and
+        their order; `questions` and `by` are as in `caprl`.
         """
         own = self.own(context)
         return write_signature(
             "captionqa",
             abstain="1/K+.05",
-            shuffle="paper" if self._strict else "question",
+            shuffle=f"paper#{own.fingerprint[:8]}" if self._strict else "question",
             seed=self._seed,
             soft="yes" if self._soft else None,
             questions=own.bank.name,
@@ -191,7 +193,8 @@ def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Asked,
     """Sample id -> its questions as the released evaluation shows them: one `Random(seed)` runs through all of them.
 
     A question takes its turn when its answer is among its options and, with the abstaining one, two can be shown. One
-    with a single option of its own takes its turn and is not asked: abstaining from it would score 1.05.
+    with a single option of its own, or the same one several times, takes its turn and is not asked: it can not be
+    answered wrong, and abstaining from one option would score 1.05.
     """
     random = Random(seed)
     plans: dict[str, tuple[Asked, ...]] = {}
@@ -204,7 +207,7 @@ def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Asked,
                 continue
             order = list(range(len(shown)))
             random.shuffle(order)
-            if len(question.options) > 1:
+            if len(set(map(str.strip, question.options))) > 1:
                 abstain = None if forced else order.index(len(question.options))
                 options = tuple(shown[place] for place in order)
                 asked.append(Asked(question, replace(question, options=options), forced, abstain))
