@@ -178,6 +178,12 @@ def test_longer_captions_and_lengths_are_told():
     assert [s.words for s in board.standings] == [3.5, 2]
 
 
+def test_empty_captions_have_no_words_and_their_length_is_known():
+    log = [one("a", "b", "first", words=(9, 0), asked=False), one("b", "a", "second", words=(0, 9), asked=False)]
+    assert {s.name: s.words for s in make_leaderboard(log, replicates=0).standings} == {"a": 9, "b": 0}
+    assert make_leaderboard([one("a", "b", "first")], replicates=0).standings[0].words is None
+
+
 def test_same_captions_need_no_judge():
     systems, references = {"a": {"1": "same 1"}, "b": {"1": "same 1"}}, {"1": ["x"]}
     judge = FakeJudge()

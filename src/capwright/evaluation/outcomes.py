@@ -83,6 +83,7 @@ class Outcomes:
         return float(self._shown[np.isin(self.pair, columns)].sum())
 
     def words(self, name: str) -> float | None:
-        """Mean length of a system's captions; each image counts once."""
+        """Mean length of a system's captions, each image once; None where no verdict of the arena tells lengths."""
         lengths = {one.image: one.words[one.second == name] for one in self._counted if name in (one.first, one.second)}
-        return sum(lengths.values()) / len(lengths) if any(lengths.values()) else None
+        told = any(any(one.words) for one in self._counted)
+        return sum(lengths.values()) / len(lengths) if lengths and told else None
