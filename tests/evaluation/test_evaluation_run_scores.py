@@ -65,6 +65,11 @@ def test_what_a_judge_did_not_say_stands_in_the_cell(tmp_path: Path) -> None:
 
 def test_training_without_names_reports_what_it_measured(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: mine\n")
+    rows = [
+        {"kind": "eval", "stage": "caprl", "images_seen": 8 * n, "scores": {"caprl": {"accuracy": near(0.4 + n / 10)}}}
+        for n in (0, 4)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     row = {"a": "base", "b": "caprl", "score": "caprl.accuracy", "difference": 0.4, "low": 0.3, "high": 0.5, "p": 0.001}
     told = {"trained_on": {"caprl": "caprl|n:8"}}
     summary = {"base": system(0.41, 20.0), "caprl": system(0.81, 40.0), "comparisons": [row], "run": told}
@@ -74,4 +79,5 @@ def test_training_without_names_reports_what_it_measured(tmp_path: Path) -> None
     assert "Captions grew from 20 to 40 words" in page.text
     assert "CapRL against Base" in page.text
     assert "+0.400" in page.text
+    assert "caprl.accuracy went from 0.40 to 0.80" in page.text
     assert [attrs["id"] for attrs in page.all("section")] == ["scores", "learning", "groups", "gallery", "method"]

@@ -9,12 +9,14 @@ from typing import Any
 from capwright.evaluation.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
 from capwright.evaluation.report.headline import count
 from capwright.evaluation.report.run_folder import Run, as_measure, label, number
+from capwright.evaluation.report.score_names import name_of
+from capwright.evaluation.results import score_key
 
 #: Group states from the bottom of the stack up, with what they mean.
 STATES = (
-    ("live", "captions of one image differ in reward: reinforcement learns from them"),
-    ("failed", "no caption of the image says a right name: nothing to reinforce, so experts are imitated"),
-    ("saturated", "all captions are equally good: nothing left to learn here"),
+    ("live", "rewards differ: reinforcement learns from these"),
+    ("failed", "no caption is worth anything (with TTS: says a right name), so there is nothing to reinforce"),
+    ("saturated", "all equally good, nothing left to learn"),
     ("unknown", "a reward could not be measured"),
 )
 #: How many points an area chart averages its steps into, at most.
@@ -67,7 +69,10 @@ def reward_curve(run: Run) -> Figure:
 
 
 def probe_curve(run: Run) -> Figure:
-    """Scores measured during training on images that are not trained on."""
+    """Scores measured during training on images that are not trained on: names, or the score that leads the page."""
+    scorer, output = run.lead
+    if (scorer, output) != ("tts", "micro"):
+        return _lead_curve(run, scorer, output)
     heading = "Names said on held-out images"
     if not run.probes:
         return Figure(
@@ -99,6 +104,27 @@ def probe_curve(run: Run) -> Figure:
         series.append(Series("Never-said", (tuple(never),), "tone-4", dots=True, dashed=True))
     top = 100.0 if max(y for _, y in micro + never) > 20 else 25.0
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
+
+
+def _lead_curve(run: Run, scorer: str, output: str) -> Figure:
+    name = name_of(score_key(scorer, output))
+    heading = f"{name} on held-out images"
+    offsets = _offsets(run)
+    points: list[Point] = []
+    for row in run.probes:
+        scores = row.get("scores")
+        block = scores.get(scorer) if isinstance(scores, Mapping) else None
+        seen, y = number(row.get("images_seen")), as_measure(block.get(output) if isinstance(block, Mapping) else None)
+        if seen is not None and y.value is not None:
+            points.append((seen + offsets.get(str(row.get("stage")), 0.0), y.value))
+    if not points:
+        return Figure(heading, absent=f"No probes taken during training hold {name}, so there is no curve.")
+    bands = _timeline(run)[0] or [Band("", points[0][0], points[-1][0])]
+    values = [y for _, y in points]
+    top = 1.0 if 0.2 < max(values) <= 1 else max(1.1 * max(values), 0.0) or 1.0
+    says = f"Between the first probe and the last, {name} went from {values[0]:.2f} to {values[-1]:.2f}."
+    series = [Series(name, (tuple(points),), "tone-1", dots=True)]
+    return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, min(0.0, 1.1 * min(values))), says)
 
 
 def _tts(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from capwright.evaluation.report.charts import interval_bar, squares, value_bar, whole
-from capwright.evaluation.report.curves import group_states, probe_curve, reward_curve
+from capwright.evaluation.report.curves import STATES, group_states, probe_curve, reward_curve
 from capwright.evaluation.report.gallery import Card, Matcher, build_gallery
 from capwright.evaluation.report.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
 from capwright.evaluation.report.pages import render_page, write_page
@@ -123,6 +123,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         words=[words_of(run, name) for name in run.systems],
         figures=(reward_curve(run), probe_curve(run)),
         states=group_states(run),
+        meanings=STATES,
         tiers=_tiers(run, samples, tones),
         gallery=gallery,
         searched=match is not None,
