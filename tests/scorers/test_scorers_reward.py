@@ -66,6 +66,7 @@ def test_lengths_need_a_scale():
     with pytest.raises(ScorerError, match="scale"):
         RewardView(scorer, context)
     view = RewardView(scorer, context, scale=(2, 6))
+    assert view.signature.endswith("|truncated:score|scale:2..6")
     np.testing.assert_allclose(view([TWO], [captions("one", "one two three four", "a " * 9)]).values, [[0, 0.5, 1]])
     assert RewardView(scorer, context, "truncated")([TWO], [[Caption("a", finish="length")]]).values == 1
     with pytest.raises(ScorerError, match="low < high"):

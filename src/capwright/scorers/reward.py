@@ -101,7 +101,9 @@ class RewardView:
     @property
     def signature(self) -> str:
         """Signature of the scorer and of how its number becomes a reward."""
-        return f"{self.scorer.signature(self.context)}|reward:{self.output}|truncated:{self._truncated}"
+        low, high = self._ranges[self.output]
+        scale = f"|scale:{low:g}..{high:g}" if self._clip else ""
+        return f"{self.scorer.signature(self.context)}|reward:{self.output}|truncated:{self._truncated}{scale}"
 
     def __call__(self, samples: Sequence[Sample], captions: Sequence[Sequence[Caption]]) -> Reward:
         """Rewards of G captions for each of P samples.
