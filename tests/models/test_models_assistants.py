@@ -305,6 +305,15 @@ def test_the_signature_changes_with_what_can_change_an_answer(tmp_path):
     assert several[0].prompts["split"].startswith("split:1:")
 
 
+def test_the_signature_changes_with_what_is_sent_along():
+    def signature(**options):
+        return open_assistant("http://localhost:1/v1", model="toy", cache=None, **options).signature
+
+    several = [signature(), signature(extra={"top_p": 0.5}), signature(extra={"top_p": 0.6}), signature(max_pixels=9)]
+    assert len(set(several)) == 4
+    assert signature(concurrency=3) == several[0]
+
+
 def test_temperature_seed_and_room_for_thinking_reach_the_request():
     chat = LexicalChat()
     assistant = ChatAssistant(chat, temperature={"split": 1.0}, thinking_tokens=100)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -14,6 +17,7 @@ import pytest
 from PIL import Image
 
 from capwright.models.chat import BudgetError, Chat, ChatDownError, ChatError, ChatRequest, Estimate, Message
+from capwright.models.chat.loop import LoopThread
 from chat_server import ask, asks, echo, text_of
 
 YES_NO = {"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}}, "required": ["answer"]}
@@ -245,6 +249,26 @@ def test_options_and_requests_that_can_not_be(server, opened):
 def test_the_package_needs_neither_torch_nor_openai_to_be_imported():
     code = "import sys, capwright.models.chat; assert not {'torch', 'openai', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ctrl_c_comes_back_when_what_it_ended_has_ended():
+    """Else an answer could come in while the last ones are being written."""
+    ended = []
+
+    async def work():
+        try:
+            await asyncio.sleep(0.2)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            await asyncio.sleep(10)
+        finally:
+            await asyncio.sleep(0.1)
+            ended.append(True)
+
+    loop = LoopThread()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(work())
+    assert ended == [True]
+    loop.end(asyncio.sleep(0))
 
 
 def test_a_chat_goes_on_after_a_fork(server, opened):

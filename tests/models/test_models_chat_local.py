@@ -17,6 +17,7 @@ def text_folder(tmp_path_factory):
     tokenizer = tiny_tokenizer((), "")
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('take turns') }}{% endif %}"
         "{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
     )
     torch.manual_seed(0)
@@ -57,6 +58,19 @@ def test_cut_off_system_messages_and_going_on(text_folder):
     assert said[0].tokens_in == said[1].tokens_in
     goes_on = ChatRequest((Message("user", "hello"), Message("assistant", "The answer is")), max_tokens=2)
     assert chat._talker._prompt(list(goes_on.messages)).endswith("assistant: The answer is")
+
+
+def test_a_schema_goes_along_where_user_and_assistant_must_take_turns(text_folder):
+    """As with Gemma, Mistral and Llama 2: no system message, and never two of the user in a row."""
+    schema = {"type": "object", "properties": {"answer": {"type": "string"}}}
+    chat = Chat(f"local:{text_folder}", cache=None)
+    both = (Message("system", "Be brief."), Message("user", "hello"))
+    (answer,) = chat.ask([ChatRequest(both, max_tokens=2, schema=schema)])
+    assert answer.status in ("truncated", "unparseable"), answer.reason
+    assert answer.tokens_out
+    twice = (Message("user", "hello"), Message("user", "hello"))
+    (answer,) = chat.ask([ChatRequest(twice, max_tokens=2)])
+    assert (answer.status, "take turns" in answer.reason) == ("judge_error", True)
 
 
 def test_probabilities_are_the_softmax_of_the_first_token(text_folder):

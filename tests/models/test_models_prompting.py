@@ -11,6 +11,8 @@ from capwright.models.chat.schema import check_schema
 from capwright.models.prompting import escaped, load_prompts, tagged
 from capwright.types import CapwrightError
 
+CUT = "version: 1\nsystem: Cut.\nuser: '{caption}'\n"
+
 
 def test_every_prompt_says_that_texts_are_material():
     for name, prompt in load_prompts().items():
@@ -54,6 +56,15 @@ def test_a_slot_without_a_filling_is_an_error():
         load_prompts()["split"].fill({})
 
 
+def test_what_a_prompt_of_your_own_leaves_out_is_as_built_in(tmp_path):
+    user = "user: '{caption}{question}{options}'"
+    (tmp_path / "split.yaml").write_text(CUT)
+    (tmp_path / "answer_text.yaml").write_text(f"version: 1\nsystem: s\n{user}\n")
+    own, built_in = load_prompts(str(tmp_path)), load_prompts()
+    assert own["split"].schema == built_in["split"].schema
+    assert own["answer_text"].abstain == built_in["answer_text"].abstain
+
+
 def test_prompts_of_your_own_replace_the_built_in_ones(tmp_path):
     (tmp_path / "split.yaml").write_text("version: 7\nsystem: Cut.\nuser: '{caption}'\n")
     (tmp_path / "write_poem.yaml").write_text("version: 1\nsystem: Sing.\nuser: '{caption}'\n")
@@ -73,6 +84,13 @@ def test_prompts_of_your_own_replace_the_built_in_ones(tmp_path):
         ("split", "version: one\nsystem: s\nuser: '{caption}'\n", "version is missing or is not a number"),
         ("split", "version: 1\nsystem: s\nuser: u\ntemprature: 1\n", "unknown key temprature"),
         ("split", "- 1\n", "must be a mapping"),
+        ("split", f"{CUT}max_tokens: '10'\n", "max_tokens can not be '10'"),
+        ("split", f"{CUT}temperature: hot\n", "temperature can not be 'hot'"),
+        ("split", f"{CUT}images: image\n", "images can not be"),
+        ("split", f"{CUT}schema: {{type: array}}\n", "schema must be as in the built-in prompt"),
+        ("split", f"{CUT}schema: {{type: object, properties: {{claims: {{type: array}}}}}}\n", r"schema\.claims must"),
+        ("split", f"{CUT}schema: {{pattern: x}}\n", "'pattern' is not understood"),
+        ("write_poem", f"{CUT}schema: {{type: array}}\n", "must be of type object"),
         ("split", "a: [", "is no YAML"),
     ],
 )

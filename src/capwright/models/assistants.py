@@ -73,5 +73,5 @@ def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
         of_chat = {option: value for option, value in options.items() if option not in (*_OWN, "dry_run")}
         chat = Chat(address, **of_chat)
         asked = chat if rehearsal is None else RehearsedChat(chat, rehearsal)
-        held = _held[key] = ChatAssistant(asked, chat.model, **own)
+        held = _held[key] = ChatAssistant(asked, chat.name, **own)
     return held

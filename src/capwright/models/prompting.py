@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 from importlib import resources
@@ -21,10 +21,21 @@ from typing import Any
 
 import yaml
 
+from capwright.models.chat.schema import check_schema
 from capwright.types import EMPTY, ModelError
 
 _SLOT = re.compile(r"\{([a-z_]+)\}")
-_KEYS = {"version", "system", "user", "max_tokens", "temperature", "schema", "abstain", "axes", "images"}
+_NEEDED: dict[str, type] = {"version": int, "system": str, "user": str}
+#: Keys that may be left out, and what they can be.
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {
+    "max_tokens": lambda value: type(value) is int and value > 0,
+    "temperature": lambda value: type(value) in (int, float) and 0 <= value <= 2,
+    "schema": lambda value: isinstance(value, dict),
+    "abstain": lambda value: isinstance(value, str),
+    "axes": lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
+    "images": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+}
+_KEYS = {*_NEEDED, *_OPTIONAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +128,36 @@ def _own(folder: Path, built_in: Mapping[str, Prompt]) -> dict[str, Prompt]:
         elif not prompt.name.startswith("write_"):
             names = ", ".join(built_in)
             raise ModelError(f"{file}: nobody asks with this prompt; name it write_TASK.yaml or one of {names}")
-        own[prompt.name] = prompt
+        own[prompt.name] = _completed(prompt, built_in.get(prompt.name), file)
     return own
+
+
+def _completed(prompt: Prompt, built_in: Prompt | None, file: Path) -> Prompt:
+    """With schema, abstaining option and axes of the built-in prompt where the file says nothing of them."""
+    if built_in is None:
+        if prompt.schema is not None and prompt.schema.get("type") != "object":
+            raise ModelError(f"{file}: the schema must be of type object: what is written is a record")
+        return prompt
+    axes, abstain = prompt.axes or built_in.axes, prompt.abstain or built_in.abstain
+    schema = built_in.schema if prompt.schema is None else prompt.schema
+    if lacking := _lacking(built_in.schema or {}, schema or {}):
+        raise ModelError(f"{file}: {lacking} must be as in the built-in prompt, or nobody could read the answer")
+    return replace(prompt, schema=schema, abstain=abstain, axes=axes)
+
+
+def _lacking(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str = "schema") -> str:
+    """The first place where an answer by one schema might not follow another; "" where there is none."""
+    if wanted.get("type", given.get("type")) != given.get("type"):
+        return where
+    if "enum" in wanted and not ("enum" in given and all(value in wanted["enum"] for value in given["enum"])):
+        return where
+    for name in wanted.get("required", ()):
+        below = given.get("properties", {}).get(name)
+        if below is None or name not in given.get("required", ()):
+            return f"{where}.{name}"
+        if lacking := _lacking(wanted["properties"][name], below, f"{where}.{name}"):
+            return lacking
+    return _lacking(wanted["items"], given.get("items", {}), f"{where}[]") if "items" in wanted else ""
 
 
 def _parse(name: str, text: str, where: str = "") -> Prompt:
@@ -132,9 +171,16 @@ def _parse(name: str, text: str, where: str = "") -> Prompt:
     unknown = sorted(str(key) for key in set(read) - _KEYS)
     if unknown:
         raise ModelError(f"{where}: unknown key {', '.join(unknown)}; a prompt has {', '.join(sorted(_KEYS))}")
-    for key, kind in (("version", int), ("system", str), ("user", str)):
-        if not isinstance(read.get(key), kind):
+    for key, kind in _NEEDED.items():
+        if type(read.get(key)) is not kind:
             raise ModelError(f"{where}: {key} is missing or is not {'a number' if kind is int else 'a text'}")
+    for key, fits in _OPTIONAL.items():
+        if key in read and not fits(read[key]):
+            raise ModelError(f"{where}: {key} can not be {read[key]!r}")
+    try:
+        check_schema(read.get("schema", {}))
+    except ValueError as error:
+        raise ModelError(f"{where}: {error}") from None
     digest = blake2b(text.replace("\r\n", "\n").encode(), digest_size=4).hexdigest()
     read["images"] = tuple(read.get("images", ()))
     return Prompt(name=name.removesuffix(".yaml"), digest=digest, **read)

@@ -28,7 +28,7 @@ from capwright.models.chat.server import Done, Outcome, Server, ServerOptions, p
 from capwright.types import ImageError
 
 #: Version of how requests become prompts and of what is kept; part of every key.
-_FORMAT = "1"
+_FORMAT = "2"
 #: Answers are written to the cache after so many, or so many seconds.
 _WRITE_AFTER, _WRITE_SECONDS = 100, 2.0
 _MAY_BE_NONE = (
@@ -147,6 +147,13 @@ class Chat:
         self._loop = LoopThread()
         self._lock = threading.Lock()
         weakref.finalize(self, _let_go, self._loop, self._talker)  # also at the end of the program
+
+    @property
+    def name(self) -> str:
+        """The model, with what else can change its answers: "toy;extra=5f0c9a1e;pixels=100000"."""
+        _, model, extra, pixels = self._shared
+        digest = hashlib.sha256(json.dumps(extra, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{model}{f';extra={digest}' if extra else ''}{f';pixels={pixels}' if pixels else ''}"
 
     def __repr__(self) -> str:
         return f"Chat({self.address!r}, {self.model!r})"

@@ -16,7 +16,7 @@ from capwright.data.images import load_image
 from capwright.models.chat.account import Account
 from capwright.models.chat.answers import CANDIDATES, KEPT_TOKENS, Said, Token
 from capwright.models.chat.messages import ChatError, ChatRequest, Message
-from capwright.models.chat.server import Done, Outcome, schema_in_words
+from capwright.models.chat.server import Done, Outcome, with_schema_in_words
 from capwright.models.inputs import load_processor
 from capwright.types import ImageError
 
@@ -110,9 +110,7 @@ class LocalModel:
             raise ChatError(f"local:{self._source}: can not be loaded: {first}") from error
 
     def _inputs(self, request: ChatRequest) -> Any:
-        messages = list(request.messages)
-        if request.schema is not None:
-            messages.append(Message("user", schema_in_words(request.schema)))
+        messages = list(with_schema_in_words(request))
         pictures = [load_image(path, self._max_pixels) for m in messages for path in m.images]
         if pictures and not self._sees:
             raise ValueError("this model reads text only and was shown a picture")
@@ -138,9 +136,9 @@ class LocalModel:
             settings["continue_final_message"] = True
         try:
             return str(self._reader.apply_chat_template([_turn(m, self._sees) for m in messages], **settings))
-        except Exception:  # a template raises what it likes; the one thing that many do not know is a system message
+        except Exception as error:  # a template raises what it likes; what many do not know is a system message
             if messages[0].role != "system" or len(messages) < 2:
-                raise
+                raise ValueError(f"its chat template can not write these messages: {error}") from error
             first = Message(messages[1].role, f"{messages[0].text}\n\n{messages[1].text}", messages[1].images)
             return self._prompt([first, *messages[2:]])
 

@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 _Answer = TypeVar("_Answer")
+#: How long the end of a call may take that was cancelled.
+_LAST_SECONDS = 5.0
 _OF_PARENTS: list[asyncio.AbstractEventLoop] = []
 
 
@@ -34,14 +36,16 @@ class LoopThread:
                 if self._loop is not None:  # the parent's, which goes on with it
                     _OF_PARENTS.append(self._loop)
                 self._loop, self._owner = asyncio.new_event_loop(), os.getpid()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="capwright-chat", daemon=True)
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name="capwright-chat", daemon=True)
                 self._thread.start()
             assert self._loop is not None
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            ended = threading.Event()
+            future = asyncio.run_coroutine_threadsafe(_told(work, ended), self._loop)
             try:
                 return future.result()
             except BaseException:
                 future.cancel()
+                ended.wait(_LAST_SECONDS)  # from here on nothing is answered any more
                 raise
 
     def end(self, work: Coroutine[Any, Any, None]) -> None:
@@ -55,4 +59,18 @@ class LoopThread:
             last.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
             if threading.current_thread() is not self._thread:  # the garbage collector may call us from anywhere
                 with contextlib.suppress(Exception):
-                    last.result(timeout=5)
+                    last.result(timeout=_LAST_SECONDS)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+async def _told(work: Coroutine[Any, Any, _Answer], ended: threading.Event) -> _Answer:
+    try:
+        return await work
+    finally:
+        ended.set()

@@ -26,13 +26,13 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from capwright.models.chat.account import Account, prompt_tokens
 from capwright.models.chat.answers import CANDIDATES, Said, said_by_server
-from capwright.models.chat.messages import BudgetError, ChatDownError, ChatError, ChatRequest
+from capwright.models.chat.messages import BudgetError, ChatDownError, ChatError, ChatRequest, Message
 from capwright.models.chat.pace import Pace
 from capwright.models.chat.pictures import data_url
 from capwright.models.chat.wire import BrokenError, Reply, Wire
@@ -275,7 +275,9 @@ class Server:
         return False
 
     def _body(self, request: ChatRequest, pictures: list[list[str]]) -> dict[str, Any]:
-        messages = [_turn(m.role, m.text, urls) for m, urls in zip(request.messages, pictures)]
+        in_words = "response_format" in self._refused
+        said = with_schema_in_words(request) if in_words else request.messages
+        messages = [_turn(m.role, m.text, urls) for m, urls in zip(said, [*pictures, []])]
         body: dict[str, Any] = {"model": self.model, "messages": messages, "max_tokens": request.max_tokens}
         body["temperature"] = request.temperature
         if request.seed is not None:
@@ -284,12 +286,9 @@ class Server:
             body |= {"logprobs": True, "top_logprobs": CANDIDATES}
         if request.messages[-1].role == "assistant":  # vLLM and SGLang go on from it
             body |= {"continue_final_message": True, "add_generation_prompt": False}
-        if request.schema is not None:
-            if "response_format" in self._refused:
-                messages.append(_turn("user", schema_in_words(request.schema), []))
-            else:
-                shape = {"name": "answer", "schema": request.schema}
-                body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        if request.schema is not None and not in_words:
+            shape = {"name": "answer", "schema": request.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": shape}
         for name in self._refused & body.keys():
             value, other = body.pop(name), _OPTIONAL[name]
             if other:
@@ -340,9 +339,19 @@ def processes() -> int:
     return max(1, int(size)) if size.isdigit() else 1
 
 
-def schema_in_words(schema: Mapping[str, Any]) -> str:
-    """The instruction for servers that take no schema."""
-    return f"Answer with one JSON value that follows this JSON schema, and with nothing else:\n{json.dumps(schema)}"
+def with_schema_in_words(request: ChatRequest) -> tuple[Message, ...]:
+    """The messages, for models that take no schema: it stands at the end of what the user says last.
+
+    It is no message of its own, because many chat templates want user and assistant to take turns.
+    """
+    if request.schema is None:
+        return request.messages
+    shape = json.dumps(dict(request.schema))
+    words = f"Answer with one JSON value that follows this JSON schema, and with nothing else:\n{shape}"
+    last = request.messages[-1]
+    if last.role != "user":
+        return (*request.messages, Message("user", words))
+    return (*request.messages[:-1], replace(last, text=f"{last.text}\n\n{words}"))
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -360,7 +369,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return max(0.0, wait) if math.isfinite(wait) else 0.0
 
 
-def _turn(role: str, text: str, urls: list[str]) -> dict[str, Any]:
+def _turn(role: str, text: str, urls: Sequence[str]) -> dict[str, Any]:
     text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate can not be sent
     if not urls:
         return {"role": role, "content": text}
