@@ -61,10 +61,14 @@ def per_image(system):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_call_that_fails_makes_one_caption_unknown_and_none_0(cli, server, said, world, tmp_path, fault):
-    settings = ["--set", f"dcscore.assistant={judge(server, concurrency=1)}", "--set", "dcscore.evidence=facts"]
-    _, whole = scored(cli, said, world, tmp_path / "whole.json", *settings, scorers="dcscore")
+    def settings(seconds):
+        asked = judge(server, concurrency=1, call_seconds=seconds)
+        return ["--set", f"dcscore.assistant={asked}", "--set", "dcscore.evidence=facts"]
+
+    _, whole = scored(cli, said, world, tmp_path / "whole.json", *settings(30), scorers="dcscore")
     server.fault(fault)
-    told, hurt = scored(cli, said, world, tmp_path / "hurt.json", *settings, scorers="dcscore")
+    limited = settings(1.5 if fault in ("hang", "drip") else 30)  # on a busy machine the others take their time
+    told, hurt = scored(cli, said, world, tmp_path / "hurt.json", *limited, scorers="dcscore")
     before, after = per_image(whole), per_image(hurt)
     lost = {key[0] for key in after if after[key] is None and before[key] is not None}
     assert all(after[key] == before[key] for key in after if key[0] not in lost)
@@ -80,13 +84,13 @@ def test_a_call_that_fails_makes_one_caption_unknown_and_none_0(cli, server, sai
 
 def test_many_faults_of_all_kinds_and_four_scorers(cli, server, said, world, tmp_path):
     """Half of all calls fail; whatever is told is what a judge without faults says of the same captions."""
-    _, whole = scored(cli, said, world, tmp_path / "whole.json", *asking(server))
+    _, whole = scored(cli, said, world, tmp_path / "whole.json", *asking(server, call_seconds=30))
     for _ in range(6):
         for fault in FAULTS:
             if fault not in ("hang", "drip"):
                 server.fault(fault)
                 server.fault("")
-    told, hurt = scored(cli, said, world, tmp_path / "hurt.json", *asking(server, concurrency=1))
+    told, hurt = scored(cli, said, world, tmp_path / "hurt.json", *asking(server, concurrency=1, call_seconds=30))
     unanswered = {key: value for key, value in per_image(hurt).items() if key[1].endswith("unanswered")}
     assert hurt["scores"]["caprl.unanswered"]["value"] > 0.05
     assert "caprl.unanswered" in told.out
@@ -99,12 +103,13 @@ def test_many_faults_of_all_kinds_and_four_scorers(cli, server, said, world, tmp
     assert hurt["unknown_by"]["caprl"].keys() <= {"judge_error", "unparseable", "refusal", "timeout"}
 
 
-@pytest.mark.slow  # it lives by the clock: on a busy machine calls may run out of their own time
 def test_an_outage_that_ends_costs_time_and_no_score(cli, server, said, world, tmp_path):
-    _, whole = scored(cli, said, world, tmp_path / "whole.json", *asking(server))
+    patient = asking(server, call_seconds=30)  # on a busy machine no call runs out of its own time
+    _, whole = scored(cli, said, world, tmp_path / "whole.json", *patient)
+    assert whole["scores"]["caprl.unanswered"]["value"] == 0
     server.go_down(2)
     started = time.monotonic()
-    _, hurt = scored(cli, said, world, tmp_path / "hurt.json", *asking(server))
+    _, hurt = scored(cli, said, world, tmp_path / "hurt.json", *patient)
     assert time.monotonic() - started > 1.5
     assert hurt["scored"] == dict.fromkeys(ASKING.split(","), 12)
     assert {name: one["value"] for name, one in hurt["scores"].items()} == {
@@ -123,7 +128,8 @@ def test_a_judge_that_is_down_ends_the_command(cli, server, said, world, tmp_pat
 
 
 def test_eval_and_the_reports_say_what_a_judge_did_not(cli, server, said, world, tmp_path):
-    settings = ["--set", f"dcscore.assistant={judge(server, concurrency=1)}", "--set", "dcscore.evidence=facts"]
+    asked = judge(server, concurrency=1, call_seconds=30)
+    settings = ["--set", f"dcscore.assistant={asked}", "--set", "dcscore.evidence=facts"]
     server.fault("500", times=2)
     measured = ["--scorers", "dcscore,length", "--bootstrap", 20, *settings]
     told = cli("eval", world.root, said, *measured, "--json", tmp_path / "e.json", "--out", tmp_path / "run")
@@ -144,5 +150,5 @@ def test_eval_and_the_reports_say_what_a_judge_did_not(cli, server, said, world,
 @pytest.mark.slow
 def test_an_outage_of_half_a_minute(cli, server, said, world, tmp_path):
     server.go_down(30)
-    _, hurt = scored(cli, said, world, tmp_path / "hurt.json", *asking(server, patience=60))
+    _, hurt = scored(cli, said, world, tmp_path / "hurt.json", *asking(server, patience=60, call_seconds=30))
     assert hurt["scored"] == dict.fromkeys(ASKING.split(","), 12)

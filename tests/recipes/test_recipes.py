@@ -11,6 +11,7 @@ import yaml
 
 from capwright.recipes import find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
 from capwright.recipes.files import changed_keys
+from capwright.recipes.schema import JUDGE_SECONDS
 from capwright.runs.plan import make_plan
 from capwright.types import RecipeError
 
@@ -195,6 +196,14 @@ def test_a_saved_recipe_with_every_kind_of_reward_reads_back(tmp_path):
         (["rewards.short={overlong: {soft: 5, hard: 4}}"], "soft .5. must be below hard .4."),
         (["rewards.short={overlong: {soft: 1, hard: 4}, scorer: tts}"], "leave scorer out"),
         (["rewards.short={overlong: {soft: 1, hard: 4}, gate: true}"], "leave gate out"),
+        (
+            ["rewards.caprl={timeout: 180, options: {assistant: {name: 'http://judge:8000/v1', model: m}}}"],
+            r"timeout 180 is no longer than the 180 s .* http://judge:8000/v1 .*patience 60 \+ call_seconds 120",
+        ),
+        (
+            ["rewards.caprl={timeout: 20, options: {assistant: {name: 'http://j/v1', patience: 15, call_seconds: 5}}}"],
+            "no longer than the 20 s",
+        ),
         (["rewards.tts.only_if={of: nothing, at_least: 1}"], "no other reward 'nothing'"),
         (["rewards.tts.only_if={of: words}"], "give at_least, at_most or both"),
         (["rewards.words={scorer: tts}"], "taken by a quantity"),
@@ -207,3 +216,12 @@ def test_a_saved_recipe_with_every_kind_of_reward_reads_back(tmp_path):
 def test_what_does_not_go_together(overrides, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe("rsrs-scenes", overrides)
+
+
+def test_a_reward_whose_timeout_is_longer_than_an_outage():
+    from capwright.models.chat.server import ServerOptions
+
+    judge = "{name: 'http://judge/v1', model: m, patience: 15, call_seconds: 5}"
+    recipe = load_recipe("rsrs-scenes", [f"rewards.caprl={{timeout: 21, options: {{assistant: {judge}}}}}"])
+    assert recipe.rewards["caprl"].timeout == 21
+    assert {name: getattr(ServerOptions(), name) for name in JUDGE_SECONDS} == JUDGE_SECONDS

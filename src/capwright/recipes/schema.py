@@ -6,6 +6,7 @@ the descriptions below. Reading files, overrides and error messages live in `cap
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,6 +15,8 @@ from capwright import types
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+#: How long a judge may be silent, by default: recipes know no assistant. A test holds them to those of `Chat`.
+JUDGE_SECONDS = {"patience": 60.0, "call_seconds": 120.0}
 
 
 class Part(BaseModel):
@@ -173,10 +176,30 @@ class Reward(Part):
     only_if: OnlyIf | None = Field(None, description="where the reward counts; elsewhere it is 0; null: everywhere")
     overlong: Overlong | None = Field(None, description="a reward of length in place of a scorer; never a gate")
     timeout: float | None = Field(
-        None, gt=0, description="seconds a call may take; its captions are unknown then, and it goes on in its thread"
+        None,
+        gt=0,
+        description="seconds a call may take; its captions are unknown then, and it goes on in its thread. With a "
+        "server as a judge longer than its patience and call_seconds together, so that an outage ends the run",
     )
     range: tuple[float, float] | None = Field(None, description="output values that become 0 and 1; null: as declared")
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the scorer")
+
+    @model_validator(mode="after")
+    def _waits_for_outages(self) -> Reward:
+        """A judge that is down must end the run; a timeout before that would make failed rewards of its outage."""
+        for name, one in self.options.items():
+            if self.timeout is None or not isinstance(one, Mapping) or not str(one.get("name")).startswith("http"):
+                continue
+            limits = {key: one.get(key, value) for key, value in JUDGE_SECONDS.items()}
+            if not all(isinstance(value, (int, float)) for value in limits.values()):
+                continue  # the assistant says what is wrong with it
+            if self.timeout <= (noticed := sum(limits.values())):
+                raise ValueError(
+                    f"timeout {self.timeout:g} is no longer than the {noticed:g} s that an outage of {one['name']} may "
+                    f"take until it is noticed ({' + '.join(f'{key} {value:g}' for key, value in limits.items())} of "
+                    f"options.{name}); it would end in unknown rewards instead of a stop. Raise timeout, or lower those"
+                )
+        return self
 
     @model_validator(mode="after")
     def _length_is_no_gate(self) -> Reward:
