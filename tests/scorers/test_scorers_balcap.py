@@ -8,7 +8,7 @@ import pytest
 
 from capwright.ports import Grade
 from capwright.scenes import sample_scene, to_sample
-from capwright.scorers import Corpus, Item, ScorerError
+from capwright.scorers import Corpus, Item, ScorerError, get_scorer
 from capwright.scorers.balcap import BalCap
 from capwright.scorers.language import Language
 from capwright.types import NO_IMAGE, ModelError, Sample
@@ -121,6 +121,9 @@ def test_b_capscore_of_learned_language(tmp_path):
 
 
 def test_b_capscore_refusals():
+    for language in (3, True, ["references", 1], {"learn_from": "references"}):
+        with pytest.raises(ScorerError, match="balcap: language must be text or a list"):
+            get_scorer("balcap", language=language)
     with pytest.raises(ScorerError, match="balcap: b-CapScore needs parts: both, not 'recall'"):
         BalCap(FakeClaims(), parts="recall", language="references")
     with pytest.raises(ModelError, match="does not grade"):
