@@ -145,6 +145,9 @@ def test_an_answer_again_where_the_first_is_unknown_is_no_agreement():
 def test_one_image_has_no_intervals():
     (a, b) = make_leaderboard([one("a", "b", "first"), one("b", "a", "tie")], replicates=50).standings
     assert [e.low for s in (a, b) for e in (s.rating, s.elo, s.points)] == [None] * 6
+    again = [one("a", "b", better, repeat=n) for n, better in enumerate(["first", "second", "first"])]
+    a = make_leaderboard(again, replicates=50).standings[0]
+    assert (a.judge_noise > 0, a.image_noise) == (True, None)  # the judge's dice can be told apart all the same
 
 
 def test_systems_that_never_met_the_others_have_no_rating():

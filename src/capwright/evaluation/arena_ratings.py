@@ -54,7 +54,7 @@ def noise(table: Outcomes, drawn: Array, group: NDArray[np.bool_], seed: int, re
         total = sizes * means + stretch * (total - sizes * means)
         row[:] = np.bincount(pair_of, weights=total, minlength=table.width)
     by_judge = bradley_terry_ratings(np.tile(games, (replicates, 1)), np.clip(noisy, 0, games), group).var(0, ddof=1)
-    by_both = drawn.var(0, ddof=1)
+    by_both = drawn.var(0, ddof=1) if len(drawn) > 1 else none
     return np.sqrt(by_judge), np.sqrt(np.maximum(by_both - by_judge, 0))
 
 

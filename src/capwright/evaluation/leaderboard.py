@@ -133,8 +133,8 @@ def make_leaderboard(
     names = sorted({name for one in every for name in (one.first, one.second)})
     table = Outcomes(every, names)
     games, wins = table.rows[:, : table.width].sum(0), table.rows[:, table.width : 2 * table.width].sum(0)
-    replicates = replicates if len(table.rows) > 1 else 0  # one image does not tell how images differ
-    sums = bootstrap_sums(table.rows, replicates, seed)
+    resamples = replicates if len(table.rows) > 1 else 0  # one image does not tell how images differ
+    sums = bootstrap_sums(table.rows, resamples, seed)
     group = joined(games, len(names))
 
     def columns(of: Array) -> tuple[Array, Array]:
@@ -142,7 +142,7 @@ def make_leaderboard(
 
     ratings = bradley_terry_ratings(games, wins, group)
     drawn = bradley_terry_ratings(*columns(sums), group)
-    histories = elo_ratings(table, names, group, seed, replicates)
+    histories = elo_ratings(table, names, group, seed, resamples)
     shares_won, shares_drawn = (points(*columns(of), len(names)) for of in (table.rows.sum(0), sums))
     judge, image = noise(table, drawn, group, seed, replicates)
     unknown = Counter(name for pair in table.lost for name in pair)
