@@ -32,6 +32,15 @@ def test_what_is_kept_is_told_and_cleared(tmp_path, monkeypatch):
     assert cache.state().answers == 0
 
 
+def test_a_cache_that_can_not_be_cleared_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPWRIGHT_CACHE", str(tmp_path))
+    (tmp_path / "answers.sqlite").write_bytes(b"no database" * 1000)
+    told = run("clear")
+    assert told.exit_code == 1
+    assert "answers.sqlite: can not be cleared" in told.stderr
+    assert "are gone" not in told.stderr
+
+
 def test_a_cache_that_is_off(monkeypatch):
     monkeypatch.setenv("CAPWRIGHT_CACHE", "off")
     assert "off" in run().stdout

@@ -22,6 +22,7 @@ from capwright.scenes import build
 from capwright.types import Question
 from chat_server import ChatServer
 from exact_assistants import KNOWN, Guesser
+from lexical_server import lexical_reply
 
 PLANTED = [
     {"question": text, "options": [answer, "two", "four", "six"], "answer": answer, "kind": "other"}
@@ -92,6 +93,24 @@ def test_from_pictures_to_questions_through_a_server_that_fails_at_times(cli, wo
     assert provenance["writer"] == provenance["reader"]
     assert provenance["writer"].startswith("chat:toy;prompts=")
     assert sees.asked.count("answer_image") == 10 * 5 * 4
+
+
+def test_what_could_not_be_had_is_asked_again_when_the_folder_is_removed(cli, world, tmp_path):
+    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
+        out = tmp_path / "asked"
+        words = ["data", "questions", world.root, "--out", out, "--assistant", server.address, "--writer", "facts"]
+        words += ["--evidence", "references", "--set", "assistant.model=toy", "--set", "assistant.retries=0"]
+        words += ["--set", "assistant.cache=null"]
+        server.fault("500", times=2)
+        told = cli(*words)
+        assert "an answer could not be had" in told.out
+        assert f"remove {out} and give the same command again" in told.err
+        shutil.rmtree(out)
+        asked = len(server.bodies)
+        told = cli(*words)
+        assert told.code == 0
+        assert "could not be had" not in told.out + told.err
+        assert 0 < len(server.bodies) - asked < asked / 2
 
 
 def test_a_picture_that_is_none_costs_itself_alone(world, tmp_path):

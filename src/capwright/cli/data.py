@@ -158,6 +158,8 @@ def questions(
     for line in maker.tally.lines():
         typer.echo(line)
     say(f"{place}: written; all that was asked and answered is in {journal}")
+    if maker.tally.dropped["unknown"] or maker.tally.unwritten:
+        say(f"remove {place} and give the same command again: what could not be had is asked again, and nothing else")
 
 
 def _settings_of(settings: list[str]) -> dict[str, dict[str, Any]]:

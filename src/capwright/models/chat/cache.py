@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.keeping import set_aside
+from capwright.models.chat.messages import ChatError
 
 _Answer = TypeVar("_Answer")
 FILE = "answers.sqlite"
@@ -77,8 +78,16 @@ class AnswerCache:
         return CacheState(self.path, count, sum(file.stat().st_size for file in files if file.is_file()), oldest)
 
     def clear(self, older_days: float = 0.0) -> int:
-        """Forget answers that are older than so many days; how many there were."""
-        return self._with_file(lambda db: self._clear(db, older_days), 0) if self.path.is_file() else 0
+        """Forget answers that are older than so many days; how many there were. Raises ChatError where it can not."""
+        if not self.path.is_file():
+            return 0
+        with self._lock:
+            try:
+                return self._clear(self._opened(), older_days)
+            except (OSError, sqlite3.Error) as error:
+                self.close()
+                why = f"{self.path}: can not be cleared ({error})"
+                raise ChatError(f"{why}; when nobody writes it, the file may be deleted instead") from None
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
