@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import capwright
 from capwright.evaluation import score, score_systems
-from capwright.scorers import NotInstalledError, Scorer, ScorerError
+from capwright.scorers import NotInstalledError, Scorer, ScorerError, get_scorer
 from capwright.scorers.length import Length
 from capwright.types import DataError
 
@@ -146,6 +146,8 @@ def test_systems_are_tested_against_the_first_with_corrected_p_values():
     lengths = [c for c in found.comparisons if c.score.startswith("length")]
     assert lengths
     assert all(c.p_holm is None for c in lengths), "a length claims nothing"
+    counted = {c.score for c in found.comparisons if c.p_holm is not None}
+    assert counted == {f"{name}.{get_scorer(name).spec.headline}" for name in CORE}, "parts explain, headlines claim"
 
 
 def test_the_json_has_what_scripts_look_for():

@@ -211,9 +211,17 @@ def score_systems(
 
 
 def _adjusted(comparisons: Sequence[Comparison], first: Evaluation) -> tuple[Comparison, ...]:
-    """p-values corrected for their number, among scores that have a better direction: a length claims nothing."""
-    directed = {name for name, one in first.scores.items() if one.scorer.spec.higher_is_better is not None}
-    claims = [c.score.partition(".")[0] in directed for c in comparisons]
+    """p-values corrected for their number, among the headlines of scorers that have a better direction.
+
+    A length claims nothing, and the other numbers of a scorer (kinds of questions, tiers, shares) explain its headline:
+    corrected with the rest, a few scorers with many parts would leave nothing of any p.
+    """
+    headlines = {
+        f"{name}.{one.scorer.spec.headline}"
+        for name, one in first.scores.items()
+        if one.scorer.spec.higher_is_better is not None
+    }
+    claims = [c.score in headlines for c in comparisons]
     corrected = iter(adjust(c for c, claim in zip(comparisons, claims) if claim))
     return tuple(next(corrected) if claim else c for c, claim in zip(comparisons, claims))
 
