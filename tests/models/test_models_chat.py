@@ -271,6 +271,19 @@ def test_ctrl_c_comes_back_when_what_it_ended_has_ended():
     loop.end(asyncio.sleep(0))
 
 
+def test_a_program_does_not_wait_at_its_end_for_threads_that_ask():
+    """A reward that ran out of its time is such a thread."""
+    code = (
+        "import threading, time\nfrom capwright.models.chat import Chat, ChatRequest, Message\n"
+        "chat = Chat('http://127.0.0.1:1/v1', 'toy', cache=None, patience=60)\n"
+        "ask = lambda: chat.ask([ChatRequest((Message('user', 'hi'),))])\n"
+        "threading.Thread(target=ask, daemon=True).start()\ntime.sleep(1.5)\n"
+    )
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50, capture_output=True)
+    assert time.monotonic() - began < 30
+
+
 def test_a_chat_goes_on_after_a_fork(server, opened):
     chat = opened(server)
     chat.ask(asks(1))

@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 _Answer = TypeVar("_Answer")
@@ -22,6 +23,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._owner = 0
+        self._call: Future[Any] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -40,16 +42,24 @@ class LoopThread:
                 self._thread.start()
             assert self._loop is not None
             ended = threading.Event()
-            future = asyncio.run_coroutine_threadsafe(_told(work, ended), self._loop)
+            self._call = future = asyncio.run_coroutine_threadsafe(_told(work, ended), self._loop)
             try:
                 return future.result()
             except BaseException:
                 future.cancel()
                 ended.wait(_LAST_SECONDS)  # from here on nothing is answered any more
                 raise
+            finally:
+                self._call = None
 
     def end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs a last coroutine and ends the thread; the next `run` starts another."""
+        """Runs a last coroutine and ends the thread; the next `run` starts another.
+
+        A call that is under way then is of a thread that the end of the program does not wait for; it is cancelled.
+        """
+        call = self._call
+        if call is not None and not self.fresh:
+            call.cancel()
         with self._lock:
             loop, self._loop = (None, None) if self.fresh else (self._loop, None)
             if loop is None:
