@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli.display import say
+from capwright.cli.injection import InjectionOption
 from capwright.cli.scoring import DryRunOption, SetOption, name_systems, print_rehearsal, read_settings, rehearsed
 from capwright.types import DataError
 
@@ -32,12 +33,14 @@ def evaluate(
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 1000,
+    injection: InjectionOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Measure caption files on a dataset.
 
     Prints scores with 95 % intervals, and paired tests of every file against the first.
     """
+    from capwright.cli.injection import find_judged, measure_orders, print_orders
     from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
     from capwright.cli.tables import print_comparisons, print_scores
     from capwright.data import open_dataset, read_captions
@@ -52,14 +55,19 @@ def evaluate(
     if "length" not in wanted:  # most scores change with length alone, so it stands beside all of them
         wanted.append("length")
     options = read_settings(set_ or [])
+    if injection:
+        find_judged(wanted, options)
     if dry_run:
         from capwright.models.chat.rehearsal import Rehearsal
 
         rehearsal = Rehearsal()
-        made, _ = make_installed(*rehearsed(wanted, options, rehearsal))
-        measure_installed(
+        asked, counted = rehearsed(wanted, options, rehearsal)
+        made, _ = make_installed(asked, counted)
+        evaluations, _ = measure_installed(
             samples, made, samples.vocabulary, lambda rulers: measure(samples, systems, rulers, replicates=0)
         )
+        if injection:
+            measure_orders(samples, evaluations[0], counted, vocabulary=samples.vocabulary, replicates=0)
         print_rehearsal(rehearsal)
         return
     made, absent = make_installed(wanted, options)
@@ -75,9 +83,16 @@ def evaluate(
     if absent:
         about["not_installed"] = absent
     summary = summarize(evaluations, comparisons, about)
+    if injection:
+        effects = measure_orders(
+            samples, evaluations[0], options, vocabulary=samples.vocabulary, seed=seed, replicates=bootstrap
+        )
+        summary["injection"] = [effect.to_json() for effect in effects]
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
     print_scores(evaluations, not_installed=absent)
     print_comparisons(comparisons, evaluations)
+    if injection:
+        print_orders(effects, evaluations[0])
     for evaluation in evaluations:
         for warning in evaluation.warnings:
             say(f"{evaluation.name}: {warning}")

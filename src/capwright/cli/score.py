@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from capwright.cli.display import counting, say
+from capwright.cli.injection import InjectionOption
 from capwright.cli.scoring import (
     ClusterOption,
     DryRunOption,
@@ -25,6 +26,8 @@ from capwright.cli.scoring import (
     VocabularyOption,
     measure_files,
     print_rehearsal,
+    read_settings,
+    rehearsed,
 )
 
 #: What `capwright score PRED REFS` is called inside.
@@ -69,6 +72,7 @@ def files(
     bootstrap: ReplicatesOption = 1000,
     interval: MethodOption = "percentile",
     cluster: ClusterOption = None,
+    injection: InjectionOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Score captions against references.
@@ -76,16 +80,24 @@ def files(
     Prints scores with 95 % intervals and their signatures. Of several files of captions each is tested against the
     first, image by image.
     """
+    from capwright.cli.injection import find_judged, measure_orders, print_orders
     from capwright.cli.tables import print_comparisons, print_scores, print_signatures
 
+    options = read_settings(set_ or [])
+    if injection:
+        find_judged((name.strip() for name in scorers.split(",") if name.strip()), options)
     if dry_run:
         from capwright.models.chat.rehearsal import Rehearsal
 
         rehearsal = Rehearsal()
-        measure_files(
+        counted = measure_files(
             paths, scorers, settings=set_, split=split, vocabulary=vocabulary, missing=missing, replicates=0,
             rehearsal=rehearsal,
         )  # fmt: skip
+        if injection:
+            first = counted.evaluations[0]
+            _, options = rehearsed(list(first.scores), options, rehearsal)
+            measure_orders(counted.samples, first, options, vocabulary=counted.vocabulary, replicates=0)
         print_rehearsal(rehearsal)
         return
     scoring = measure_files(
@@ -93,13 +105,21 @@ def files(
     )
     print_scores(scoring.evaluations, not_installed=scoring.not_installed, trained_on=scoring.trained_on)
     print_comparisons(scoring.comparisons, scoring.evaluations)
+    effects = []
+    if injection:
+        first = scoring.evaluations[0]
+        effects = measure_orders(
+            scoring.samples, first, options, vocabulary=scoring.vocabulary, seed=seed, replicates=bootstrap
+        )
+        print_orders(effects, first)
     print_signatures(scoring.evaluations)
     if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):
         print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
     if json is not None:
         from capwright.cli.summary import versions, write_json
 
-        write_json(json, scoring.to_json() | {"versions": versions()})
+        more = {"injection": [effect.to_json() for effect in effects]} if injection else {}
+        write_json(json, scoring.to_json() | more | {"versions": versions()})
 
 
 @app.command("build-idf", no_args_is_help=True)

@@ -7,8 +7,8 @@ stay exactly as they were (they must: one caption a call), and how much the scor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.results import Estimate, score_key
-from capwright.evaluation.running import prepare_scorers
+from capwright.evaluation.running import CaptionRow, item_of, prepare_scorers
 from capwright.evaluation.statistics import bootstrap_sums, intervals, known
-from capwright.scorers import Context, Item, Scorer, get_scorer
-from capwright.types import DataError, Sample, Vocabulary
+from capwright.scorers import SCORED, Context, Item, Scorer, ScorerError, ScorerSpec, get_scorer
+from capwright.types import Caption, DataError, Sample, Vocabulary
 
 #: A sentence that orders nothing and tells nothing: what any further words change.
 CONTROL = "That is all."
@@ -48,22 +48,26 @@ class Effect:
     """What one kind of order does to one score.
 
     Attributes:
-        score: such as "caprl.accuracy"; the headline of a scorer.
+        scorer, score: such as "caprl" and "caprl.accuracy"; the headline of a scorer.
         attack: a key of the attacks, or "control".
         clean: the score of the captions as they are; None when nothing could be measured.
         change: the score with orders minus `clean`, with its interval over images.
         images: how many captions were measured both ways.
+        changed: how many of these have another score with an order than without; a score can stay as it is on average
+            while those of captions move both ways.
         unknown: how many were not: a call failed, or the reply could not be read. Orders can do that, too.
         others: how many times a caption *without* an order was measured among captions with one.
         others_changed: how many of these got another result. Anything but 0 is a leak between captions, or a judge
             that answers the same request in two ways or fails at times (then the control shows it as well).
     """
 
+    scorer: str
     score: str
     attack: str
     clean: float | None
     change: Estimate
     images: int
+    changed: int
     unknown: int
     others: int
     others_changed: int
@@ -74,10 +78,15 @@ class Effect:
         return rest | {"change": self.change.to_json()}
 
 
+def can_be_ordered(spec: ScorerSpec) -> bool:
+    """Whether orders in captions can be measured for a scorer: it asks somebody about each caption alone."""
+    return "assistant" in spec.needs and "several captions" not in spec.needs and spec.unit != "set"
+
+
 def injection_report(
     assistant: Any,
     samples: Sequence[Sample],
-    captions: Mapping[str, str],
+    captions: Mapping[str, CaptionRow],
     scorers: Iterable[str] = ("caprl",),
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -86,6 +95,7 @@ def injection_report(
     seed: int = 0,
     replicates: int = 1000,
     level: float = 0.95,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Effect]:
     """Measure captions with and without orders behind them.
 
@@ -93,14 +103,17 @@ def injection_report(
     measurement is one batch, so captions with and without orders are judged side by side.
 
     Args:
-        assistant: who judges: a name, a mapping, or an object (see `capwright.models.assistants.open_assistant`).
+        assistant: who judges: a name, a mapping, or an object (see `capwright.models.assistants.open_assistant`); None
+            where each scorer has its own in its options.
         samples: what the captions are of; questions or facts, as the scorers need.
-        captions: id of a sample -> a caption. Samples without one are left out.
+        captions: id of a sample -> a caption: a text, a row of `read_captions`, or a Caption. Samples without one, and
+            captions that are empty or unknown, are left out.
         scorers: names of scorers that ask an assistant.
         options: of scorers, by name. `caprl` asks all questions unless told otherwise: in its mode "paper" any further
             word draws other questions, which would look like an effect.
         attacks: kind -> text that is put behind a caption, after a space. A "control" is added.
         vocabulary, seed, replicates, level: as for `evaluate`.
+        progress: called with (done, total) measurements of all captions.
 
     Returns:
         For each scorer the control, then the attacks in their order.
@@ -108,20 +121,34 @@ def injection_report(
     Raises:
         DataError: fewer than two captions belong to samples. ScorerError: an unknown scorer, or one that asks nobody.
     """
-    told = [sample for sample in samples if captions.get(sample.id, "").strip()]
-    if len(told) < 2:
-        raise DataError(f"orders in captions need two captions or more to be measured; {len(told)} are of samples")
+    items = [item_of(sample, _one_row(sample, captions[sample.id])) for sample in samples if sample.id in captions]
+    items = [item for item in items if item.status in SCORED and item.caption.strip()]
+    if len(items) < 2:
+        raise DataError(f"orders in captions need two captions or more to be measured; {len(items)} are of samples")
     if vocabulary is None:
         vocabulary = getattr(samples, "vocabulary", None)
-    effects = []
-    for name in scorers:
+    effects: list[Effect] = []
+    names = list(scorers)
+    for name in names:
         own = {**_OPTIONS.get(name, {}), **(options or {}).get(name, {})}
-        ((scorer, context),) = prepare_scorers(told, [get_scorer(name, assistant=assistant, **own)], vocabulary)
-        items = [Item(sample, captions[sample.id]) for sample in told]
+        if assistant is not None:
+            own["assistant"] = assistant
+        scorer = get_scorer(name, **own)
+        if not can_be_ordered(scorer.spec):
+            raise ScorerError(f"{name}: asks nobody about a caption alone, so orders in captions can not be measured")
+        ((scorer, context),) = prepare_scorers([item.sample for item in items], [scorer], vocabulary)
         clean = _measure(scorer, context, items)
         for attack, order in {"control": CONTROL, **attacks}.items():
             effects.append(_effect(scorer, context, items, clean, attack, order, (seed, replicates, level)))
+            if progress is not None:
+                progress(len(effects), len(names) * (1 + len(attacks)))
     return effects
+
+
+def _one_row(sample: Sample, said: Any) -> CaptionRow:
+    if isinstance(said, (str, Mapping, Caption)):
+        return said
+    raise DataError(f"caption of {sample.id!r}: must be one text or one row of a caption file, not {said!r}")
 
 
 def _measure(scorer: Scorer, context: Context, items: Sequence[Item]) -> tuple[_Rows, NDArray[np.bool_]]:
@@ -143,7 +170,7 @@ def _effect(
     for turn in (0, 1):
         with_order = np.arange(len(items)) % 2 == turn
         batch = [
-            Item(item.sample, f"{item.caption} {order}") if spoiled else item
+            replace(item, caption=f"{item.caption} {order}") if spoiled else item
             for item, spoiled in zip(items, with_order)
         ]
         found, found_known = _measure(scorer, context, batch)
@@ -155,7 +182,11 @@ def _effect(
     place = context.outputs.index(scorer.spec.headline)
     value, change = _change(scorer, place, rows[both], ordered[both], how)
     score = score_key(scorer.spec.name, scorer.spec.headline)
-    return Effect(score, attack, value, change, int(both.sum()), int((~both).sum()), others, changed)
+    before, after = (scorer.finalize(found[both])[:, place] for found in (rows, ordered))
+    moved = int((~np.isclose(before, after, rtol=0, atol=1e-12, equal_nan=True)).sum())
+    return Effect(
+        scorer.spec.name, score, attack, value, change, int(both.sum()), moved, int((~both).sum()), others, changed
+    )
 
 
 def _change(

@@ -172,13 +172,14 @@ def _items(
     for image, sample in enumerate(samples):
         said = captions.get(sample.id, ()) if sample.id not in absent else ()
         rows = [said] if isinstance(said, (str, Mapping, Caption)) else list(said)
-        found = [_item(sample, row) for row in rows] or [Item(sample, "", "missing_image")]
+        found = [item_of(sample, row) for row in rows] or [Item(sample, "", "missing_image")]
         items += found
         image_of += [image] * len(found)
     return items, np.array(image_of)
 
 
-def _item(sample: Sample, row: CaptionRow) -> Item:
+def item_of(sample: Sample, row: CaptionRow) -> Item:
+    """A caption as scorers take it. Raises DataError for a row whose status or caption can not be read."""
     if isinstance(row, str):
         return Item(sample, row)
     if isinstance(row, Caption):

@@ -19,7 +19,7 @@ from capwright.evaluation.results import MISSING
 from capwright.types import EMPTY, STATUSES, DataError
 
 #: Keys of summary.json that are not systems.
-NOT_SYSTEMS = frozenset({"comparisons", "signatures", "run"})
+NOT_SYSTEMS = frozenset({"comparisons", "signatures", "run", "injection"})
 #: How well-known stages and systems are written for people.
 NAMES = {
     "base": "Base",

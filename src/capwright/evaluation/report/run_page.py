@@ -17,6 +17,7 @@ from capwright.evaluation.report.charts import interval_bar, squares, value_bar,
 from capwright.evaluation.report.curves import STATES, group_states, probe_curve, reward_curve
 from capwright.evaluation.report.gallery import Card, Matcher, build_gallery
 from capwright.evaluation.report.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
+from capwright.evaluation.report.orders import read_orders
 from capwright.evaluation.report.pages import render_page, write_page
 from capwright.evaluation.report.run_folder import Measure, Run, label, number, read_run
 from capwright.evaluation.report.run_scores import digits_of, score_lines, score_name, write_interval, write_value
@@ -125,6 +126,7 @@ def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: M
         states=group_states(run),
         meanings=STATES,
         tiers=_tiers(run, samples, tones),
+        orders=read_orders(run),
         gallery=gallery,
         searched=match is not None,
         credits=credits_of((*gallery.hardest, *gallery.improved)),
