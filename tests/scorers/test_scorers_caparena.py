@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,11 @@ def test_opponents_from_files_and_the_signature(tmp_path):
     assert line.endswith("|match:one|orders:both|sees:ref+img|seed:0|v:1")
     other = CapArena({"gpt": {"1": "x 2"}}, FakeJudge())
     assert other.signature(other.prepare(Corpus(SAMPLES))) != line
+    samples = [replace(sample, references=("another reference",)) for sample in SAMPLES]
+    assert scorer.signature(scorer.prepare(Corpus(samples))) != line
+    blind = CapArena({"gpt": path}, FakeJudge(), reference=False)
+    pictured = [[replace(sample, image=Path("1.png")) for sample in some] for some in (SAMPLES, samples)]
+    assert len({blind.signature(blind.prepare(Corpus(some))) for some in pictured}) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import html
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,11 +251,40 @@ def test_bad_options_are_refused(make):
 def test_signatures_say_who_was_asked_and_how():
     scorer = DCScore(FakeClaims())
     context = scorer.prepare(Corpus([PICTURE]))
-    text = "dcscore|assistant:fake:1|evidence:image|facts:references|trials:3|seed:0|v:1"
-    assert scorer.signature(context) == text
+    text = r"dcscore\|assistant:fake:1\|evidence:image\|facts:references/1#[0-9a-f]{8}\|trials:3\|seed:0\|v:1"
+    assert re.fullmatch(text, scorer.signature(context))
     strict = DCScore(FakeClaims(), strict_paper=True)
     assert "|strict:yes|" in strict.signature(strict.prepare(Corpus([PICTURE])))
     assert strict.prepare(Corpus([PICTURE])).fingerprint != context.fingerprint
+
+
+@pytest.mark.parametrize("make", [*ALL, CCCaption])
+def test_other_facts_and_references_are_another_signature(make, scenes):
+    def sign(samples, **options):
+        scorer = make(**options)
+        context = scorer.prepare(Corpus(samples))
+        return scorer.signature(context), context.fingerprint
+
+    some = scenes[:6]
+    meta = {**some[3].meta, "facts": [*some[3].meta["facts"][1:], "There is a dragon."]}
+    facts_changed = [*some[:3], replace(some[3], meta=meta), *some[4:]]
+    told_changed = [replace(some[0], references=("There is a dragon.",)), *some[1:]]
+    assert sign(some)[0] == sign(some[::-1])[0]
+    assert re.search(r"\|evidence:(facts|references)/6#[0-9a-f]{8}\|", sign(some)[0])
+    for one, other in zip(sign(some, evidence="facts"), sign(facts_changed, evidence="facts")):
+        assert one != other
+    for one, other in zip(sign(some, evidence="references"), sign(told_changed, evidence="references")):
+        assert one != other
+
+
+def test_what_is_not_looked_at_is_not_in_the_signature(scenes):
+    def sign(scorer, *samples):
+        return scorer.signature(scorer.prepare(Corpus([*samples, *scenes[1:4]])))
+
+    other = replace(scenes[0], meta={**scenes[0].meta, "facts": ["There is a dragon."]})
+    for options in ({"evidence": "references", "facts": "references"}, {"parts": "recall", "facts": "references"}):
+        assert sign(BalCap(**options), scenes[0]) == sign(BalCap(**options), other)
+    assert sign(BalCap(parts="recall"), scenes[0]) != sign(BalCap(parts="recall"), other)
 
 
 def test_explaining_shows_claims_and_verdicts():

@@ -50,6 +50,14 @@ def test_micro_as_the_reward():
     assert view.signature.endswith("|reward:micro|truncated:score")
 
 
+def test_what_changes_the_reward_stands_in_its_signature_and_only_there():
+    half = TTS(penalty=0.5)
+    assert RewardView(half, CONTEXT).signature.endswith("|reward:penalized|penalty:.5|truncated:score")
+    assert VIEW.signature.endswith("|reward:penalized|penalty:1|truncated:score")
+    assert RewardView(half, CONTEXT, "micro").signature == RewardView(SCORER, CONTEXT, "micro").signature
+    assert half.signature(CONTEXT) == SCORER.signature(CONTEXT)
+
+
 def test_cut_off_captions_are_scored_or_unknown():
     cut = [[Caption("a geoboard", finish="length"), Caption("a geoboard")]]
     assert VIEW([TWO], cut).known.all()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -82,4 +83,17 @@ def test_what_it_needs():
     with pytest.raises(ScorerError, match="penalty must be"):
         ExtractedTTS(penalty=-1)
     scorer, context, _ = measure(Judge(), [])
-    assert scorer.signature(context) == "tts-extracted|assistant:fake:1|evidence:image|match:longest,plural|seed:0|v:1"
+    start, _, rest = scorer.signature(context).partition("|terms:")
+    assert start == "tts-extracted|assistant:fake:1|evidence:image"
+    assert re.fullmatch(r"2#[0-9a-f]{8}\|match:longest,plural\|seed:0\|v:1", rest)
+
+
+def test_other_terms_are_another_score_and_another_penalty_another_reward():
+    def sign(penalty=1.0, terms=TERMS, output="penalized"):
+        scorer = ExtractedTTS(Judge(), penalty=penalty)
+        return RewardView(scorer, scorer.prepare(Corpus([Sample("1", Path("1.png"), (), terms)])), output).signature
+
+    assert sign().endswith("|reward:penalized|penalty:1|truncated:score")
+    assert sign(penalty=2) != sign()
+    assert sign(penalty=2, output="micro") == sign(output="micro")
+    assert sign(terms=TERMS[:1]) != sign()

@@ -141,11 +141,13 @@ class CapArena:
         for name, source in self._opponents.items():
             for id, text in _captions(name, source, corpus.samples).items():
                 said.setdefault(id, {})[name] = text
+        shown = {sample.id: seen(sample, False, self._reference) for sample in corpus.samples if sample.id in said}
+        told = {id: one[1] for id, one in shown.items() if one is not None}
         settings = [self._match, self._orders, self._itself, self._reference, self._picture, self._seed]
         names = tuple(self._opponents)
         return CapArenaContext(
             scorer="caparena",
-            fingerprint=fingerprint([said, names, settings, judge.signature]),
+            fingerprint=fingerprint([said, told, names, settings, judge.signature]),
             outputs=(*_OUTPUTS, *(f"vs:{name}" for name in names)),
             opponents=names,
             said=said,

@@ -113,13 +113,13 @@ class CCCaption(ClaimScorer):
         return np.stack([ratio(both, asked), ratio(complete, asked), ratio(correct, captions)], axis=-1)
 
     def signature(self, context: CCCaptionContext) -> str:  # type: ignore[override]
-        """`cccaption|assistant:...|reader:...|evidence:image|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
+        """`cccaption|assistant:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
         own: CCCaptionContext = self._own(context)
         return write_signature(
             self._spec.name,
             assistant=own.claims.signature,
             reader=own.reader.signature,
-            evidence=own.evidence,
+            evidence=own.against,
             questions=own.bank,
             alpha=self._alpha,
             seed=self._seed,

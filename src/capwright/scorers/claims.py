@@ -59,12 +59,17 @@ class ClaimContext(Context):
         claims: who is asked.
         evidence: one of `EVIDENCE` but "auto".
         facts: one of `FACTS` but "auto".
+        against: evidence as signatures have it: "facts/118#3f2a1b7c", how many samples have some and a digest of what
+            it says; "image" alone, because pictures are not read for it.
+        wanted: facts in the same way, "meta/118#3f2a1b7c".
         known: claims of references, so that each is split once; only answers are kept, failures are asked again.
     """
 
     claims: Claims
     evidence: str
     facts: str
+    against: str = field(default="", kw_only=True)
+    wanted: str = field(default="", kw_only=True)
     known: dict[str, Split] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
 
@@ -118,13 +123,20 @@ class ClaimScorer:
             raise DataError(f"{name}: no sample has {_WHERE[evidence]} to hold claims against; choose another evidence")
         if "facts" in self._needs and not any(map(facts_of if facts == "meta" else references_of, corpus.samples)):
             raise DataError(f"{name}: no sample has facts that a caption should state; add references or meta.facts")
+        against, wanted = evidence, facts
+        if "evidence" in self._needs and evidence != "image":
+            against = _named(evidence, {sample.id: evidence_of(sample, evidence) for sample in corpus.samples})
+        if "facts" in self._needs:
+            wanted = _named(facts, {sample.id: _fact_source(sample, facts) for sample in corpus.samples})
         return ClaimContext(
             scorer=name,
-            fingerprint=fingerprint([claims.signature, evidence, facts, self._seed, *map(str, self._more(claims))]),
+            fingerprint=fingerprint([claims.signature, against, wanted, self._seed, *map(str, self._more(claims))]),
             outputs=self._spec.outputs,
             claims=claims,
             evidence=evidence,
             facts=facts,
+            against=against,
+            wanted=wanted,
         )
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
@@ -147,13 +159,13 @@ class ClaimScorer:
         raise ScorerError(f"{self._spec.name}: has no scores of its own")
 
     def signature(self, context: Context) -> str:
-        """`name|assistant:...|evidence:facts|facts:meta|...|seed:0|v:1`."""
+        """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
         own: ClaimContext = self._own(context)
         return write_signature(
             self._spec.name,
             assistant=own.claims.signature,
-            evidence=own.evidence,
-            facts=own.facts if "facts" in self._needs else None,
+            evidence=own.against,
+            facts=own.wanted if "facts" in self._needs else None,
             **dict(self._more(own.claims)),
             seed=self._seed,
             v=self._spec.version,
@@ -177,7 +189,7 @@ class ClaimScorer:
     ) -> tuple[list[Split], list[Split]]:
         """Claims of captions, and facts of samples (each in the order of items), in one call; empty where not asked."""
         texts = [item.caption for item in items] if captions else []
-        sources = [_fact_source(item.sample, context) if facts else () for item in items]
+        sources = [_fact_source(item.sample, context.facts) if facts else () for item in items]
         new = [s for s in sources if isinstance(s, str) and s not in context.known]
         found = split_texts(context.claims, [*texts, *new], self._seed)
         context.known.update((text, found[text]) for text in new if found[text].status == "ok")
@@ -226,9 +238,15 @@ def facts_of(sample: Sample) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _fact_source(sample: Sample, context: ClaimContext) -> str | tuple[str, ...]:
+def _named(kind: str, told: Mapping[str, object]) -> str:
+    """ "facts/118#3f2a1b7c": a kind, how many samples have something, and a digest of it all, whatever their order."""
+    had = {id: one for id, one in told.items() if one}
+    return f"{kind}/{len(had)}#{fingerprint(had)[:8]}"
+
+
+def _fact_source(sample: Sample, kind: str) -> str | tuple[str, ...]:
     """Facts as they are given, or the text to split."""
-    if context.facts == "meta":
+    if kind == "meta":
         return facts_of(sample)
     references = references_of(sample)
     return references[0] if references else ()

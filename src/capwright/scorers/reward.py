@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import Context, Item, Scorer, ScorerError
+from capwright.scorers.base import Context, Item, Scorer, ScorerError, write_signature
 from capwright.types import Caption, OutageError, Sample
 
 Grid = NDArray[np.float64]
@@ -100,10 +100,16 @@ class RewardView:
 
     @property
     def signature(self) -> str:
-        """Signature of the scorer and of how its number becomes a reward."""
+        """Signature of the scorer and of how its number becomes a reward.
+
+        A scorer whose `shape` depends on options that change no score names them in its property `shaping`, {name:
+        value}; they stand here when such a reward is taken.
+        """
         low, high = self._ranges[self.output]
         scale = f"|scale:{low:g}..{high:g}" if self._clip else ""
-        return f"{self.scorer.signature(self.context)}|reward:{self.output}|truncated:{self._truncated}{scale}"
+        shaping = getattr(self.scorer, "shaping", {}) if self.output in self.scorer.spec.rewards else {}
+        reward = write_signature(f"reward:{self.output}", **shaping)
+        return f"{self.scorer.signature(self.context)}|{reward}|truncated:{self._truncated}{scale}"
 
     def __call__(self, samples: Sequence[Sample], captions: Sequence[Sequence[Caption]]) -> Reward:
         """Rewards of G captions for each of P samples.

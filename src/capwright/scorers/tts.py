@@ -161,6 +161,11 @@ class TTS:
         columns += [ratio(tiers[..., i], tiers[..., i + 1]) for i in range(0, tiers.shape[-1], 2)]
         return 100 * np.stack(columns, axis=-1)
 
+    @property
+    def shaping(self) -> dict[str, object]:
+        """What changes the reward and no score; see `RewardView.signature`."""
+        return {"penalty": self._penalty}
+
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The reward "penalized" [..., 1] of rows [..., k]: hits / (terms + penalty * wrong), in [0, 1].
 

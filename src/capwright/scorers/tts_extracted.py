@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.ports import Claims
-from capwright.scorers.base import Corpus, Item, ScorerError, ScorerSpec, fingerprint, ratio
+from capwright.scorers.base import Context, Corpus, Item, ScorerError, ScorerSpec, fingerprint, ratio
 from capwright.scorers.claims import (
     Assistant,
     ClaimContext,
@@ -34,9 +34,13 @@ _OUTPUTS = ("micro", "precision", "f1")
 
 @dataclass(frozen=True)
 class ExtractedContext(ClaimContext):
-    """The names of the terms of the corpus, with aliases and plurals."""
+    """The names of the terms of the corpus, with aliases and plurals; and for signatures which samples have which.
+
+    `terms` is "240#3f2a1b7c": how many professional terms samples have, and a digest of them and of their names.
+    """
 
     matcher: TermMatcher
+    terms: str
 
 
 class ExtractedTTS(ClaimScorer):
@@ -85,14 +89,27 @@ class ExtractedTTS(ClaimScorer):
         matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
         if not len(matcher):
             raise DataError("tts-extracted: no sample has a term; add terms to samples.jsonl")
-        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, matcher.fingerprint])}
-        return ExtractedContext(**fields, matcher=matcher)
+        had = {sample.id: sorted(_professional(sample, matcher)) for sample in corpus.samples}
+        digest = fingerprint([matcher.fingerprint, {id: names for id, names in had.items() if names}])
+        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, digest])}
+        return ExtractedContext(**fields, matcher=matcher, terms=f"{sum(map(len, had.values()))}#{digest[:8]}")
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 3] -> [..., 3] percentages in the order of the outputs; 0/0 is NaN."""
         hits, terms, wrong = np.moveaxis(np.asarray(summed, dtype=np.float64), -1, 0)
         f1 = np.where(terms > 0, ratio(2 * hits, hits + wrong + terms), np.nan)
         return 100 * np.stack([ratio(hits, terms), ratio(hits, hits + wrong), f1], axis=-1)
+
+    def signature(self, context: Context) -> str:
+        """As of all claim scorers, with `|terms:240#3f2a1b7c` before the rule they are matched by."""
+        own: ExtractedContext = self._own(context)
+        start, match, rest = super().signature(context).partition("|match:")
+        return f"{start}|terms:{own.terms}{match}{rest}"
+
+    @property
+    def shaping(self) -> dict[str, object]:
+        """What changes the reward and no score; see `RewardView.signature`."""
+        return {"penalty": self._penalty}
 
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The reward "penalized" [..., 1] of rows [..., 3], in [0, 1]; NaN where a sample has no terms."""
