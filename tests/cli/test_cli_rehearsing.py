@@ -105,3 +105,25 @@ def test_made_up_answers_fit_their_schema(server):
     assert rehearsal.found[f"{server.address}, toy"].calls == 2
     assert rehearsal.found[f"{server.address}, toy"].cost is None
     assert server.bodies == []
+
+
+def test_training_says_what_its_judges_will_be_asked(cli, server, world, tmp_path):
+    who = json.dumps({"name": server.address, "model": "toy", "cache": None, "prices": PRICES})
+    changed = [f"data.path={world.root}", f"rewards.caprl.options.assistant={who}", "rewards.caprl.options.mode=paper"]
+    few = ["stages.caprl.images_per_step=4", "stages.caprl.captions_per_image=2", "rewards.caprl.options.n=5"]
+    told = cli("train", "caprl-scenes", *changed, *few, "stages.caprl.steps=3", "--out", tmp_path / "run", "--dry-run")
+    assert told.code == 0, told.err
+    step, whole = re.findall(r"([\d,]+) calls, at most ([\d,]+) tokens and ([\d.e-]+) by your prices", told.out)
+    calls, tokens, cost = (float(number.replace(",", "")) for number in step)
+    assert 4 * 2 < calls <= 4 * 2 * 5, "at most 5 draws for each of 8 captions"
+    assert 100 * calls < tokens
+    assert cost > 0
+    assert float(whole[0].replace(",", "")) == 3 * calls
+    assert f"caprl: a step asks {server.address}, toy" in told.out
+    assert server.bodies == []
+
+
+def test_training_that_asks_nobody_says_nothing_of_judges(cli, world, tmp_path):
+    told = cli("train", "caprl-scenes", f"data.path={world.root}", "--out", tmp_path / "run", "--dry-run")
+    assert told.code == 0, told.err
+    assert "asks" not in told.out

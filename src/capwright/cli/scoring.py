@@ -182,14 +182,9 @@ def rehearsed(
 
     Raises DataError when none does.
     """
-    changed: dict[str, dict[str, Any]] = {}
-    for name in scorers:
-        own = dict(options.get(name, {}))
-        asked = {option: value for option, value in own.items() if _is_model(value)}
-        for option, value in asked.items():
-            own[option] = ({"name": value} if isinstance(value, str) else dict(value)) | {"dry_run": rehearsal}
-        if asked:
-            changed[name] = own
+    from capwright.models.chat.rehearsal import counting
+
+    changed = {name: own for name in scorers if (own := counting(options.get(name, {}), rehearsal)) is not None}
     if not changed:
         raise DataError(
             "--dry-run: none of the scorers asks a server or a model, so nothing would be paid; name one with "
@@ -206,12 +201,6 @@ def print_rehearsal(rehearsal: Rehearsal) -> None:
     for who, estimate in rehearsal.found.items():
         print(f"{who}: {estimate}")
     say(f"nobody was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
-
-
-def _is_model(value: Any) -> bool:
-    """Whether an option of a scorer names somebody who has to be asked: a server, or a local model."""
-    name = value.get("name") if isinstance(value, Mapping) else value
-    return isinstance(name, str) and name.startswith(("http://", "https://", "local:"))
 
 
 def _vocabulary(path: Path | None) -> Vocabulary | None:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from capwright.recipes.schema import Recipe, RlStage, SftStage
+from capwright.runs.judges import asked_by
 from capwright.runs.plan import make_plan
 from capwright.runs.progress import Progress
 from capwright.runs.run import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
@@ -35,20 +36,24 @@ def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials
         DataError, RecipeError, ModelError: what is here can not be used. Only a data folder or weights that are not on
             this machine are no error: the plan is printed without them.
     """
-    missing, n = "", None
+    missing, data = "", None
     if materials is None:
         if recipe.data.path is not None and not Path(recipe.data.path).exists():
             missing = f"{recipe.data.path}: does not exist"
         elif not weights_present(recipe.model.name):
-            n = len(open_data(recipe, out).split(recipe.data.train_split))
+            data = open_data(recipe, out).split(recipe.data.train_split)
             missing = f"the weights of {recipe.model.name} are not on this machine"
         else:
             materials = gather(recipe, out)
     if materials is not None:
-        n = len(materials.data)
+        data = materials.data
+    n = None if data is None else len(data)
     progress.say(f"recipe {recipe.name}: {'unknown number of' if n is None else f'{n:,}'} images to learn from")
-    for plan in make_plan(recipe, n):
+    for stage, plan in zip(recipe.stages, make_plan(recipe, n)):
         progress.say(plan.line())
+        if data is not None and isinstance(stage, RlStage):
+            for line in asked_by(recipe, stage, data, plan.steps or 0):
+                progress.say(f"{stage.name}: {line}")
     if materials is None:
         progress.say(f"memory not measured: {missing}")
         return

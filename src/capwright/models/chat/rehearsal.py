@@ -58,6 +58,21 @@ class RehearsedChat:
         return [answer or made_up(request) for request, answer in zip(requests, kept)]
 
 
+def counting(options: Mapping[str, Any], rehearsal: Rehearsal) -> dict[str, Any] | None:
+    """The options of a scorer with which it only counts what it would ask; None when it asks no server and no model."""
+    asked = {option: value for option, value in options.items() if _is_model(value)}
+    if not asked:
+        return None
+    named = {option: {"name": value} if isinstance(value, str) else dict(value) for option, value in asked.items()}
+    return dict(options) | {option: value | {"dry_run": rehearsal} for option, value in named.items()}
+
+
+def _is_model(value: Any) -> bool:
+    """Whether an option names somebody who has to be asked: a server, or a local model."""
+    name = value.get("name") if isinstance(value, Mapping) else value
+    return isinstance(name, str) and name.startswith(("http://", "https://", "local:"))
+
+
 def made_up(request: ChatRequest) -> ChatAnswer:
     """An answer of the right form: by the schema, else the first of the choices, else some words."""
     if request.schema is not None:
