@@ -13,8 +13,9 @@
 
 All see the same images in the same number of steps and are measured on images of the test split, whose questions no
 reward has asked, by greedy decoding. `answers` is the share of questions answered right from the caption, `precision`
-and `recall` those of BalCapRL's claims, `language` the offline scorer, `balanced` the harmonic mean of the last three.
-Scores are pooled over seeds; intervals are 95 % bootstrap intervals over images (all seeds of an image together).
+and `recall` those of BalCapRL's claims, `language` the offline scorer, b-CapScore the harmonic mean of the last three.
+Scores are pooled over seeds; intervals are 95 % bootstrap intervals over images (all seeds of an image together), those
+of differences paired. They do not cover the choice of seeds, so differences of each seed stand beside them.
 Finished runs in --runs are not repeated.
 """
 
@@ -25,6 +26,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -48,11 +50,28 @@ COLUMNS = {
     "answers": ("caprl", "accuracy"),
     "precision": ("balcap", "precision"),
     "recall": ("balcap", "recall"),
-    "language": ("language", "language"),
+    "language": ("balcap", "language"),
+    "b-CapScore": ("balcap", "b_capscore"),
     "ciderD": ("ciderD", "ciderD"),
     "names": ("tts", "micro"),
     "words": ("length", "words"),
 }
+
+
+#: What the papers say, as pairs of arms and the columns in which the first should be ahead.
+CLAIMS = (
+    ("CapRL", "warm-up", ("answers", "precision", "language", "words")),
+    ("CapRL", "CIDEr-D", ("answers",)),
+    ("CapRL", "CIDEr-D+", ("answers",)),
+    ("CapRL", "CapRL-8", ("answers", "precision")),
+    ("BalCapRL", "warm-up", ("precision", "recall", "language", "b-CapScore")),
+    ("BalCapRL", "CapRL", ("answers", "precision", "language", "b-CapScore")),
+    ("BalCapRL", "summed", ("precision", "recall", "language", "b-CapScore")),
+    ("BalCapRL", "-precision", ("precision",)),
+    ("BalCapRL", "-recall", ("recall",)),
+    ("BalCapRL", "-language", ("language",)),
+    ("BalCapRL", "-mask", ("language", "words")),
+)
 
 
 def recipe_of(arm: str, seed: int, scenes: Path, quick: bool) -> Recipe:
@@ -111,39 +130,62 @@ def run(arm: str, seed: int, scenes: Path, out: Path, quick: bool) -> Path:
     return folder
 
 
-def row_of(arm: str, folders: list[Path], samples: Any, rulers: Any) -> dict[str, Any]:
-    """Every column with its interval, over the captions of all seeds."""
+@dataclass(frozen=True)
+class Number:
+    """A column of an arm: all seeds together, each seed, and draws of images, the same ones for every arm."""
+
+    value: float
+    seeds: list[float]
+    draws: np.ndarray
+
+    def __sub__(self, other: Number) -> Number:
+        seeds = [a - b for a, b in zip(self.seeds, other.seeds)]
+        return Number(self.value - other.value, seeds, self.draws - other.draws)
+
+    def row(self) -> dict[str, Any]:
+        low, high = intervals(self.draws[:, None])
+        return {"value": self.value, "low": float(low[0]), "high": float(high[0]), "seeds": self.seeds}
+
+
+def measure(folders: list[Path], samples: Any, rulers: Any) -> dict[str, Number]:
+    """Every column of an arm, from the captions of its runs."""
     found = []
     for folder in folders:
         last = load_recipe(folder / "recipe.yaml").stages[-1].name
         found.append(evaluate(samples, read_captions(folder / "captions" / f"{last}.jsonl"), rulers, replicates=0))
-    row: dict[str, Any] = {"benchmark": "balanced_rewards", "arm": arm, "seeds": len(folders)}
-    drawn, points = {}, {}
+    columns = {}
     for column, (name, output) in COLUMNS.items():
-        measured = [evaluation.scores[name] for evaluation in found]
-        scorer, place = measured[0].scorer, measured[0].context.outputs.index(output)
-        rows = np.sum([m.rows for m in measured], axis=0)
-        drawn[column] = scorer.finalize(bootstrap_sums(rows, 2000, seed=0))[:, place]
-        points[column] = float(scorer.finalize(rows.sum(0))[place])
-    parts = ("precision", "recall", "language")
-    drawn["balanced"] = 3 / sum(1 / drawn[part] for part in parts)
-    points["balanced"] = 3 / sum(1 / points[part] for part in parts)
-    for column, values in drawn.items():
-        low, high = intervals(values[:, None])
-        row[column] = {"value": points[column], "low": float(low[0]), "high": float(high[0])}
-    return row
+        scores = [evaluation.scores[name] for evaluation in found]
+        scorer, place = scores[0].scorer, scores[0].context.outputs.index(output)
+        rows = np.stack([score.rows for score in scores])  # [seeds, images, k]
+        seeds = [float(value) for value in scorer.finalize(rows.sum(1))[:, place]]
+        draws = scorer.finalize(bootstrap_sums(rows.sum(0), 2000, seed=0))[:, place]
+        columns[column] = Number(float(scorer.finalize(rows.sum((0, 1)))[place]), seeds, draws)
+    return columns
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    columns = [*COLUMNS, "balanced"]
-    print(f"\n{'':11}" + "".join(f"{column:>22}" for column in columns))
-    for row in rows:
-        cells = []
-        for column in columns:
-            digits = 1 if column in ("names", "words") else 2 if column == "ciderD" else 3
-            value, low, high = (f"{row[column][key]:.{digits}f}" for key in ("value", "low", "high"))
-            cells.append(f"{f'{value} [{low}, {high}]':>22}")
-        print(f"{row['arm']:11}{''.join(cells)}")
+def write(number: dict[str, Any], column: str, sign: str = "") -> str:
+    digits = 1 if column in ("names", "words") else 2 if column == "ciderD" else 3
+    value, low, high = (f"{number[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def show(arms: dict[str, dict[str, Number]]) -> list[dict[str, Any]]:
+    """Print what was found, and return it as rows."""
+    print(f"\n{'':11}" + "".join(f"{column:>22}" for column in COLUMNS))
+    rows = []
+    for arm, columns in arms.items():
+        found = {column: number.row() for column, number in columns.items()}
+        print(f"{arm:11}" + "".join(f"{write(number, column):>22}" for column, number in found.items()))
+        rows.append({"benchmark": "balanced_rewards", "arm": arm, **found})
+    print("\ndifferences, and those of each seed")
+    for one, other, columns in CLAIMS:
+        for column in columns if one in arms and other in arms else ():
+            number = (arms[one][column] - arms[other][column]).row()
+            seeds = " ".join(f"{value:+.3f}" for value in number["seeds"])
+            print(f"{f'{one} over {other}':26}{column:12}{write(number, column, '+'):>26}   {seeds}")
+            rows.append({"benchmark": "balanced_rewards", "arm": one, "over": other, column: number})
+    return rows
 
 
 def main() -> None:
@@ -168,11 +210,10 @@ def main() -> None:
         }
         folders = {arm: [started[arm, seed].result() for seed in seeds] for arm in arguments.arms}
     samples = open_dataset(scenes, "test")[: 40 if arguments.quick else IMAGES]
-    language = get_scorer("language", learn_from=["references", "meta.casual"])
-    scorers = [get_scorer("caprl", mode="all-questions"), "balcap", language, "ciderD", "tts", "length"]
+    balcap = get_scorer("balcap", language=["references", "meta.casual"])
+    scorers = [get_scorer("caprl", mode="all-questions"), balcap, "ciderD", "tts", "length"]
     rulers = prepare_scorers(samples, scorers, open_dataset(scenes).vocabulary)
-    rows = [row_of(arm, folders[arm], samples, rulers) for arm in arguments.arms]
-    show(rows)
+    rows = show({arm: measure(folders[arm], samples, rulers) for arm in arguments.arms})
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
