@@ -1,8 +1,8 @@
 """Who can be asked about text and pictures: small protocols that a language model or a closed-world reader implements.
 
 Evidence is a text, or a picture: reading a caption, checking a claim against a caption and checking it against the
-image are the same call. Every result has a status (`types.STATUSES`): "ok", or why it is unknown. An answer that could
-not be had is unknown, never wrong.
+image are the same call. Every result has a status (`types.STATUSES`): "ok", or why it is unknown; a `Status` says so in
+words, too. An answer that could not be had is unknown, never wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +19,25 @@ Evidence = str | Path
 
 #: What evidence can say about a claim.
 VERDICTS = ("entailed", "contradicted", "neutral")
+
+
+class Status(str):
+    """A status that remembers why, for people: `Status("timeout", "no answer within 30 s").reason`.
+
+    It is the plain text in every other way, so that whoever compares, counts or writes statuses need not know of it.
+    """
+
+    reason: str
+
+    def __new__(cls, status: str, reason: str = "") -> Status:
+        made = super().__new__(cls, status)
+        made.reason = " ".join(reason.split())
+        return made
+
+
+def reason_of(status: str) -> str:
+    """Why a status is not "ok", as far as somebody said; else ""."""
+    return status.reason if isinstance(status, Status) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,10 @@ def test_a_call_that_fails_makes_one_caption_unknown_and_none_0(cli, server, sai
     ((status, captions),) = hurt["unknown_by"]["dcscore"].items()
     assert captions == 1
     assert re.search(rf"of these by dcscore\s+11 \(unknown: 1 {status}\)", told.out)
+    [why] = hurt["unknown_why"]["dcscore"]
+    assert (why["images"], why["example"]) == (1, *lost)
+    assert why["reason"]
+    assert f"said: dcscore: unknown for 1 image, such as {why['example']}: {why['reason'][:200]}" in told.err
 
 
 def test_many_faults_of_all_kinds_and_four_scorers(cli, server, said, world, tmp_path):

@@ -30,6 +30,12 @@ def constant(worth):
     return {sample.id: f"said {worth}" for sample in SAMPLES}
 
 
+def test_no_rows_at_all():
+    """Resamples of captions of which none could be judged, or of which no interval is wanted."""
+    scorer = CapArena({"a": {"1": "x 1"}}, FakeJudge())
+    assert scorer.finalize(np.zeros((0, 9))).shape == (0, 6)
+
+
 def test_three_battles_by_hand():
     # Three opponents, each captioned one image: won, lost, tie.
     opponents = {"a": {"1": "poor 1"}, "b": {"2": "good 9"}, "c": {"3": "same same 5"}}

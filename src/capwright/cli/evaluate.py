@@ -42,7 +42,7 @@ def evaluate(
     """
     from capwright.cli.injection import find_judged, measure_orders, print_orders
     from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
-    from capwright.cli.tables import print_comparisons, print_scores
+    from capwright.cli.tables import print_comparisons, print_scores, say_reasons
     from capwright.data import open_dataset, read_captions
     from capwright.evaluation.installed import make_installed, measure_installed
 
@@ -90,6 +90,7 @@ def evaluate(
         summary["injection"] = [effect.to_json() for effect in effects]
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
     print_scores(evaluations, not_installed=absent)
+    say_reasons(evaluations)
     print_comparisons(comparisons, evaluations)
     if injection:
         print_orders(effects, evaluations[0])

@@ -81,7 +81,7 @@ def files(
     first, image by image.
     """
     from capwright.cli.injection import find_judged, measure_orders, print_orders
-    from capwright.cli.tables import print_comparisons, print_scores, print_signatures
+    from capwright.cli.tables import print_comparisons, print_scores, print_signatures, say_reasons
 
     options = read_settings(set_ or [])
     if injection:
@@ -104,6 +104,7 @@ def files(
         paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval, cluster
     )
     print_scores(scoring.evaluations, not_installed=scoring.not_installed, trained_on=scoring.trained_on)
+    say_reasons(scoring.evaluations)
     print_comparisons(scoring.comparisons, scoring.evaluations)
     effects = []
     if injection:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from capwright.cli.display import print_table
+from capwright.cli.display import print_table, say
 
 if TYPE_CHECKING:
     from capwright.evaluation import Comparison, Evaluation
+
+#: Characters of a reason that are shown.
+_LONGEST = 200
 
 
 def print_scores(
@@ -90,6 +93,21 @@ def print_signatures(evaluations: Sequence[Evaluation]) -> None:
     found = dict.fromkeys(one.signature for e in evaluations for one in e.scores.values())
     for signature in found:
         print(signature)
+
+
+def say_reasons(evaluations: Iterable[Evaluation]) -> None:
+    """Why captions could not be measured, in the words of whoever was asked: the most common reason, on stderr."""
+    for evaluation in evaluations:
+        for scorer, one in evaluation.scores.items():
+            reasons = one.reasons()
+            if not reasons:
+                continue
+            first, others = reasons[0], reasons[1:]
+            shown = first["reason"] if len(first["reason"]) <= _LONGEST else f"{first['reason'][:_LONGEST]}..."
+            more = f"; and {len(others):,} other reason{'s' if len(others) > 1 else ''}" if others else ""
+            images = f"{first['images']:,} image{'s' if first['images'] > 1 else ''}"
+            system = f"{evaluation.name}: " if evaluation.name else ""
+            say(f"{system}{scorer}: unknown for {images}, such as {first['example']}: {shown}{more}")
 
 
 def digits_of(limits: tuple[float, float]) -> int:

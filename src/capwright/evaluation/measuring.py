@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.results import MISSING
+from capwright.ports import reason_of
 from capwright.scorers import SCORED, Context, Item, Scorer, Stats
 
 #: Items that scorers measure at a time; fewer when it takes long.
@@ -78,6 +79,7 @@ class Tally:
         scorer, context: what measures.
         known: bool [images], False where anything about the image is unknown.
         met: counts of unknown statuses.
+        why: place of an image -> why nothing is known of it, where somebody said.
     """
 
     def __init__(self, scorer: Scorer, context: Context, images: int) -> None:
@@ -85,6 +87,7 @@ class Tally:
         self.context = context
         self.known = np.ones(images, dtype=bool)
         self.met: Counter[str] = Counter()
+        self.why: dict[int, str] = {}
         self._sums: NDArray[np.float64] | None = None
 
     @property
@@ -111,7 +114,9 @@ class Tally:
         several = len(stats.owner) != len(items) or len(np.unique(image_of)) != len(items)
         for image, status, found in zip(image_of[stats.owner].tolist(), stats.status, stats.evidence):
             if status not in SCORED:
-                self.met[MISSING if stated[image] == MISSING else status] += 1
+                self.met[MISSING if stated[image] == MISSING else str(status)] += 1
+                if reason := reason_of(status):
+                    self.why.setdefault(image, reason)
             held = evidence[image]
             if several:
                 gathered = held.setdefault(name, {"rows": []})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from capwright.scorers import Context, Scorer
 
 #: How a sample without any caption row is counted.
 MISSING = "missing_caption"
+#: Reasons that files tell of one scorer.
+MOST_REASONS = 5
 
 
 def score_key(scorer: str, output: str) -> str:
@@ -65,6 +68,8 @@ class Measured:
         status: counts of unknown statuses that the scorer itself met.
         estimates: output -> Estimate, in the order of `context.outputs`.
         signature: of the numbers, with their intervals.
+        why: id -> why nothing is known of an image, in the words of whoever was asked; ids without such words are not
+            in it.
     """
 
     scorer: Scorer
@@ -74,6 +79,19 @@ class Measured:
     status: Mapping[str, int]
     estimates: Mapping[str, Estimate]
     signature: str
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    def reasons(self) -> list[dict[str, Any]]:
+        """[{"reason", "images", "example": id}, ...] of `why`, the most common first.
+
+        Reasons that differ only after a colon (in what a reply said, say) or in the number of an entry are one reason,
+        told as it is of the example.
+        """
+        found: dict[str, list[str]] = {}
+        for id, reason in self.why.items():
+            found.setdefault(re.sub(r"\[\d+\]", "[]", reason.partition(": ")[0]), []).append(id)
+        by_number = sorted(found.values(), key=len, reverse=True)
+        return [{"reason": self.why[ids[0]], "images": len(ids), "example": ids[0]} for ids in by_number]
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,8 @@ class Evaluation:
         """The system's part of summary.json.
 
         {scorer: {output: {"value", "low", "high"}, "by_tier": {tier: {...}}}, "samples", "scored": {scorer: n},
-        "unknown": {status: n}, "unknown_by": {scorer: {status: n}}, "signatures": {scorer: text}, "warnings": [...]}.
+        "unknown": {status: n}, "unknown_by": {scorer: {status: n}}, "unknown_why": {scorer: [see `Measured.reasons`]},
+        "signatures": {scorer: text}, "warnings": [...]}.
         Outputs named "family:member" are gathered under "by_family". Undefined numbers are null.
         """
         report: dict[str, Any] = {}
@@ -140,6 +159,7 @@ class Evaluation:
             "scored": {name: int(measured.known.sum()) for name, measured in self.scores.items()},
             "unknown": dict(self.unknown),
             "unknown_by": {name: dict(measured.status) for name, measured in self.scores.items()},
+            "unknown_why": {name: m.reasons()[:MOST_REASONS] for name, m in self.scores.items() if m.why},
             "signatures": {name: measured.signature for name, measured in self.scores.items()},
             "warnings": list(self.warnings),
         }

@@ -99,7 +99,7 @@ def evaluate(
             stated[image] = item.status
     tallies, evidence = measure(ready, items, image_of, stated, progress)
     unit = "image" if cluster is None else f"meta.{cluster}"
-    measured = _estimate(tallies, seed, replicates, level, method, unit, clusters)
+    measured = _estimate(tallies, ids, seed, replicates, level, method, unit, clusters)
     return Evaluation(
         name=name,
         ids=ids,
@@ -199,6 +199,7 @@ def item_of(sample: Sample, row: CaptionRow) -> Item:
 
 def _estimate(
     tallies: Sequence[Tally],
+    ids: Sequence[str],
     seed: int,
     replicates: int,
     level: float,
@@ -241,8 +242,9 @@ def _estimate(
             for i, output in enumerate(context.outputs)
         }
         signature = f"{scorer.signature(context)}|ci:{how}|unit:{unit}|seed:{seed}"
+        why = {ids[image]: reason for image, reason in sorted(tally.why.items())}
         measured[scorer.spec.name] = Measured(
-            scorer, context, own_rows, tally.known, dict(sorted(tally.met.items())), estimates, signature
+            scorer, context, own_rows, tally.known, dict(sorted(tally.met.items())), estimates, signature, why
         )
     return measured
 

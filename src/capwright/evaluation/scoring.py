@@ -13,7 +13,7 @@ from capwright.data.predictions import read_predictions
 from capwright.data.references import read_references
 from capwright.evaluation.comparing import Comparison, adjust, compare
 from capwright.evaluation.installed import make_installed, measure_installed
-from capwright.evaluation.results import Evaluation, ImageResult, score_key
+from capwright.evaluation.results import MOST_REASONS, Evaluation, ImageResult, score_key
 from capwright.evaluation.running import evaluate
 from capwright.evaluation.significance import TESTS
 from capwright.scorers import Context, Scorer
@@ -57,7 +57,8 @@ class Scoring:
         """{"systems": [...], "comparisons": [...], "not_installed": {...}, "images", "seed", "replicates", "level"}.
 
         A system is {"name", "file", "scores": {"bleu4": {"value", "low", "high", "signature"}, ...}, "images",
-        "scored": {scorer: n}, "unknown": {status: n}, "unknown_by": {scorer: {status: n}}, "warnings": [...],
+        "scored": {scorer: n}, "unknown": {status: n}, "unknown_by": {scorer: {status: n}},
+        "unknown_why": {scorer: [{"reason", "images", "example"}, ...]}, "warnings": [...],
         "per_image": [{"id", "caption", "status", "scores": {"bleu4": ...}}, ...]}. "unknown" counts images without a
         usable caption, "unknown_by" also captions that the scorer could not measure. Unknown numbers are null; a scorer
         that is not installed has null and "note"; one that the system was trained on has "trained_on": true.
@@ -90,6 +91,9 @@ class Scoring:
             "scored": {scorer: int(measured.known.sum()) for scorer, measured in evaluation.scores.items()},
             "unknown": dict(evaluation.unknown),
             "unknown_by": {scorer: dict(measured.status) for scorer, measured in evaluation.scores.items()},
+            "unknown_why": {
+                scorer: one.reasons()[:MOST_REASONS] for scorer, one in evaluation.scores.items() if one.why
+            },
             "warnings": list(evaluation.warnings),
             "per_image": [_image(result) for result in evaluation.per_image],
         }

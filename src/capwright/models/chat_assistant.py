@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from capwright.models.chat.messages import ChatAnswer, ChatRequest, Message
 from capwright.models.prompting import Prompt, load_prompts, one_line
 from capwright.models.replies import MOST_OPTIONS, chosen, letters_of
-from capwright.ports import VERDICTS, Answer, Evidence, Grade, Preference, Split, Verdict
+from capwright.ports import VERDICTS, Answer, Evidence, Grade, Preference, Split, Status, Verdict
 from capwright.types import ModelError, Question
 
 #: What the marks of the prompt `grade` become: 1 is 0.0 and 5 is 1.0.
@@ -150,7 +150,7 @@ class ChatAssistant:
         return [
             Preference(reply.data["better"], reason=reply.data["reason"])
             if reply.status == "ok"
-            else Preference(None, reply.status, reply.reason)
+            else Preference(None, _status(reply), reply.reason)
             for reply in self._ask(requests)
         ]
 
@@ -179,7 +179,7 @@ class ChatAssistant:
         return [
             {**(reply.data if prompt.schema else {"text": reply.text}), "status": "ok"}
             if reply.status == "ok"
-            else {"status": reply.status, "reason": reply.reason}
+            else {"status": _status(reply), "reason": reply.reason}
             for reply in replies
         ]
 
@@ -235,12 +235,21 @@ class ChatAssistant:
 # Readings -------------------------------------------------------------------------------------------------------------
 
 
+def _status(reply: ChatAnswer) -> Status:
+    return Status(reply.status, reply.reason)
+
+
+def _unread(why: str, reply: ChatAnswer) -> Status:
+    """Of a reply that came, and is of no use: with how it begins."""
+    return Status("unparseable", f"{why}: {one_line(reply.text)[:80]}")
+
+
 def _answer(reply: ChatAnswer, question: Question, abstain: str) -> Answer:
     if reply.status != "ok":
-        return Answer(None, status=reply.status, text=reply.text or reply.reason)
+        return Answer(None, status=_status(reply), text=reply.text or reply.reason)
     place = chosen(reply.text, question.options, abstain)
     if place is None:
-        return Answer(None, status="unparseable", text=reply.text)
+        return Answer(None, status=_unread("the answer chooses no option", reply), text=reply.text)
     if place == len(question.options):
         return Answer(None, True, probabilities=reply.probabilities, text=reply.text)
     return Answer(place, probabilities=reply.probabilities, text=reply.text)
@@ -248,7 +257,7 @@ def _answer(reply: ChatAnswer, question: Question, abstain: str) -> Answer:
 
 def _split(reply: ChatAnswer) -> Split:
     if reply.status != "ok":
-        return Split((), status=reply.status)
+        return Split((), status=_status(reply))
     found: dict[str, bool] = {}
     for record in reply.data["claims"]:
         if claim := one_line(record["claim"]):
@@ -259,12 +268,13 @@ def _split(reply: ChatAnswer) -> Split:
 def _verdicts(reply: ChatAnswer, n: int) -> list[Verdict]:
     """One verdict a claim; a claim that has none, or two that differ, is unparseable."""
     if reply.status != "ok":
-        return [Verdict(None, status=reply.status)] * n
+        return [Verdict(None, status=_status(reply))] * n
     told = _by_number(reply.data["verdicts"], "number", lambda one: (one["verdict"], one["pointable"]))
     if 0 in told:  # counted from 0: every verdict would be that of its neighbor
-        return [Verdict(None, status="unparseable")] * n
+        return [Verdict(None, status=_unread("claims are numbered from 0", reply))] * n
     known = {i: said for i, said in told.items() if said is not None and said[0] in VERDICTS}
-    return [Verdict(*known[i]) if i in known else Verdict(None, status="unparseable") for i in range(1, n + 1)]
+    lost = _unread("a claim has no verdict, or two that differ", reply)
+    return [Verdict(*known[i]) if i in known else Verdict(None, status=lost) for i in range(1, n + 1)]
 
 
 def _matches(reply: ChatAnswer, claims: int, facts: int) -> list[int | None]:
@@ -290,7 +300,7 @@ def _by_number(
 
 def _grade(reply: ChatAnswer, axes: Sequence[str]) -> Grade:
     if reply.status != "ok":
-        return Grade({}, reply.status, reply.reason)
+        return Grade({}, _status(reply), reply.reason)
     marks = {axis: (reply.data["marks"][axis] - LOWEST) / (HIGHEST - LOWEST) for axis in axes}
     return Grade(marks, reason=reply.data["reason"])
 

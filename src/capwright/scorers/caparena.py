@@ -306,7 +306,8 @@ def _evidence(name: str, places: Sequence[str], verdicts: Sequence[Decision]) ->
 def _by_opponent(summed: NDArray[np.float64]) -> NDArray[np.float64]:
     """[..., 4 K + 5] -> [4, ..., K]."""
     own = summed[..., : -len(_SHARED)]
-    return np.moveaxis(own.reshape(*own.shape[:-1], -1, len(_OF_OPPONENT)), -1, 0)
+    opponents = own.shape[-1] // len(_OF_OPPONENT)  # said, because it can not be found out where there are no rows
+    return np.moveaxis(own.reshape(*own.shape[:-1], opponents, len(_OF_OPPONENT)), -1, 0)
 
 
 def _own_context(context: Context) -> CapArenaContext:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.ports import VERDICTS, Claims, Evidence, Split, Verdict
+from capwright.ports import VERDICTS, Claims, Evidence, Split, Status, Verdict
 from capwright.scorers.asking import check_options, open_port
 from capwright.scorers.base import (
     SCORED,
@@ -303,7 +303,7 @@ def failed(*statuses: str) -> str | None:
 
 def known_status(status: object) -> str:
     """A status of an answer that is not "ok", as a status of a row."""
-    return str(status) if status in STATUSES and status not in SCORED else "judge_error"
+    return status if isinstance(status, str) and status in STATUSES and status not in SCORED else "judge_error"
 
 
 def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -338,7 +338,7 @@ def _verdict_status(claims: Sequence[str], verdicts: Sequence[Verdict]) -> str:
 def _match_status(asked: tuple[Sequence[str], Sequence[str]], places: Sequence[int | None]) -> str:
     said, facts = asked
     if not places:
-        return "judge_error"
+        return Status("judge_error", "claims were not matched with facts, or not in a way that could be read")
     fits = len(places) == len(said) and all(place is None or 0 <= place < len(facts) for place in places)
     return "ok" if fits else "unparseable"
 
