@@ -28,6 +28,10 @@ def test_what_is_kept_is_told_and_cleared(tmp_path, monkeypatch):
     assert "40 days" in shown.stdout
     assert "3 answers are gone" in run("clear", "--older", "30").stderr
     assert "2 answers" in run().stdout
+    assert cache.clear() == 2
+    cache.put({b"1" * 32: {"text": "one"}})
+    assert "1 answer, " in run().stdout
+    assert "1 answer is gone" in run("clear").stderr
     assert run("clear").exit_code == 0
     assert cache.state().answers == 0
 

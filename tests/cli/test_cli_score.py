@@ -37,6 +37,27 @@ def files(tmp_path):
     return tmp_path
 
 
+def test_references_given_as_captions_are_told_by_eval_as_by_score(cli, tmp_path):
+    texts = [
+        f"a {color} toy lies on the {place}" for color in ("red", "blue", "grey") for place in ("mat", "rug", "box")
+    ]
+    (tmp_path / "data").mkdir()
+    rows = [
+        {"id": str(n), "image": f"{n}.png", "split": "test", "references": [text, f"the toy number {n} is there"]}
+        for n, text in enumerate(texts * 2)
+    ]
+    for row in rows:
+        (tmp_path / "data" / row["image"]).write_bytes(b"")
+    (tmp_path / "data" / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = tmp_path / "said.jsonl"
+    said.write_text("".join(json.dumps({"id": row["id"], "caption": row["references"][0]}) + "\n" for row in rows))
+    for command, *files in (("score", said, tmp_path / "data"), ("eval", tmp_path / "data", said)):
+        told = cli(command, *files, "--scorers", "rougeL", "--bootstrap", 0)
+        assert told.code == 0, told.err
+        assert "18 of 18 captions (100%) are copies of one of their own references" in told.err
+        assert "the scores mean nothing" in told.err
+
+
 def test_one_system_from_the_shell_as_a_newcomer_types_it(tmp_path):
     line = [sys.executable, "-m", "capwright", "score", str(RESULTS), str(REFERENCES), "--scorers", CORE]
     done = subprocess.run([*line, "--json", "scores.json"], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -161,6 +161,18 @@ def test_systems_that_never_met_the_others_have_no_rating():
     assert [s.rating.value for s in nothing.standings] == [None, None]
 
 
+def test_captions_of_one_split_name_it():
+    systems, references = world(4, {"a": 1, "b": 0})
+    split = [
+        {"id": id, "split": "val" if id == "0" else "test", "references": texts} for id, texts in references.items()
+    ]
+    for said in systems.values():
+        del said["0"]
+    with pytest.raises(DataError, match=r'1 of 4 images .*: "0"; all captions are of the split "test": choose it'):
+        hold_arena(systems, split, FakeJudge())
+    assert len(hold_arena(systems, split, FakeJudge(), split="test", orders="paper")) == 3
+
+
 def test_captions_that_do_not_exist_are_unknown():
     systems, references = world(3, {"a": 1, "b": 0})
     systems["a"]["1"] = {"caption": "", "status": "refusal"}

@@ -339,7 +339,7 @@ def test_options_that_make_no_sense(options, says):
     [("gpt", "there is no assistant 'gpt'"), ("", "there is no assistant"), ({"model": "m"}, 'needs the key "name"'),
      ({"name": "lexical", "model": "m"}, "has no options, but model is given"),
      ({"name": "http://localhost:1/v1", "model": "m", "temprature": 1}, "no option temprature .*temperature"),
-     ("http://localhost:1/v1", "say which model"), ({"name": 3}, "there is no assistant 3")],
+     ("http://localhost:1/v1", "say which model.* assistant.model=NAME"), ({"name": 3}, "there is no assistant 3")],
 )  # fmt: skip
 def test_names_and_options_that_can_not_be_opened(name, says):
     with pytest.raises(CapwrightError, match=says):

@@ -148,6 +148,7 @@ def test_an_estimate_asks_nobody(server, opened, tmp_path):
     tokens = 3 * ((10 // 3) + 8 + 512)
     assert found == Estimate(3, 2, tokens, pytest.approx(3 * (11 * 2 + 512 * 10) / 1e6))
     assert "3 calls, 2 answers from the cache" in str(found)
+    assert str(Estimate(1, 1, 1, None)) == "1 call, 1 answer from the cache, at most 1 token"
     assert server.bodies == []
 
 

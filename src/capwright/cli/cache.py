@@ -24,9 +24,11 @@ def show(context: typer.Context) -> None:
     if cache is None:
         typer.echo("off: CAPWRIGHT_CACHE is off, nothing is kept")
         return
+    from capwright.models.chat.account import several
+
     state = cache.state()
     age = "" if state.oldest is None else f", the oldest {(time.time() - state.oldest) / 86400:.0f} days old"
-    typer.echo(f"{state.path}: {state.answers:,} answers, {state.size / 1e6:.1f} MB{age}")
+    typer.echo(f"{state.path}: {several(state.answers, 'answer')}, {state.size / 1e6:.1f} MB{age}")
 
 
 @app.command()
@@ -34,9 +36,11 @@ def clear(
     older: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only answers older than so many days.")] = 0.0,
 ) -> None:
     """Forget what is kept; it will be asked, and paid, again."""
+    from capwright.models.chat.account import several
+
     cache = _opened()
     gone = 0 if cache is None else cache.clear(older)
-    say(f"{gone:,} answers are gone")
+    say(f"{several(gone, 'answer')} {'is' if gone == 1 else 'are'} gone")
 
 
 def _opened() -> AnswerCache | None:

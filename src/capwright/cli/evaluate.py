@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,9 @@ from capwright.types import DataError
 
 if TYPE_CHECKING:
     from capwright.data import Dataset
+
+#: Findings about captions, by kind, that are told here; how long they are stands beside all scores.
+_DOUBTS = ("copied", "constant")
 
 
 def evaluate(
@@ -44,6 +48,7 @@ def evaluate(
     from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
     from capwright.cli.tables import print_comparisons, print_scores, say_reasons
     from capwright.data import open_dataset, read_captions
+    from capwright.data.alignment import check_alignment
     from capwright.evaluation.installed import make_installed, measure_installed
 
     if out is not None and (out / "recipe.yaml").exists():
@@ -78,6 +83,12 @@ def evaluate(
         lambda rulers: measure(samples, systems, rulers, seed=seed, replicates=bootstrap),
     )
     absent |= more
+    evaluations = [
+        replace(
+            one, warnings=(*one.warnings, *(f.message for f in check_alignment(rows, samples) if f.kind in _DOUBTS))
+        )
+        for one, rows in zip(evaluations, systems.values())
+    ]
     comparisons = compare_with_first(evaluations)
     about = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": seed, "versions": versions()}
     if absent:

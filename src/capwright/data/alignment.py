@@ -122,7 +122,7 @@ def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mappi
     found = []
     if missing:
         message = f"{len(missing):,} of {len(by_id):,} samples have no caption: {some(missing)}"
-        found.append(Finding("error", "missing", message + _one_split(predictions, samples), missing))
+        found.append(Finding("error", "missing", message + one_split(predictions, samples), missing))
     if extra:
         message = (
             f"{len(extra):,} of {len(predictions):,} captions belong to no sample and are not scored: {some(extra)}"
@@ -131,11 +131,13 @@ def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mappi
     return found
 
 
-def _one_split(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> str:
-    """A hint where the captions are those of one split."""
+def one_split(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+    """What to say to somebody whose captions are those of one split of several; "" where they are not."""
     splits = Counter(sample.split for sample in samples)
     said = {sample.split for sample in samples if sample.id in predictions}
-    return f'; all captions are of the split "{said.pop()}": choose it' if len(said) == 1 < len(splits) else ""
+    return (
+        f'; all captions are of the split "{said.pop()}": choose it (--split)' if len(said) == 1 < len(splits) else ""
+    )
 
 
 def _without_references(samples: Sequence[Sample]) -> list[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data import read_references
+from capwright.data.alignment import one_split
 from capwright.data.idforms import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.evaluation.battles import Judgement, append_battles, digest, read_battles
@@ -117,8 +118,8 @@ def _captions(
     if absent and missing == "error":
         shown = ", ".join(f'"{id}"' for id in absent[:5]) + (" ..." if len(absent) > 5 else "")
         raise DataError(
-            f"{name}: {len(absent)} of {len(found)} images have no caption: {shown}; to go on without them: "
-            'missing="skip" (--missing skip)'
+            f"{name}: {len(absent)} of {len(found)} images have no caption: {shown}{one_split(rows, samples)}; "
+            'to go on without them: missing="skip" (--missing skip)'
         )
     return found
 

@@ -31,6 +31,11 @@ class Prices:
                 raise ChatError(f"prices: {name} must be a number, 0 or more, not {value!r}")
 
 
+def several(number: int, noun: str) -> str:
+    """ "1 call", "1,200 calls"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What requests would cost: calls to be made, answers that are in the cache, tokens and money at most.
@@ -45,7 +50,8 @@ class Estimate:
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", at most {self.cost:.4g} by your prices"
-        return f"{self.calls:,} calls, {self.cached:,} answers from the cache, at most {self.tokens:,} tokens{cost}"
+        calls, cached = several(self.calls, "call"), several(self.cached, "answer")
+        return f"{calls}, {cached} from the cache, at most {several(self.tokens, 'token')}{cost}"
 
 
 class Account:

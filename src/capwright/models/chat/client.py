@@ -126,7 +126,11 @@ class Chat:
             self.model, self._talker = local.name, local
         else:
             if not model:
-                raise ChatError(f"{self.address}: say which model to ask, by the name it has at the server (model=...)")
+                raise ChatError(
+                    f"{self.address}: say which model to ask, by the name it has at the server: model=NAME; on the "
+                    f"command line --set SCORER.assistant='{{name: {self.address}, model: NAME}}', or where --assistant"
+                    " names who is asked --set assistant.model=NAME"
+                )
             if not _installed("openai"):
                 raise ChatError(
                     f"{self.address}: asking a server needs the extra judge: pip install 'capwright[judge]'"
