@@ -6,7 +6,9 @@
         server.bodies                        # what was asked
 
 An answer is a text, or {"text", "finish", "logprobs": [(token, {candidate: logprob}), ...]}; exceptions of the function
-become status 500. Faults: "429" (`wait`: Retry-After in seconds), "500", "503", "400" (`text`: what it says), "401",
+become status 500; bodies for which `limit` is true get status 429.
+
+Faults: "429" (`wait`: Retry-After in seconds), "500", "503", "400" (`text`: what it says), "401",
 "404", "hang" (until the server is closed), "cut" (the connection, in the middle of the answer), "malformed" (no JSON),
 "wrong" (JSON, but no chat completion), "empty" (no choices), "none" (no text), "drip" (a byte every 50 ms), "filtered".
 """
@@ -42,6 +44,7 @@ class ChatServer:
     def __init__(self, answering: Answering, latency: float = 0.0) -> None:
         self.answering = answering
         self.latency = latency
+        self.limit: Callable[[dict[str, Any]], bool] = lambda _: False
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.most_at_once = 0
@@ -134,7 +137,7 @@ class ChatServer:
                 kind, settings = owner._next_fault()
                 if owner.latency:
                     time.sleep(owner.latency)
-                if kind == "429":
+                if kind == "429" or owner.limit(body):
                     wait = {"Retry-After": str(settings["wait"])} if "wait" in settings else {}
                     message = {"message": settings.get("text", "slow down"), "code": settings.get("code", "rate_limit")}
                     return self._send(429, {"error": message}, wait)

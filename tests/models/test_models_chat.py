@@ -285,6 +285,31 @@ def test_a_program_does_not_wait_at_its_end_for_threads_that_ask():
     assert time.monotonic() - began < 30
 
 
+def test_a_child_can_ask_while_a_thread_of_the_parent_does(server, opened, tmp_path):
+    chat = opened(server, cache=tmp_path, prices={"output": 1e6}, budget=5000)
+    chat.cache.get([b"opened"])
+    server.fault("hang")
+    asking = threading.Thread(target=lambda: chat.ask([ask("in the parent", max_tokens=1000)]), daemon=True)
+    asking.start()
+    while not server.bodies:
+        time.sleep(0.01)
+    with chat.cache._lock, chat.account._lock:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+            code = 1
+            try:
+                answer = chat.ask([ask("in the child", max_tokens=1000)])[0]
+                code = 0 if answer.text == "re: in the child" and chat.account._reserved == 0 else 3
+                chat.close()
+            finally:
+                os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    asking.join(30)
+    assert chat.ask([ask("in the parent", max_tokens=1000)])[0].cached
+
+
 def test_a_chat_goes_on_after_a_fork(server, opened):
     chat = opened(server)
     chat.ask(asks(1))

@@ -93,13 +93,75 @@ def test_limits_use_up_no_retries_but_patience(server, opened):
     assert "429" in answer.reason
 
 
-def test_a_wait_beyond_patience_is_not_waited_for(server, opened):
+def test_a_wait_beyond_patience_is_cut_to_patience(server, opened):
     server.fault("429", wait=3600)
     began = time.monotonic()
-    answer = opened(server).ask(asks(1))[0]
-    assert time.monotonic() - began < 3
+    assert opened(server, patience=0.6).ask(asks(1))[0].status == "ok"
+    server.fault("429", wait=3600, times=2)
+    answer = opened(server, patience=0.6).ask(asks(1))[0]
+    assert 1.2 <= time.monotonic() - began < 4
     assert answer.status == "judge_error"
-    assert "3600 s" in answer.reason
+    assert "asks to wait 3600 s" in answer.reason
+
+
+@pytest.mark.parametrize("settings", [{}, {"wait": 3600}])
+def test_a_limit_on_everything_is_an_outage(server, opened, settings):
+    server.fault("429", times=10**5, **settings)
+    began = time.monotonic()
+    with pytest.raises(ChatDownError, match=r"429 to everything for \d+ s.*requests_per_minute.*0 of 200") as caught:
+        opened(server, patience=1, concurrency=4).ask(asks(200))
+    assert 1 <= time.monotonic() - began < 5, "not once more for each wave of calls"
+    assert server.address in str(caught.value)
+    assert "quota" in str(caught.value)
+
+
+def test_a_limit_on_everything_is_found_over_asks_of_one_question(server, opened):
+    server.fault("429", times=10**5)
+    chat = opened(server, patience=0.5)
+    assert [chat.ask([ask(word)])[0].status for word in ("one", "two")] == ["judge_error"] * 2
+    with pytest.raises(ChatDownError, match="429 to everything"):
+        chat.ask([ask("three")])
+
+
+def test_one_call_beyond_its_limit_does_not_end_the_others(server, opened):
+    """Some servers answer 429 for ever to a prompt that is longer than what a minute allows."""
+    chat = opened(server, patience=0.4, concurrency=4)
+    server.limit = lambda body: "question 7" in text_of(body["messages"][0])
+    answers = chat.ask(asks(12))
+    assert [answer.status for answer in answers] == ["ok"] * 7 + ["judge_error"] + ["ok"] * 4
+    assert "429" in answers[7].reason
+
+
+def test_a_call_under_way_may_still_be_answered_while_the_others_are_refused(server, opened):
+    server.limit = lambda body: "slow" not in text_of(body["messages"][0]) and not server.served
+    server.served = []
+
+    def slow(body):
+        time.sleep(0 if server.served else 1)
+        server.served.append(1)
+        return "at last"
+
+    server.answering = slow
+    answers = opened(server, patience=0.5, call_seconds=4).ask([ask("slow"), *asks(3)])
+    assert [answer.text for answer in answers] == ["at last"] * 4
+
+
+@pytest.mark.parametrize(("kind", "cost"), [("cut", 60), ("hang", 60), ("malformed", 60), ("429", 20), ("500", 20)])
+def test_what_the_server_may_have_answered_counts_against_the_budget(server, opened, kind, cost):
+    """An answer costs 20; a try that may be on the bill costs as much as it may at most."""
+    chat = opened(server, prices={"output": 1e6}, budget=100, call_seconds=0.5)
+    server.answering = lambda _: " ".join(["word"] * 20)
+    server.fault(kind)
+    assert chat.ask([ask("well?", max_tokens=40)])[0].status == "ok"
+    assert chat.account.cost == cost
+
+
+def test_a_call_that_never_was_costs_nothing(server, opened):
+    server.go_down(0.5)
+    chat = opened(server, prices={"output": 1e6}, budget=1000)
+    chat.ask([ask("well?", max_tokens=100)])
+    assert chat.account.summary()["failed_tries"] > 0
+    assert chat.account.cost == 2  # the two words of the answer
 
 
 def test_an_outage_shorter_than_patience_loses_nothing(server, opened):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from capwright.models.chat.forks import renewed_after_fork
 from capwright.models.chat.messages import BudgetError, ChatError, ChatRequest
 
 #: Characters of a token, on the careful side; text of languages without spaces counts by bytes.
@@ -69,8 +70,13 @@ class Account:
         self.tokens_in = self.tokens_out = 0
         self.cost = 0.0
         self._seconds: list[float] = []
-        self._reserved = 0.0
         self._guessed = 0
+        self.after_fork()
+        renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        """In a child no call is under way; what those of the parent cost, the parent counts."""
+        self._reserved = 0.0
         self._lock = threading.Lock()
 
     def reserve(self, request: ChatRequest) -> float:
@@ -102,7 +108,7 @@ class Account:
             self._seconds.append(seconds)
 
     def lose(self, reserved: float, *, billed: bool) -> None:
-        """A try failed. One that may have been answered after we had gone is counted in full: it may be billed."""
+        """A try failed. One that the server may have answered is counted in full: it may be billed."""
         with self._lock:
             self._reserved -= reserved
             self.failed += 1

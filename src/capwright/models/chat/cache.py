@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.keeping import set_aside
+from capwright.models.chat.forks import renewed_after_fork
 from capwright.models.chat.messages import ChatError
 
 _Answer = TypeVar("_Answer")
@@ -53,9 +54,14 @@ class AnswerCache:
         self.path = folder / FILE
         self._limit = int(limit_mb * 1e6)
         self._seconds = None if days is None else days * 86400
-        self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._owner = 0
+        self.after_fork()
+        renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        """In a child a thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """The answers that are there, by key."""

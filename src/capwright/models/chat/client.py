@@ -20,6 +20,7 @@ from capwright.data.keeping import cache_folder
 from capwright.models.chat.account import Account, Estimate, Prices
 from capwright.models.chat.answers import Said, read
 from capwright.models.chat.cache import LIMIT_MB, AnswerCache
+from capwright.models.chat.forks import renewed_after_fork
 from capwright.models.chat.loop import LoopThread
 from capwright.models.chat.messages import ROLES, ChatAnswer, ChatDownError, ChatError, ChatRequest
 from capwright.models.chat.pictures import Fingerprints
@@ -149,8 +150,13 @@ class Chat:
         self.cache = None if folder is None else AnswerCache(folder, limit_mb=cache_mb, days=cache_days)
         self._fingerprints = Fingerprints()
         self._loop = LoopThread()
-        self._lock = threading.Lock()
+        self.after_fork()
+        renewed_after_fork(self)
         weakref.finalize(self, _let_go, self._loop, self._talker)  # also at the end of the program
+
+    def after_fork(self) -> None:
+        """In a child a thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -166,8 +172,8 @@ class Chat:
         """One answer for each request, in order. A failed call is an answer with a status and a reason.
 
         Raises:
-            ChatDownError: the server did not answer for longer than `patience`. What was answered before is in the
-                cache.
+            ChatDownError: the server did not answer for longer than `patience`, or said "too much" to everything.
+                What was answered before is in the cache.
             BudgetError: the next call could cost more than what is left.
             ChatError: the server refuses the key, has no such model, or a request can not be understood.
         """

@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from capwright.models.chat.forks import renewed_after_fork
+
 _Answer = TypeVar("_Answer")
 #: How long the end of a call may take that was cancelled.
 _LAST_SECONDS = 5.0
@@ -23,6 +25,11 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._owner = 0
+        self.after_fork()
+        renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        """In a child the thread does not run, and what it was asked for is the parent's."""
         self._call: Future[Any] | None = None
         self._lock = threading.Lock()
 

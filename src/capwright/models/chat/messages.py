@@ -18,7 +18,7 @@ class ChatError(ModelError):
 
 
 class ChatDownError(ChatError, OutageError):
-    """The server did not answer at all for longer than the stated patience; names the address and the last reason."""
+    """For longer than `patience` nothing was answered, or all with 429; names the address and the last reason."""
 
 
 class BudgetError(ChatError):

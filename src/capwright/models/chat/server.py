@@ -2,14 +2,14 @@
 
 What can go wrong, and what becomes of it:
 
-* a limit (429): everybody waits as long as the server asks (Retry-After), then the call is tried again, for
-  `patience` seconds;
+* a limit (429): everybody waits as long as the server asks (Retry-After), but not longer than `patience`, then the call
+  is tried again, for `patience` seconds, then "judge_error";
 * an error of the server (500) or an answer that is no chat completion: tried again, then "judge_error";
 * no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
 * a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
 * nobody there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
-* no call answered for `patience` seconds: `ChatDownError` for all, unless it was one call alone (or two) on which the
-  server may have choked;
+* no call answered for `patience` seconds, or all of them with 429: `ChatDownError` for all, unless it was one call
+  alone (or two), on which the server may have choked, or which is too large for its limit;
 * the key is refused, the model is not there, the money is used up: `ChatError` for all;
 * a parameter that the server does not know: left out from then on, with a warning.
 """
@@ -32,17 +32,15 @@ from typing import Any
 
 from capwright.models.chat.account import Account, prompt_tokens
 from capwright.models.chat.answers import CANDIDATES, Said, said_by_server
-from capwright.models.chat.messages import BudgetError, ChatDownError, ChatError, ChatRequest, Message
+from capwright.models.chat.messages import BudgetError, ChatError, ChatRequest, Message
 from capwright.models.chat.pace import Pace
+from capwright.models.chat.patience import Patience
 from capwright.models.chat.pictures import data_url
 from capwright.models.chat.wire import BrokenError, Reply, Wire
 from capwright.types import ImageError
 
 log = logging.getLogger("capwright")
 
-#: Tries in a row without any sign of life before a server may be called down, however short the patience; those of one
-#: call that the server took count once.
-_SILENT_TRIES = 3
 #: Waits before another try, in seconds: the first, and the longest.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
 #: What a proxy says when nobody is behind it.
@@ -104,9 +102,8 @@ class Server:
         self._wire: Wire | None = None
         self._refused: set[str] = set()
         self._answered = 0
-        self._silence = 0.0  # when it began; 0: there was a sign of life since
-        self._silent_tries: set[object] = set()
-        self._left_at = 0.0
+        self._under_way = 0
+        self._patience = Patience(self.address, options.patience, options.call_seconds)
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
         """Ask all; `done(place, outcome)` as they come. What is not done after `seconds` is a "timeout".
@@ -114,8 +111,7 @@ class Server:
         Raises:
             ChatError: nothing more can be had; what came before was handed to `done`.
         """
-        if self._silence:  # nobody asked in between, so that time does not count against the server
-            self._silence += time.monotonic() - self._left_at
+        self._patience.begin()
         waiting = iter(range(len(requests)))
         open_calls: set[int] = set()
         workers = [
@@ -139,13 +135,14 @@ class Server:
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            self._left_at = time.monotonic()
+            self._patience.leave()
 
     def forget(self) -> None:
         """Another event loop, or another process: connections can not be taken along."""
         if self._wire is not None:
             _OF_PARENTS.append(self._wire)
         self._wire = None
+        self._under_way = 0
 
     async def close(self) -> None:
         """Ends connections."""
@@ -183,9 +180,9 @@ class Server:
             try:
                 said = await self._try(request, pictures)
             except _Failed as failed:
-                self.account.lose(reserved, billed=failed.status == "timeout")
+                self.account.lose(reserved, billed=failed.billed)
                 reason = self._clean(failed.reason)
-                self._note(failed.heard, started, reason, request.messages if failed.reached else object())
+                self._note(failed, started, reason, request)
                 if failed.fatal:
                     raise ChatError(f"{self.address}: {reason}") from None
                 if failed.again:
@@ -193,21 +190,21 @@ class Server:
                 failures += failed.counts and not failed.limit
                 limited = (limited or started) if failed.limit else None
                 too_long = limited is not None and time.monotonic() - limited > self.options.patience
+                too_long &= not self._patience.undecided
                 if failures > self.options.retries or failed.final or too_long:
                     return Outcome(None, failed.status, reason)
                 waits += 1
                 backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + dice.random() / 2)
-                if failed.wait > self.options.patience:
-                    return Outcome(None, failed.status, f"{reason}; it asks to wait {failed.wait:.0f} s")
-                if failed.wait:
-                    self._pace.hold(failed.wait)
-                await asyncio.sleep(max(backoff, failed.wait))
+                wait = min(failed.wait, self.options.patience)
+                if wait:
+                    self._pace.hold(wait)
+                await asyncio.sleep(max(backoff, wait))
                 continue
             except BaseException:
                 self.account.lose(reserved, billed=True)
                 raise
             seconds = time.monotonic() - started
-            self._note(True, started, "", None)
+            self._patience.heard()
             self._answered += 1
             self.account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
             return Outcome(said, seconds=seconds)
@@ -218,20 +215,25 @@ class Server:
         answered = self._answered
         if self._wire is None:
             self._wire = Wire(self.address, self._key, self.options.call_seconds + 5)  # our own clock ends a call first
+        self._under_way += 1
         try:
             reply = await asyncio.wait_for(self._wire.post(body), self.options.call_seconds)
         except asyncio.TimeoutError:
-            raise _Failed("timeout", f"no answer within {self.options.call_seconds:g} s", heard=False) from None
+            reason = f"no answer within {self.options.call_seconds:g} s"
+            raise _Failed("timeout", reason, heard=False, billed=True) from None
         except BrokenError as error:
             counts = error.reached or self._answered > answered
-            raise _Failed("judge_error", str(error), heard=False, counts=counts, reached=error.reached) from None
+            raise _Failed("judge_error", str(error), heard=False, counts=counts, reached=error.reached,
+                          billed=error.reached) from None  # fmt: skip
+        finally:
+            self._under_way -= 1
         if reply.status != 200:
             raise self._refusal(reply, body, answered)
         try:
             said = said_by_server(json.loads(reply.text))
         except (ValueError, TypeError, RecursionError) as error:
             wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
-            raise _Failed("judge_error", wrong) from None
+            raise _Failed("judge_error", wrong, billed=True) from None
         return Said(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
 
     def _refusal(self, reply: Reply, body: Mapping[str, Any], answered: int) -> _Failed:
@@ -246,9 +248,11 @@ class Server:
         if code in (408, 409, 425, 429) or code >= 500:
             nobody = code in _NOBODY
             wait = retry_after(reply.headers)
+            if wait > self.options.patience:
+                reason = reason.replace(f"status {code}", f"status {code} (it asks to wait {wait:.0f} s)", 1)
             counts = not nobody or self._answered > answered
             return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait,
-                           limit=code == 429, reached=not nobody)  # fmt: skip
+                           limit=code == 429, reached=not nobody, billed=code == 504)  # fmt: skip
         if code == 401:  # the text of the server may repeat a part of the key
             name = self.options.key_variable
             there = "is not accepted" if self._key else "is not set"
@@ -295,24 +299,15 @@ class Server:
                 body[other] = value
         return body | dict(self.options.extra or {})
 
-    def _note(self, heard: bool, started: float, reason: str, what: object) -> None:
-        """Keeps the time of silence; raises ChatDownError when it is longer than our patience.
-
-        `what` tells tries apart. A server that took a call and did not answer may have choked on this call alone, so
-        its further tries count as one.
-        """
-        if heard:
-            self._silence = 0.0
-            self._silent_tries.clear()
-            return
-        self._silence = self._silence or started
-        self._silent_tries.add(what)
-        silent = time.monotonic() - self._silence
-        if silent >= self.options.patience and len(self._silent_tries) >= _SILENT_TRIES:
-            raise ChatDownError(
-                f"{self.address}: no answer for {silent:.0f} s ({reason}); is it running, and the address right? "
-                f"patience is {self.options.patience:g} s"
-            ) from None
+    def _note(self, failed: _Failed, started: float, reason: str, request: ChatRequest) -> None:
+        """What a failed try says about the server. Raises ChatDownError when our patience is over."""
+        what = request.messages if failed.reached else object()
+        if not failed.heard:
+            self._patience.silent(started, reason, what)
+        elif failed.limit:
+            self._patience.limited(started, reason, what, self._under_way)
+        else:
+            self._patience.heard()
 
     def _clean(self, text: str) -> str:
         return self._without_key(" ".join(text.split()))[:300]
@@ -327,10 +322,12 @@ class _Failed(Exception):
     def __init__(
         self, status: str, reason: str, *, heard: bool = True, counts: bool = True, wait: float = 0.0,
         final: bool = False, fatal: bool = False, again: bool = False, limit: bool = False, reached: bool = True,
+        billed: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(reason)
         self.status, self.reason, self.heard, self.counts, self.wait = status, reason, heard, counts, wait
         self.final, self.fatal, self.again, self.limit, self.reached = final, fatal, again, limit, reached
+        self.billed = billed  # the server may have answered, and want its money
 
 
 def processes() -> int:

@@ -1,0 +1,31 @@
+"""Locks after a fork: another thread of the parent may have held them, and nobody in the child would ever let go."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+
+class Forked(Protocol):
+    """Something with a lock."""
+
+    def after_fork(self) -> None:
+        """In the child: take fresh locks, and forget what was under way in the parent."""
+
+
+_ALIVE: weakref.WeakSet[Forked] = weakref.WeakSet()
+
+
+def renewed_after_fork(thing: Forked) -> None:
+    """From now on, as long as it lives, `thing.after_fork()` is called in every child."""
+    _ALIVE.add(thing)
+
+
+def _in_child() -> None:
+    for thing in list(_ALIVE):
+        thing.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_in_child)
