@@ -66,6 +66,8 @@ def test_replies_of_no_use_say_how_they_begin(world):
     [reason] = measure("caprl", world, mumble).scores["caprl"].reasons()
     assert reason["reason"] == "the answer chooses no option: Hard to say, really 0."
     assert reason["images"] == 5
+    chatty = measure("dcscore", world, lambda request, text: ChatAnswer("unparseable", "Sure!", reason="no JSON in it"))
+    assert chatty.scores["dcscore"].reasons()[0]["reason"] == "no JSON in it: Sure!"
 
 
 def test_the_most_common_reason_comes_first(world):

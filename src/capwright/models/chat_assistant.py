@@ -236,6 +236,8 @@ class ChatAssistant:
 
 
 def _status(reply: ChatAnswer) -> Status:
+    if reply.status == "unparseable" and reply.text:
+        return _unread(reply.reason, reply)
     return Status(reply.status, reply.reason)
 
 
