@@ -24,6 +24,13 @@ _MARKED = re.compile(r"([A-Z])\s?(?:\)|[.:](?![A-Za-z0-9]))")
 _BRACKETED = re.compile(r"(?<![\w'])([A-Z])[)\]]")
 #: A reply that speaks of an option in place of choosing it, or rules it out.
 _ABOUT = re.compile(r"[A-Z][)\].:]+ (?:is|are|was|were|says?|would|could|can|can't|does|seems) ")
+#: Another letter that ends a clause ("A, B", "A or B"); "A cat", "B) blue", "not A" and "A is wrong" are none.
+_ALSO = re.compile(r"(?<![\w'.-])(?<!not )(?<!not \()(?<!than )(?<!than \()([A-Z])(?![\w'-]|\.\w|[)\]:]\s*\w|\s+[a-z])")
+#: Words that take an answer back; after them every letter counts that is no article and no "I".
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|actually|sorry|correction|scratch|second thoughts?|mean|meant|make (?:that|it))\b", re.IGNORECASE
+)
+_AFTER = re.compile(r"(?<![\w'.-])([A-Z])(?![\w'-]|(?<=[AI])\s+(?!is\b)[a-z])")
 _NEGATED = re.compile(r"\b(?:no|not|none|neither|nor|except|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _WRAPPING = "*_`\"' \t\r\n"
 
@@ -47,7 +54,8 @@ def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
     In this order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or
     "No" before a comma or full stop, where that is an option; a letter that is said to be the answer ("the answer is
     B"); the letter that a line starts with ("B) red"), or before a bracket at the end ("red (B)"). Where the letters
-    found differ, or are of no option, or the reply speaks of an option ("B) is not mentioned"), it can not be told.
+    found differ, or are of no option, or another one is named afterwards ("A, no wait, B", "A or B"), or the reply
+    speaks of an option ("B) is not mentioned"), it can not be told.
     """
     reply = after_thinking(text)
     if reply is None:
@@ -64,14 +72,27 @@ def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
     flagged = [i for i, option in enumerate(options) if opening and _plain(option) == opening[1].lower()]
     if flagged:
         return flagged[0] if len(flagged) == 1 else None
-    named = _NAMED.findall(clean)
+    named = list(_NAMED.finditer(clean))
     if not named and _ABOUT.search(clean):
         return None
     marked = [match[1] for line in clean.splitlines() if (match := _MARKED.match(line.lstrip(" \t-#>(\"'[")))]
     bracketed = _BRACKETED.findall(clean)
     if bracketed and not marked and (_NEGATED.search(clean) or not clean.rstrip(".!").endswith((")", "]"))):
         bracketed = []
-    return _place(named or marked + bracketed, letters)
+    found = [match[1] for match in named] or marked + bracketed
+    if found and (named or marked):
+        start = named[-1].end() if named else clean.index(found[0]) + 1
+        found += [letter for letter in _others(clean[start:], options) if letter in letters]
+    return _place(found, letters)
+
+
+def _others(rest: str, options: Sequence[str]) -> list[str]:
+    """Letters that are named as answers in what follows one; those in the words of options are none."""
+    for option in options:
+        if len(option) > 1:
+            rest = re.sub(re.escape(option), "_", rest, flags=re.IGNORECASE)
+    back = _TAKEN_BACK.search(rest)
+    return _ALSO.findall(rest) + (_AFTER.findall(rest[back.end() :]) if back else [])
 
 
 def _place(found: Sequence[str], letters: Sequence[str]) -> int | None:
