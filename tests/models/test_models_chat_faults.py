@@ -156,6 +156,32 @@ def test_what_the_server_may_have_answered_counts_against_the_budget(server, ope
     assert chat.account.cost == cost
 
 
+@pytest.mark.parametrize("aiohttp", [True, False])
+def test_an_answer_without_end_is_not_read(server, opened, monkeypatch, aiohttp):
+    import openai
+
+    if not aiohttp:
+        monkeypatch.delattr(openai, "DefaultAioHttpClient")
+    server.answering = lambda body: "word " * (2_000_000 if "long" in text_of(body["messages"][0]) else 100_000)
+    first, second = opened(server, concurrency=1).ask([ask("long", max_tokens=5), ask("short")])
+    assert (first.status, first.reason, first.text) == ("judge_error", "the answer is larger than 8 MB", "")
+    assert second.status == "ok"
+    assert len(server.bodies) == 2, "it would be as long again"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "warned"),
+    [("gpt-4o", "gpt-4o-2024-08-06", 0), ("/models/Qwen2.5-7B", "qwen2.5-7b", 0), ("m/toy.gguf", "/data/toy.gguf", 0),
+     ("toy", None, 0), ("toy", "", 0), ("toy", ["x"], 0), ("Qwen2.5-72B", "Qwen2.5-7B", 1), ("gpt-4o", "gpt-3.5", 1)],
+)  # fmt: skip
+def test_a_server_that_is_another_model_is_warned_about_once(server, opened, caplog, asked, said, warned):
+    body = {"model": said, "choices": [{"message": {"content": "hi"}}]}
+    server.fault("wrong", times=3, body=body)
+    assert [answer.text for answer in opened(server, model=asked).ask(asks(3))] == ["hi"] * 3
+    assert caplog.text.count("answers as") == warned
+    assert not warned or (asked in caplog.text and said in caplog.text)
+
+
 def test_a_call_that_never_was_costs_nothing(server, opened):
     server.go_down(0.5)
     chat = opened(server, prices={"output": 1e6}, budget=1000)

@@ -10,6 +10,7 @@ What can go wrong, and what becomes of it:
 * nobody there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
 * no call answered for `patience` seconds, or all of them with 429: `ChatDownError` for all, unless it was one call
   alone (or two), on which the server may have choked, or which is too large for its limit;
+* an answer larger than 8 MB: "judge_error";
 * the key is refused, the model is not there, the money is used up: `ChatError` for all;
 * a parameter that the server does not know: left out from then on, with a warning.
 """
@@ -36,7 +37,7 @@ from capwright.models.chat.messages import BudgetError, ChatError, ChatRequest, 
 from capwright.models.chat.pace import Pace
 from capwright.models.chat.patience import Patience
 from capwright.models.chat.pictures import data_url
-from capwright.models.chat.wire import BrokenError, Reply, Wire
+from capwright.models.chat.wire import LARGEST, BrokenError, Reply, TooLargeError, Wire
 from capwright.types import ImageError
 
 log = logging.getLogger("capwright")
@@ -102,6 +103,7 @@ class Server:
         self._wire: Wire | None = None
         self._refused: set[str] = set()
         self._answered = 0
+        self._other_name = False
         self._under_way = 0
         self._patience = Patience(self.address, options.patience, options.call_seconds)
 
@@ -225,15 +227,20 @@ class Server:
             counts = error.reached or self._answered > answered
             raise _Failed("judge_error", str(error), heard=False, counts=counts, reached=error.reached,
                           billed=error.reached) from None  # fmt: skip
+        except TooLargeError:
+            reason = f"the answer is larger than {LARGEST / 1e6:g} MB"
+            raise _Failed("judge_error", reason, final=True, billed=True) from None
         finally:
             self._under_way -= 1
         if reply.status != 200:
             raise self._refusal(reply, body, answered)
         try:
-            said = said_by_server(json.loads(reply.text))
+            whole = json.loads(reply.text)
+            said = said_by_server(whole)
         except (ValueError, TypeError, RecursionError) as error:
             wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
             raise _Failed("judge_error", wrong, billed=True) from None
+        self._look_at_name(whole.get("model"))
         return Said(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
 
     def _refusal(self, reply: Reply, body: Mapping[str, Any], answered: int) -> _Failed:
@@ -308,6 +315,18 @@ class Server:
             self._patience.limited(started, reason, what, self._under_way)
         else:
             self._patience.heard()
+
+    def _look_at_name(self, name: Any) -> None:
+        """Warns once of a server that says it is another model than was asked; dates and folders are no difference."""
+        if not isinstance(name, str) or self._other_name:
+            return
+        asked, said = (each.rstrip("/").rpartition("/")[2].casefold() for each in (self.model, name))
+        if asked not in said and said not in asked:
+            self._other_name = True
+            log.warning(
+                "%s was asked for the model %s and answers as %s; its answers are kept under the name asked for",
+                self.address, self.model, self._clean(name)[:100],
+            )  # fmt: skip
 
     def _clean(self, text: str) -> str:
         return self._without_key(" ".join(text.split()))[:300]

@@ -20,6 +20,14 @@ _NO_CONNECTION_NAMES = ("ConnectError", "ClientConnectorError", "ClientConnector
 _ON_THE_WAY = ("HTTPError", "StreamError", "InvalidURL", "ClientError")
 
 
+#: Bytes of an answer; nothing that we ask for comes near, and a runaway server must not fill our memory.
+LARGEST = 8_000_000
+
+
+class TooLargeError(Exception):
+    """The answer has more than `LARGEST` bytes; the rest was not read."""
+
+
 class BrokenError(Exception):
     """There is no answer. `reached` says whether there was a connection at all."""
 
@@ -54,10 +62,17 @@ class Wire:
             self._headers["Authorization"] = f"Bearer {key}"
 
     async def post(self, body: Mapping[str, Any]) -> Reply:
-        """Sends a JSON body. Raises BrokenError when no whole answer comes back."""
+        """Sends a JSON body. Raises BrokenError when no whole answer comes back, TooLargeError when it has no end."""
+        data = bytearray()
         try:
-            got = await self._client.post(self._url, content=json.dumps(body).encode(), headers=self._headers)
-            return Reply(int(got.status_code), {name.lower(): value for name, value in got.headers.items()}, got.text)
+            content = json.dumps(body).encode()
+            async with self._client.stream("POST", self._url, content=content, headers=self._headers) as got:
+                async for piece in got.aiter_bytes():
+                    data += piece
+                    if len(data) > LARGEST:
+                        raise TooLargeError
+            text = data.decode(got.encoding or "utf-8", "replace")
+            return Reply(int(got.status_code), {name.lower(): value for name, value in got.headers.items()}, text)
         except Exception as error:
             if not isinstance(error, OSError) and not any(k.__name__ in _ON_THE_WAY for k in type(error).__mro__):
                 raise
