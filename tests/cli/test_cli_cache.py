@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 from typer.testing import CliRunner
@@ -43,6 +45,16 @@ def test_a_cache_that_can_not_be_cleared_says_so(tmp_path, monkeypatch):
     assert told.exit_code == 1
     assert "answers.sqlite: can not be cleared" in told.stderr
     assert "are gone" not in told.stderr
+
+
+def test_a_broken_cache_is_told_in_plain_words(tmp_path, monkeypatch):
+    (tmp_path / "answers.sqlite").write_bytes(b"no database" * 1000)
+    monkeypatch.setenv("CAPWRIGHT_CACHE", str(tmp_path))
+    told = subprocess.run([sys.executable, "-m", "capwright", "cache"], capture_output=True, text=True, check=True)
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("warning: the file of kept answers was broken")
+    assert "RuntimeWarning" not in line
+    assert "0 answers" in told.stdout
 
 
 def test_a_cache_that_is_off(monkeypatch):

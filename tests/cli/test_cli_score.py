@@ -321,9 +321,9 @@ def test_a_file_name_that_is_no_text(cli, files):
 
 
 def test_warnings_of_scorers_are_lines(capsys):
-    from capwright.cli.scoring import _warnings_said
+    from capwright.cli.display import warnings_said
 
-    with _warnings_said():
+    with warnings_said():
         warnings.warn("no answer in time", RuntimeWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: no answer in time\n"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.display import say
+from capwright.cli.display import say, warnings_said
 
 if TYPE_CHECKING:
     from capwright.models.chat import AnswerCache
@@ -26,7 +26,8 @@ def show(context: typer.Context) -> None:
         return
     from capwright.models.chat.account import several
 
-    state = cache.state()
+    with warnings_said():
+        state = cache.state()
     age = "" if state.oldest is None else f", the oldest {(time.time() - state.oldest) / 86400:.0f} days old"
     typer.echo(f"{state.path}: {several(state.answers, 'answer')}, {state.size / 1e6:.1f} MB{age}")
 

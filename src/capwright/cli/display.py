@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,14 @@ def program() -> str:
         return "capwright"
     here = Path.cwd()
     return shlex.quote(str(Path(own).relative_to(here) if Path(own).is_relative_to(here) else own))
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Warnings (no answer in time, a cache that can not be written) as lines, without where they arose."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
 
 
 @contextmanager

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli.display import Progress, counting, say
+from capwright.cli.display import Progress, counting, say, warnings_said
 from capwright.types import DataError, Vocabulary
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def measure_files(
 
         quiet_libraries()
     with ExitStack() as stack:
-        stack.enter_context(_warnings_said())
+        stack.enter_context(warnings_said())
         bar = stack.enter_context(ExitStack())
         bars: dict[str, Progress] = {}
 
@@ -148,14 +147,6 @@ def name_systems(paths: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [f"{parts[-1]}-{number}" for number, parts in enumerate(shown, 1)]
-
-
-@contextmanager
-def _warnings_said() -> Iterator[None]:
-    """Warnings of scorers (no answer in time, a cache that can not be written) as lines, without where they arose."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
-        yield
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
