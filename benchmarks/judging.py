@@ -5,8 +5,10 @@
 The server is a process of its own on this machine that answers every call after 50 ms, however many come at once: the
 ideal is concurrency / 0.05 s. `of ideal` is what is left of it; the rest is what the client costs (`cpu ms` a call,
 measured in this process), because a Python process can make no more than 1000 / `cpu ms` calls a second. Cold calls
-write to the cache; the last two columns ask the same again: how many answers a second come from the cache when many
-are asked at once, and how long one takes that is asked for alone.
+write to the cache; `cached/s`, `hit ms` and `alone` ask the same again: how many answers a second come from the cache
+when many are asked at once, and how long one takes that is asked for alone. The last two columns ask the same server
+without retries, cache or checks: `bare`, a loop over aiohttp that reads nothing, is what Python and this server allow;
+`openai`, `AsyncOpenAI.chat.completions.create` behind a semaphore, is what scripts do.
 """
 
 from __future__ import annotations
@@ -17,8 +19,13 @@ import json
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
 
 from capwright.models.chat import Chat, ChatRequest, Message
 
@@ -96,6 +103,44 @@ def measure(address: str, concurrency: int, count: int, start: int, folder: Path
     }  # fmt: skip
 
 
+def peers(address: str, concurrency: int, count: int, start: int) -> dict[str, float]:
+    """The same requests, of ideal: over bare aiohttp, and through the methods of the openai client."""
+    bodies = [
+        {"model": "judge", "messages": [{"role": m.role, "content": m.text} for m in r.messages], "max_tokens": 10}
+        for r in questions(count + concurrency, start)
+    ]
+
+    async def rate(call: Callable[[dict[str, Any]], Awaitable[object]]) -> float:
+        async def work(waiting: Iterator[dict[str, Any]]) -> None:
+            for body in waiting:
+                await call(body)
+
+        async def all_of(some: list[dict[str, Any]]) -> None:
+            waiting = iter(some)
+            await asyncio.gather(*(work(waiting) for _ in range(concurrency)))
+
+        await all_of(bodies[count:])  # connections
+        began = time.perf_counter()
+        await all_of(bodies[:count])
+        return count / (time.perf_counter() - began) / (concurrency / LATENCY)
+
+    async def both() -> dict[str, float]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def bare(body: dict[str, Any]) -> None:
+                async with session.post(f"{address}/chat/completions", json=body) as reply:
+                    await reply.read()
+
+            found = {"bare_of_ideal": await rate(bare)}
+        async with openai.AsyncOpenAI(
+            base_url=address, api_key="none", http_client=openai.DefaultAioHttpClient()
+        ) as client:
+            found["openai_of_ideal"] = await rate(lambda body: client.chat.completions.create(**body))
+        return found
+
+    return asyncio.run(both())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows to this file")
@@ -106,15 +151,17 @@ def main() -> None:
     server.start()
     address = f"http://127.0.0.1:{here.recv()}/v1"
     rows = []
-    print(" at once  calls  calls/s  of ideal  cpu ms  cached/s  hit ms   alone")
+    print(" at once  calls  calls/s  of ideal  cpu ms  cached/s  hit ms   alone    bare  openai")
     with tempfile.TemporaryDirectory() as folder:
         for concurrency, count in ((1, 100), (16, 1600), (64, 6400)):
             count = count // 5 if args.quick else count
             row = measure(address, concurrency, count, 10**7 * concurrency, Path(folder))
+            row |= peers(address, concurrency, count, 10**7 * concurrency)
             rows.append(row)
             print(
                 f"{concurrency:8d} {count:6d} {row['cold_per_second']:8.1f} {row['of_ideal']:9.2f} "
-                f"{row['cpu_ms']:7.2f} {row['cached_per_second']:9.0f} {row['hit_ms']:7.3f} {row['hit_alone_ms']:7.3f}"
+                f"{row['cpu_ms']:7.2f} {row['cached_per_second']:9.0f} {row['hit_ms']:7.3f} {row['hit_alone_ms']:7.3f} "
+                f"{row['bare_of_ideal']:7.2f} {row['openai_of_ideal']:7.2f}"
             )
     server.terminate()
     if args.json:
