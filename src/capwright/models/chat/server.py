@@ -170,9 +170,7 @@ class Server:
             ]
         except ImageError as error:
             return Outcome(None, "missing_image", str(error))
-        dice = random.Random(
-            hashlib.blake2b(repr((request.messages, request.seed)).encode("utf-8", "replace")).digest()
-        )
+        dice: random.Random | None = None
         failures = waits = 0
         limited: float | None = None  # since when the server has said that we ask too much
         while True:
@@ -196,6 +194,7 @@ class Server:
                 if failures > self.options.retries or failed.final or too_long:
                     return Outcome(None, failed.status, reason)
                 waits += 1
+                dice = dice or _dice(request)
                 backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + dice.random() / 2)
                 wait = min(failed.wait, self.options.patience)
                 if wait:
@@ -213,14 +212,17 @@ class Server:
 
     async def _try(self, request: ChatRequest, pictures: list[list[str]]) -> Said:
         """One try over the wire. Raises _Failed for everything that may happen there."""
+        from anyio import fail_after  # comes with openai; asyncio.wait_for makes a task of every call, which takes time
+
         body = self._body(request, pictures)
         answered = self._answered
         if self._wire is None:
             self._wire = Wire(self.address, self._key, self.options.call_seconds + 5)  # our own clock ends a call first
         self._under_way += 1
         try:
-            reply = await asyncio.wait_for(self._wire.post(body), self.options.call_seconds)
-        except asyncio.TimeoutError:
+            with fail_after(self.options.call_seconds):
+                reply = await self._wire.post(body)
+        except TimeoutError:
             reason = f"no answer within {self.options.call_seconds:g} s"
             raise _Failed("timeout", reason, heard=False, billed=True) from None
         except BrokenError as error:
@@ -347,6 +349,12 @@ class _Failed(Exception):
         self.status, self.reason, self.heard, self.counts, self.wait = status, reason, heard, counts, wait
         self.final, self.fatal, self.again, self.limit, self.reached = final, fatal, again, limit, reached
         self.billed = billed  # the server may have answered, and want its money
+
+
+def _dice(request: ChatRequest) -> random.Random:
+    """Jitter of the waits, the same in every run."""
+    content = repr((request.messages, request.seed))
+    return random.Random(hashlib.blake2b(content.encode("utf-8", "replace")).digest())
 
 
 def processes() -> int:
