@@ -115,6 +115,22 @@ def test_a_limit_on_everything_is_an_outage(server, opened, settings):
     assert "quota" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["500", "malformed"])
+def test_a_server_with_nothing_but_errors_is_an_outage(server, opened, kind):
+    server.fault(kind, times=10**5)
+    with pytest.raises(ChatDownError, match=r"nothing but errors for \d+ s.*look into its log") as caught:
+        opened(server, patience=1, concurrency=4, retries=1).ask(asks(200))
+    assert server.address in str(caught.value)
+
+
+def test_a_call_that_breaks_the_server_does_not_end_the_others(server, opened):
+    chat = opened(server, patience=0.2, concurrency=4, retries=2)
+    chat.ask(asks(1))
+    server.fault("500", times=3)
+    assert chat.ask([ask("one that breaks it")])[0].status == "judge_error"
+    assert [answer.status for answer in chat.ask(asks(12))] == ["ok"] * 12
+
+
 def test_a_limit_on_everything_is_found_over_asks_of_one_question(server, opened):
     server.fault("429", times=10**5)
     chat = opened(server, patience=0.5)

@@ -1,4 +1,4 @@
-"""When a server counts as down: it was silent, or said "too much" to everything, for longer than our patience."""
+"""When a server counts as down: it was silent, or refused everything, for longer than our patience."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Patience:
         self._seconds = seconds
         self._call_seconds = call_seconds
         self._silence = _Spell()
-        self._limits = _Spell()
+        self._refusals = _Spell()
         self._left_at = 0.0
-        #: Everything but what is under way was answered with 429; whether that is all will be known soon.
+        #: Everything but what is under way was refused; whether that is all will be known soon.
         self.undecided = False
 
     def begin(self) -> None:
         """Somebody asks."""
-        for spell in (self._silence, self._limits):
+        for spell in (self._silence, self._refusals):
             if spell.since:
                 spell.since += time.monotonic() - self._left_at
 
@@ -43,7 +43,7 @@ class Patience:
     def heard(self) -> None:
         """The server answered a call, or said what is wrong with it."""
         self._silence.end()
-        self._limits.end()
+        self._refusals.end()
         self.undecided = False
 
     def silent(self, started: float, reason: str, what: object) -> None:
@@ -58,21 +58,25 @@ class Patience:
                 f"patience is {self._seconds:g} s"
             )
 
-    def limited(self, started: float, reason: str, what: object, others: int) -> None:
-        """A try was answered with 429. Raises ChatDownError when nothing else has come for too long.
+    def refused(self, started: float, reason: str, what: object, others: int, limit: bool) -> None:
+        """A try was answered with 429 (`limit`), an error of the server, or nothing that could be read.
 
-        A call may be too large for its limit for ever, so a single one does not count as everything. While `others`
-        are under way, one of them may have been let through: they get the time that a call may take.
+        Raises ChatDownError when nothing else has come for too long. A call may be too large for its limit for ever, or
+        break the server each time, so a single one does not count as everything. While `others` are under way, one of
+        them may have been let through: they get the time that a call may take.
         """
         self._silence.end()
-        lasted = self._limits.goes_on(started, what)
-        self.undecided = lasted >= self._seconds and len(self._limits.calls) >= _CALLS
+        lasted = self._refusals.goes_on(started, what)
+        self.undecided = lasted >= self._seconds and len(self._refusals.calls) >= _CALLS
         if self.undecided and (not others or lasted >= self._seconds + self._call_seconds):
-            raise ChatDownError(
-                f"{self._address}: answers 429 to everything for {lasted:.0f} s ({reason}); look at the quota of the "
-                "key and who else uses it, or ask more slowly (requests_per_minute, tokens_per_minute, concurrency); "
-                f"patience is {self._seconds:g} s"
-            )
+            said, todo = f"nothing but errors for {lasted:.0f} s", "look into its log"
+            if limit:
+                said = f"answers 429 to everything for {lasted:.0f} s"
+                todo = (
+                    "look at the quota of the key and who else uses it, or ask more slowly (requests_per_minute, "
+                    "tokens_per_minute, concurrency)"
+                )
+            raise ChatDownError(f"{self._address}: {said} ({reason}); {todo}; patience is {self._seconds:g} s")
 
 
 class _Spell:

@@ -8,8 +8,8 @@ What can go wrong, and what becomes of it:
 * no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
 * a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
 * nobody there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
-* no call answered for `patience` seconds, or all of them with 429: `ChatDownError` for all, unless it was one call
-  alone (or two), on which the server may have choked, or which is too large for its limit;
+* no call answered for `patience` seconds, or all of them with 429 or errors: `ChatDownError` for all, unless it was one
+  call alone (or two), on which the server may have choked, or which is too large for its limit;
 * an answer larger than 8 MB: "judge_error";
 * the key is refused, the model is not there, the money is used up: `ChatError` for all;
 * a parameter that the server does not know: left out from then on, with a warning.
@@ -313,10 +313,10 @@ class Server:
         what = request.messages if failed.reached else object()
         if not failed.heard:
             self._patience.silent(started, reason, what)
-        elif failed.limit:
-            self._patience.limited(started, reason, what, self._under_way)
-        else:
+        elif failed.final or failed.again or failed.fatal:  # an answer about this call
             self._patience.heard()
+        else:
+            self._patience.refused(started, reason, what, self._under_way, failed.limit)
 
     def _look_at_name(self, name: Any) -> None:
         """Warns once of a server that says it is another model than was asked; dates and folders are no difference."""
