@@ -33,7 +33,10 @@ def train(
         int, typer.Option(min=1, help="So many processes on this machine share every step; with GPUs, one each.")
     ] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and try the heaviest step; train nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan, what judges would be asked, and the heaviest step; train nothing."
+        ),
     ] = False,
 ) -> None:
     """Train a captioner as a recipe says.

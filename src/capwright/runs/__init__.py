@@ -1,7 +1,7 @@
 """Runs: a recipe carried out in a folder that can be looked into, interrupted and resumed at any moment.
 
-`run` goes through the stages, `checkpoint` and `journal` keep what happened, `dry_run` tries it beforehand. Names are
-loaded on first use.
+`run` goes through the stages, `checkpoint` and `journal` keep what happened, `dry_run` tries it beforehand,
+and `judges` counts what it would ask. Names are loaded on first use.
 """
 
 from __future__ import annotations
