@@ -7,7 +7,6 @@ the best of them how good they could be. docs/methods/caprl.md says how this dif
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from capwright.scorers.asking import (
     SILENT,
     Asked,
     Assistant,
-    Bank,
     Told,
     ask,
     check_options,
@@ -47,16 +45,9 @@ from capwright.scorers.base import (
     write_signature,
 )
 from capwright.scorers.open_questions import RULES, Said, answer_openly
+from capwright.scorers.questions import QuestionContext
 
 _OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
-
-
-@dataclass(frozen=True)
-class PrismContext(Context):
-    """Signature of the reader, and the questions of the corpus."""
-
-    reader: str
-    bank: Bank
 
 
 class Prism:
@@ -111,7 +102,7 @@ class Prism:
         """What the scorer is."""
         return self._spec
 
-    def prepare(self, corpus: Corpus) -> PrismContext:
+    def prepare(self, corpus: Corpus) -> QuestionContext:
         """Gather the questions and open the assistant.
 
         Raises DataError when no question can be asked, ScorerError for an assistant that can not answer questions.
@@ -122,7 +113,7 @@ class Prism:
             open_port(reader, Writer, "prism", "answer open questions")
         signature = reader.signature
         setup = [signature, bank.digest, self._shuffle, self._seed, self._free]
-        return PrismContext("prism", fingerprint(["prism", *setup]), _OUTPUTS, signature, bank)
+        return QuestionContext("prism", fingerprint(["prism", *setup]), _OUTPUTS, signature, bank)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an image: (right, abstained, answers, best, questions, unanswered, captions, 1).
@@ -229,8 +220,8 @@ class Prism:
             self._opened = open_port(self._assistant, Reader, "prism", "answer questions")
         return self._opened
 
-    def _own(self, context: Context) -> PrismContext:
-        if not isinstance(context, PrismContext):
+    def _own(self, context: Context) -> QuestionContext:
+        if not isinstance(context, QuestionContext) or context.scorer != "prism":
             raise ScorerError("prism: needs a context made by its own prepare()")
         return context
 

@@ -65,6 +65,7 @@ class Account:
 
     def __init__(self, prices: Prices | None = None, budget: float | None = None) -> None:
         self.prices = prices
+        self._paid = prices or Prices()
         self.budget = budget
         self.calls = self.failed = self.cached = 0
         self.tokens_in = self.tokens_out = 0
@@ -143,11 +144,10 @@ class Account:
 
     @property
     def _image_tokens(self) -> int:
-        return (self.prices or Prices()).image_tokens
+        return self._paid.image_tokens
 
     def _price(self, tokens_in: float, tokens_out: float) -> float:
-        prices = self.prices or Prices()
-        return (tokens_in * prices.input + tokens_out * prices.output) / 1e6
+        return (tokens_in * self._paid.input + tokens_out * self._paid.output) / 1e6
 
 
 def prompt_tokens(request: ChatRequest, image_tokens: int) -> int:

@@ -170,11 +170,12 @@ class Server:
             ]
         except ImageError as error:
             return Outcome(None, "missing_image", str(error))
+        tokens = prompt_tokens(request, 0) + request.max_tokens
         dice: random.Random | None = None
         failures = waits = 0
         limited: float | None = None  # since when the server has said that we ask too much
         while True:
-            await self._pace.turn(prompt_tokens(request, 0) + request.max_tokens)
+            await self._pace.turn(tokens)
             reserved = self.account.reserve(request)
             started = time.monotonic()
             try:
