@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from capwright.cli import app
 from capwright.data import read_coco, write_dataset
+from chat_server import ChatServer
+from lexical_server import lexical_reply
 from tiny_models import write_llava, write_qwen25vl
 
 #: Turns the recipes that come along into runs of a second.
@@ -76,3 +79,19 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def short() -> tuple[str, ...]:
     return SHORT
+
+
+@pytest.fixture
+def server():
+    """The lexical reader behind an OpenAI-compatible endpoint."""
+    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def said(world, tmp_path_factory):
+    """Casual captions of the dataset `world` of a module, as a file."""
+    path = tmp_path_factory.mktemp("said") / "said.jsonl"
+    rows = [{"id": sample.id, "caption": sample.meta["casual"][0]} for sample in world]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -31,14 +31,6 @@ def world(tmp_path_factory):
     return open_dataset(build(6, 0, tmp_path_factory.mktemp("world") / "world", size=24))
 
 
-@pytest.fixture(scope="module")
-def said(world, tmp_path_factory):
-    path = tmp_path_factory.mktemp("said") / "said.jsonl"
-    rows = [{"id": sample.id, "caption": sample.meta["casual"][0]} for sample in world]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
 def asking(server, **options):
     who = {"name": server.address, "model": "toy", "cache": None} | options
     return ["--scorers", "caprl,length", "--set", f"caprl.assistant={json.dumps(who)}"]

@@ -10,30 +10,14 @@ import pytest
 
 from capwright.data import open_dataset
 from capwright.scenes import build
-from chat_server import ChatServer
-from lexical_server import lexical_reply
 
 ASKING = "caprl,captionqa,dcscore,balcap"
 FAULTS = ("429", "500", "hang", "cut", "malformed", "wrong", "empty", "none", "drip", "filtered")
 
 
-@pytest.fixture
-def server():
-    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
-        yield server
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return open_dataset(build(12, 0, tmp_path_factory.mktemp("world") / "world", size=24))
-
-
-@pytest.fixture(scope="module")
-def said(world, tmp_path_factory):
-    path = tmp_path_factory.mktemp("said") / "said.jsonl"
-    rows = [{"id": sample.id, "caption": sample.meta["casual"][0]} for sample in world]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def judge(server, **options):

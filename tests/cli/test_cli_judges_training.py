@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from chat_server import ChatServer
-from lexical_server import lexical_reply
-
 #: Turns a recipe of the kindergarten into a run of a few seconds; rewards come at every step.
 FEW = (
     "data.scenes.n=40", "data.scenes.size=24", "data.eval_split=val", "stages.warmup.steps=1",
@@ -17,12 +12,6 @@ FEW = (
     "stages.caprl.checkpoint_every=2", "evaluation.scorers=[length]", "evaluation.options={}",
     "evaluation.sampling.max_tokens=8", "evaluation.bootstrap=20",
 )  # fmt: skip
-
-
-@pytest.fixture
-def server():
-    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
-        yield server
 
 
 def train(cli, server, llava, out, *more, **options):

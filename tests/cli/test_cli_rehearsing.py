@@ -12,29 +12,13 @@ from capwright.models.assistants import open_assistant
 from capwright.models.chat.rehearsal import ENTRIES, Rehearsal, example
 from capwright.scenes import build
 from capwright.types import ModelError
-from chat_server import ChatServer
-from lexical_server import lexical_reply
 
 PRICES = {"input": 1.0, "output": 2.0}
-
-
-@pytest.fixture
-def server():
-    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return open_dataset(build(10, 0, tmp_path_factory.mktemp("world") / "world", size=24))
-
-
-@pytest.fixture(scope="module")
-def said(world, tmp_path_factory):
-    path = tmp_path_factory.mktemp("said") / "said.jsonl"
-    rows = [{"id": sample.id, "caption": sample.meta["casual"][0]} for sample in world]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def asking(server, names, **options):

@@ -13,44 +13,12 @@ from capwright.scorers import TTS, Corpus, Item, RewardView, ScorerError, explai
 from capwright.scorers.asking import Asked, Told, ask, choices, dice, shuffled, status_of, tell
 from capwright.scorers.caprl import CapRL
 from capwright.types import Caption, DataError, Question, Sample
+from word_readers import Fixed, Words
 
 COLOR = Question("What color is the ball?", ("red", "blue", "green", "yellow"), "red", "color")
 TOY = Question("Which toy is it?", ("ball", "drum", "kite", "doll"), "ball", "name")
 PLACE = Question("Where is the ball?", ("mat", "shelf", "table", "floor"), "shelf", "place")
 SAMPLE = Sample("a", Path("a.png"), questions=(COLOR, TOY, PLACE))
-
-
-class Words:
-    """A reader by words: it takes the one option that the caption has, and fails where the caption says so.
-
-    "!what" in a caption: questions with the word "what" end with the status judge_error.
-    """
-
-    signature = "words"
-
-    def __init__(self):
-        self.calls = []
-
-    def answer(self, asked, *, seed=0):
-        self.calls.append(list(asked))
-        return [self.one(evidence.split(), question) for evidence, question in asked]
-
-    def one(self, said, question):
-        if any(f"!{word}" in said for word in question.text.lower().split()):
-            return Answer(None, status="judge_error")
-        found = [place for place, option in enumerate(question.options) if option in said]
-        return Answer(found[0]) if len(found) == 1 else Answer(None, abstained=True)
-
-
-class Fixed(Words):
-    """Gives one answer to everything."""
-
-    def __init__(self, answer):
-        super().__init__()
-        self.given = answer
-
-    def one(self, said, question):
-        return self.given
 
 
 def run(scorer, items, samples=(SAMPLE,)):

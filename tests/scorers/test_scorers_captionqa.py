@@ -20,41 +20,12 @@ from capwright.scorers.captionqa import (
     strict_plans,
 )
 from capwright.types import Caption, DataError, Question, Sample
+from word_readers import Fixed, SlowWords
 
 COLOR = Question("What color is the ball?", ("red", "blue", "green", "yellow"), "red", "color")
 SIDE = Question("Which side is it on?", ("left", "right"), "left", "place")
 ALONE = Question("Is the child alone?", ("yes", "no"), "yes", "people")
 SAMPLE = Sample("a", Path("a.png"), questions=(COLOR, SIDE, ALONE))
-
-
-class Words:
-    """Takes the one option that the caption has; "!word" makes questions with that word fail."""
-
-    signature = "words"
-
-    def __init__(self):
-        self.asked = []
-
-    def answer(self, asked, *, seed=0):
-        self.asked += [question for _, question in asked]
-        return [self.one(evidence.split(), question) for evidence, question in asked]
-
-    def one(self, said, question):
-        if any(f"!{word}" in said for word in question.text.lower().split()):
-            return Answer(None, status="timeout")
-        found = [place for place, option in enumerate(question.options) if option in said]
-        return Answer(found[0]) if len(found) == 1 else Answer(None, abstained=True)
-
-
-class Says(Words):
-    """Replies the same to everything."""
-
-    def __init__(self, answer):
-        super().__init__()
-        self.given = answer
-
-    def one(self, said, question):
-        return self.given
 
 
 def run(scorer, items, samples=(SAMPLE,)):
@@ -70,13 +41,13 @@ def test_the_table(k, abstaining, strict):
     options = ("red", "blue", "green", "yellow", "black")[:k]
     sample = Sample("k", Path("k"), questions=(Question("What color?", options, "red"),))
     for caption, score in (("it is red", 1), ("it is blue", 0), ("a ball", abstaining)):
-        _, found = run(CaptionQA(Words(), strict_paper=strict), [Item(sample, caption)], [sample])
+        _, found = run(CaptionQA(SlowWords(), strict_paper=strict), [Item(sample, caption)], [sample])
         assert found["score"] == pytest.approx(score, abs=1e-12)
 
 
 def test_score_by_hand():
     # color right (1), side not told (1/2 + 0.05), yes/no not told (0: abstaining is not offered).
-    stats, found = run(CaptionQA(Words()), [Item(SAMPLE, "a red ball")])
+    stats, found = run(CaptionQA(SlowWords()), [Item(SAMPLE, "a red ball")])
     np.testing.assert_allclose(stats.rows[0, :5], [1, 2, 1.55, 3, 0])
     assert found["score"] == pytest.approx(1.55 / 3)
     assert (found["accuracy"], found["abstained"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
@@ -85,12 +56,12 @@ def test_score_by_hand():
 
 def test_questions_are_pooled_not_images():
     one = Sample("one", Path("x"), questions=(COLOR,))
-    _, found = run(CaptionQA(Words()), [Item(SAMPLE, "red left yes"), Item(one, "blue")], [SAMPLE, one])
+    _, found = run(CaptionQA(SlowWords()), [Item(SAMPLE, "red left yes"), Item(one, "blue")], [SAMPLE, one])
     assert found["score"] == 3 / 4
 
 
 def test_an_empty_caption_earns_what_abstaining_earns():
-    reader = Words()
+    reader = SlowWords()
     stats, found = run(CaptionQA(reader), [Item(SAMPLE, "")])
     assert stats.status == ("empty",)
     assert reader.asked == []
@@ -101,16 +72,16 @@ def test_an_empty_caption_earns_what_abstaining_earns():
 
 def test_a_call_that_failed_is_unknown_in_both_modes():
     for strict in (False, True):
-        stats, found = run(CaptionQA(Words(), strict_paper=strict), [Item(SAMPLE, "red left !alone?")])
+        stats, found = run(CaptionQA(SlowWords(), strict_paper=strict), [Item(SAMPLE, "red left !alone?")])
         assert (found["score"], found["unanswered"]) == (1, pytest.approx(1 / 3))
-        stats, found = run(CaptionQA(Words(), strict_paper=strict), [Item(SAMPLE, "red !is")])
+        stats, found = run(CaptionQA(SlowWords(), strict_paper=strict), [Item(SAMPLE, "red !is")])
         assert stats.status == ("timeout",)
         assert np.isnan(found["score"])
 
 
 def test_skipping_an_image_changes_nothing_unless_strict():
     samples = [Sample(f"s{i}", Path("x"), questions=(COLOR, SIDE)) for i in range(12)]
-    first = CaptionQA(Says(Answer(0)))
+    first = CaptionQA(Fixed(Answer(0)))
     whole, fewer = first.prepare(Corpus(samples)), first.prepare(Corpus(samples[1:]))
     items = [Item(sample, "words") for sample in samples[1:]]
     np.testing.assert_array_equal(first.stats(items, whole).rows, first.stats(items, fewer).rows)
@@ -120,12 +91,12 @@ def test_skipping_an_image_changes_nothing_unless_strict():
 
 
 def test_every_captioner_sees_the_same_order():
-    reader = Words()
+    reader = SlowWords()
     run(CaptionQA(reader), [Item(SAMPLE, "one"), Item(SAMPLE, "two")])
     assert [q.options for q in reader.asked[:3]] == [q.options for q in reader.asked[3:]]
     orders = set()
     for seed in range(50):
-        other = Words()
+        other = SlowWords()
         run(CaptionQA(other, seed=seed), [Item(SAMPLE, "one")])
         orders |= {q.options for q in other.asked if q.text == COLOR.text}
     assert len(orders) > 12
@@ -151,11 +122,11 @@ def test_yes_no_by_words(question, ours, theirs):
 
 def test_yes_no_questions_offer_no_abstaining():
     only = Sample("y", Path("y"), questions=(ALONE,))
-    _, found = run(CaptionQA(Words()), [Item(only, "a ball")], [only])
+    _, found = run(CaptionQA(SlowWords()), [Item(only, "a ball")], [only])
     assert (found["score"], found["abstained"]) == (0, 1)
     # A reader that tells probabilities and abstains is held to its most probable option.
     for chances, right in (((0.3, 0.1, 0.6), {"yes": 1, "no": 0}), ((0.1, 0.3, 0.6), {"yes": 0, "no": 1})):
-        reader = Says(Answer(None, abstained=True, probabilities=chances))
+        reader = Fixed(Answer(None, abstained=True, probabilities=chances))
         _, found = run(CaptionQA(reader), [Item(only, "a ball")], [only])
         first, second = reader.asked[0].options
         assert found["score"] == (right[first] if first == "yes" else 1 - right[first])
@@ -164,7 +135,7 @@ def test_yes_no_questions_offer_no_abstaining():
 
 def test_soft_counts_expected_score():
     only = Sample("s", Path("s"), questions=(SIDE,))
-    reader = Says(Answer(0, probabilities=(0.5, 0.25, 0.25)))
+    reader = Fixed(Answer(0, probabilities=(0.5, 0.25, 0.25)))
     _, found = run(CaptionQA(reader, soft=True), [Item(only, "a ball")], [only])
     right = (0.5, 0.25)[reader.asked[0].options.index("left")]
     assert found["score"] == pytest.approx(right + 0.25 * 0.55)
@@ -225,7 +196,7 @@ def test_strict_mode_scores_what_its_parser_reads():
     letter = "ABCDE"[asked.shown.options.index("red")]
 
     def score(answer):
-        return run(CaptionQA(Says(answer), strict_paper=True), [Item(only, "words")], [only])[1]["score"]
+        return run(CaptionQA(Fixed(answer), strict_paper=True), [Item(only, "words")], [only])[1]["score"]
 
     assert score(Answer(0, text=letter)) == 1
     assert score(Answer(None, text="ABCDE"[asked.abstain])) == pytest.approx(0.3)
@@ -234,12 +205,12 @@ def test_strict_mode_scores_what_its_parser_reads():
     assert np.isnan(score(Answer(None, status="judge_error", text="")))
     assert score(Answer(None, abstained=True, text="F")) == pytest.approx(0.3)
     assert score(Answer(asked.shown.options.index("red"), text="red")) == 1
-    unparsed = run(CaptionQA(Says(Answer(None, status="unparseable", text="?"))), [Item(only, "words")], [only])
+    unparsed = run(CaptionQA(Fixed(Answer(None, status="unparseable", text="?"))), [Item(only, "words")], [only])
     assert unparsed[0].status == ("unparseable",)  # unknown where it is not strict
 
 
 def test_explain_shows_each_question():
-    scorer = CaptionQA(Words())
+    scorer = CaptionQA(SlowWords())
     (found,) = explain(scorer, [Item(SAMPLE, "blue left !alone?")], scorer.prepare(Corpus([SAMPLE])))
     assert {one["question"]: one["result"] for one in found["questions"]} == {
         ALONE.text: "unknown",
@@ -249,27 +220,27 @@ def test_explain_shows_each_question():
 
 
 def test_as_a_reward():
-    scorer = CaptionQA(Words())
+    scorer = CaptionQA(SlowWords())
     view = RewardView(scorer, scorer.prepare(Corpus([SAMPLE])))
     reward = view([SAMPLE], [[Caption("red left yes"), Caption("blue right no")]])
     assert reward.values.tolist() == [[1, 0]]
 
 
 def test_signature_and_refusals():
-    scorer = CaptionQA(Words())
+    scorer = CaptionQA(SlowWords())
     context = scorer.prepare(Corpus([SAMPLE]))
     start = "captionqa|abstain:1/K+.05|shuffle:question|seed:0|questions:3#"
     assert scorer.signature(context).startswith(start)
-    strict = CaptionQA(Words(), strict_paper=True)
+    strict = CaptionQA(SlowWords(), strict_paper=True)
     prepared = strict.prepare(Corpus([SAMPLE]))
     assert "|shuffle:paper#" in strict.signature(prepared)
     assert prepared.fingerprint != context.fingerprint
     with pytest.raises(DataError, match="'other'.*prepare it with all samples"):
         strict.stats([Item(replace(SAMPLE, id="other"), "x")], prepared)
     with pytest.raises(ScorerError, match="soft must be false"):
-        CaptionQA(Words(), soft=True, strict_paper=True)
+        CaptionQA(SlowWords(), soft=True, strict_paper=True)
     with pytest.raises(ScorerError, match="strict_paper must be"):
-        CaptionQA(Words(), strict_paper="yes")
+        CaptionQA(SlowWords(), strict_paper="yes")
     with pytest.raises(DataError, match="captionqa: no sample has questions"):
         scorer.prepare(Corpus([Sample("b", Path("b"))]))
 
@@ -277,7 +248,7 @@ def test_signature_and_refusals():
 def test_the_order_of_the_corpus_counts_in_strict_mode_alone():
     samples = [SAMPLE, *(replace(SAMPLE, id=f"{n}") for n in range(5))]
     for strict in (False, True):
-        scorer = CaptionQA(Words(), strict_paper=strict)
+        scorer = CaptionQA(SlowWords(), strict_paper=strict)
         there, back = scorer.prepare(Corpus(samples)), scorer.prepare(Corpus(samples[::-1]))
         assert (there.fingerprint == back.fingerprint) is not strict
         assert (scorer.signature(there) == scorer.signature(back)) is not strict
@@ -287,7 +258,7 @@ def test_the_order_of_the_corpus_counts_in_strict_mode_alone():
 def test_a_question_with_one_option_said_twice_is_not_asked():
     sure = Question("What is it?", ("ball", "ball "), "ball")
     for strict in (False, True):
-        scorer = CaptionQA(Words(), strict_paper=strict)
+        scorer = CaptionQA(SlowWords(), strict_paper=strict)
         context = scorer.prepare(Corpus([replace(SAMPLE, questions=(sure, *SAMPLE.questions))]))
         assert "|questions:3-1#" in scorer.signature(context)
         stats = scorer.stats([Item(replace(SAMPLE, questions=(sure, *SAMPLE.questions)), "")], context)

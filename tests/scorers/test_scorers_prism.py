@@ -8,10 +8,10 @@ import pytest
 
 from capwright import scenes
 from capwright.evaluation import evaluate
-from capwright.ports import Answer
 from capwright.scorers import Context, Corpus, Item, RewardView, ScorerError, explain
 from capwright.scorers.prism import Prism
 from capwright.types import DataError, Question, Sample
+from word_readers import SlowWords
 
 COLOR = Question("What color is the ball?", ("red", "blue", "green"), "red", "color")
 SIDE = Question("Which side is it on?", ("left", "right"), "left", "place")
@@ -19,27 +19,8 @@ SAMPLE = Sample("a", Path("a.png"), questions=(COLOR, SIDE))
 OTHER = Sample("b", Path("b.png"), questions=(COLOR,))
 
 
-class Words:
-    """Takes the one option that the caption has; "!word" makes questions with that word fail."""
-
-    signature = "words"
-
-    def __init__(self):
-        self.calls = []
-
-    def answer(self, asked, *, seed=0):
-        self.calls.append(list(asked))
-        return [self.one(evidence.split(), question) for evidence, question in asked]
-
-    def one(self, said, question):
-        if any(f"!{word}" in said for word in question.text.lower().split()):
-            return Answer(None, status="timeout")
-        found = [place for place, option in enumerate(question.options) if option in said]
-        return Answer(found[0]) if len(found) == 1 else Answer(None, abstained=True)
-
-
 def run(items, scorer=None, samples=(SAMPLE, OTHER)):
-    scorer = scorer or Prism(Words())
+    scorer = scorer or Prism(SlowWords())
     context = scorer.prepare(Corpus(samples))
     stats = scorer.stats(items, context)
     return stats, dict(zip(context.outputs, scorer.finalize(stats.rows.sum(0)).tolist()))
@@ -79,7 +60,7 @@ def test_failures_are_neither_right_nor_wrong():
 
 def test_a_key_that_is_no_option_never_counts_as_right():
     broken = Sample("a", Path("a"), questions=(replace(COLOR, answer=""), replace(SIDE, answer="(unreadable)"), COLOR))
-    scorer = Prism(Words())
+    scorer = Prism(SlowWords())
     context = scorer.prepare(Corpus([broken]))
     assert "|questions:1-2#" in scorer.signature(context)
     stats = scorer.stats([Item(broken, "blue left")], context)
@@ -89,7 +70,7 @@ def test_a_key_that_is_no_option_never_counts_as_right():
 
 
 def test_an_image_with_an_unknown_caption_is_unknown_and_an_empty_one_tells_nothing():
-    reader = Words()
+    reader = SlowWords()
     stats, _ = run([Item(SAMPLE, "red"), Item(SAMPLE, "", "refusal"), Item(OTHER, "")], Prism(reader))
     assert stats.status == ("refusal", "empty")
     assert stats.rows[1].tolist() == [0, 1, 1, 0, 1, 0, 1, 1]
@@ -105,29 +86,29 @@ def test_images_without_questions_are_no_failure():
 
 
 def test_one_call_and_order_does_not_matter():
-    reader = Words()
+    reader = SlowWords()
     items = [Item(s, text) for s in (SAMPLE, OTHER) for text in ("red left", "red left", "blue")]
     stats, _ = run(items, Prism(reader, shuffle=True))
     assert len(reader.calls) == 1
     assert len(reader.calls[0]) <= 6  # two captions with two questions, two with one, and nothing twice
-    turned, _ = run(items[::-1], Prism(Words(), shuffle=True))
+    turned, _ = run(items[::-1], Prism(SlowWords(), shuffle=True))
     np.testing.assert_array_equal(turned.rows[::-1], stats.rows)
 
 
 def test_shuffling_is_an_option():
     orders = set()
     for seed in range(40):
-        reader = Words()
+        reader = SlowWords()
         run([Item(OTHER, "red")], Prism(reader, shuffle=True, seed=seed))
         orders.add(reader.calls[0][0][1].options)
     assert len(orders) == 6
-    reader = Words()
+    reader = SlowWords()
     run([Item(OTHER, "red")], Prism(reader))
     assert reader.calls[0][0][1].options == COLOR.options
 
 
 def test_explain_has_every_caption():
-    scorer = Prism(Words())
+    scorer = Prism(SlowWords())
     items = [Item(SAMPLE, "red"), Item(SAMPLE, "blue left")]
     found = explain(scorer, items, scorer.prepare(Corpus([SAMPLE])))
     results = [[one["result"] for one in caption["questions"]] for caption in found[0]["captions"]]
@@ -136,7 +117,7 @@ def test_explain_has_every_caption():
 
 
 def test_it_is_no_reward():
-    scorer = Prism(Words())
+    scorer = Prism(SlowWords())
     with pytest.raises(ScorerError, match="captions of an image together"):
         RewardView(scorer, scorer.prepare(Corpus([SAMPLE])))
 
@@ -144,20 +125,20 @@ def test_it_is_no_reward():
 @pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"assistant": 3}, {"free": "fuzzy"}])
 def test_bad_options_are_refused(options):
     with pytest.raises(ScorerError, match=f"prism: {next(iter(options))}"):
-        Prism(**({"assistant": Words()} | options))
+        Prism(**({"assistant": SlowWords()} | options))
 
 
 def test_signature():
-    scorer = Prism(Words())
+    scorer = Prism(SlowWords())
     assert scorer.signature(scorer.prepare(Corpus([SAMPLE]))).startswith("prism|shuffle:no|seed:0|questions:2#")
-    scorer = Prism(Words(), shuffle=True, seed=3)
+    scorer = Prism(SlowWords(), shuffle=True, seed=3)
     context = scorer.prepare(Corpus([SAMPLE]))
     assert scorer.signature(context).startswith("prism|shuffle:yes|seed:3|questions:2#")
     with pytest.raises(ScorerError, match="own prepare"):
         scorer.stats([], Context("prism", "", ()))
 
 
-class FreeWords(Words):
+class FreeWords(SlowWords):
     """Answers open questions with what follows "=" in the caption; "!free" makes them fail."""
 
     def write(self, task, given, *, seed=0):
@@ -203,8 +184,8 @@ def test_free_answers_that_failed_are_unknown_and_what_is_not_told_is_open():
 
 
 def test_free_answers_need_a_writer_and_stand_in_the_signature():
-    with pytest.raises(ScorerError, match="prism: Words can not answer open questions"):
-        Prism(Words(), free="exact").prepare(Corpus([CHART]))
+    with pytest.raises(ScorerError, match="prism: SlowWords can not answer open questions"):
+        Prism(SlowWords(), free="exact").prepare(Corpus([CHART]))
     scorer = Prism(FreeWords(), free="exact")
     context = scorer.prepare(Corpus([CHART]))
     assert scorer.signature(context).startswith("prism|shuffle:no|free:exact|seed:0|questions:2#")
