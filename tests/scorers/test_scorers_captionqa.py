@@ -146,7 +146,7 @@ def test_soft_counts_expected_score():
 
 
 def test_strict_order_is_one_sequence_over_the_dataset():
-    """Abstaining is appended and shuffled with the others; questions without a key take no turn."""
+    """Abstaining is appended and shuffled with the others; what the published program skips takes no turn."""
     broken = replace(COLOR, answer="purple")
     single = Question("What is it?", ("ball",), "ball")
     samples = [
@@ -155,7 +155,7 @@ def test_strict_order_is_one_sequence_over_the_dataset():
     ]
     random = Random(0)
     orders = []
-    for n in (5, 2, 2, 3):  # color, single, yes/no, side
+    for n in (5, 2, 3):  # color, yes/no, side
         order = list(range(n))
         random.shuffle(order)
         orders.append(order)
@@ -163,9 +163,57 @@ def test_strict_order_is_one_sequence_over_the_dataset():
     (color,), (alone, side) = plans["1"], plans["2"]
     assert color.shown.options == tuple([*COLOR.options, CANNOT_ANSWER][place] for place in orders[0])
     assert color.shown.options[color.abstain] == CANNOT_ANSWER
-    assert alone.shown.options == tuple(ALONE.options[place] for place in orders[2])
+    assert alone.shown.options == tuple(ALONE.options[place] for place in orders[1])
     assert (alone.abstain, alone.forced) == (None, True)
-    assert side.shown.options == tuple([*SIDE.options, CANNOT_ANSWER][place] for place in orders[3])
+    assert side.shown.options == tuple([*SIDE.options, CANNOT_ANSWER][place] for place in orders[2])
+
+
+#: Questions of every sort that the published program tells apart: those it shows with "cannot answer", and without.
+OPEN = (COLOR, SIDE, Question("What is it?", ("ball", "ball "), "ball"), Question("Shape?", ("a", "b", "c"), " b"))
+CLOSED = (ALONE, Question("Which?", ("snow", "eyes", "hat"), "hat"), Question("Is it red?", ("red", "blue"), "blue"))
+SKIPPED = (
+    Question("What is it?", ("ball",), "ball"),
+    Question("Is it a ball?", ("yes",), "yes"),
+    Question("What is it?", (), "ball"),
+    replace(COLOR, answer="purple"),
+    replace(COLOR, answer=""),
+)
+
+
+def published_orders(samples, seed):
+    """What the published program shows, derived anew: for each sample, (question, options as shown) in order."""
+    random = Random(seed)
+    for sample in samples:
+        shown = []
+        for question in sample.questions:
+            if question in OPEN or question in CLOSED:
+                options = [*question.options, *([CANNOT_ANSWER] if question in OPEN else [])]
+                order = list(range(len(options)))
+                random.shuffle(order)
+                shown.append((question, tuple(options[place] for place in order)))
+        yield sample.id, shown
+
+
+@pytest.mark.parametrize("mixture", range(40))
+def test_strict_order_is_the_published_one_for_any_mixture_of_questions(mixture):
+    """A question that is skipped, one with a single option included, moves the order of no later one."""
+    dice = Random(f"mixture {mixture}")
+    sorts = (*OPEN, *CLOSED, *SKIPPED)
+    samples = [Sample(f"{n}", Path("x"), questions=tuple(dice.choices(sorts, k=dice.randrange(8)))) for n in range(20)]
+    plans = strict_plans(samples, seed=mixture)
+    assert list(plans) == [sample.id for sample in samples]
+    for id, shown in published_orders(samples, mixture):
+        # The same option twice takes its turn, but there is nothing to ask.
+        asked = [(question, options) for question, options in shown if question.options != ("ball", "ball ")]
+        assert [(one.question, one.shown.options) for one in plans[id]] == asked
+        assert [one.forced for one in plans[id]] == [question in CLOSED for question, _ in asked]
+
+
+def test_a_skipped_question_moves_no_later_order():
+    alone = [Sample(f"{n}", Path("x"), questions=(COLOR,)) for n in range(100)]
+    for skipped in SKIPPED:
+        first = replace(alone[0], questions=(skipped, COLOR))
+        assert strict_plans([first, *alone[1:]], 0) == strict_plans(alone, 0)
 
 
 @pytest.mark.parametrize(

@@ -192,19 +192,20 @@ def _starts_yes_no(question: Question) -> bool:
 def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Asked, ...]]:
     """Sample id -> its questions as the released evaluation shows them: one `Random(seed)` runs through all of them.
 
-    A question takes its turn when its answer is among its options and, with the abstaining one, two can be shown. One
-    with a single option of its own, or the same one several times, takes its turn and is not asked: it can not be
-    answered wrong, and abstaining from one option would score 1.05.
+    A question takes its turn, which is one shuffle, when it has two options of its own and its answer is among them;
+    any other draws no random number and is not asked. One that has the same option several times takes its turn and is
+    not asked either: it can not be answered wrong.
     """
     random = Random(seed)
     plans: dict[str, tuple[Asked, ...]] = {}
     for sample in samples:
         asked: list[Asked] = []
         for question in sample.questions:
+            # Counted before the abstaining option is added: one option and that one are no two.
+            if len(question.options) < 2 or question.answer.strip() not in map(str.strip, question.options):
+                continue
             forced = is_yes_no_by_letters(question)
             shown = question.options if forced else (*question.options, CANNOT_ANSWER)
-            if len(shown) < 2 or question.answer.strip() not in map(str.strip, question.options):
-                continue
             order = list(range(len(shown)))
             random.shuffle(order)
             if len(set(map(str.strip, question.options))) > 1:
