@@ -46,7 +46,7 @@ test-java: $(READY)  ## tests of METEOR and the Java tokenizer; installs their j
 
 bench: $(READY)  ## benchmarks, the quick variants; in full: make bench BENCH=
 	@mkdir -p runs/bench
-	@set -e; for script in benchmarks/*.py; do \
+	@set -e; for script in $(filter-out benchmarks/results_file.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script $(BENCH)"; \
 		$(BIN)/python $$script $(BENCH) --json runs/bench/$$(basename $$script .py).json; \
 	done
