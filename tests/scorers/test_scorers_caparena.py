@@ -177,6 +177,51 @@ def test_a_captioner_does_not_meet_itself():
     assert stats.status == ("ok",) * 3
 
 
+@pytest.mark.parametrize(
+    # S_b of three captioners of the published leaderboard against the other two baselines, and their published mean.
+    ("itself", "versus", "published"),
+    [
+        ("gpt", {"cog": 55.5, "cpm": 76.5}, 44.00),
+        ("cog", {"gpt": -56.5, "cpm": 31.0}, -8.50),
+        ("cpm", {"gpt": -80.0, "cog": -34.0}, -38.00),
+    ],
+)
+def test_the_published_script_counts_a_captioners_own_baseline_as_0(itself, versus, published):
+    """200 images a baseline; S_b = (wins - losses) / 2, made here of wins, losses and an even number of ties."""
+    opponents, ids = {}, iter(range(600))
+    for name in ("gpt", "cog", "cpm"):
+        net = round(2 * versus.get(name, 0))
+        worth = [1] * max(net, 0) + [9] * max(-net, 0)
+        opponents[name] = {str(next(ids)): f"b {w}" for w in worth + [5] * (200 - len(worth))}
+    samples = [Sample(str(n), NO_IMAGE, ("x",)) for n in range(600)]
+    ours = {sample.id: "a 5" for sample in samples}
+    for own, expected in (("skip", sum(versus.values()) / 2), ("zero", published)):
+        scorer = CapArena(opponents, FakeJudge(), orders="paper", itself=itself, own=own)
+        stats, scores = measured(scorer, ours, samples)
+        assert scores["score"] == pytest.approx(expected, abs=5e-3)
+        assert {name: scores[f"vs:{name}"] for name in versus} == pytest.approx(versus)
+        assert np.isnan(scores[f"vs:{itself}"])
+        assert stats.rows[:, 3:12:4].sum() == 400
+
+
+def test_own_baseline_changes_nothing_else():
+    """Without `itself`, and where no other opponent has battles: what was not measured is not 0."""
+    opponents = {"me": {"1": "x 1"}, "b": {"2": "x 1"}, "c": {"3": "x 9"}}
+    default, zero = (CapArena(opponents, FakeJudge(), own=own) for own in ("skip", "zero"))
+    assert measured(default, constant(5))[1] == measured(zero, constant(5))[1]
+    lines = [scorer.signature(scorer.prepare(Corpus(SAMPLES))) for scorer in (default, zero)]
+    assert lines[0] == lines[1]
+    alone = CapArena({"me": constant(1)}, FakeJudge(), itself="me", own="zero")
+    stats, scores = measured(alone, constant(5))
+    assert np.isnan(scores["score"])
+    assert np.isnan(alone.finalize(stats.rows)[:, 0]).all()
+    named = [CapArena(opponents, FakeJudge(), itself="me", own=own) for own in ("skip", "zero")]
+    lines = [scorer.signature(scorer.prepare(Corpus(SAMPLES))) for scorer in named]
+    assert lines[1] == lines[0].replace("|itself:me|", "|itself:me|own:zero|")
+    resampled = named[1].finalize(np.array([[0, 0, 0, 0, 3, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0.0]]))
+    assert resampled[0, 0] == 25  # b alone has battles: (50 + 0) / 2
+
+
 def test_captions_without_an_opponent_are_unknown():
     stats, _ = measured(CapArena({"a": {"1": "x 1"}}, FakeJudge()), constant(5))
     assert stats.status == ("ok", "missing_image", "missing_image")
@@ -221,6 +266,7 @@ def test_opponents_from_files_and_the_signature(tmp_path):
     [
         (lambda: CapArena(match="some"), ScorerError, "match must be one or all"),
         (lambda: CapArena(orders="one"), ScorerError, "orders must be both or paper"),
+        (lambda: CapArena(own="none"), ScorerError, "own must be skip or zero"),
         (lambda: CapArena(reference=False, picture=False), ScorerError, "needs the reference or the picture"),
         (lambda: CapArena({"a": {}}, itself="b"), ScorerError, "'b' is not an opponent"),
         (lambda: CapArena(["a.json"]), ScorerError, "names with captions"),

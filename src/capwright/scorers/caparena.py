@@ -34,6 +34,8 @@ from capwright.scorers.pairs import ORDERS, Decision, Pair, coin, decide, open_j
 from capwright.types import DataError, Sample
 
 MATCHES = ("one", "all")
+#: How an opponent that is the captioner being measured counts in the mean.
+OWN = ("skip", "zero")
 _OUTPUTS = ("score", "ties", "first", "agreement", "words")
 #: Columns of each opponent, and those that follow once.
 _OF_OPPONENT = ("wins", "losses", "ties", "battles")
@@ -64,7 +66,7 @@ class CapArena:
         vs:<opponent>: 100 * (wins - losses) / battles against one opponent.
     A battle is a caption against one opponent's caption of the same image. Shown in both orders it is won by the mean
     of the two verdicts: won once and lost once counts as half of each. A battle with a verdict that could not be had is
-    unknown, and so is its image. Opponents without any battle are not in the mean. The reward `won` is
+    unknown, and so is its image. Opponents without any battle are not in the mean (but see `own`). The reward `won` is
     (wins + ties / 2) / battles, from 0 to 1.
 
     Args:
@@ -74,6 +76,8 @@ class CapArena:
             depend on the other images; "all": every opponent that captioned it.
         orders: "both", or "paper": one order, drawn by the id of the image and the name of the opponent.
         itself: the opponent that is the captioner being measured; it has no battles against itself.
+        own: what `itself` is in the mean of `score`: "skip": nothing, the mean is over the other opponents; "zero": a
+            0, as in the published script. `vs:` of it is NaN either way. Nothing without `itself`.
         reference, picture: what the judge may look at, beside the two captions.
         seed: of the draws, and of the judge.
     """
@@ -85,6 +89,7 @@ class CapArena:
         match: str = "one",
         orders: str = "both",
         itself: str = "",
+        own: str = "skip",
         reference: bool = True,
         picture: bool = True,
         seed: int = 0,
@@ -93,6 +98,8 @@ class CapArena:
             raise ScorerError(f"caparena: match must be {' or '.join(MATCHES)}, not {match!r}")
         if orders not in ORDERS:
             raise ScorerError(f"caparena: orders must be {' or '.join(ORDERS)}, not {orders!r}")
+        if own not in OWN:
+            raise ScorerError(f"caparena: own must be {' or '.join(OWN)}, not {own!r}")
         if not reference and not picture:
             raise ScorerError("caparena: the judge needs the reference or the picture; set one of them to true")
         check_seed("caparena", seed)
@@ -102,7 +109,7 @@ class CapArena:
         if itself and itself not in self._opponents:
             raise ScorerError(f"caparena: itself: {itself!r} is not an opponent ({', '.join(self._opponents)})")
         self._assistant = assistant
-        self._match, self._orders, self._itself = match, orders, itself
+        self._match, self._orders, self._itself, self._own = match, orders, itself, own
         self._reference, self._picture, self._seed = reference, picture, seed
         self._spec = ScorerSpec(
             name="caparena",
@@ -208,13 +215,20 @@ class CapArena:
         return Stats(rows, np.array(owner, dtype=np.int64), tuple(status), tuple(evidence))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 4 K + 5] -> [..., 5 + K] in the order of `context.outputs`; 0/0 is NaN."""
+        """[..., 4 K + 5] -> [..., 5 + K] in the order of `context.outputs`; 0/0 is NaN.
+
+        With own="zero", `itself` adds a 0 to the mean where another opponent has battles; without any, the score is
+        unknown as ever.
+        """
         summed = np.asarray(summed, dtype=np.float64)
         wins, losses, ties, battles = _by_opponent(summed)
         decided, won_first, pairs, agreed, words = np.moveaxis(summed[..., -len(_SHARED) :], -1, 0)
         versus = 100 * ratio(wins - losses, battles)
         fought = battles > 0
-        score = ratio(np.where(fought, versus, 0.0).sum(-1), fought.sum(-1).astype(np.float64))
+        averaged = fought.sum(-1).astype(np.float64)
+        if self._itself and self._own == "zero":
+            averaged += averaged > 0
+        score = ratio(np.where(fought, versus, 0.0).sum(-1), averaged)
         total = battles.sum(-1)
         shared = (score, ratio(ties.sum(-1), total), ratio(won_first, decided), ratio(agreed, pairs))
         return np.concatenate([np.stack([*shared, ratio(words, total)], axis=-1), versus], axis=-1)
@@ -235,6 +249,7 @@ class CapArena:
             orders=self._orders,
             sees="+".join(word for word, there in (("ref", self._reference), ("img", self._picture)) if there),
             itself=self._itself or None,
+            own="zero" if self._itself and self._own == "zero" else None,
             seed=self._seed,
             v=self._spec.version,
         )
