@@ -1,7 +1,7 @@
 """The file that a benchmark leaves behind: its rows, and all that one has to know to make them again.
 
     write_results(path, rows, seeds=[0, 1, 2], peers=["trl"])    all rows at once
-    append_row(path, row, key=("arm", "seed"))                   one row, as soon as it is known
+    append_row(path, row, key=("arm", "seed"))                   one row, as soon as it is known; append_rows: several
     find_row(path, arm="RSRS", seed=0)                           was it measured already? None if not
 
 A result file is one JSON object:
@@ -48,6 +48,7 @@ VARIABLES = (
 WIDTH = 120  # a row that fits stands on one line
 
 Row = dict[str, Any]
+Peers = Sequence[str] | Mapping[str, str | None]
 
 
 def write_results(
@@ -55,38 +56,40 @@ def write_results(
     rows: Iterable[Mapping[str, Any]],
     *,
     seeds: Sequence[int] | None = None,
-    peers: Sequence[str] = (),
+    peers: Peers = (),
     **more: Any,
 ) -> None:
-    """Write all rows. `peers` are packages whose versions matter; `more` goes to the top of the file."""
+    """Write all rows. `peers` are packages whose versions matter, or versions by name; `more` goes to the top."""
     facts = origin(peers) | {key: more.pop(key) for key in ORIGIN if key in more}
     _write(Path(path), facts, {"seeds": _seeds(seeds), **more}, [{**facts, **row} for row in rows])
 
 
-def append_row(
+def append_row(path: Path | str, row: Mapping[str, Any], key: Sequence[str], **more: Any) -> None:
+    """Add one row to a file, or begin the file. A row with the same values of `key` is replaced where it stands."""
+    append_rows(path, [row], key, **more)
+
+
+def append_rows(
     path: Path | str,
-    row: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
     key: Sequence[str],
     *,
     seeds: Sequence[int] | None = None,
-    peers: Sequence[str] = (),
+    peers: Peers = (),
     **more: Any,
 ) -> None:
-    """Add one row to a file, or begin the file. A row with the same values of `key` is replaced where it stands."""
+    """Several rows at once; seeds are added to those that the file has."""
     path = Path(path)
-    if missing := [name for name in key if name not in row]:
-        raise KeyError(f"{path.name}: the row has no {', '.join(missing)}, which tells it from others")
     facts = origin(peers) | {name: more.pop(name) for name in ORIGIN if name in more}
     old: dict[str, Any] = read_results(path) if path.exists() else {"rows": []}
-    rows, new = whole_rows(old), {**facts, **row}
-    same = [place for place, each in enumerate(rows) if all(each.get(name) == row[name] for name in key)]
-    if same:
-        rows[same[0]] = new
-    else:
-        rows.append(new)
+    found = {_key(row, key): row for row in whole_rows(old)}
+    for row in rows:
+        if missing := [name for name in key if name not in row]:
+            raise KeyError(f"{path.name}: a row has no {', '.join(missing)}, which tells it from others")
+        found[_key(row, key)] = {**facts, **row}
     kept = {name: value for name, value in old.items() if name not in (*ORIGIN, "rows")}
-    found = {*(kept.get("seeds") or ()), *(seeds or ())}
-    _write(path, facts, {**kept, "seeds": sorted(found) or None, **more}, rows)
+    both = sorted({*(kept.get("seeds") or ()), *(seeds or ())})
+    _write(path, facts, {**kept, "seeds": both or None, **more}, list(found.values()))
 
 
 def read_results(path: Path | str) -> dict[str, Any]:
@@ -110,9 +113,10 @@ def find_row(path: Path | str, **values: Any) -> Row | None:
     return next((row for row in rows if all(row.get(key) == value for key, value in values.items())), None)
 
 
-def origin(peers: Sequence[str] = ()) -> Row:
+def origin(peers: Peers = ()) -> Row:
     """Where rows that are measured now come from."""
-    versions = {name: _version(name) for name in (*PACKAGES, *peers)}
+    known = dict(peers) if isinstance(peers, Mapping) else {name: _version(name) for name in peers}
+    versions = {**{name: _version(name) for name in PACKAGES}, **known}
     versions = {name: version for name, version in versions.items() if version is not None}
     return {
         "command": COMMAND,
@@ -126,10 +130,36 @@ def origin(peers: Sequence[str] = ()) -> Row:
     }
 
 
+def keep_origin(folder: Path) -> None:
+    """Note in the folder of a run which code began it, for rows that are made of it later; a note that is there stays."""
+    note = folder / "origin.json"
+    if not note.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"commit": COMMIT, "dirty": DIRTY, "date": origin()["date"]}), encoding="utf-8")
+
+
+def origin_of(folders: Iterable[Path]) -> Row:
+    """Commit and day of the runs that a row is made of; several commits are all named, of several days the last."""
+    paths = [folder / "origin.json" for folder in folders]
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    if not notes:
+        return {}
+    commits = sorted({str(note["commit"]) for note in notes})
+    return {
+        "commit": " and ".join(commits),
+        "dirty": any(note["dirty"] for note in notes),
+        "date": max(note["date"] for note in notes),
+    }
+
+
 def command_line(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """A command to be run in the repository's root. Of a path elsewhere only the name is said."""
     words = [f"{name}={environment[name]}" for name in VARIABLES if name in environment]
     return shlex.join([*words, "python", *(_relative(word) for word in arguments)])
+
+
+def _key(row: Mapping[str, Any], key: Sequence[str]) -> str:
+    return json.dumps([_plain(row.get(name)) for name in key])
 
 
 def _relative(word: str) -> str:

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 import results_file
-from results_file import append_row, command_line, find_row, read_results, whole_rows, write_results
+from results_file import (
+    append_row,
+    append_rows,
+    command_line,
+    find_row,
+    keep_origin,
+    origin_of,
+    read_results,
+    whole_rows,
+    write_results,
+)
 
 
 def test_a_file_says_where_its_rows_come_from(tmp_path):
@@ -75,6 +85,31 @@ def test_what_a_row_has_in_common_with_the_top_of_the_file_is_not_lost(tmp_path)
     assert len(read_results(path)["rows"]) == 2
     assert find_row(path, threads=1)["value"] == 1
     assert find_row(path, threads=2)["value"] == 2
+
+
+def test_several_rows_and_versions_of_peers_by_name(tmp_path):
+    path = tmp_path / "a.json"
+    append_rows(path, [{"table": "a", "n": 1}], ("n",), peers={"pycocoevalcap": "1.2", "gone": None})
+    append_rows(path, [{"arm": "x", "n": 2}, {"arm": "y", "n": 3}], ("arm", "n"))
+    assert len(read_results(path)["rows"]) == 3, "a row of another table stays"
+    assert find_row(path, n=1)["versions"]["pycocoevalcap"] == "1.2"
+    assert "pycocoevalcap" not in find_row(path, n=2)["versions"]
+
+
+def test_rows_of_runs_that_were_made_earlier_say_so(tmp_path, monkeypatch):
+    for name, commit, dirty in (("a", "one", False), ("b", "two", True)):
+        monkeypatch.setattr(results_file, "COMMIT", commit)
+        monkeypatch.setattr(results_file, "DIRTY", dirty)
+        keep_origin(tmp_path / name)
+        monkeypatch.setattr(results_file, "COMMIT", "later")
+        keep_origin(tmp_path / name)
+    assert origin_of([tmp_path / "a"])["commit"] == "one"
+    assert origin_of([tmp_path / "b", tmp_path / "a"]) | {"date": ""} == {
+        "commit": "one and two",
+        "dirty": True,
+        "date": "",
+    }
+    assert origin_of([tmp_path]) == {}
 
 
 def test_a_command_names_no_place_of_this_machine(tmp_path):
