@@ -12,7 +12,7 @@ from PIL import Image
 
 import tiny_models
 from capwright.models import load_policy
-from capwright.models.decoding import generate, invert, noise, pick
+from capwright.models.decoding import generate, invert, keep_likely, noise, pick
 from capwright.types import ModelError, Request, Sample, Sampling
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
@@ -64,6 +64,35 @@ def test_filters_cut_the_draw_but_neither_probability_nor_entropy():
     assert token.item() == 0
     assert torch.allclose(logprob.exp(), plain[:, 0])
     assert torch.allclose(entropy, -(plain * plain.log()).sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [(0.01, 1), (0.49, 1), (0.51, 2), (0.74, 2), (0.76, 3), (0.87, 3), (0.89, 4), (0.999, 4)],
+)
+def test_the_nucleus_keeps_the_token_that_crosses_its_threshold(top_p, kept):
+    """Of 1/2, 1/4, 1/8, 1/8: the smallest set that reaches `top_p`, in whatever order the tokens stand."""
+    likely = torch.tensor([[0.5, 0.25, 0.125, 0.125], [0.125, 0.25, 0.125, 0.5]])
+    left = torch.isfinite(keep_likely(likely.log(), top_p=top_p))
+    assert left.sum(-1).tolist() == [kept, kept]
+    for row, chances in zip(left, likely):
+        assert chances[row].sum() >= top_p
+        assert chances[row].sum() - chances[row].min() < top_p
+        assert kept == 4 or chances[row].min() >= chances[~row].max()
+    tokens, _, _ = pick(likely.log(), Sampling(top_p=top_p), torch.full((2,), 1 - 2**-24))
+    last = [row.nonzero().max().item() for row in left]
+    assert tokens.tolist() == last  # and what is kept can be drawn
+
+
+@pytest.mark.parametrize(("top_p", "kept"), [(0.25, 1), (0.5, 2), (0.75, 3)])
+def test_a_nucleus_that_is_reached_exactly_takes_no_more(top_p, kept):
+    assert torch.isfinite(keep_likely(torch.zeros(1, 4), top_p=top_p)).sum() == kept
+
+
+@pytest.mark.parametrize(("top_k", "kept"), [(1, [3]), (2, [1, 3]), (3, [0, 1, 3]), (9, [0, 1, 2, 3])])
+def test_the_likeliest_k_are_kept(top_k, kept):
+    left = torch.isfinite(keep_likely(torch.tensor([[1.0, 2.0, 0.0, 3.0]]), top_k=top_k))
+    assert left.nonzero()[:, 1].tolist() == kept
 
 
 @pytest.fixture(scope="module", params=sorted(WRITERS))
@@ -174,3 +203,33 @@ def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked,
     policy.layout = "repeated"
     reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
     assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("most", [1, 2, 9])
+def test_captions_that_do_not_end_have_max_tokens_exactly(policy, asked, most):
+    """Not one more and not one fewer; a caption whose last token is an end has ended."""
+    ends, sampling = policy.ends, Sampling(max_tokens=most, seed=11)
+    try:
+        policy.ends = torch.empty(0, dtype=torch.long)
+        groups = policy.sample(policy.encode(*asked), 3, sampling)
+        assert groups.tokens.shape == (4, 3, most)
+        assert groups.mask.all()
+        assert [len(caption.tokens) for group in groups.captions for caption in group] == [most] * 12
+        assert {caption.finish for group in groups.captions for caption in group} == {"length"}
+        policy.ends = groups.tokens[0, 0, -1:]  # what one of them said last
+        again = policy.sample(policy.encode(*asked), 3, sampling).captions[0][0]
+    finally:
+        policy.ends = ends
+    assert again.finish == "stop"
+    assert len(again.tokens) == 1 + groups.tokens[0, 0].tolist().index(groups.tokens[0, 0, -1])
+
+
+@pytest.mark.parametrize("most", [1, 2, 9])
+def test_the_model_is_asked_for_max_tokens_and_no_more(most):
+    model = Telling(4)
+    drawn = generate(
+        model.table[:, 5], model, torch.empty(0, dtype=torch.long), Sampling(max_tokens=most), torch.rand(4, 9)
+    )
+    assert drawn.tokens.shape == drawn.mask.shape == drawn.logprobs.shape == drawn.entropies.shape == (4, most)
+    assert drawn.mask.all()
+    assert len(model.fed) == most - 1  # the first token needs no step

@@ -31,6 +31,24 @@ def test_the_default_reward_is_recall_that_pays_for_wrong_names():
     assert reward.known.all()
 
 
+@pytest.mark.parametrize(
+    ("penalty", "expected"),
+    # hits / (2 terms + penalty * wrong): none, one and two wrong names beside one hit; both, with one and two wrong.
+    [
+        (0.0, [1 / 2, 1 / 2, 1 / 2, 1, 1, 0]),
+        (0.5, [1 / 2, 1 / 2.5, 1 / 3, 2 / 2.5, 2 / 3, 0]),
+        (1.0, [1 / 2, 1 / 3, 1 / 4, 2 / 3, 2 / 4, 0]),
+        (2.0, [1 / 2, 1 / 4, 1 / 6, 2 / 4, 2 / 6, 0]),
+        (0.3, [1 / 2, 1 / 2.3, 1 / 2.6, 2 / 2.3, 2 / 2.6, 0]),
+    ],
+)
+def test_what_a_wrong_name_costs(penalty, expected):
+    said = ["geoboard", "geoboard, maraca", "geoboard, maraca, tricycle"]
+    said += ["abacus, geoboard, maraca", "abacus, geoboard, maraca, tricycle", "maraca, tricycle"]
+    found = RewardView(TTS(penalty=penalty), CONTEXT)([TWO], [captions(*said)]).values
+    np.testing.assert_allclose(found, [expected], rtol=1e-12)
+
+
 def test_naming_everything_does_not_pay():
     everything = ", ".join(VOCABULARY)
     reward = VIEW([TWO], [captions(everything, "a geoboard and an abacus")])

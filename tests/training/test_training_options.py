@@ -267,6 +267,89 @@ def test_ratios_of_several_inner_epochs_are_true(monkeypatch):
     assert it.counts["updates"] == 3
 
 
+def said_with(at: dict[str, torch.Tensor], groups, heat: float) -> torch.Tensor:
+    """Log-probabilities [P, G, T] of captions under the toy captioner's weights `at`, written out."""
+    seen = at["look.weight"][groups.prefixes.images] @ at["see.weight"].T + at["see.bias"]
+    before = torch.cat([torch.ones_like(groups.tokens[..., :1]), groups.tokens[..., :-1]], -1)
+    logits = seen[:, None, None] + at["follow.weight"][before]
+    chances = torch.softmax(logits / heat, -1).gather(-1, groups.tokens.unsqueeze(-1)).squeeze(-1)
+    return torch.where(groups.mask, chances.log(), 0.0)
+
+
+@pytest.mark.parametrize("surrogate", ["clip", "reinforce"])
+@pytest.mark.parametrize("heat", [0.5, 1.0, 2.0])
+def test_all_probabilities_are_those_that_captions_were_drawn_with(monkeypatch, heat, surrogate):
+    """At a sampling temperature other than 1: today's, those before the first update and those of the reference. A
+    caption that somebody else gave was not drawn, and is learned at 1."""
+    reinforced, given_, penalized = [], [], []
+
+    def watch(name, seen):
+        honest = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *values: seen.append(values) or honest(*values))
+
+    watch("policy_loss" if surrogate == "clip" else "reinforce_loss", reinforced)
+    watch("imitation_loss", given_)
+    watch("kl", penalized)
+    materials = toy_materials(views={"blue": says("blue"), "tts": says()})
+    materials.policy.freeze_reference()
+    with torch.no_grad():
+        materials.policy.model.see.bias[6:] += torch.linspace(-1, 1, 6)
+    several = {"inner_epochs": 2} if surrogate == "clip" else {"surrogate": "reinforce"}
+    sampling = {"max_tokens": 6, "temperature": heat}
+    options = {"images_per_step": 12, "imitation": {"batch": 2}, "kl": {"beta": 0.1}, "sampling": sampling}
+    it = trainer(rl(**options, **several), materials)
+    honest, parts, at = it._loss, [], []
+    it._loss = lambda part, *more: parts.append(part) or at.append(weights(it)) or honest(part, *more)
+    assert it.step()["imitated"] == 2
+
+    live = [(part, now) for part, now in zip(parts, at) if part.advantages is not None]
+    assert len(live) == len(reinforced) == len(penalized) == (2 if surrogate == "clip" else 1)
+    reference = materials.policy.reference.state_dict()
+    for (part, now), values, (logprobs, held, _) in zip(live, reinforced, penalized):
+        assert part.mask.any(-1).all()
+        today = said_with(now, part.groups, heat)
+        for said in (values[0], logprobs):
+            torch.testing.assert_close(said.detach(), today, rtol=1e-5, atol=1e-5)
+        if surrogate == "clip":
+            torch.testing.assert_close(values[1], said_with(at[0], part.groups, heat), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(held, said_with(reference, part.groups, heat), rtol=1e-5, atol=1e-5)
+    if surrogate == "clip":
+        assert not torch.allclose(reinforced[1][0].detach(), reinforced[1][1], atol=1e-3)  # the second update moved
+    (lesson,) = [(part, now) for part, now in zip(parts, at) if part.advantages is None]
+    ((logprobs, *_),) = given_
+    torch.testing.assert_close(logprobs.detach(), said_with(lesson[1], lesson[0].groups, 1.0), rtol=1e-5, atol=1e-5)
+
+
+def test_the_weight_of_imitation_scales_that_term_and_nothing_else():
+    """Loss and gradient are those of the captions of the step, plus `weight` times those of the experts."""
+
+    def look(**options):
+        materials = toy_materials(views={"blue": says("blue"), "tts": says()})
+        materials.policy.freeze_reference()
+        with torch.no_grad():
+            materials.policy.model.see.bias[6:] += torch.linspace(-1, 1, 6)
+        it = trainer(rl(images_per_step=12, kl={"beta": 0.1}, max_grad_norm=1e9, **options), materials)
+        honest, gradient = it._update, []
+        it._update = lambda: gradient.append([p.grad.clone() for p in it.parameters]) or honest()
+        row = it.step()
+        assert row["groups"]["live"] > 0
+        return row, gradient[0]
+
+    plain, without = look(kind="rl", on_failed="drop")
+    half, with_half = look(imitation={"batch": 2, "weight": 0.5})
+    experts = [2 * (b - a) for a, b in zip(without, with_half)]  # of the imitation term at a weight of 1
+    assert max(float(term.abs().max()) for term in experts) > 0.01
+    assert half["imitated"] == 2
+    for weight in (0.25, 1.0, 3.0):
+        row, found = look(imitation={"batch": 2, "weight": weight})
+        for term in ("loss_policy", "kl"):
+            assert row[term] == plain[term]
+        assert row["loss_imitation"] == half["loss_imitation"] > 0
+        assert row["loss"] == pytest.approx(plain["loss"] + weight * row["loss_imitation"], abs=3e-6)
+        for gradient, live, expert in zip(found, without, experts):
+            torch.testing.assert_close(gradient, live + weight * expert, rtol=1e-4, atol=1e-5)
+
+
 def test_imitation_joins_the_first_of_several_updates():
     """One expert caption is one lesson, however often the captions of a step are reused."""
     materials = toy_materials(views={"blue": says("blue"), "tts": says()})
