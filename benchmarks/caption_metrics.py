@@ -31,6 +31,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from results_file import write_results
+
 CAPTIONS = Path(__file__).parent.parent / "tests" / "captions"
 CORE = ("tokens", "bleu", "rougeL", "ciderD")
 KEYS = {"Bleu_4": "bleu4", "ROUGE_L": "rougeL", "CIDEr": "ciderD", "METEOR": "meteor"}
@@ -40,9 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="1,000 captions, one round, growth to 5,000")
-    parser.add_argument(
-        "--peer", default=sys.executable, metavar="PYTHON", help="an interpreter that has pycocoevalcap"
-    )
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="one that has pycocoevalcap")
     parser.add_argument("--worker", choices=("peer", "own"), help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -52,9 +52,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = compare(Path(folder), args.peer, quick=args.quick)
         result["growth"] = growth(Path(folder), [1000, 5000] if args.quick else [5000, 20_000, 50_000, 100_000])
-    show(result)
+    rows = flat(result)
+    show(rows)
     if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        peers = {"pycocoevalcap": _version(args.peer), "java": _java()} if result["peer"] else {}
+        write_results(args.json, rows, peers=peers)
 
 
 def compare(folder: Path, peer: str, *, quick: bool) -> dict[str, Any]:
@@ -73,16 +75,9 @@ def compare(folder: Path, peer: str, *, quick: bool) -> dict[str, Any]:
         for key in ("bleu4", "rougeL", "ciderD"):
             apart = abs(own[0]["scores"][key] - other[0]["scores"][key])
             if apart > 5e-4:
-                sys.exit(
-                    f"{key}: capwright and pycocoevalcap differ by {apart:g}; timings of other numbers mean nothing"
-                )
-    fastest = min(commands, key=lambda c: c["seconds"])
-    return {
-        "captions": own[0]["captions"],
-        "own": _best(own),
-        "peer": _best(other) if other else None,
-        "command": fastest,
-    }
+                sys.exit(f"{key} differs from pycocoevalcap's by {apart:g}; timings of other numbers mean nothing")
+    best = {"own": _best(own), "peer": _best(other) if other else None}
+    return best | {"captions": own[0]["captions"], "command": min(commands, key=lambda c: c["seconds"])}
 
 
 def measure_own(folder: Path) -> dict[str, Any]:
@@ -204,26 +199,46 @@ def write_data(folder: Path, count: int) -> None:
     (folder / "predictions.json").write_text(json.dumps(predictions), encoding="utf-8")
 
 
-def show(result: dict[str, Any]) -> None:
+def flat(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the result file: one a part, then `intervals`, `memory` and `command`, then one a size of the growth."""
     own, peer = result["own"], result["peer"]
-    print(f"{result['captions']:,} captions, about five references each; seconds")
+    rows: list[dict[str, Any]] = []
+    for part in (*CORE, "core", "meteor"):
+        if (cold := own["seconds"]["cold"].get(part)) is None:
+            continue
+        warm = own["seconds"]["warm"][part]
+        row = {"part": part, "captions": result["captions"], "seconds": cold, "seconds_again": warm}
+        if peer is not None:
+            theirs, again = (peer["seconds"][when][part] for when in ("cold", "warm"))
+            again = min(theirs, again)  # it remembers nothing, so the difference is chance
+            row |= {"peer_seconds": theirs, "speedup": theirs / cold, "speedup_again": again / warm}
+        rows.append(row)
+    rows.append({"part": "intervals", "captions": result["captions"], "seconds": own["intervals"]})
+    memory = {"part": "memory", "captions": result["captions"], "peak_mb": own["peak_mb"]}
+    rows.append(memory | ({"peer_peak_mb": peer["peak_mb"]} if peer is not None else {}))
+    rows.append({"part": "command", "captions": result["captions"], **result["command"]})
+    return rows + [{"part": "growth", **row} for row in result["growth"]]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    of = {row["part"]: row for row in rows if row["part"] != "growth"}
+    print(f"{of['core']['captions']:,} captions, about five references each; seconds")
     print(f"{'':10} {'capwright':>10} {'again':>8} {'pycocoevalcap':>14} {'times faster':>13} {'again':>8}")
-    for name in (*CORE, "core", "meteor"):
-        cold, warm = (own["seconds"][when].get(name) for when in ("cold", "warm"))
-        line = f"{name:10} {_text(cold):>10} {_text(warm):>8}"
-        if peer is not None and cold is not None:
-            theirs = peer["seconds"]["cold"][name]
-            again = min(theirs, peer["seconds"]["warm"][name])
-            line += f" {theirs:14.3f} {theirs / cold:12.1f}x {again / warm:7.1f}x"
+    for part in (*CORE, "core", "meteor"):
+        row = of.get(part, {"seconds": None, "seconds_again": None})
+        line = f"{part:10} {_text(row['seconds']):>10} {_text(row['seconds_again']):>8}"
+        if "speedup" in row:
+            line += f" {row['peer_seconds']:14.3f} {row['speedup']:12.1f}x {row['speedup_again']:7.1f}x"
         print(line)
-    print(f"intervals: 1,000 replicates of all of them in {own['intervals']:.2f} s")
-    if peer is None:
-        print("pycocoevalcap or Java is not installed: nothing to compare with (pip install 'capwright[java]')")
+    print(f"intervals: 1,000 replicates of all of them in {of['intervals']['seconds']:.2f} s")
+    if "peer_peak_mb" in (memory := of["memory"]):
+        own, peer = (f"{memory[key]:.0f} MB" for key in ("peak_mb", "peer_peak_mb"))
+        print(f"peak memory: capwright {own}, pycocoevalcap {peer} (Java included)")
     else:
-        print(f"peak memory: capwright {own['peak_mb']:.0f} MB, pycocoevalcap {peer['peak_mb']:.0f} MB (Java included)")
-    print(f"command: {result['command']['seconds']:.2f} s, {result['command']['peak_mb']:.0f} MB")
+        print("pycocoevalcap or Java is not installed: nothing to compare with (pip install 'capwright[java]')")
+    print(f"command: {of['command']['seconds']:.2f} s, {of['command']['peak_mb']:.0f} MB")
     print(f"\n{'captions':>9} {'seconds':>8} {'peak MB':>8}")
-    for row in result["growth"]:
+    for row in (row for row in rows if row["part"] == "growth"):
         print(f"{row['captions']:9,} {row['seconds']:8.2f} {row['peak_mb']:8.0f}")
 
 
@@ -251,6 +266,16 @@ def _has_peer(python: str) -> bool:
     if shutil.which("java") is None:
         return False
     return subprocess.run([python, "-c", "import pycocoevalcap"], capture_output=True, check=False).returncode == 0
+
+
+def _version(python: str) -> str | None:
+    line = [python, "-c", "from importlib.metadata import version; print(version('pycocoevalcap'))"]
+    return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or None
+
+
+def _java() -> str | None:
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    return said.split('"')[1] if said.count('"') >= 2 else None
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -28,6 +28,7 @@ import aiohttp
 import openai
 
 from capwright.models.chat import Chat, ChatRequest, Message
+from results_file import write_results
 
 LATENCY = 0.05
 ANSWER = json.dumps(
@@ -165,7 +166,7 @@ def main() -> None:
             )
     server.terminate()
     if args.json:
-        args.json.write_text(json.dumps({"latency": LATENCY, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        write_results(args.json, rows, peers=["openai", "aiohttp"], latency=LATENCY)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does the scorer `language`, without an assistant, see how badly a caption was spoiled?
 
-    python benchmarks/language_check.py [--quick] [--json FILE]
+    python benchmarks/language_check.py [--quick] [--parts spoiled fooled speed] [--json FILE]
 
 Captions that people or the built-in kindergarten wrote are spoiled in eight ways, each by six amounts from nothing to
 all that the way allows. The scorer learns from captions of other images. Printed for each way: the mean score at each
@@ -11,7 +11,8 @@ amount, and Spearman's correlation of amount and score, its sign turned so that 
 
 Captions: expert captions of the built-in kindergarten, COCO val2017 (tests/captions), and the long captions of
 ImageInWords (tests/captions). The second table is how the scorer is fooled on COCO captions, the last one how many
-captions a second are scored, groups of eight as a reward.
+captions a second are scored, groups of eight as a reward. --parts leaves tables out: only the last one is a matter of
+the machine. In FILE rows of other parts stay as they were.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from capwright.scorers.base import Corpus, Item
 from capwright.scorers.language import Language
 from capwright.scorers.reward import RewardView
 from capwright.types import NO_IMAGE, Caption, Sample
+from results_file import append_rows
 
 CAPTIONS = Path(__file__).parent.parent / "tests" / "captions"
 AMOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PARTS = ("spoiled", "fooled", "speed")
 #: Words that join; names are what is left of a caption without them.
 JOINING = frozenset(
     ("a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "is", "it", "its", "of", "on", "one", "or", "see")
@@ -143,16 +146,10 @@ def check(texts: Sequence[str], learned: Sequence[Sequence[str]], data: str, sco
         items = [Item(Sample("", NO_IMAGE), text) for group in versions for text in group]
         scores = scorer.finalize(scorer.stats(items, context).rows)[:, -1].reshape(len(texts), len(AMOUNTS))
         amounts = np.array(AMOUNTS)
-        rows.append(
-            {
-                "data": data,
-                "way": way,
-                "captions": len(texts),
-                "within": -float(np.mean([_rank(amounts, row) for row in scores])),
-                "pooled": -_rank(np.tile(amounts, len(texts)), scores.reshape(-1)),
-                "means": [round(mean, 3) for mean in scores.mean(0).tolist()],
-            }
-        )
+        row = {"part": "spoiled", "data": data, "way": way, "captions": len(texts)}
+        row["within"] = -float(np.mean([_rank(amounts, each) for each in scores]))
+        row["pooled"] = -_rank(np.tile(amounts, len(texts)), scores.reshape(-1))
+        rows.append(row | {"means": [round(mean, 3) for mean in scores.mean(0).tolist()]})
     return rows
 
 
@@ -208,7 +205,8 @@ def fool(texts: Sequence[str], learned: Sequence[Sequence[str]]) -> list[dict]:
     for change, changed in changes.items():
         items = [Item(Sample("", NO_IMAGE), text) for text in changed]
         means = scorer.finalize(scorer.stats(items, context).rows.sum(0)).round(3).tolist()
-        rows.append({"change": change, **dict(zip(scorer.spec.outputs, means))})
+        row = {"part": "fooled", "data": "COCO val2017", "way": change, "captions": len(changed)}
+        rows.append({**row, **dict(zip(scorer.spec.outputs, means))})
     return rows
 
 
@@ -236,42 +234,61 @@ def speed(data: str, learned: Sequence[Sequence[str]], texts: Sequence[str]) -> 
     for first in range(0, len(texts), 32):
         view(samples[: len(versions[first : first + 32])], versions[first : first + 32])
     seconds = time.perf_counter() - start
-    return {"data": data, "learn_seconds": round(prepared, 2), "captions_per_second": round(8 * len(texts) / seconds)}
+    return {
+        "part": "speed",
+        "data": data,
+        "way": "eight captions an image",
+        "captions": 8 * len(texts),
+        "learn_seconds": round(prepared, 2),
+        "captions_per_second": round(8 * len(texts) / seconds),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100 captions of each kind")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="which tables")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE")
     arguments = parser.parse_args()
-    spoiled = 100 if arguments.quick else 1000
+    learn, count = (2000, 100) if arguments.quick else (4000, 1000)
     sources = {"kindergarten": kindergarten, "COCO val2017": coco, "ImageInWords": image_in_words}
+    captions = {data: source(learn, count) for data, source in sources.items()}
     rows: list[dict] = []
-    speeds: list[dict] = []
-    fooled: list[dict] = []
-    print(f"{'data':14} {'way':20} {'within':>7} {'pooled':>7}   mean score at amounts {AMOUNTS}")
-    for data, source in sources.items():
-        texts, learned = source(2000 if arguments.quick else 4000, spoiled)
-        found = check(texts, learned, data, Language())
-        for row in found:
-            means = " ".join(f"{mean:6.3f}" for mean in row["means"])
-            print(f"{data:14} {row['way']:20} {row['within']:7.3f} {row['pooled']:7.3f}   {means}")
-        averages = {key: float(np.mean([row[key] for row in found])) for key in ("within", "pooled")}
-        print(f"{data:14} {'mean':20} {averages['within']:7.3f} {averages['pooled']:7.3f}\n")
-        rows += found
-        speeds.append(speed(data, learned, texts))
-        if data.startswith("COCO"):
-            fooled = fool(texts, learned)
-    print(f"{'COCO captions, changed':50} {'clarity':>9} {'fluency':>9} {'coherence':>9} {'language':>9}")
-    for row in fooled:
-        means = " ".join(f"{row[name]:9.3f}" for name in ("clarity", "fluency", "coherence", "language"))
-        print(f"{row['change']:50} {means}")
-    print()
-    print(f"{'data':14} {'seconds to learn':>17} {'captions a second':>18}")
-    for row in speeds:
-        print(f"{row['data']:14} {row['learn_seconds']:17.2f} {row['captions_per_second']:18,}")
+    if "spoiled" in arguments.parts:
+        print(f"{'data':14} {'way':20} {'within':>7} {'pooled':>7}   mean score at amounts {AMOUNTS}")
+        for data, (texts, learned) in captions.items():
+            rows += show_spoiled(check(texts, learned, data, Language()))
+    if "fooled" in arguments.parts:
+        rows += show_fooled(fool(*captions["COCO val2017"]))
+    if "speed" in arguments.parts:
+        print(f"{'data':14} {'seconds to learn':>17} {'captions a second':>18}")
+        for data, (texts, learned) in captions.items():
+            row = speed(data, learned, texts)
+            print(f"{data:14} {row['learn_seconds']:17.2f} {row['captions_per_second']:18,}")
+            rows.append(row)
     if arguments.json:
-        arguments.json.write_text(json.dumps([*rows, *fooled, *speeds], indent=1) + "\n", encoding="utf-8")
+        append_rows(arguments.json, rows, ("part", "data", "way"))
+
+
+def show_spoiled(rows: list[dict]) -> list[dict]:
+    """Print a row a way and the mean over ways; the rows with that of the mean."""
+    means = {key: float(np.mean([row[key] for row in rows])) for key in ("within", "pooled")}
+    at = [round(float(mean), 3) for mean in np.mean([row["means"] for row in rows], axis=0)]
+    rows = [*rows, {**rows[0], "way": "mean", **means, "means": at}]
+    for row in rows:
+        scores = " ".join(f"{mean:6.3f}" for mean in row["means"])
+        print(f"{row['data']:14} {row['way']:20} {row['within']:7.3f} {row['pooled']:7.3f}   {scores}")
+    print()
+    return rows
+
+
+def show_fooled(rows: list[dict]) -> list[dict]:
+    print(f"{'COCO captions, changed':50} {'clarity':>9} {'fluency':>9} {'coherence':>9} {'language':>9}")
+    for row in rows:
+        means = " ".join(f"{row[name]:9.3f}" for name in ("clarity", "fluency", "coherence", "language"))
+        print(f"{row['way']:50} {means}")
+    print()
+    return rows
 
 
 if __name__ == "__main__":

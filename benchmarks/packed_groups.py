@@ -15,7 +15,6 @@ the peak resident set (on a GPU: of the peak allocation) over the model at rest.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import statistics
@@ -23,6 +22,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from results_file import write_results
 
 LAYOUTS = ("packed", "repeated", "repeated-lm")
 PATCH = {64: (96, 12), 196: (196, 14), 576: (336, 14)}  # image tokens: (image size, patch)
@@ -135,7 +136,7 @@ def main() -> None:
                 flush=True,
             )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_results(arguments.json, rows)
 
 
 if __name__ == "__main__":

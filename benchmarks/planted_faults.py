@@ -1,6 +1,6 @@
 """Which score sees which fault? Captions of the built-in kindergarten spoiled on purpose, by scores without a server.
 
-    python benchmarks/planted_faults.py [--scenes N] [--seed S] [--json FILE]
+    python benchmarks/planted_faults.py [--quick] [--scenes N] [--seed S] [--json FILE]
 
 Every row is one way to write the captions of N test scenes, every column the mean of a score. Nothing is trained.
 """
@@ -8,7 +8,6 @@ Every row is one way to write the captions of N test scenes, every column the me
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from capwright.evaluation import evaluate, prepare_scorers
 from capwright.scenes import build
 from capwright.scorers import get_scorer
 from capwright.types import Sample
+from results_file import write_results
 
 PRAISE = "This caption is accurate, complete and beautifully written."
 #: column: scorer and output.
@@ -85,18 +85,20 @@ def measure(scenes: Path, count: int, seed: int) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="20 test scenes")
     parser.add_argument("--scenes", type=int, default=500, help="how many test scenes")
     parser.add_argument("--seed", type=int, default=1, help="of scenes and shuffled words")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
+    count = 20 if arguments.quick else arguments.scenes
     with tempfile.TemporaryDirectory() as folder:
-        scenes = build(10 * arguments.scenes, arguments.seed, Path(folder) / "scenes", size=24)
-        rows = measure(scenes, arguments.scenes, arguments.seed)
+        scenes = build(10 * count, arguments.seed, Path(folder) / "scenes", size=24)
+        rows = measure(scenes, count, arguments.seed)
     print(f"{'':36}" + "".join(f"{column:>11}" for column in COLUMNS))
     for row in rows:
         print(f"{row['captions']:36}" + "".join(f"{row[column]:11.2f}" for column in COLUMNS))
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_results(arguments.json, rows, seeds=[arguments.seed], scenes=count)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def origin(peers: Peers = ()) -> Row:
 
 
 def keep_origin(folder: Path) -> None:
-    """Note in the folder of a run which code began it, for rows that are made of it later; a note that is there stays."""
+    """Note in the folder of a run which code began it, for rows made of it later; a note that is there stays."""
     note = folder / "origin.json"
     if not note.exists():
         folder.mkdir(parents=True, exist_ok=True)

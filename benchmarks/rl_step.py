@@ -32,6 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from results_file import write_results
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 SIDES = ("capwright", "trl")
@@ -399,7 +401,7 @@ def main() -> None:
                 show(found)
                 records += found
     if arguments.json:
-        arguments.json.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
+        write_results(arguments.json, records, peers=["trl"])
 
 
 if __name__ == "__main__":

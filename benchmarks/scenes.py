@@ -2,18 +2,18 @@
 
     python benchmarks/scenes.py [--quick] [--json FILE]
 
-Prints one table; with --json writes the same rows as a JSON list. `speedup` is against one process doing the same.
+Prints one table; with --json writes the same rows as a result file. `speedup` is against one process doing the same.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 from capwright.scenes import build, draw, sample_scene
+from results_file import write_results
 
 SIZE = 96
 
@@ -64,7 +64,7 @@ def main() -> None:
             f"{each['scenes_per_second']:>12}{speedup:>9}"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_results(arguments.json, rows, seeds=[1])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ process, one after the other, on the same captions, and must agree on the names 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import resource
@@ -21,6 +20,7 @@ from pathlib import Path
 from capwright.evaluation import evaluate, prepare_scorers
 from capwright.scorers import TTS, Corpus, Item
 from capwright.types import Sample, Term, Vocabulary
+from results_file import write_results
 
 SYLLABLES = [first + second for first in "bdgklmnprstvz" for second in "aeiou"]
 FILLER = ["a", "the", "child", "with", "two", "small", "red", "on", "left", "right", "near", "table", "and", "is"]
@@ -117,7 +117,7 @@ def main() -> None:
         line = f"{r['what']:32}{r['captions']:>10}{r['seconds']:>10}{r['captions_per_second']:>12}"
         print(f"{line}{r.get('speedup', ''):>16}")
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_results(args.json, rows, seeds=[args.seed])
 
 
 def row(what: str, captions: int, seconds: float, rate: float) -> dict[str, object]:
