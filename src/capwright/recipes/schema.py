@@ -15,6 +15,7 @@ from capwright import types
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 #: How long a judge may be silent, by default: recipes know no assistant. A test holds them to those of `Chat`.
 JUDGE_SECONDS = {"patience": 60.0, "call_seconds": 120.0}
 
@@ -106,6 +107,17 @@ class Scenes(Part):
     n: Count = Field(4000, description="how many scenes, split 80 / 10 / 10")
     seed: int = Field(0, ge=0, description="same seed, same scenes")
     size: Count = Field(96, description="pixels of one side")
+    tail: float = Field(0.0, ge=0.0, description="how unequal frequencies of toys are: 0 uniform, 1 Zipf's law")
+    naming: Probability = Field(1.0, description="how often an expert's caption of a train scene names a toy")
+    omission: Probability = Field(0.0, description="of the toys it does not name: the share it leaves out")
+    variety: Probability = Field(0.0, description="how much expert captions differ from each other")
+    experts: int | None = Field(None, ge=0, description="train scenes with expert captions; null: all")
+    label_noise: Probability = Field(0.0, description="share of wrong labels of train scenes")
+
+    def world(self) -> dict[str, Any]:
+        """What is not as in the plain kindergarten: arguments of `capwright.scenes.WorldOptions`."""
+        changed = self.model_dump(exclude_defaults=True)
+        return {key: value for key, value in changed.items() if key not in ("n", "seed", "size")}
 
 
 class Data(Part):
@@ -220,6 +232,13 @@ class Imitation(Part):
         16, description="the buffer joins the loss when it holds so many images (or all of a smaller train split)"
     )
     weight: float = Field(1.0, gt=0, description="of the imitation term beside the policy loss")
+    unit: Literal["image", "term"] = Field(
+        "image", description="what fails: an image whose captions all do, or also one of whose names none of them says"
+    )
+    tokens: Literal["caption", "names"] = Field(
+        "caption", description="what is imitated of a caption: all of it, or only the names that are right"
+    )
+    captions: Count = Field(1, description="given captions an image, drawn without repeats")
     phi: bool = Field(False, description="tokens weigh p (1 - p) in the imitation term (CHORD, arXiv 2508.11408)")
     target: str = Field("references", description="'references' or 'meta.<key>': where the captions to imitate are")
 
@@ -317,8 +336,26 @@ class RlStage(StageBase):
         0.5, description="stop when more captions than this share got no reward because the scorer raised or timed out"
     )
     imitation: Imitation = Field(default=Imitation(), description="how failed images are imitated")
+    demonstrations: list[Literal["reference", "relabeled"]] = Field(
+        default_factory=list,
+        description="further members of each group: its best reference; its best caption with the annotated names",
+    )
+    credit: Literal["caption", "names"] = Field(
+        "caption", description="tokens that the advantage reaches: all, or those of names, right, wrong and vague ones"
+    )
     mask_truncated: bool = Field(False, description="captions that were cut off do not enter the loss (DAPO)")
     rollout_batch: Count | None = Field(None, description="images encoded and sampled at once; null: all of the step")
+
+    @property
+    def needs_names(self) -> str | None:
+        """The first key that only works with a reward that knows where in a caption the names are."""
+        keys = {
+            "demonstrations": "relabeled" in self.demonstrations,
+            "credit": self.credit == "names",
+            "imitation.unit": self.imitation.unit == "term",
+            "imitation.tokens": self.imitation.tokens == "names",
+        }
+        return next((key for key, needed in keys.items() if needed), None)
 
     @model_validator(mode="after")
     def _preset(self) -> RlStage:

@@ -19,9 +19,9 @@ from capwright.runs.judges import asked_by
 from capwright.runs.plan import make_plan
 from capwright.runs.progress import Progress
 from capwright.runs.run import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
+from capwright.training.demonstrations import targets
 from capwright.training.rollout import Materials
 from capwright.training.team import join
-from capwright.training.trainer import targets
 from capwright.types import DataError, ImageError, Request, Sample
 
 #: So many images are looked at for the largest one; on bigger datasets they are spread evenly.

@@ -23,11 +23,12 @@ from capwright.runs.changes import refuse_changes
 from capwright.runs.checkpoint import changing_weights, load_weights, random_state, replacing, states
 from capwright.runs.journal import Journal
 from capwright.runs.progress import Progress
+from capwright.training.demonstrations import targets
 from capwright.training.rewards import make_rewards
 from capwright.training.rollout import Materials
 from capwright.training.schedule import stage_seed, stage_steps
 from capwright.training.team import Team, device_of, is_first, join
-from capwright.training.trainer import Trainer, targets
+from capwright.training.trainer import Trainer
 from capwright.types import OutageError, RecipeError, RunError
 
 #: Called with the policy after each stage, first of all with "base": caption the eval split, measure, ...
@@ -66,12 +67,14 @@ def open_data(recipe: Recipe, out: Path, progress: Callable[[int, int], None] | 
         return open_dataset(recipe.data.path)
     scenes = recipe.data.scenes
     assert scenes is not None
-    folder = out / f"scenes-{scenes.n}-{scenes.seed}-{scenes.size}"
+    world = "".join(f"-{key}-{value}" for key, value in scenes.world().items())
+    folder = out / f"scenes-{scenes.n}-{scenes.seed}-{scenes.size}{world}"
     if not folder.is_dir():
-        from capwright.scenes import build
+        from capwright.scenes import WorldOptions, build
 
+        options = WorldOptions(**scenes.world())
         with replacing(folder) as draft:
-            build(scenes.n, scenes.seed, draft, size=scenes.size, progress=progress)
+            build(scenes.n, scenes.seed, draft, size=scenes.size, progress=progress, options=options)
     return open_dataset(folder)
 
 

@@ -13,10 +13,10 @@ from capwright.scenes.language import (
 )
 from capwright.scenes.lexicon import categories, professional_names, vocabulary
 from capwright.scenes.reading import Claim, LexicalReader
-from capwright.scenes.sampling import look_alikes, sample_scene
+from capwright.scenes.sampling import look_alikes, ranked_names, sample_scene
 from capwright.scenes.sheet import contact_sheet, toy_sheet
 from capwright.scenes.toybox import LOOK_ALIKES
-from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, Child, PlacedToy, Scene
+from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PLAIN, Child, PlacedToy, Scene, WorldOptions
 
 __all__ = [
     "ACTIVITIES",
@@ -24,6 +24,7 @@ __all__ = [
     "COLORS",
     "LOOK_ALIKES",
     "PLACES",
+    "PLAIN",
     "TIER_PROBABILITY",
     "Child",
     "Claim",
@@ -31,6 +32,7 @@ __all__ = [
     "LexicalReader",
     "PlacedToy",
     "Scene",
+    "WorldOptions",
     "build",
     "casual_captions",
     "categories",
@@ -42,6 +44,7 @@ __all__ = [
     "paraphrases",
     "professional_names",
     "questions",
+    "ranked_names",
     "sample_scene",
     "scene_id",
     "split_of",

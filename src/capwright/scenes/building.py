@@ -14,10 +14,10 @@ from pathlib import Path
 from capwright.data import write_dataset
 from capwright.scenes.drawing import draw
 from capwright.scenes.language import casual_captions, expert_captions, facts, noun_phrase, questions
-from capwright.scenes.lexicon import vocabulary
-from capwright.scenes.sampling import SPOT_HEIGHTS, SPOT_WIDTHS, sample_scene
-from capwright.scenes.world import PlacedToy, Scene
-from capwright.types import DataError, Region, Sample
+from capwright.scenes.lexicon import categories, professional_names, vocabulary
+from capwright.scenes.sampling import SPOT_HEIGHTS, SPOT_WIDTHS, Dice, look_alikes, sample_scene
+from capwright.scenes.world import PLAIN, PlacedToy, Scene, WorldOptions
+from capwright.types import DataError, Region, Sample, Term
 
 #: Of the first 5,000 scenes every tenth is for validation and every tenth for testing; all later ones are for training.
 HELD_OUT = 5000
@@ -39,19 +39,22 @@ def split_of(index: int) -> str:
     return {4: "val", 9: "test"}.get(index % 10, "train") if index < HELD_OUT else "train"
 
 
-def to_sample(scene: Scene, image: str | Path, size: int = 96) -> Sample:
+def to_sample(scene: Scene, image: str | Path, size: int = 96, options: WorldOptions = PLAIN) -> Sample:
     """Everything known about a scene, as a sample whose picture is `image`, `size` by `size` pixels.
 
     References are the expert captions; terms are the professional names in the picture; each toy has a region (its box
     is where its spot is drawn). `meta` has `casual` (four casual captions), `category`, `area`, `facts`
-    (records of kind, subject, value, sentence), and `seed` and `index`, which make the scene again.
+    (records of kind, subject, value, sentence), and `seed` and `index`, which make the scene again. What `options` have
+    people leave out, they leave out of train scenes only.
     """
-    words = vocabulary()
+    train = split_of(scene.index) == "train"
+    style = options if train else WorldOptions(variety=options.variety)
+    silent = train and options.experts is not None and _place_in_train(scene.index) >= options.experts
     return Sample(
         id=scene_id(scene.index),
         image=Path(image),
-        references=tuple(expert_captions(scene)),
-        terms=tuple(words[toy.name] for toy in scene.toys),
+        references=() if silent else tuple(expert_captions(scene, style)),
+        terms=_labels(scene, options.label_noise if train else 0.0),
         questions=questions(scene),
         regions=tuple(Region(_box(toy, size), toy.name, noun_phrase(toy)) for toy in scene.toys),
         split=split_of(scene.index),
@@ -66,6 +69,28 @@ def to_sample(scene: Scene, image: str | Path, size: int = 96) -> Sample:
     )
 
 
+def _place_in_train(index: int) -> int:
+    """How many train scenes come before scene `index`."""
+    return (
+        index - 2 * (min(index, HELD_OUT) // 10) - sum(split_of(i) != "train" for i in range(index // 10 * 10, index))
+    )
+
+
+def _labels(scene: Scene, noise: float) -> tuple[Term, ...]:
+    """The professional names in the picture, each wrong with the probability `noise`."""
+    words, dice = vocabulary(), Dice("labels", scene.seed, scene.index)
+    here = [toy.name for toy in scene.toys]
+    labels: list[str] = []
+    for name in here:
+        wrong, missing = dice.chance(noise), dice.chance(0.5)
+        kin = (look_alikes(name), categories()[words[name].category], professional_names())
+        taken = dice.pick(next(free for names in kin if (free := [n for n in names if n not in here])))
+        label = name if not wrong else None if missing else taken
+        if label is not None and label not in labels:
+            labels.append(label)
+    return tuple(words[label] for label in labels)
+
+
 def build(
     n: int,
     seed: int,
@@ -74,10 +99,11 @@ def build(
     size: int = 96,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    options: WorldOptions = PLAIN,
 ) -> Path:
     """Write scenes 0 to n - 1 of the world `seed` to the new folder `out`, and return it.
 
-    The same n, seed, layout and size give the same bytes, whatever the number of processes.
+    The same n, seed, layout, size and options give the same bytes, whatever the number of processes.
 
     Args:
         layout: "jsonl" or "ecac".
@@ -85,6 +111,7 @@ def build(
         processes: how many draw at the same time. More than one are started afresh, so a script that asks for them
             must be a file with its work under `if __name__ == "__main__":`.
         progress: called with (scenes done, n).
+        options: how frequent toys are, and what people say and label.
 
     Raises:
         DataError: n or processes is not positive, `out` is not empty or can not be written, or the layout is unknown.
@@ -104,7 +131,7 @@ def build(
         raise DataError(f"{out}: can not be written: {error.strerror}; choose another folder") from error
     finished = False
     try:
-        write_dataset(_samples(n, seed, images, size, processes, progress), out, vocabulary(), layout=layout)
+        write_dataset(_samples(n, seed, images, size, processes, progress, options), out, vocabulary(), layout=layout)
         finished = True
     finally:
         if not finished:  # leave the place as it was, so that the same command can be run again
@@ -113,10 +140,16 @@ def build(
 
 
 def _samples(
-    n: int, seed: int, images: Path, size: int, processes: int, progress: Callable[[int, int], None] | None
+    n: int,
+    seed: int,
+    images: Path,
+    size: int,
+    processes: int,
+    progress: Callable[[int, int], None] | None,
+    options: WorldOptions,
 ) -> Iterator[Sample]:
     """The samples in order, each once its picture is on the disk."""
-    work = partial(_draw, seed, images=images, size=size)
+    work = partial(_draw, seed, images=images, size=size, options=options)
     if processes == 1:
         for index in range(n):
             yield work(index)
@@ -132,16 +165,16 @@ def _samples(
                 progress(done, n)
 
 
-def _draw(seed: int, index: int, images: Path, size: int) -> Sample:
+def _draw(seed: int, index: int, images: Path, size: int, options: WorldOptions) -> Sample:
     """Draw one scene to its file; module level, so that worker processes can find it."""
-    scene = sample_scene(seed, index)
+    scene = sample_scene(seed, index, options.tail)
     path = images / f"{scene_id(index)}.png"
     picture = draw(scene, size)
     try:
         picture.save(path, format="PNG")
     except OSError as error:
         raise DataError(f"{path}: can not be written: {error.strerror or error}") from error
-    return to_sample(scene, path, size)
+    return to_sample(scene, path, size, options)
 
 
 def _box(toy: PlacedToy, size: int) -> tuple[float, float, float, float]:

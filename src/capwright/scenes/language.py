@@ -8,7 +8,7 @@ band"). Both use the same sentence frames: to swap the noun is to turn a casual 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -17,7 +17,7 @@ import yaml
 
 from capwright.scenes.lexicon import VAGUE, categories, is_set, plural, plural_name, professional_names, vocabulary
 from capwright.scenes.sampling import Dice, look_alikes
-from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PlacedToy, Scene
+from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PLAIN, PlacedToy, Scene, WorldOptions
 from capwright.types import Question
 
 #: How often a casual speaker uses the professional name of a toy, by tier.
@@ -53,9 +53,51 @@ def grammar() -> dict[str, Any]:
     return yaml.safe_load(text)
 
 
-def expert_captions(scene: Scene) -> list[str]:
-    """Two captions that name every toy professionally, with color, count and place, and tell area and children."""
-    return [_caption(scene, [noun_phrase(toy) for toy in scene.toys], scene.index + 2 * k) for k in range(2)]
+def expert_captions(scene: Scene, options: WorldOptions = PLAIN) -> list[str]:
+    """Two captions by experts, with color, count and place of the toys, and area and children.
+
+    They name every toy professionally, in the same two frames, unless the `options` say otherwise (`naming`,
+    `omission`, `variety`). A caption never leaves out all toys.
+    """
+    return [_expert(scene, k, options) for k in range(2)]
+
+
+def _expert(scene: Scene, k: int, options: WorldOptions) -> str:
+    frame = scene.index + 2 * k
+    if (options.naming, options.variety) == (1.0, 0.0):
+        return _caption(scene, [noun_phrase(toy) for toy in scene.toys], frame)
+    dice = Dice("expert", scene.seed, scene.index, k)
+    words, features, kept = [], [], []
+    for toy in scene.toys:
+        term = vocabulary()[toy.name]
+        named, left_out = dice.chance(options.naming), dice.chance(options.omission)
+        alias, described = dice.chance(options.variety / 2), dice.chance(options.variety / 2)
+        other, feature = dice.pick(term.aliases or (toy.name,)), dice.pick(grammar()["features"][toy.name])
+        # The alias of a set must be a set as well: "math balance" is one thing, "number rods" are several.
+        name = other if alias and is_set(toy.name) == other.endswith("s") else toy.name
+        words.append(name if named else term.category)
+        features.append(feature if described else "")
+        kept.append(named or not left_out)
+    if not any(kept):
+        kept[0] = True
+    scene = replace(scene, toys=tuple(toy for toy, keep in zip(scene.toys, kept) if keep))
+    nouns = [_noun(toy, word) for toy, word in zip(scene.toys, (w for w, keep in zip(words, kept) if keep))]
+    if dice.chance(options.variety):
+        frame = dice.pick(range(len(grammar()["frames"])))
+    caption = _described(scene, nouns, [f for f, keep in zip(features, kept) if keep], frame)
+    mood = dice.pick(grammar()["moods"])
+    fits = len(caption.split()) + len(mood.split()) <= MAX_WORDS
+    return f"{caption} {mood}" if dice.chance(options.variety) and fits else caption
+
+
+def _described(scene: Scene, nouns: list[str], features: Sequence[str], frame: int) -> str:
+    """A caption whose toys have their features behind them, as long as it does not get longer than `MAX_WORDS`."""
+    caption = _caption(scene, nouns, frame)
+    for i, feature in enumerate(features):
+        if feature and len(caption.split()) + len(feature.split()) <= MAX_WORDS:
+            nouns[i] = f"{nouns[i]} {feature}"
+            caption = _caption(scene, nouns, frame)
+    return caption
 
 
 def paraphrases(scene: Scene) -> list[str]:
@@ -70,13 +112,8 @@ def casual_captions(scene: Scene) -> list[str]:
     for k in range(4):
         dice = Dice("casual", scene.seed, scene.index, k)
         spoken = [_casual(toy, dice) for toy in scene.toys]
-        nouns = [noun for noun, _ in spoken]
-        caption = _caption(scene, nouns, scene.index + k)
-        for i, (noun, feature) in enumerate(spoken):
-            if feature and len(caption.split()) + len(feature.split()) <= MAX_WORDS:
-                nouns[i] = f"{noun} {feature}"
-                caption = _caption(scene, nouns, scene.index + k)
-        captions.append(caption)
+        nouns, features = [noun for noun, _ in spoken], [feature for _, feature in spoken]
+        captions.append(_described(scene, nouns, features, scene.index + k))
     return captions
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
-from capwright.scenes.lexicon import is_set, professional_names
+from capwright.scenes.lexicon import is_set, professional_names, vocabulary
 from capwright.scenes.toybox import LOOK_ALIKES
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, Child, PlacedToy, Scene
 
@@ -64,8 +66,10 @@ class Dice:
         return [pool.pop(int(self._random.random() * len(pool))) for _ in range(n)]
 
 
-def sample_scene(seed: int, index: int) -> Scene:
+def sample_scene(seed: int, index: int, tail: float = 0.0) -> Scene:
     """Scene `index` of the world `seed`: the same on every machine, and independent of all other scenes.
+
+    `tail` is the exponent of the frequencies of toys (`WorldOptions`); 0 makes all equally frequent.
 
     One to four children, one to four toys with different names and different colors. Toys are listed from left to
     right. Four toys stand left, middle, middle and right; then all children do the same, so that a caption
@@ -73,7 +77,7 @@ def sample_scene(seed: int, index: int) -> Scene:
     """
     dice = Dice("scene", seed, index)
     category, area = dice.pick([(category, area) for category, areas in AREAS.items() for area in areas])
-    toys = _toys(dice)
+    toys = _toys(dice, tail)
     children = _children(dice, activities=1 if len(toys) == 4 else 2)
     return Scene(seed=seed, index=index, category=category, area=area, children=children, toys=toys)
 
@@ -83,13 +87,45 @@ def look_alikes(name: str) -> tuple[str, ...]:
     return tuple(b if a == name else a for a, b in LOOK_ALIKES if name in (a, b))
 
 
-def _toys(dice: Dice) -> tuple[PlacedToy, ...]:
-    n = dice.weighted(TOY_NUMBERS)
-    names = dice.several(professional_names(), n)
+@lru_cache(maxsize=1)
+def ranked_names() -> tuple[str, ...]:
+    """The professional names by rank in a world with a tail, the most frequent first.
+
+    Of every five names in a row there is one of each tier, in another order each time: how often a toy is in the
+    picture says nothing about how often people know its name.
+    """
+    tiers: dict[str, list[str]] = defaultdict(list)
+    for name in professional_names():
+        tiers[vocabulary()[name].tier].append(name)
+    # Shifted against each other, for names of one kind follow each other in the vocabulary.
+    columns = [names[2 * i :] + names[: 2 * i] for i, names in enumerate(tiers.values())]
+    turns = range(max(map(len, columns)))
+    rows = [columns[turn % len(columns) :] + columns[: turn % len(columns)] for turn in turns]
+    return tuple(column[turn] for turn in turns for column in rows[turn] if turn < len(column))
+
+
+def _names(n: int, dice: Dice, tail: float) -> list[str]:
+    """The names of the toys of a scene, in random order; in some scenes two of them are look-alikes."""
+    weights = {name: (rank + 1) ** -tail for rank, name in enumerate(ranked_names())}
+    if tail:
+        names: list[str] = []
+        for _ in range(n):
+            names.append(dice.weighted({name: weight for name, weight in weights.items() if name not in names}))
+    else:
+        names = dice.several(professional_names(), n)
     partners = [name for name in look_alikes(names[0]) if name not in names]
     if n > 1 and partners and dice.chance(CONTRAST):
-        names[1] = dice.pick(partners)
-        names = dice.several(names, n)
+        partner = dice.pick(partners)
+        # A rare toy is not dragged into the picture by a frequent one that looks like it.
+        if not tail or dice.chance(weights[partner] / weights[names[0]]):
+            names[1] = partner
+            names = dice.several(names, n)
+    return names
+
+
+def _toys(dice: Dice, tail: float) -> tuple[PlacedToy, ...]:
+    n = dice.weighted(TOY_NUMBERS)
+    names = _names(n, dice, tail)
     colors = dice.several(COLORS, n)
     counts = [1 if is_set(name) or n == 4 else dice.weighted(COPIES) for name in names]
     if counts == [3, 3]:  # three toys leave room for one pair, two toys for one group of three
