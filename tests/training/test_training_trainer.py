@@ -10,9 +10,10 @@ from toy_captioner import ToyData, Values, says, toy_materials
 
 from capwright.recipes import parse_recipe
 from capwright.recipes.schema import Kl, RlStage, SftStage
+from capwright.training.demonstrations import targets
 from capwright.training.rewards import Rewards
 from capwright.training.team import Team, join
-from capwright.training.trainer import Trainer, targets
+from capwright.training.trainer import Trainer
 from capwright.types import ImageError, ModelError, RunError, Sample
 
 

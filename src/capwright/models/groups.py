@@ -99,6 +99,22 @@ class Groups:
             None if self.entropy is None else self.entropy[rows],
         )
 
+    def join(self, more: Groups) -> Groups:
+        """The captions of both, these first, on these prefixes; missing captions of `more` are empty and masked."""
+        width = max(self.tokens.shape[2], more.tokens.shape[2])
+
+        def wide(values: Tensor) -> Tensor:
+            return torch.nn.functional.pad(values, (0, width - values.shape[2]))
+
+        size = more.tokens.shape[1]
+        added = [[*group, *[Caption("", (), None, "length")] * (size - len(group))] for group in more.captions]
+        return replace(
+            self,
+            tokens=torch.cat([wide(self.tokens), wide(more.tokens)], 1),
+            mask=torch.cat([wide(self.mask), wide(more.mask)], 1),
+            captions=[[*mine, *theirs] for mine, theirs in zip(self.captions, added)],
+        )
+
     def with_prefixes(self, prefixes: Prefixes) -> Groups:
         """The same captions on freshly encoded prefixes (a second optimizer step on one rollout)."""
         return replace(self, prefixes=prefixes)

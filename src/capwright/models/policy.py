@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ class HFPolicy:
         if ends is None:
             raise ModelError("the model has no end token: set eos_token_id in its generation_config.json")
         self.ends = torch.as_tensor([ends] if isinstance(ends, int) else list(ends))
+        self._end_ids = frozenset(self.ends.tolist())
         text = self.inner.config.get_text_config()
         head = self.inner.get_output_embeddings()
         self.head = Head(head, head.out_features, self._never_said(), getattr(text, "final_logit_softcapping", None))
@@ -254,6 +256,22 @@ class HFPolicy:
             for p, group in enumerate(texts)
         ]
         return Groups(prefixes, tokens.view(len(texts), size, -1), mask.view(len(texts), size, -1), captions)
+
+    def offsets(self, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:
+        """Where each token of a caption stands in its text: (first, last + 1) characters. Empty for a token
+        that says nothing, such as the end token."""
+        ids = [token for token in tokens if token not in self._end_ids]
+        if self.tokenizer.is_fast:
+            read = self.tokenizer(
+                text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+            )
+            if read.input_ids == ids:
+                return [*read.offset_mapping, *[(len(text), len(text))] * (len(tokens) - len(ids))]
+        whole = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        shift = len(whole) - len(whole.lstrip())
+        reach = [len(self.tokenizer.decode(list(tokens[:i]), skip_special_tokens=True)) for i in range(len(tokens) + 1)]
+        reach = [min(max(r - shift, 0), len(text)) for r in reach]
+        return list(pairwise(reach))
 
     def _groups(self, prefixes: Prefixes, n: int, drawn: Drawn) -> Groups:
         shape = (len(prefixes), n, -1)

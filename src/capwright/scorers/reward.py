@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +138,15 @@ class RewardView:
         parts = {name: self._scaled(name, values, known).reshape(groups) for name, values in table.items()}
         values = parts[self.output]
         return Reward(values, np.isfinite(values), parts)
+
+    @property
+    def locates(self) -> bool:
+        """Whether the scorer knows where in a caption its evidence stands: `spans(text, sample, context)`."""
+        return hasattr(self.scorer, "spans")
+
+    def spans(self, text: str, sample: Sample) -> list[Any]:
+        """What the scorer finds in a text, with `start`, `end` (characters), `term` and `status`; see `locates`."""
+        return self.scorer.spans(text, sample, self.context)  # type: ignore[attr-defined]
 
     def _status(self, caption: Caption) -> str:
         return "truncated" if caption.finish == "length" and self._truncated == "unknown" else "ok"

@@ -146,6 +146,16 @@ class TTS:
         table = np.array(rows, dtype=np.float64).reshape(len(items), width)
         return Stats(table, np.arange(len(items)), tuple(status), tuple(evidence))
 
+    def spans(self, text: str, sample: Sample, context: Context) -> list[Span]:
+        """The names in a text, in order, judged by what the sample is annotated with."""
+        if not isinstance(context, TTSContext):
+            raise ScorerError("tts: needs a context made by its own prepare()")
+        annotated, entries = _read_annotation(sample, context.matcher), context.matcher.entries
+        return [
+            Span(m.start, m.end, entries[m.entry].name, _judge(m.entry, annotated, context))
+            for m in context.matcher.find(text)
+        ]
+
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 7 + 2T] -> [..., 5 + T] percentages in the order of `context.outputs`; 0/0 is NaN."""
         summed = np.asarray(summed, dtype=np.float64)

@@ -33,14 +33,22 @@ class Credit:
         values = rollout.values(len(given.weights))
         return route(values, gates=given.gates, floors=floors, weights=given.weights, summed=summed)
 
-    def teaching(self, states: States) -> Tensor:
+    def teaching(self, rollout: Rollout, states: States) -> Tensor:
         """Which groups [P] are learned from."""
-        return states.live | states.saturated if self.stage.on_saturated == "keep" else states.live
+        taught = states.live | states.saturated if self.stage.on_saturated == "keep" else states.live
+        if not self.stage.demonstrations or not rollout.spoken:
+            return taught
+        values, shown = rollout.stacked("values"), rollout.stacked("shown")
+        shown = torch.where(shown.isnan(), values[:, :1], shown)  # one that is not there changes nothing
+        summed = self.stage.advantage != "gdpo"
+        gates = [False] * values.shape[2]
+        joint = route(torch.cat([values, shown], 1), gates=gates, weights=self.rewards.weights, summed=summed)
+        return taught | (joint.live & ~states.unknown)
 
     def signal(self, rollout: Rollout, states: States) -> dict[int, Tensor]:
         """Advantages [G] of the groups to learn from, by their place in the rollout; the same in all processes."""
         stage = self.stage
-        places = self.teaching(states).nonzero().flatten().tolist()
+        places = self.teaching(rollout, states).nonzero().flatten().tolist()
         penalties = self._penalties(rollout, places) if stage.kl.beta and stage.kl.place == "reward" else None
         if not rollout.spoken:
             return {}
@@ -54,12 +62,15 @@ class Credit:
             options["mean"] = before
             later = stage.baseline_memory * before + (1.0 - stage.baseline_memory) * now
             self.mean = torch.where(now.isnan(), before, later)
-        values = values[places]
+        values = torch.cat([values, rollout.stacked("shown")], 1)[places]
         if penalties is not None:  # one more reward, whose baseline from outside the group is 0
             values = torch.cat([values, penalties.unsqueeze(-1)], -1)
             weights = torch.cat([weights, weights.new_tensor([-stage.kl.beta])])
             options = {name: torch.nn.functional.pad(value, (0, 1)) for name, value in options.items()}
         found = getattr(methods, stage.advantage)(values, weights, **options)
+        if stage.demonstrations:  # never away from one: where it is worse than what was sampled, it is left out
+            sampled, shown = found.split([stage.captions_per_image, len(stage.demonstrations)], 1)
+            found = torch.cat([sampled, shown.nan_to_num(0.0).clamp(min=0.0)], 1)
         penalized = stage.kl.beta > 0 and stage.kl.place == "loss"  # then a group of zeros still has something to lose
         kept = ~found.isnan().any(1) & ((found != 0).any(1) | penalized)
         return {place: row for place, row, keep in zip(places, found, kept.tolist()) if keep}

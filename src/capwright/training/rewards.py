@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capwright.recipes.schema import QUANTITIES, OnlyIf, Overlong, Recipe
+from capwright.recipes.schema import QUANTITIES, OnlyIf, Overlong, Recipe, RlStage
 from capwright.types import Caption, CapwrightError, OutageError, RecipeError, Sample
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.
@@ -53,6 +53,7 @@ class Rewards:
     margins: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, OnlyIf] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    vocabulary: Mapping[str, Any] = field(default_factory=dict)
     _known_floors: dict[str, list[float]] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, samples: Sequence[Sample], captions: list[list[Caption]]) -> Measured:
@@ -70,6 +71,17 @@ class Rewards:
         shape = (len(samples), len(captions[0]) if captions else 0)
         empty = torch.empty(*shape, 0, dtype=torch.float64)
         return Measured(torch.stack(list(counted.values()), -1) if counted else empty, failures, why)
+
+    @property
+    def locates(self) -> bool:
+        """Whether some reward knows where in a caption the names are."""
+        return any(getattr(view, "locates", False) for view in self.views.values())
+
+    def spans(self, text: str, sample: Sample) -> list[Any]:
+        """The names in a text, with `start`, `end`, `term` and `status` ("right", "wrong", "generic", "vague"), as the
+        first reward that knows finds them."""
+        view: Any = next(view for view in self.views.values() if getattr(view, "locates", False))
+        return view.spans(text, sample)
 
     def floors_of(self, samples: Sequence[Sample]) -> Tensor:
         """What gate rewards have to exceed, `[P, K]`: for a reward with a margin, what the best reference of the image
@@ -134,7 +146,7 @@ def make_rewards(recipe: Recipe, samples: Sequence[Sample], vocabulary: Any) -> 
         except (CapwrightError, TypeError) as error:
             raise RecipeError(f"rewards.{name}: {error}") from error
     given = recipe.rewards
-    return Rewards(
+    made = Rewards(
         views,
         weights=tuple(r.weight for r in given.values()),
         gates=tuple(r.gate for r in given.values()),
@@ -142,7 +154,12 @@ def make_rewards(recipe: Recipe, samples: Sequence[Sample], vocabulary: Any) -> 
         margins={name: r.margin for name, r in given.items() if r.margin is not None},
         conditions={name: r.only_if for name, r in given.items() if r.only_if},
         timeouts={name: r.timeout for name, r in given.items() if r.timeout},
+        vocabulary=vocabulary,
     )
+    for stage in recipe.stages:
+        if isinstance(stage, RlStage) and (key := stage.needs_names) and not made.locates:
+            raise RecipeError(f"stages.{stage.name}.{key}: no reward knows where in a caption the names are; tts does")
+    return made
 
 
 @dataclass(frozen=True)

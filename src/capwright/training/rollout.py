@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from torch import Tensor
 from capwright.models import Groups, HFPolicy, Prefixes
 from capwright.models.decoding import noise
 from capwright.recipes import RlStage, SftStage
+from capwright.training.demonstrations import missed_terms, relabel
 from capwright.training.rewards import Rewards
 from capwright.training.team import Team
-from capwright.types import ImageError, ModelError, Request, Sample, Sampling
+from capwright.types import Caption, ImageError, ModelError, Request, Sample, Sampling
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Spoken:
     Attributes:
         values: rewards `[G, K]`; `floors`: what gate rewards have to exceed, `[K]`.
         greedy: rewards `[K]` of the greedy caption; None when it was not asked for.
+        shown: rewards `[M, K]` of the demonstrations, NaN where there is none.
+        missed: whether some annotated name is in none of the captions; False where nobody looked.
         tokens, truncated: of all G captions together; `entropy`: their mean, in nats a token.
     """
 
@@ -63,6 +67,8 @@ class Spoken:
     tokens: int
     truncated: int
     entropy: float | None
+    shown: Tensor
+    missed: bool
 
 
 @dataclass
@@ -162,8 +168,12 @@ class Looker:
         with self.team.whole():
             for batch in slices(self.team.share(samples), stage.rollout_batch):
                 if (prefixes := self.encode(batch)) is not None:
-                    chunks.append(self._say(prefixes, stage, key))
-                    spoken += self._judge(chunks[-1], stage, failures, why)
+                    groups = self._say(prefixes, stage, key)
+                    found = self._judge(groups, stage, failures, why)
+                    if stage.demonstrations:
+                        groups, found = self._show(groups, found, stage, key)
+                    chunks.append(groups)
+                    spoken += found
         mine = sum(len(chunk) for chunk in chunks)
         parts = self.team.gather([(spoken, failures, why)])
         before = sum(len(part[0]) for part in parts[: self.team.rank])
@@ -203,11 +213,61 @@ class Looker:
                 int(groups.mask[i].sum()),
                 sum(caption.finish == "length" for caption in captions),
                 None if groups.entropy is None else float(groups.entropy[i].mean()),
+                measured.values.new_empty(0, measured.values.shape[2]),
+                stage.imitation.unit == "term" and self._misses(sample, captions),
             )
             for i, (sample, captions, floors) in enumerate(
                 zip(samples, groups.captions, self.rewards.floors_of(samples))
             )
         ]
+
+    def _misses(self, sample: Sample, captions: Sequence[Caption]) -> bool:
+        """Whether there is an annotated name that no caption says."""
+        return bool(missed_terms(sample, [s for c in captions for s in self.rewards.spans(c.text, sample)]))
+
+    def _show(self, groups: Groups, spoken: list[Spoken], stage: RlStage, key: str) -> tuple[Groups, list[Spoken]]:
+        """The groups with their demonstrations, and what those are worth."""
+        samples = [request.sample for request in groups.prefixes.requests]
+        texts = []
+        for sample, captions in zip(samples, groups.captions):
+            texts.append(
+                [
+                    self._best_reference(sample, key) if name == "reference" else self._relabeled(sample, captions)
+                    for name in stage.demonstrations
+                ]
+            )
+        shown = []
+        for sample, given, one in zip(samples, texts, spoken):
+            row = one.shown.new_full((len(given), one.values.shape[1]), torch.nan)
+            places = [i for i, text in enumerate(given) if text is not None]
+            if places:
+                row[places] = self.rewards([sample], [[Caption(given[i] or "") for i in places]]).values[0]
+            shown.append(replace(one, shown=row))
+        more = self.policy.tokenize(groups.prefixes, [[t or "" for t in given] for given in texts])
+        there = torch.tensor([[t is not None for t in given] for given in texts], device=more.mask.device)
+        return groups.join(replace(more, mask=more.mask & there.unsqueeze(-1))), shown
+
+    def _best_reference(self, sample: Sample, key: str) -> str | None:
+        """The reference that is worth most; one of them, by seed, where several are."""
+        if len(sample.references) < 2:
+            return next(iter(sample.references), None)
+        values = self.rewards([sample], [[Caption(text) for text in sample.references]]).values[0]
+        totals = (values * values.new_tensor(self.rewards.weights)).sum(-1).nan_to_num(-torch.inf).tolist()
+        best = [text for text, total in zip(sample.references, totals) if total >= max(totals)]
+        return random.Random(f"{key}/{sample.id}").choice(best)
+
+    def _relabeled(self, sample: Sample, captions: Sequence[Caption]) -> str | None:
+        """The sampled caption that names most after relabeling, and least that is wrong; None where none gains."""
+        best, chosen = (0, 0), None
+        for text in dict.fromkeys(caption.text for caption in captions):
+            new = relabel(text, self.rewards.spans(text, sample), sample, self.rewards.vocabulary)
+            if new is None:
+                continue
+            status = [span.status for span in self.rewards.spans(new, sample)]
+            value = (status.count("right"), -status.count("wrong"))
+            if value > best:
+                best, chosen = value, new
+        return chosen
 
 
 def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:

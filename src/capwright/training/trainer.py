@@ -18,6 +18,7 @@ from capwright.recipes import RlStage, SftStage
 from capwright.training.alarms import Alarms
 from capwright.training.buffer import Buffer
 from capwright.training.credit import Credit
+from capwright.training.demonstrations import targets
 from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
 from capwright.training.rewards import Length, summarize
 from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
@@ -113,7 +114,7 @@ class Trainer:
         row: dict[str, Any] = {}
         live, experts, entered = [], [], 0
         if isinstance(self.stage, SftStage):
-            batch = self._next_images()
+            batch = self._next_to_imitate(self.stage)
             row["seen"] = len(batch)
             experts = self._imitations(batch)
         else:
@@ -121,7 +122,12 @@ class Trainer:
             signal = self.credit.signal(rollout, states)
             live = self._live_parts(rollout, signal)
             if self.stage.on_failed == "imitate":
-                failed = [self.data.by_id(one.sample_id) for one, yes in zip(rollout.spoken, states.failed) if yes]
+                taught = set(signal) if self.stage.demonstrations else set()
+                failed = [
+                    self.data.by_id(one.sample_id)
+                    for i, (one, yes) in enumerate(zip(rollout.spoken, states.failed))
+                    if (yes and i not in taught) or one.missed
+                ]
                 entered = self.buffer.add(s for s in failed if targets(s, self.stage.imitation.target))
             if 0 < self.imitation_batch <= len(self.buffer):
                 experts = self._imitations([self.data.by_id(name) for name in self.buffer.take(self.imitation_batch)])
@@ -135,6 +141,15 @@ class Trainer:
         self.counts["drawn"] += 1
         return [self.data[i] for i in self.order[self.counts["drawn"] - 1]]
 
+    def _next_to_imitate(self, stage: SftStage) -> list[Sample]:
+        """The next images with a caption to imitate, as many as a step wants, from at most one pass of the data."""
+        found: dict[str, Sample] = {}
+        for _ in range(max(1, len(self.data) // stage.images_per_step)):
+            found |= {sample.id: sample for sample in self._next_images() if targets(sample, stage.target)}
+            if len(found) >= stage.images_per_step:
+                break
+        return list(found.values())[: stage.images_per_step]
+
     def _rollout(self) -> tuple[Rollout, States, int]:
         """The captions of the step, the states of their groups, and how many images were looked at. Under `on_failed:
         resample` it looks at further images while too few groups teach (dynamic sampling, arXiv 2503.14476), a bounded
@@ -145,7 +160,7 @@ class Trainer:
             batch = self._next_images()
             rollout, seen = rollout + self.looker.roll(batch, stage, f"{key}/{turn}"), seen + len(batch)
             states, wanted = self.credit.route(rollout), wanted or len(batch)
-            if not rollout.spoken or int(self.credit.teaching(states).sum()) >= wanted:
+            if not rollout.spoken or int(self.credit.teaching(rollout, states).sum()) >= wanted:
                 break
         return rollout, states, seen
 
@@ -171,6 +186,12 @@ class Trainer:
                     ended = [[caption.finish != "length" for caption in group] for group in groups.captions]
                     mask = mask & torch.tensor(ended, device=mask.device).unsqueeze(-1)
                 values = torch.stack([signal[places[i]] for i in batch]).to(mask.device)
+                if self._rl.demonstrations:
+                    mask = mask.clone()
+                    g = self._rl.captions_per_image
+                    mask[:, g:] &= (values[:, g:] > 0).unsqueeze(-1)
+                if self._rl.credit == "names":
+                    mask = mask & self._names(groups, {"right", "wrong", "generic", "vague"}, spare=True)
                 parts.append(Part(groups, mask, values))
             if self.team.sharded:
                 self._spare = Part(chunk.select([0]), chunk.select([0]).mask)
@@ -192,13 +213,31 @@ class Trainer:
             for request in prefixes.requests:
                 given = targets(request.sample, where)
                 chance = random.Random(f"{self.seed}/{self.counts['done']}/{request.sample.id}")
-                texts.append(chance.sample(given, min(len(given), 1 if rl else self.stage.captions_per_image)))
+                wanted = self._rl.imitation.captions if rl else self.stage.captions_per_image
+                texts.append(chance.sample(given, min(len(given), wanted)))
             groups = self.policy.tokenize(prefixes, texts)
-            batches = cut(self.policy, self.stage, groups, range(len(groups)))
-            parts += [Part(batch, batch.mask) for batch, _ in batches]
+            for batch, _ in cut(self.policy, self.stage, groups, range(len(groups))):
+                mask = batch.mask
+                if rl and self._rl.imitation.tokens == "names":
+                    mask = mask & self._names(batch, {"right"})
+                if mask.any():
+                    parts.append(Part(batch, mask))
         if self.team.sharded and parts:
             self._spare = parts[-1]
         return parts
+
+    def _names(self, groups: Groups, wanted: set[str], spare: bool = False) -> Tensor:
+        """Which tokens bool [P, G, T] belong to names of a wanted status; `spare`: all, in captions without any."""
+        found = torch.zeros_like(groups.mask)
+        for p, (request, captions) in enumerate(zip(groups.prefixes.requests, groups.captions)):
+            for g, caption in enumerate(captions):
+                spans = [s for s in self.rewards.spans(caption.text, request.sample) if s.status in wanted]
+                if not spans:
+                    found[p, g] = spare
+                    continue
+                for t, (start, end) in enumerate(self.policy.offsets(caption.tokens, caption.text)):
+                    found[p, g, t] = any(start < span.end and span.start < end for span in spans)
+        return found
 
     # learning -------------------------------------------------------------------------------------------------------
 
@@ -404,10 +443,3 @@ IDLE_ADVICE = (
     "All failed: warm up longer, imitate failed images (kind: rsrs), or lower imitation.batch. All saturated: the "
     "reward is too easy, or sampling too cold. All unknown: the reward can not be measured on these images"
 )
-
-
-def targets(sample: Sample, where: str) -> list[str]:
-    """The captions of a sample that can be imitated: "references" or "meta.<key>" (a list of strings, or one)."""
-    given = sample.references if where == "references" else sample.meta.get(where.removeprefix("meta."), ())
-    found = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else []
-    return [text for text in found if isinstance(text, str) and text.strip()]

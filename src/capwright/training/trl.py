@@ -27,10 +27,10 @@ from transformers import PreTrainedModel
 from capwright.recipes.schema import Imitation
 from capwright.training import advantages as methods
 from capwright.training.buffer import Buffer
+from capwright.training.demonstrations import targets
 from capwright.training.losses import imitation_loss, token_weights
 from capwright.training.rewards import Rewards, View
 from capwright.training.routing import route
-from capwright.training.trainer import targets
 from capwright.types import Caption, DataError, RunError, Sample
 
 try:

@@ -1,0 +1,233 @@
+"""Demonstrations: captions beside the sampled ones, and names put where a vague word stood."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_training_trainer import rl, trainer, weights
+from toy_captioner import NAMES, ToyCaptioner, ToyData, says, toy_materials
+
+from capwright.scorers import Corpus, get_scorer
+from capwright.training.demonstrations import missed_terms, relabel, targets
+from capwright.types import NO_IMAGE, Sample, Term, Vocabulary
+
+VOCABULARY = Vocabulary(
+    {
+        "geoboard": Term("geoboard", category="board"),
+        "pegboard": Term("pegboard", category="board", aliases=("peg board",)),
+        "abacus": Term("abacus", category="bead toy", plurals=("abacuses", "abaci")),
+        "pattern blocks": Term("pattern blocks", category="blocks", plurals=("pattern blocks",)),
+        "egg": Term("egg", category="food"),
+        "board": Term("board", level="generic"),
+        "bead toy": Term("bead toy", level="generic"),
+        "blocks": Term("blocks", plurals=("blocks",), level="generic"),
+        "food": Term("food", level="generic"),
+        "toy": Term("toy", level="vague"),
+    }
+)
+
+
+def relabeled(text: str, *names: str) -> str | None:
+    sample = Sample("a", NO_IMAGE, terms=tuple(VOCABULARY[name] for name in names))
+    scorer = get_scorer("tts")
+    context = scorer.prepare(Corpus([sample], VOCABULARY))
+    return relabel(text, scorer.spans(text, sample, context), sample, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        ("A red board.", ["geoboard"], "A red geoboard."),
+        ("Two red boards.", ["geoboard"], "Two red geoboards."),
+        ("A boy with two bead toys.", ["abacus"], "A boy with two abacuses."),
+        ("There is a toy.", ["abacus"], "There is an abacus."),
+        ("There is a food and a toy.", ["egg", "abacus"], "There is an egg and an abacus."),
+        ("We see blue blocks.", ["pattern blocks"], "We see blue pattern blocks."),
+        ("A pegboard on a rug.", ["geoboard"], "A geoboard on a rug."),
+        ("A peg board on a rug.", ["geoboard"], "A geoboard on a rug."),
+        ("Boards everywhere.", ["geoboard"], "Geoboards everywhere."),
+        ("A board and a toy.", ["geoboard", "abacus"], "A geoboard and an abacus."),
+        ("A geoboard and a toy.", ["geoboard", "abacus"], "A geoboard and an abacus."),
+        ("A toy. Another board.", ["geoboard"], "A toy. Another geoboard."),
+    ],
+)
+def test_a_vague_word_becomes_the_name_that_is_meant(text, names, expected):
+    assert relabeled(text, *names) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("A board and a board.", ["geoboard", "pegboard"]),  # which is which?
+        ("A board and a board.", ["geoboard"]),
+        ("A toy and a toy.", ["geoboard"]),
+        ("A toy.", ["geoboard", "abacus"]),
+        ("A geoboard.", ["geoboard"]),
+        ("A geoboard and a board.", ["geoboard"]),  # nothing is missed
+        ("Children on a rug.", ["geoboard"]),  # nothing to put it on
+        ("A pegboard.", ["abacus"]),  # wrong, but of another kind
+        ("", ["geoboard"]),
+    ],
+)
+def test_nothing_is_guessed(text, names):
+    assert relabeled(text, *names) is None
+
+
+def test_missed_terms_are_the_professional_names_that_no_span_says():
+    sample = Sample("a", NO_IMAGE, terms=(VOCABULARY["geoboard"], VOCABULARY["abacus"], VOCABULARY["toy"]))
+    scorer = get_scorer("tts")
+    spans = scorer.spans("A geoboard", sample, scorer.prepare(Corpus([sample], VOCABULARY)))
+    assert [term.name for term in missed_terms(sample, spans)] == ["abacus"]
+
+
+def test_targets_are_texts_that_say_something():
+    sample = Sample("a", NO_IMAGE, references=("one", " ", "two"), meta={"alt": "three", "n": 4})
+    assert targets(sample, "references") == ["one", "two"]
+    assert targets(sample, "meta.alt") == ["three"]
+    assert targets(sample, "meta.n") == targets(sample, "meta.none") == []
+
+
+# in the trainer -------------------------------------------------------------------------------------------------------
+
+
+class Names:
+    """A view that pays for the name of the image's thing and knows where it stands; "toy" and "board" are vague."""
+
+    locates = True
+
+    def __call__(self, samples, captions):
+        return says()(samples, captions)
+
+    def spans(self, text, sample):
+        from capwright.scorers.tts import Span
+
+        right, found, start = NAMES[int(sample.image.stem) % 3], [], 0
+        for word in text.split(" "):
+            status = "right" if word == right else "wrong" if word in NAMES else "vague" if word == "toy" else None
+            if status:
+                found.append(Span(start, start + len(word), word, status))
+            start += len(word) + 1
+        return found
+
+
+class Captioner(ToyCaptioner):
+    """Says the same four captions of every image, and knows where its words stand."""
+
+    said = ("a toy on a rug", "a toy", "a red toy on a rug", "a blue toy")
+
+    def sample(self, prefixes, n, sampling, noise=None):
+        return self.tokenize(prefixes, [list(self.said[:n])] * len(prefixes))
+
+    def offsets(self, tokens, text):
+        found, start = [], 0
+        for word in text.split(" ") if text else []:
+            found.append((start, start + len(word)))
+            start += len(word) + 1
+        return found + [(len(text), len(text))] * (len(tokens) - len(found))
+
+
+def showing(said=Captioner.said, terms=True, **options):
+    materials = toy_materials(views={"tts": Names()})
+    materials.policy = Captioner()
+    materials.policy.said = said
+    if terms:
+        with_terms = [Sample(s.id, s.image, s.references, (Term(NAMES[i % 3]),)) for i, s in enumerate(materials.data)]
+        materials.data = ToyData(with_terms)
+    return trainer(rl(**options), materials)
+
+
+def logprob(it, text: str, image: int) -> torch.Tensor:
+    """Log-probabilities of the tokens of a caption of one image."""
+    from capwright.types import Request
+
+    sample = it.data[image]
+    prefixes = it.policy.encode([Request(sample)], [[it.looker.open_image(sample.image)]])
+    groups = it.policy.tokenize(prefixes, [[text]])
+    return it.policy.logprobs(groups)[0, 0].detach()
+
+
+def test_a_failed_group_is_taught_by_its_reference_and_does_not_wait():
+    """Rewards 0, 0, 0, 0 and 1: advantages by hand, over the tokens of all five captions."""
+    it = showing(demonstrations=["reference"], images_per_step=1, normalizer="token", inner_epochs=1)
+    image = it.order[0][0]
+    values = torch.tensor([0.0, 0, 0, 0, 1], dtype=torch.float64)
+    advantages = (values - values.mean()) / (values.std() + 1e-4)
+    texts = [*Captioner.said, it.data[image].references[0]]
+    rows = [logprob(it, text, image) for text in texts]
+    tokens = sum(len(row) for row in rows)
+    expected = -sum(float(a) * len(row) for a, row in zip(advantages, rows)) / tokens  # the ratio is 1 everywhere
+    before = float(rows[-1].sum())
+    row = it.step()
+    assert row["groups"]["failed"] == 1
+    assert (row["imitated"], row["buffer"]) == (0, 0)
+    assert row["loss_policy"] == pytest.approx(expected, abs=1e-5)
+    assert float(logprob(it, texts[-1], image).sum()) > before
+
+
+def test_a_demonstration_that_is_not_there_changes_nothing():
+    found = []
+    for shown in ([], ["reference"]):
+        said = ("a geoboard", "a tangram", "a drum", "a toy")
+        it = showing(said, demonstrations=shown, on_failed="drop", kind="rl")
+        it.data[:] = [Sample(s.id, s.image, (), s.terms) for s in it.data]
+        it.step()
+        found.append(weights(it))
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name])
+
+
+def test_a_demonstration_worse_than_the_group_is_not_pushed_away():
+    """Its reward counts in the mean; its tokens are in no loss, and its probability does not matter to the update."""
+    said = ("a geoboard tangram drum", "a toy", "a geoboard tangram drum", "a toy")
+    it = showing(said, demonstrations=["reference"], images_per_step=1)
+    image = it.order[0][0]
+    it.data[image] = Sample(it.data[image].id, it.data[image].image, ("a red rug",), it.data[image].terms)
+    values = torch.tensor([1.0, 0, 1, 0, 0], dtype=torch.float64)
+    advantages = ((values - values.mean()) / (values.std() + 1e-4))[:4]
+    rows = [logprob(it, text, image) for text in said]
+    expected = -sum(float(a) * len(row) for a, row in zip(advantages, rows)) / sum(len(row) for row in rows)
+    assert it.step()["loss_policy"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_relabeled_captions_teach_names_without_any_reference():
+    it = showing(demonstrations=["relabeled"], kind="rl", on_failed="drop", learning_rate=0.1, steps=60)
+    it.data[:] = [Sample(s.id, s.image, (), s.terms) for s in it.data]
+    for _ in range(30):
+        row = it.step()
+        assert row["imitated"] == 0
+    image = 4
+    assert float(logprob(it, f"a {NAMES[image % 3]}", image).sum()) > float(logprob(it, "a toy", image).sum())
+
+
+def test_imitating_names_leaves_all_other_words_alone():
+    it = showing(imitation={"tokens": "names", "batch": 1}, images_per_step=1)
+    image = it.order[0][0]
+    own = logprob(it, it.data[image].references[0], image)  # "a NAME on a rug" and the end
+    row = it.step()
+    assert row["imitated"] == 1
+    assert row["loss_imitation"] == pytest.approx(-float(own[1]), abs=1e-5)
+
+
+def test_a_live_group_that_misses_a_name_is_imitated_when_terms_fail():
+    said = ("a geoboard", "a toy", "a drum", "a tangram")
+
+    def misses(unit):
+        it = showing(said, imitation={"unit": unit, "batch": 1}, images_per_step=1)
+        image = it.order[0][0]
+        sample = it.data[image]
+        it.data[image] = Sample(sample.id, sample.image, sample.references, (*sample.terms, Term("abacus")))
+        return it.step()
+
+    assert misses("image")["groups"]["live"] == misses("term")["groups"]["live"] == 1
+    assert misses("image")["imitated"] == 0
+    assert misses("term")["imitated"] == 1
+
+
+def test_credit_reaches_the_names_alone():
+    said = ("a geoboard tangram drum", "a toy on a rug", "a rug", "a toy")
+    it = showing(said, credit="names", images_per_step=1, kind="rl", on_failed="drop")
+    values = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
+    advantages = (values - values.mean()) / (values.std() + 1e-4)
+    counted = [3, 1, 3, 1]  # three names; "toy"; a caption without names counts whole, its end too; "toy"
+    expected = -sum(float(a) * n for a, n in zip(advantages, counted)) / sum(counted)
+    assert it.step()["loss_policy"] == pytest.approx(expected, abs=1e-5)
