@@ -109,11 +109,11 @@ def test_several_captions_of_one_sample():
 def test_the_smooth_reward():
     view = RewardView(BLEU, BLEU.prepare(Corpus([sample("a b c d")])))
     assert view.output == "smooth"
-    captions = [Caption(text) for text in ("a b c d", "a b", "x y", "", "d c b a")]
+    captions = [Caption(text) for text in ("a b c d", "a b", "x y", "", "d c b a", "a b c d x")]
     reward = view([sample("a b c d")], [captions])
     # "a b": 2/2 words, (1 + 1)/(1 + 1) 2-grams, (0 + 1)/(0 + 1) twice, and half as long as the reference.
-    # "d c b a": 4/4 words, then 1/4, 1/3, 1/2.
-    wanted = [1, math.exp(1 - 4 / 2), 0, 0, (1 / 4 * 1 / 3 * 1 / 2) ** 0.25]
+    # "d c b a": 4/4 words, then 1/4, 1/3, 1/2. "a b c d x": 4/5, (3 + 1)/5, (2 + 1)/4, (1 + 1)/3; length earns nothing.
+    wanted = [1, math.exp(1 - 4 / 2), 0, 0, (1 / 4 * 1 / 3 * 1 / 2) ** 0.25, (4 / 5 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25]
     np.testing.assert_allclose(reward.values, [wanted], atol=1e-12)
 
 
