@@ -16,7 +16,7 @@ reward has asked, by greedy decoding. `answers` is the share of questions answer
 and `recall` those of BalCapRL's claims, `language` the offline scorer, b-CapScore the harmonic mean of the last three.
 Scores are pooled over seeds; intervals are 95 % bootstrap intervals over images (all seeds of an image together), those
 of differences paired. They do not cover the choice of seeds, so differences of each seed stand beside them.
-Finished runs in --runs are not repeated.
+Finished runs in --runs are not repeated. FILE gets the row of an arm as soon as its runs are there.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from capwright.evaluation import bootstrap_sums, evaluate, intervals, prepare_sc
 from capwright.recipes import Recipe, load_recipe
 from capwright.scenes import build
 from capwright.scorers import get_scorer
+from results_file import append_row, keep_origin, origin_of
 
 IMAGES = 300  # of the test split
 ARMS = (
@@ -51,7 +52,7 @@ COLUMNS = {
     "precision": ("balcap", "precision"),
     "recall": ("balcap", "recall"),
     "language": ("balcap", "language"),
-    "b-CapScore": ("balcap", "b_capscore"),
+    "b_capscore": ("balcap", "b_capscore"),
     "ciderD": ("ciderD", "ciderD"),
     "names": ("tts", "micro"),
     "words": ("length", "words"),
@@ -64,9 +65,9 @@ CLAIMS = (
     ("CapRL", "CIDEr-D", ("answers",)),
     ("CapRL", "CIDEr-D+", ("answers",)),
     ("CapRL", "CapRL-8", ("answers", "precision")),
-    ("BalCapRL", "warm-up", ("precision", "recall", "language", "b-CapScore")),
-    ("BalCapRL", "CapRL", ("answers", "precision", "language", "b-CapScore")),
-    ("BalCapRL", "summed", ("precision", "recall", "language", "b-CapScore")),
+    ("BalCapRL", "warm-up", ("precision", "recall", "language", "b_capscore")),
+    ("BalCapRL", "CapRL", ("answers", "precision", "language", "b_capscore")),
+    ("BalCapRL", "summed", ("precision", "recall", "language", "b_capscore")),
     ("BalCapRL", "-precision", ("precision",)),
     ("BalCapRL", "-recall", ("recall",)),
     ("BalCapRL", "-language", ("language",)),
@@ -126,6 +127,7 @@ def run(arm: str, seed: int, scenes: Path, out: Path, quick: bool) -> Path:
     name = arm.lower().replace("+", "-experts")
     folder = out / f"{'no' if arm.startswith('-') else ''}{name}-{seed}"
     if not (folder / "summary.json").exists():
+        keep_origin(folder)
         run_recipe(recipe_of(arm, seed, scenes, quick), folder, resume=(folder / "recipe.yaml").exists())
     return folder
 
@@ -164,28 +166,40 @@ def measure(folders: list[Path], samples: Any, rulers: Any) -> dict[str, Number]
     return columns
 
 
-def write(number: dict[str, Any], column: str, sign: str = "") -> str:
+def write(row: dict[str, Any], column: str, sign: str = "") -> str:
     digits = 1 if column in ("names", "words") else 2 if column == "ciderD" else 3
-    value, low, high = (f"{number[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    value, low, high = (f"{row[column + end]:{sign}.{digits}f}" for end in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
 
 
-def show(arms: dict[str, dict[str, Number]]) -> list[dict[str, Any]]:
-    """Print what was found, and return it as rows."""
+def row_of(arm: str, over: str | None, numbers: dict[str, Number]) -> dict[str, Any]:
+    """A flat record of an arm, or of its difference to another one."""
+    row: dict[str, Any] = {"arm": arm, "over": over}
+    for column, number in numbers.items():
+        found = number.row()
+        row |= {column: found["value"], **{f"{column}_{key}": found[key] for key in ("low", "high", "seeds")}}
+    return row
+
+
+def differences(arms: dict[str, dict[str, Number]]) -> list[dict[str, Any]]:
+    """A row of each claim whose arms are there."""
+    return [
+        row_of(one, other, {column: arms[one][column] - arms[other][column] for column in columns})
+        for one, other, columns in CLAIMS
+        if one in arms and other in arms
+    ]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
     print(f"\n{'':11}" + "".join(f"{column:>22}" for column in COLUMNS))
-    rows = []
-    for arm, columns in arms.items():
-        found = {column: number.row() for column, number in columns.items()}
-        print(f"{arm:11}" + "".join(f"{write(number, column):>22}" for column, number in found.items()))
-        rows.append({"benchmark": "balanced_rewards", "arm": arm, **found})
+    for row in (row for row in rows if row["over"] is None):
+        print(f"{row['arm']:11}" + "".join(f"{write(row, column):>22}" for column in COLUMNS))
     print("\ndifferences, and those of each seed")
-    for one, other, columns in CLAIMS:
-        for column in columns if one in arms and other in arms else ():
-            number = (arms[one][column] - arms[other][column]).row()
-            seeds = " ".join(f"{value:+.3f}" for value in number["seeds"])
-            print(f"{f'{one} over {other}':26}{column:12}{write(number, column, '+'):>26}   {seeds}")
-            rows.append({"benchmark": "balanced_rewards", "arm": one, "over": other, column: number})
-    return rows
+    for row in (row for row in rows if row["over"] is not None):
+        for column in (column for column in COLUMNS if column in row):
+            seeds = " ".join(f"{value:+.3f}" for value in row[f"{column}_seeds"])
+            name = f"{row['arm']} over {row['over']}"
+            print(f"{name:26}{column:12}{write(row, column, '+'):>26}   {seeds}")
 
 
 def main() -> None:
@@ -202,20 +216,29 @@ def main() -> None:
     scenes = out / "scenes"
     make_scenes(400 if arguments.quick else 5000, scenes)
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // arguments.jobs))  # read by the new processes
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        started = {
-            (arm, seed): pool.submit(run, arm, seed, scenes, out, arguments.quick)
-            for seed in seeds
-            for arm in arguments.arms
-        }
-        folders = {arm: [started[arm, seed].result() for seed in seeds] for arm in arguments.arms}
     samples = open_dataset(scenes, "test")[: 40 if arguments.quick else IMAGES]
     balcap = get_scorer("balcap", language=["references", "meta.casual"])
     scorers = [get_scorer("caprl", mode="all-questions"), balcap, "ciderD", "tts", "length"]
     rulers = prepare_scorers(samples, scorers, open_dataset(scenes).vocabulary)
-    rows = show({arm: measure(folders[arm], samples, rulers) for arm in arguments.arms})
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+    def keep(row: dict[str, Any], folders: list[Path]) -> None:
+        rows.append(row)
+        if arguments.json:
+            append_row(arguments.json, row | origin_of(folders), ("arm", "over"), seeds=seeds)
+
+    rows: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        started = {
+            arm: [pool.submit(run, arm, seed, scenes, out, arguments.quick) for seed in seeds] for arm in arguments.arms
+        }
+        arms, folders = {}, {}
+        for arm, runs in started.items():
+            folders[arm] = [each.result() for each in runs]
+            arms[arm] = measure(folders[arm], samples, rulers)
+            keep(row_of(arm, None, arms[arm]), folders[arm])
+    for row in differences(arms):
+        keep(row, folders[row["arm"]] + folders[row["over"]])
+    show(rows)
 
 
 if __name__ == "__main__":

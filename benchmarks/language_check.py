@@ -149,7 +149,7 @@ def check(texts: Sequence[str], learned: Sequence[Sequence[str]], data: str, sco
         row = {"part": "spoiled", "data": data, "way": way, "captions": len(texts)}
         row["within"] = -float(np.mean([_rank(amounts, each) for each in scores]))
         row["pooled"] = -_rank(np.tile(amounts, len(texts)), scores.reshape(-1))
-        rows.append(row | {"means": [round(mean, 3) for mean in scores.mean(0).tolist()]})
+        rows.append(row | {"means": scores.mean(0).tolist()})
     return rows
 
 
@@ -204,7 +204,7 @@ def fool(texts: Sequence[str], learned: Sequence[Sequence[str]]) -> list[dict]:
     rows = []
     for change, changed in changes.items():
         items = [Item(Sample("", NO_IMAGE), text) for text in changed]
-        means = scorer.finalize(scorer.stats(items, context).rows.sum(0)).round(3).tolist()
+        means = scorer.finalize(scorer.stats(items, context).rows.sum(0)).tolist()
         row = {"part": "fooled", "data": "COCO val2017", "way": change, "captions": len(changed)}
         rows.append({**row, **dict(zip(scorer.spec.outputs, means))})
     return rows
@@ -273,7 +273,7 @@ def main() -> None:
 def show_spoiled(rows: list[dict]) -> list[dict]:
     """Print a row a way and the mean over ways; the rows with that of the mean."""
     means = {key: float(np.mean([row[key] for row in rows])) for key in ("within", "pooled")}
-    at = [round(float(mean), 3) for mean in np.mean([row["means"] for row in rows], axis=0)]
+    at = np.mean([row["means"] for row in rows], axis=0).tolist()
     rows = [*rows, {**rows[0], "way": "mean", **means, "means": at}]
     for row in rows:
         scores = " ".join(f"{mean:6.3f}" for mean in row["means"])

@@ -45,7 +45,7 @@ VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
     *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE"),
 )
-WIDTH = 120  # a row that fits stands on one line
+WIDTH = 200  # a row that fits stands on one line
 
 Row = dict[str, Any]
 Peers = Sequence[str] | Mapping[str, str | None]

@@ -17,7 +17,8 @@ TTS (micro) is that of greedy captions of the first images of the test split, me
 the measurement before. Seconds are of training without measurements; they can be compared when nothing else runs, so
 --jobs is 1. Between two measurements the curve is a straight line; numbers are means over seeds, and a score counts as
 reached when all seeds reached it.
-Finished runs in --runs are not repeated.
+Finished runs in --runs are not repeated. FILE gets the rows of an arm as soon as its runs are there: its curves, and a
+`summary` of each seed and of all, which is what is printed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from capwright.data import open_dataset
 from capwright.recipes import Recipe, load_recipe
 from capwright.runs import Progress, train
 from capwright.scenes import build
+from results_file import append_rows, keep_origin, origin_of
 
 #: By arm: a shipped recipe, and what changes in its last stage. recipes/dapo-scenes.yaml is more than resampling: it
 #: also punishes length, leaves truncated captions out, and takes two updates a step.
@@ -137,6 +139,7 @@ def follow(recipe: Recipe, folder: Path, progress: Progress) -> None:
     """Train with measurements in between; what is finished is not repeated, what was interrupted goes on."""
     if (folder / "finished").exists():
         return
+    keep_origin(folder)
     whole = open_dataset(str(recipe.data.path))
     samples = whole.split(recipe.data.eval_split)
     rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, whole.vocabulary)
@@ -163,7 +166,7 @@ def records_of(arm: str, seed: int, folder: Path, warm: Path) -> list[dict[str, 
         tts = row["scores"]["tts"]
         records.append(
             {
-                "benchmark": "sample_efficiency",
+                "part": "curve",
                 "arm": arm,
                 "seed": seed,
                 "images_seen": row["images_seen"],
@@ -198,24 +201,31 @@ def seconds_to(curve: list[dict[str, Any]], score: float) -> float:
     return float("nan")
 
 
-def show(curves: dict[str, list[list[dict[str, Any]]]], size: Size) -> None:
-    """One line an arm, means over its seeds."""
+def summary(arm: str, seed: int | str, curves: list[list[dict[str, Any]]], size: Size) -> dict[str, Any]:
+    """A line of the table: means over the runs of an arm, NaN where not all of them have the number."""
 
-    def mean(values: list[float], form: str) -> str:
-        return "unknown" if np.isnan(values).any() else format(np.mean(values), form)
+    def mean(values: list[float]) -> float:
+        return float(np.mean(values))
 
+    row: dict[str, Any] = {"part": "summary", "arm": arm, "seed": seed, "step": None, "budget": size.budget}
+    row |= {f"tts_{mark}": mean([score_at(curve, mark) for curve in curves]) for mark in size.marks}
+    row["never"] = mean([score_at(curve, size.budget, "tts_never") for curve in curves])
+    row |= {f"seconds_to_{score}": mean([seconds_to(curve, score) for curve in curves]) for score in SCORES}
+    row["live"] = mean([mean([record["live_share"] for record in curve[1:]]) for curve in curves])
+    return row | {key: mean([score_at(curve, size.budget, key) for curve in curves]) for key in ("updates", "seconds")}
+
+
+def show(rows: list[dict[str, Any]], size: Size) -> None:
+    """One line an arm."""
     print(f"\n{'':6}{'TTS after so many images':>32}{'':8}{'seconds to TTS':>27}")
+    marks, times = [f"tts_{mark}" for mark in size.marks], [f"seconds_to_{score}" for score in SCORES]
     heads = [*size.marks, "never", *SCORES, "live", "updates", "seconds"]
-    print(f"{'':6}" + "".join(f"{head:>{9 if head in SCORES else 8}}" for head in heads))
-    for arm, runs in curves.items():
-        cells = [f"{mean([score_at(curve, mark) for curve in runs], '.1f'):>8}" for mark in size.marks]
-        cells.append(f"{mean([score_at(curve, size.budget, 'tts_never') for curve in runs], '.1f'):>8}")
-        cells += [f"{mean([seconds_to(curve, score) for curve in runs], '.0f'):>9}" for score in SCORES]
-        live = [float(np.mean([record["live_share"] for record in curve[1:]])) for curve in runs]
-        cells.append(f"{mean(live, '.2f'):>8}")
-        cells.append(f"{mean([score_at(curve, size.budget, 'updates') for curve in runs], '.0f'):>8}")
-        cells.append(f"{mean([score_at(curve, size.budget, 'seconds') for curve in runs], '.0f'):>8}")
-        print(f"{arm:6}" + "".join(cells))
+    print(f"{'':6}" + "".join(f"{head:>9}" for head in heads))
+    for row in rows:
+        cells = [(row[key], 1) for key in (*marks, "never")] + [(row[key], 0) for key in times]
+        cells += [(row["live"], 2), (row["updates"], 0), (row["seconds"], 0)]
+        words = ["unknown" if math.isnan(value) else f"{value:.{digits}f}" for value, digits in cells]
+        print(f"{row['arm']:6}" + "".join(f"{word:>9}" for word in words))
     print(
         f"\nnever, updates, seconds: after {size.budget:,} images. DAPO looks at more of them in a step and so makes"
         "\nfewer updates of them. unknown: not reached by all seeds."
@@ -242,21 +252,24 @@ def main() -> None:
         build(size.scenes, 1, scenes)
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by the new processes
+    rows = []
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         precision = arguments.mixed_precision
         start = pool.submit(warm_up, scenes, warm, precision, size).result()
         started = {
-            (arm, seed): pool.submit(run, arm, seed, scenes, start, out, precision, size)
-            for seed in seeds
+            arm: [pool.submit(run, arm, seed, scenes, start, out, precision, size) for seed in seeds]
             for arm in arguments.arms
         }
-        curves = {
-            arm: [records_of(arm, seed, started[arm, seed].result(), warm) for seed in seeds] for arm in arguments.arms
-        }
-    show(curves, size)
-    if arguments.json:
-        records = [record for runs in curves.values() for curve in runs for record in curve]
-        arguments.json.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
+        for arm, runs in started.items():
+            folders = [each.result() for each in runs]
+            curves = [records_of(arm, seed, folder, warm) for seed, folder in zip(seeds, folders)]
+            found = [summary(arm, seed, [curve], size) for seed, curve in zip(seeds, curves)]
+            rows.append(summary(arm, "all", curves, size))
+            if arguments.json:
+                found += [rows[-1], *(record for curve in curves for record in curve)]
+                found = [row | origin_of([*folders, warm]) for row in found]
+                append_rows(arguments.json, found, ("part", "arm", "seed", "step"), seeds=seeds, precision=precision)
+    show(rows, size)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_unknown_is_null_and_numbers_of_numpy_are_numbers(tmp_path):
 
 
 def test_the_same_rows_are_the_same_bytes_and_a_short_row_is_one_line(tmp_path):
-    rows = [{"arm": "a", "n": 1}, {"arm": "b", "text": "x" * 130}]
+    rows = [{"arm": "a", "n": 1}, {"arm": "b", "text": "x" * 200}]
     for name in ("a.json", "b.json"):
         write_results(tmp_path / name, rows)
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
