@@ -30,7 +30,7 @@ from results_file import write_results
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".txt")
 #: Seconds that the tests of one bug may take.
-PATIENCE = 1200
+PATIENCE = 3600
 #: Part of the copy: a plugin of pytest that writes down which files of capwright were imported.
 WITNESS = """
 import json, pathlib, sys
@@ -114,6 +114,7 @@ class Copy:
         # Bytecode is not kept: a file that is changed twice within a second could be taken for the former one.
         env = os.environ | {"PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "witness"]
+        command += ["-o", "timeout=0"]  # a slow machine is no caught bug
         command += [f"tests/{test}" for test in tests]
         try:
             done = subprocess.run(

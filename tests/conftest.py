@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from capwright.data import read_coco, write_dataset
 
-# The same examples every time: a test that fails has failed because of a change.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples every time, however slow the machine: a test that fails has failed because of a change.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 PHOTOS = Path(__file__).parent / "photos"
