@@ -57,8 +57,12 @@ class Results:
             except ValueError as error:
                 raise FigureError(f"{where}: {error}") from error
             for row in [found, *found["rows"]]:
-                if "--quick" in str(row.get("command", "")).split():
+                words = str(row.get("command", "")).split()
+                if "--quick" in words:
                     raise FigureError(f"{where}: was made with --quick, which measures nothing")
+                for script in (word for word in words if word.startswith("benchmarks/") and word.endswith(".py")):
+                    if not (self.root / script).exists():
+                        raise FigureError(f"{where}: was made by {script}, which is not there")
             self._files[name] = found
         return self._files[name]
 

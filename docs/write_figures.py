@@ -214,6 +214,8 @@ def notes(plan: Mapping[str, Any], results: Results, report: Report) -> None:
             places += [f"{page}: {each}" for page, several in item.get(kind, {}).items() for each in several]
         left += len(places)
         lines.append(f"  {'; '.join(places)}\n    {item.get('command') or 'no command yet: ' + item['needs']}")
+        scripts = re.findall(r"benchmarks/\w+\.py", item.get("command", ""))
+        lines += [f"    {script} is not there yet" for script in scripts if not (results.root / script).exists()]
         if "results" in item and results.path(item["results"]).exists():
             lines.append("    the file is there: take it out of untraced, and run docs/write_figures.py")
     report.notes += [f"{left} result files, sections and texts are untraced", *lines]

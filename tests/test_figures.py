@@ -64,6 +64,7 @@ class Repository:
         self.root = root
         (root / "docs" / "figures").mkdir(parents=True)
         (root / "benchmarks" / "results").mkdir(parents=True)
+        (root / "benchmarks" / "some.py").touch()
         (root / "README.md").write_text("# Nothing measured here: 5\n", encoding="utf-8")
         self.page, self.about, self.plan = PAGE, json.loads(json.dumps(ABOUT)), json.loads(json.dumps(PLAN))
         self.file: dict | None = {"command": "python benchmarks/some.py", "dirty": False, "rows": ROWS}
@@ -174,6 +175,7 @@ def test_words_that_stand_twice_are_not_guessed(repository):
     ("change", "message"),
     [
         ({"command": "python benchmarks/some.py --quick"}, "was made with --quick"),
+        ({"command": "python benchmarks/gone.py"}, "was made by benchmarks/gone.py, which is not there"),
         ({"rows": ROWS[1:]}, "no such row: benchmarks/results/some.json, row arm=SFT, over=null"),
         ({"rows": "none"}, "not a result file"),
     ],
