@@ -340,6 +340,7 @@ class RlStage(StageBase):
         default_factory=list,
         description="further members of each group: its best reference; its best caption with the annotated names",
     )
+    demonstration_weight: float = Field(1.0, gt=0, description="their advantages are multiplied by this")
     credit: Literal["caption", "names"] = Field(
         "caption", description="tokens that the advantage reaches: all, or those of names, right, wrong and vague ones"
     )

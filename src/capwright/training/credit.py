@@ -70,7 +70,7 @@ class Credit:
         found = getattr(methods, stage.advantage)(values, weights, **options)
         if stage.demonstrations:  # never away from one: where it is worse than what was sampled, it is left out
             sampled, shown = found.split([stage.captions_per_image, len(stage.demonstrations)], 1)
-            found = torch.cat([sampled, shown.nan_to_num(0.0).clamp(min=0.0)], 1)
+            found = torch.cat([sampled, stage.demonstration_weight * shown.nan_to_num(0.0).clamp(min=0.0)], 1)
         penalized = stage.kl.beta > 0 and stage.kl.place == "loss"  # then a group of zeros still has something to lose
         kept = ~found.isnan().any(1) & ((found != 0).any(1) | penalized)
         return {place: row for place, row, keep in zip(places, found, kept.tolist()) if keep}

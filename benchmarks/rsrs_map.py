@@ -1,0 +1,244 @@
+"""What the rows of benchmarks/rsrs_ablation.py say: seeds pooled, intervals, paired differences, and the picture.
+
+    python benchmarks/rsrs_map.py [--from FILE] [--json FILE] [--picture FILE.svg]
+
+Trains nothing. An arm's score is that of all its seeds together; its interval is a 95 % interval over images, all seeds
+of an image together, and beside it stand the lowest and the highest seed. Differences between two arms are paired: the
+same images are drawn for both. CIDEr-D and language are means over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from results_file import read_results, whole_rows, write_results
+from rsrs_ablation import CELLS, IMAGES, RESULTS, WORLDS
+
+#: Score -> (digits of what is counted, what it is divided by).
+SHARES = {"tts": "terms", "never": "never_terms", "rarest": "rarest_terms", "precision": "named"}
+DRAWS = 4000
+#: What is compared, as (better, than): for each world and warm-up in which both are.
+PAIRS = (
+    ("RSRS", "imitation"),
+    ("RSRS", "GRPO"),
+    ("RSRS", "RSRS-paper"),
+    ("RSRS", "corrected"),
+    ("RSRS-paper", "imitation"),
+    ("RSRS-paper", "GRPO"),
+    ("imitation, RSRS", "imitation"),
+)
+Key = tuple[str, str, str, int]  # world, warm-up, arm, steps
+
+
+@lru_cache
+def truth(tail: float) -> dict[str, np.ndarray]:
+    """How many names there are in each measured image: all, never said, and of the rarest third."""
+    from capwright.scenes import ranked_names, sample_scene, split_of, vocabulary
+
+    words, rarest = vocabulary(), set(ranked_names()[-15:])
+    tests = [index for index in range(10 * IMAGES) if split_of(index) == "test"][:IMAGES]
+    names = [[toy.name for toy in sample_scene(1, index, tail).toys] for index in tests]
+    return {
+        "terms": np.array([len(row) for row in names]),
+        "never_terms": np.array([sum(words[name].tier == "never" for name in row) for row in names]),
+        "rarest_terms": np.array([sum(name in rarest for name in row) for row in names]),
+    }
+
+
+def counts(row: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What was counted an image, each an array [images]."""
+    digits = {
+        name: np.array([int(digit) for digit in row[f"{name}_by_image"]])
+        for name in ("hits", "wrong", "never", "rarest")
+    }
+    known = truth(WORLDS[row["world"]].get("tail", 0.0))
+    return {
+        "tts": digits["hits"],
+        "never": digits["never"],
+        "rarest": digits["rarest"],
+        "precision": digits["hits"],
+        "named": digits["hits"] + digits["wrong"],
+        **known,
+    }
+
+
+class Arm:
+    """The rows of one arm, one a seed."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = sorted(rows, key=lambda row: row["seed"])
+        self.counted = [counts(row) for row in self.rows]
+
+    def share(self, name: str, draws: np.ndarray | None = None) -> np.ndarray:
+        """100 times what was counted over what there is: a number, or one for each of `draws` [B, images]."""
+        top = sum(counted[name] for counted in self.counted)
+        bottom = sum(counted[SHARES[name]] for counted in self.counted)
+        if draws is None:
+            return 100 * top.sum() / bottom.sum()
+        return 100 * (draws @ top) / (draws @ bottom)
+
+    def seeds(self, name: str) -> list[float]:
+        return [100 * c[name].sum() / c[SHARES[name]].sum() for c in self.counted]
+
+    def mean(self, name: str) -> float:
+        return float(np.mean([row[name] for row in self.rows]))
+
+
+def draws(seed: int = 0) -> np.ndarray:
+    """How often each image is drawn, [DRAWS, images]; the same for every arm, so that differences are paired."""
+    return np.random.default_rng(seed).multinomial(IMAGES, [1 / IMAGES] * IMAGES, size=DRAWS)
+
+
+def arms_of(path: Path) -> dict[Key, Arm]:
+    """Every arm that was measured image by image, in the order of the file."""
+    found: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for row in whole_rows(read_results(path)):
+        if "hits_by_image" in row and len(row["hits_by_image"]) == IMAGES:
+            found[row["world"], row["warmup"], row["arm"], row["steps"]].append(row)
+    return {key: Arm(rows) for key, rows in found.items()}
+
+
+def table(arms: dict[Key, Arm], weights: np.ndarray) -> list[dict[str, Any]]:
+    """A row an arm."""
+    rows = []
+    for (world, warmup, name, steps), arm in arms.items():
+        row: dict[str, Any] = {"kind": "arm", "world": world, "warmup": warmup, "arm": name, "steps": steps}
+        row["seeds"] = len(arm.rows)
+        for share in SHARES:
+            low, high = np.nanpercentile(arm.share(share, weights), [2.5, 97.5])
+            each = arm.seeds(share)
+            row |= {share: float(arm.share(share)), f"{share}_low": float(low), f"{share}_high": float(high)}
+            row |= {f"{share}_seed_low": min(each), f"{share}_seed_high": max(each)}
+        row |= {other: arm.mean(other) for other in ("ciderD", "language", "seconds", "experts")}
+        rows.append(row)
+    return rows
+
+
+def differences(arms: dict[Key, Arm], weights: np.ndarray) -> list[dict[str, Any]]:
+    """A row a comparison, over the seeds that both have."""
+    rows = []
+    for world, warmup in dict.fromkeys((key[0], key[1]) for key in arms):
+        for better, other in PAIRS:
+            pair = [arms.get((world, warmup, name, 160)) for name in (better, other)]
+            if pair[0] is None or pair[1] is None:
+                continue
+            common = {row["seed"] for row in pair[0].rows} & {row["seed"] for row in pair[1].rows}
+            first, second = (Arm([row for row in arm.rows if row["seed"] in common]) for arm in pair if arm)
+            row = {"kind": "difference", "world": world, "warmup": warmup, "arm": better, "than": other}
+            row["seeds"] = len(common)
+            for share in SHARES:
+                gap = first.share(share, weights) - second.share(share, weights)
+                low, high = np.nanpercentile(gap, [2.5, 97.5])
+                row[share] = float(first.share(share) - second.share(share))
+                row |= {f"{share}_low": float(low), f"{share}_high": float(high)}
+            rows.append(row)
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    place = None
+    for row in rows:
+        if row["kind"] == "arm":
+            if place != (row["world"], row["warmup"]):
+                place = (row["world"], row["warmup"])
+                print(f"\n{row['world']}; warmed up on {row['warmup']} captions")
+            shares = "  ".join(f"{n} {row[n]:5.1f} [{row[n + '_low']:5.1f}, {row[n + '_high']:5.1f}]" for n in SHARES)
+            others = f"ciderD {row['ciderD']:.2f}  language {row['language']:.3f}  {row['seconds']:.0f} s"
+            print(f"  {row['arm']:18} {row['steps']:4d} x{row['seeds']}  {shares}  {others}")
+    print("\ndifferences at 160 steps, paired")
+    for row in rows:
+        if row["kind"] == "difference":
+            shares = "  ".join(
+                f"{n} {row[n]:+5.1f} [{row[n + '_low']:+5.1f}, {row[n + '_high']:+5.1f}]" for n in SHARES
+            )
+            print(f"  {row['world']}, {row['warmup']}: {row['arm']} - {row['than']} x{row['seeds']}  {shares}")
+
+
+# the picture ----------------------------------------------------------------------------------------------------------
+
+LINES = {"imitation": "#c2410c", "GRPO": "#78716c", "RSRS-paper": "#2563eb", "RSRS": "#047857"}
+PANELS = (
+    (
+        "all toys equally frequent",
+        "expert",
+        {"1": "plain", "0.8": "naming 0.8", "0.6": "naming 0.6", "0.3": "naming 0.3"},
+    ),
+    (
+        "frequencies with a tail",
+        "expert",
+        {"1": "tail", "0.8": "tail, naming 0.8", "0.6": "tail, naming 0.6", "0.3": "tail, naming 0.3"},
+    ),
+)
+WIDE, HIGH, LEFT, TOP = 330, 240, 46, 50
+
+
+def picture(rows: list[dict[str, Any]]) -> str:
+    """TTS by the share of toys that experts name, a panel for each kind of frequencies, as SVG."""
+    found = {(r["world"], r["warmup"], r["arm"]): r for r in rows if r["kind"] == "arm" and r["steps"] == 160}
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * (WIDE + 60) + 20} {HIGH + 120}" role="img" '
+        'aria-label="TTS of imitation, GRPO and RSRS by the share of toys that expert captions name" '
+        'font-family="system-ui, sans-serif" font-size="12">',
+        "<style>text{fill:#1c1917}.thin{stroke:#d6d3d1}@media(prefers-color-scheme:dark)"
+        "{text{fill:#e7e5e4}.thin{stroke:#57534e}}</style>",
+    ]
+    for number, (title, warmup, worlds) in enumerate(PANELS):
+        parts.append(f'<g transform="translate({LEFT + number * (WIDE + 60)},{TOP})">')
+        parts.append(f'<text x="0" y="-14" font-weight="600">{title}</text>')
+        for value in range(0, 101, 25):
+            y = HIGH * (1 - value / 100)
+            parts.append(f'<line class="thin" x1="0" x2="{WIDE}" y1="{y}" y2="{y}"/>')
+            parts.append(f'<text x="-8" y="{y + 4}" text-anchor="end">{value}</text>')
+        xs = {label: 30 + i * (WIDE - 60) / (len(worlds) - 1) for i, label in enumerate(worlds)}
+        for label, x in xs.items():
+            parts.append(f'<text x="{x}" y="{HIGH + 18}" text-anchor="middle">{label}</text>')
+        parts.append(
+            f'<text x="{WIDE / 2}" y="{HIGH + 38}" text-anchor="middle">share of toys that experts name</text>'
+        )
+        for arm, color in LINES.items():
+            points = []
+            for label, world in worlds.items():
+                if (row := found.get((world, warmup, arm))) is None:
+                    continue
+                x, y = xs[label], HIGH * (1 - row["tts"] / 100)
+                ends = [HIGH * (1 - row[end] / 100) for end in ("tts_low", "tts_high")]
+                points.append(f"{x:.1f},{y:.1f}")
+                parts.append(f'<line x1="{x}" x2="{x}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{color}"/>')
+                parts.append(f'<circle cx="{x}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
+            parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts.append("</g>")
+    for i, (arm, color) in enumerate(LINES.items()):
+        x = LEFT + i * 150
+        parts.append(f'<circle cx="{x + 5}" cy="{HIGH + 108}" r="5" fill="{color}"/>')
+        parts.append(f'<text x="{x + 16}" y="{HIGH + 112}">{arm}</text>')
+    parts.append(f'<text x="{LEFT}" y="20">TTS after 160 steps; bars are 95 % intervals over images</text></svg>')
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="source", type=Path, default=RESULTS, help="rows of rsrs_ablation.py")
+    parser.add_argument("--json", type=Path, help="also write the rows of these tables")
+    parser.add_argument("--picture", type=Path, help="also draw the border between imitation and RSRS")
+    parser.add_argument("--quick", action="store_true", help="the same: nothing here takes long")
+    arguments = parser.parse_args()
+    arms, weights = arms_of(arguments.source), draws()
+    rows = table(arms, weights) + differences(arms, weights)
+    show(rows)
+    missing = [name for name, (worlds, _, _, _) in CELLS.items() if not {key[0] for key in arms} >= set(worlds)]
+    if missing:
+        print(f"\nnot measured yet, or not whole: {', '.join(missing)}")
+    if arguments.json:
+        write_results(arguments.json, rows, seeds=sorted({r["seed"] for arm in arms.values() for r in arm.rows}))
+    if arguments.picture:
+        arguments.picture.write_text(picture(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
