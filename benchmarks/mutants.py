@@ -1,6 +1,6 @@
 """Would the tests notice? One-line bugs, of the kind that people write, put into a copy of the source one at a time.
 
-    python benchmarks/mutants.py [--only TEXT] [--json FILE] [--quick]
+    python benchmarks/mutants.py [--only TEXT] [--jobs N] [--json FILE] [--quick]
 
 Each bug names the test files of its room that should catch it; they run against the copy (pytest -x -q), and the bug is
 "caught" when a test fails, "survived" when all pass. First they must all pass without any bug. The tree itself is never
@@ -21,9 +21,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from compileall import compile_dir
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from py_compile import PycInvalidationMode
+from queue import Queue
 
 from results_file import write_results
 
@@ -98,11 +102,15 @@ class Copy:
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
         self.folder, self.source = folder, folder / "src" / "capwright"
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("src", "recipes", "tests"):
             if (root / name).is_dir():
                 shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(root / "pyproject.toml", folder)
         (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
+        # Bytecode that is held to its source by content: by time, a file that is changed twice within a second could be
+        # taken for the former one.
+        compile_dir(folder / "src", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
     def test(self, tests: Iterable[str], imported: Iterable[str] = ()) -> tuple[str, str]:
         """("survived" | "caught", the test that failed); RuntimeError for everything that says nothing about a bug.
@@ -111,7 +119,6 @@ class Copy:
         """
         witness = self.folder / "witness.json"
         witness.unlink(missing_ok=True)
-        # Bytecode is not kept: a file that is changed twice within a second could be taken for the former one.
         env = os.environ | {"PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "witness"]
         command += ["-o", "timeout=0"]  # a slow machine is no caught bug
@@ -144,33 +151,50 @@ class Copy:
             path.write_text(whole, encoding="utf-8")
 
 
-def hunt(bugs: Sequence[Bug], root: Path = ROOT) -> list[dict[str, object]]:
-    """A row for each bug: file, bug, result ("caught" or "survived"), by (the test that failed), old, new, tests.
+def hunt(bugs: Sequence[Bug], root: Path = ROOT, jobs: int = 1) -> list[dict[str, object]]:
+    """A row for each bug: file, bug, result ("caught", "survived" or "error"), by (the test that failed, or why nothing
+    can be said), old, new, tests.
 
-    Raises RuntimeError when the list does not fit, or a test fails without any bug.
+    `jobs` bugs are hunted at a time, each in a copy of its own. Raises RuntimeError when the list does not fit, or a
+    test fails without any bug.
     """
     if wrong := misfits(bugs, root):
         raise RuntimeError("the list does not fit the source:\n" + "\n".join(wrong))
-    rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Copy(Path(folder), root)
-        state, by = copy.test(sorted({test for bug in bugs for test in bug.tests}))
-        if state != "survived":
-            raise RuntimeError(f"a test fails without any bug: {by}")
-        for number, bug in enumerate(bugs, 1):
+    tests = sorted({test for bug in bugs for test in bug.tests})
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        free: Queue[Copy] = Queue()
+        for number in range(jobs):
+            free.put(Copy(Path(folder) / str(number), root))
+
+        def in_a_copy(call: Callable[[Copy], tuple[str, str]]) -> tuple[str, str]:
+            copy = free.get()
             try:
-                state, by = copy.result(bug)
-            except RuntimeError as error:
-                raise RuntimeError(f"{bug}: {error}") from None
-            print(f"{number:3}/{len(bugs)}  {state:8}  {bug}{f'  [{by}]' if by else ''}", flush=True)
+                return call(copy)
+            finally:
+                free.put(copy)
+
+        def sound(tests: Sequence[str]) -> None:
+            state, by = in_a_copy(lambda copy: copy.test(tests))
+            if state != "survived":
+                raise RuntimeError(f"a test fails without any bug: {by}")
+
+        def row(bug: Bug) -> dict[str, object]:
+            try:
+                state, by = in_a_copy(lambda copy: copy.result(bug))
+            except RuntimeError as error:  # the others can still be hunted
+                state, by = "error", str(error)
+            print(f"{state:8}  {bug}{f'  [{by}]' if by else ''}", flush=True)
             found = {"file": bug.file, "bug": bug.what, "result": state, "by": by or None}
-            rows.append(found | {"old": bug.old, "new": bug.new, "tests": list(bug.tests)})
-    return rows
+            return found | {"old": bug.old, "new": bug.new, "tests": list(bug.tests)}
+
+        list(pool.map(sound, [part for n in range(jobs) if (part := tests[n::jobs])]))
+        return list(pool.map(row, bugs))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="bugs whose file or description has this text")
+    parser.add_argument("--jobs", type=int, default=1, help="bugs that are hunted at a time")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="five of them")
     args = parser.parse_args()
@@ -180,14 +204,14 @@ def main() -> None:
     if not bugs:
         sys.exit(f"no bug has {args.only!r} in its file or description")
     try:
-        rows = hunt(bugs)
+        rows = hunt(bugs, jobs=max(1, args.jobs))
     except RuntimeError as error:
         sys.exit(str(error))
     counts = Counter(str(row["result"]) for row in rows)
-    print(f"\n{counts['caught']} of {len(rows)} caught, {counts['survived']} survived")
+    print(f"\n{counts['caught']} of {len(rows)} caught, {counts['survived']} survived, {counts['error']} went wrong")
     if args.json:
         write_results(args.json, rows, bugs=len(rows), caught=counts["caught"], peers=["pytest"])
-    sys.exit(1 if counts["survived"] else 0)
+    sys.exit(0 if counts["caught"] == len(rows) else 1)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,11 @@ def test_a_bug_is_caught_or_survives_and_the_tree_stays_as_it_is(bench, project,
         bench.Bug("adding.py", ("test_adding.py",), "a third", "a / 2", "a / 3"),
     ]
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
-    first, second = bench.hunt(bugs, project)
+    bugs.append(bench.Bug("other.py", ("test_adding.py",), "two", "1", "2"))
+    first, second, third = bench.hunt(bugs, project, jobs=2)
     assert (first["result"], first["by"]) == ("caught", "test_adding.py::test_add")
     assert (second["result"], second["by"]) == ("survived", None)
+    assert (third["result"], third["by"]) == ("error", "the tests do not import other.py")
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
     assert "survived  adding.py: a third" in capsys.readouterr().out
 

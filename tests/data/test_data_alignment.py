@@ -159,12 +159,21 @@ def test_forms_of_ids(form: str, samples: list[Sample], name: str) -> None:
         (["000000000007", "7"], ["7", "8"]),  # one matches as it stands
         (["COCO_val2014_000000000007", "COCO_train2014_000000000007"], ["7", "8"]),  # two would become one
         (["COCO_val2014_000000000007", "x", "y", "z", "u"], ["7", "1", "2", "3", "4"]),  # too few match
+        (["7.0", "8.0", "9.0", "10.0", "11.0"], ["7", "8", "1", "2", "3"]),  # two of five are not half
         (["7.5", "8.25"], ["7", "8"]),
     ],
 )
 def test_no_form_is_guessed(said: list[str], ids: list[str]) -> None:
     samples = samples_of({id: ["a"] for id in ids})
     assert match_ids({id: id for id in said}, samples) == ({id: id for id in said}, "")
+
+
+def test_half_of_the_ids_are_enough_for_a_form() -> None:
+    renamed, what = match_ids(
+        dict.fromkeys(["7.0", "8.0", "9.0", "10.0"], "x"), samples_of({"7": [], "8": [], "1": [], "2": []})
+    )
+    assert list(renamed) == ["7", "8", "9", "10"]
+    assert what.startswith("the whole number of a decimal")
 
 
 def test_file_names_that_two_samples_share_match_nothing() -> None:
@@ -231,6 +240,12 @@ def test_one_caption_for_most_images() -> None:
     found = next(f for f in check_alignment(said, SAMPLES) if f.kind == "constant")
     assert 'have the same caption, "a dog"' in found.message
     assert len(found.ids) == sum(id % 3 > 0 for id in range(200))
+
+
+def test_one_caption_for_just_half_of_the_images_is_not_most_of_them() -> None:
+    for same, kinds in ((100, []), (101, ["constant"])):
+        said = {id: "A dog." if int(id) < same else text for id, text in GOOD.items()}
+        assert [finding.kind for finding in check_alignment(said, SAMPLES)] == kinds
 
 
 def test_tokenized_text() -> None:

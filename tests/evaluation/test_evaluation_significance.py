@@ -17,6 +17,7 @@ from capwright.evaluation import (
 )
 from capwright.evaluation.significance import (
     detectable_difference,
+    difference_of,
     higher_same_lower,
     images_needed,
     randomization_test,
@@ -202,6 +203,11 @@ def test_standard_error_of_a_paired_mean():
     b = np.stack([a[:, 0] + rng.normal(0, 0.1, 400), np.ones(400)], axis=1)
     (d,) = paired_differences(a, b, finalize, 2000)
     assert d.error == pytest.approx((b - a)[:, 0].std() / 20, rel=0.08)
+
+
+def test_the_standard_error_is_the_unbiased_deviation_of_the_replicates():
+    drawn = np.array([0.1, 0.4, 0.2, 0.9, 0.4])
+    assert difference_of(0.3, drawn).error == pytest.approx(np.sqrt(((drawn - 0.4) ** 2).sum() / 4))
 
 
 def test_higher_same_lower():

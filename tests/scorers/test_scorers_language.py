@@ -136,9 +136,9 @@ def test_as_a_reward_it_is_fast():
     groups = [
         [Caption(f"{text} {k}") for k in range(4)] for s in range(250) for text in expert_captions(sample_scene(2, s))
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     rewards = view([SAMPLES[0]] * len(groups), groups)
-    assert 2000 / (time.perf_counter() - start) > 1000  # 20,000 and more on a quiet core
+    assert 2000 / (time.process_time() - start) > 1000  # 20,000 and more on a quiet core
     assert rewards.known.all()
     assert list(rewards.parts) == [*AXES, "language"]
 

@@ -71,9 +71,9 @@ def test_a_long_loop_is_quick():
 
 
 def test_the_time_of_a_loop_does_not_grow_with_its_square():
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert rows(*(["a b c " * 10_000] * 2))[:, 4].tolist() == [15_000, 15_000]
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_corpus_is_the_mean_and_unknown_captions_are_left_out():

@@ -35,6 +35,14 @@ def test_a_step_is_a_pure_function(n, size, seed, step):
     assert len(seen) == len(set(seen)) == n - n % min(n, size)
 
 
+def test_every_pass_has_an_order_of_its_own():
+    order = Order(20, 4, seed=3)
+    found = [passes(order, number) for number in range(4)]
+    assert all(sorted(one) == list(range(20)) for one in found)
+    assert len(set(map(tuple, found))) == 4
+    assert passes(order, 0) == found[0]
+
+
 def test_the_order_given_is_kept_in_every_pass():
     order = make_order(with_meta(range(6)), sft(order="given", images_per_step=2), seed=0)
     for number in range(3):

@@ -134,6 +134,29 @@ def test_images_are_encoded_once_when_nothing_before_the_captions_trains():
     assert materials.policy.encoded == 6
 
 
+def test_every_image_has_dice_of_its_own_at_every_step():
+    """They depend on seed, step and sample; not on the images that are looked at together with it."""
+
+    def dice(rollout_batch):
+        it = trainer(rl(kind="grpo", images_per_step=12, rollout_batch=rollout_batch, patience=9))
+        honest, drawn = it.policy.sample, []
+
+        def sample(prefixes, n, sampling, noise):
+            drawn.extend(
+                (request.sample.id, tuple(row.flatten().tolist())) for request, row in zip(prefixes.requests, noise)
+            )
+            return honest(prefixes, n, sampling, noise)
+
+        it.policy.sample = sample
+        for _ in range(2):
+            it.step()
+        return drawn
+
+    whole = dice(None)
+    assert len(whole) == len({row for _, row in whole}) == 24  # 12 images, two steps
+    assert sorted(dice(5)) == sorted(whole)
+
+
 def test_dead_groups_do_not_change_the_update():
     """A step with failed, saturated and unknown groups beside live ones equals a step on the live ones alone."""
 
