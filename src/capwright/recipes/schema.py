@@ -348,6 +348,11 @@ class RlStage(StageBase):
     rollout_batch: Count | None = Field(None, description="images encoded and sampled at once; null: all of the step")
 
     @property
+    def group_size(self) -> int:
+        """Captions of an image that are learned from together: sampled ones and demonstrations."""
+        return self.captions_per_image + len(self.demonstrations)
+
+    @property
     def needs_names(self) -> str | None:
         """The first key that only works with a reward that knows where in a caption the names are."""
         keys = {
@@ -365,6 +370,8 @@ class RlStage(StageBase):
             object.__setattr__(self, "on_failed", preset or "drop")
         elif preset not in (None, self.on_failed):
             raise ValueError(f"kind {self.kind} means on_failed: {preset}; for {self.on_failed} use kind: rl")
+        if len(set(self.demonstrations)) < len(self.demonstrations):
+            raise ValueError(f"demonstrations names one twice: {', '.join(self.demonstrations)}")
         outside = self.advantage in ("scst", "mean_baseline")
         if self.on_saturated is None:
             object.__setattr__(self, "on_saturated", "keep" if outside else "drop")

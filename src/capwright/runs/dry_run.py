@@ -99,7 +99,8 @@ def heaviest_step(
         sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
     policy.model.train()
     limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
-    texts = [" ".join([text] * (limit or 1))] * stage.captions_per_image
+    members = stage.captions_per_image if isinstance(stage, SftStage) else stage.group_size
+    texts = [" ".join([text] * (limit or 1))] * members
     with accelerator.autocast():
         if stage.micro_tokens:
             one = policy.tokenize(policy.encode([Request(sample)], [pictures]), [texts], limit)
@@ -111,7 +112,7 @@ def heaviest_step(
         accelerator.backward(loss)
     finally:
         policy.model.zero_grad(set_to_none=True)
-    size = f"{images} x {stage.captions_per_image} captions of {groups.tokens.shape[-1]} tokens"
+    size = f"{images} x {members} captions of {groups.tokens.shape[-1]} tokens"
     pixels = " and ".join(f"{picture.width} x {picture.height}" for picture in pictures)
     return f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; {_peak(policy.device)}"
 

@@ -69,7 +69,7 @@ class Credit:
             options = {name: torch.nn.functional.pad(value, (0, 1)) for name, value in options.items()}
         found = getattr(methods, stage.advantage)(values, weights, **options)
         if stage.demonstrations:  # never away from one: where it is worse than what was sampled, it is left out
-            sampled, shown = found.split([stage.captions_per_image, len(stage.demonstrations)], 1)
+            sampled, shown = found[:, : stage.captions_per_image], found[:, stage.captions_per_image :]
             found = torch.cat([sampled, stage.demonstration_weight * shown.nan_to_num(0.0).clamp(min=0.0)], 1)
         penalized = stage.kl.beta > 0 and stage.kl.place == "loss"  # then a group of zeros still has something to lose
         kept = ~found.isnan().any(1) & ((found != 0).any(1) | penalized)
@@ -91,5 +91,5 @@ class Credit:
                     sums = (gap * groups.mask).sum(-1).to("cpu", torch.float64)
                     mine += [(here[i], row) for i, row in zip(batch, sums)]
         found = dict(self.team.gather(mine))
-        empty = torch.empty(0, stage.captions_per_image, dtype=torch.float64)
+        empty = torch.empty(0, stage.group_size, dtype=torch.float64)
         return torch.stack([found[place] for place in places]) if found else empty

@@ -7,12 +7,19 @@ reward and so its own advantage: imitated as far as it is better than what was s
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from capwright.scorers.plurals import plural_phrases, singulars_of
-from capwright.types import Sample, Term
+from capwright.types import Caption, Sample, Term
+
+if TYPE_CHECKING:
+    from capwright.training.rewards import Rewards
 
 
 def targets(sample: Sample, where: str) -> list[str]:
@@ -20,6 +27,84 @@ def targets(sample: Sample, where: str) -> list[str]:
     given = sample.references if where == "references" else sample.meta.get(where.removeprefix("meta."), ())
     found = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else []
     return [text for text in found if isinstance(text, str) and text.strip()]
+
+
+class Demonstrations:
+    """Finds the demonstrations of images and what they are worth. References are measured once a run."""
+
+    def __init__(self, rewards: Rewards) -> None:
+        self.rewards = rewards
+        self._worth: dict[str, Tensor] = {}  # of the references of a sample, [R, K]; only what is known
+
+    def __call__(
+        self, kinds: Sequence[str], samples: Sequence[Sample], captions: Sequence[Sequence[Caption]], key: str
+    ) -> tuple[list[list[str | None]], Tensor]:
+        """Texts, None where an image has no such demonstration, and rewards [P, M, K], NaN there.
+
+        Args:
+            kinds: M of "reference", "relabeled".
+            captions: what was sampled of each sample.
+            key: with a sample's id, it decides between references that are worth the same.
+        """
+        found = {
+            "reference": lambda: self._references(samples, key),
+            "relabeled": lambda: self._relabeled(samples, captions),
+        }
+        columns = [found[kind]() for kind in kinds]
+        return [list(row) for row in zip(*(texts for texts, _ in columns))], torch.stack([v for _, v in columns], 1)
+
+    def _references(self, samples: Sequence[Sample], key: str) -> tuple[list[str | None], Tensor]:
+        """The reference of each sample that is worth most; one of them, by seed, where several are."""
+        new = [sample for sample in samples if sample.references and sample.id not in self._worth]
+        fresh = dict(zip((sample.id for sample in new), self._measure(new, [s.references for s in new])))
+        self._worth |= {name: worth for name, worth in fresh.items() if not worth.isnan().any()}
+        texts: list[str | None] = []
+        values = torch.full((len(samples), len(self.rewards.weights)), torch.nan, dtype=torch.float64)
+        for i, sample in enumerate(samples):
+            if not sample.references:
+                texts.append(None)
+                continue
+            worth = self._worth.get(sample.id, fresh.get(sample.id))
+            assert worth is not None
+            totals = (worth * worth.new_tensor(self.rewards.weights)).sum(-1).nan_to_num(-torch.inf)
+            best = (totals >= totals.max()).nonzero().flatten().tolist()
+            chosen = random.Random(f"{key}/{sample.id}").choice(best)
+            texts.append(sample.references[chosen])
+            values[i] = worth[chosen]
+        return texts, values
+
+    def _relabeled(
+        self, samples: Sequence[Sample], captions: Sequence[Sequence[Caption]]
+    ) -> tuple[list[str | None], Tensor]:
+        """The sampled caption of each that names most once it is relabeled, and least that is wrong."""
+        texts = [self._relabel(sample, group) for sample, group in zip(samples, captions)]
+        places = [i for i, text in enumerate(texts) if text is not None]
+        values = torch.full((len(samples), len(self.rewards.weights)), torch.nan, dtype=torch.float64)
+        measured = self._measure([samples[i] for i in places], [[str(texts[i])] for i in places])
+        for i, worth in zip(places, measured):
+            values[i] = worth[0]
+        return texts, values
+
+    def _relabel(self, sample: Sample, captions: Sequence[Caption]) -> str | None:
+        best, chosen = (0, 0), None
+        for text in dict.fromkeys(caption.text for caption in captions):
+            new = relabel(text, self.rewards.spans(text, sample), sample, self.rewards.vocabulary)
+            if new is None:
+                continue
+            status = [span.status for span in self.rewards.spans(new, sample)]
+            value = (status.count("right"), -status.count("wrong"))
+            if value > best:
+                best, chosen = value, new
+        return chosen
+
+    def _measure(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Rewards [number of its texts, K] of each sample: one call for all samples that have as many."""
+        found: dict[int, Tensor] = {}
+        for size in sorted({len(group) for group in texts}):
+            places = [i for i, group in enumerate(texts) if len(group) == size]
+            asked = [[Caption(text) for text in texts[i]] for i in places]
+            found |= dict(zip(places, self.rewards([samples[i] for i in places], asked).values))
+        return [found[i] for i in range(len(samples))]
 
 
 def missed_terms(sample: Sample, spans: Sequence[Any]) -> list[Term]:

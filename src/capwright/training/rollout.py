@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from torch import Tensor
 from capwright.models import Groups, HFPolicy, Prefixes
 from capwright.models.decoding import noise
 from capwright.recipes import RlStage, SftStage
-from capwright.training.demonstrations import missed_terms, relabel
+from capwright.training.demonstrations import Demonstrations, missed_terms
 from capwright.training.rewards import Rewards
 from capwright.training.team import Team
 from capwright.types import Caption, ImageError, ModelError, Request, Sample, Sampling
@@ -136,6 +135,7 @@ class Looker:
         self.policy, self.rewards, self.open_image = materials.policy, materials.rewards, materials.open_image
         self.team, self.keeps_graph = team, keeps_graph
         self.left_out: list[str] = []
+        self.demonstrations = Demonstrations(self.rewards)
 
     def encode(self, samples: Sequence[Sample]) -> Prefixes | None:
         """Every picture through the vision tower once; those that can not be read, or that the model refuses, are named
@@ -228,46 +228,11 @@ class Looker:
     def _show(self, groups: Groups, spoken: list[Spoken], stage: RlStage, key: str) -> tuple[Groups, list[Spoken]]:
         """The groups with their demonstrations, and what those are worth."""
         samples = [request.sample for request in groups.prefixes.requests]
-        texts = []
-        for sample, captions in zip(samples, groups.captions):
-            texts.append(
-                [
-                    self._best_reference(sample, key) if name == "reference" else self._relabeled(sample, captions)
-                    for name in stage.demonstrations
-                ]
-            )
-        shown = []
-        for sample, given, one in zip(samples, texts, spoken):
-            row = one.shown.new_full((len(given), one.values.shape[1]), torch.nan)
-            places = [i for i, text in enumerate(given) if text is not None]
-            if places:
-                row[places] = self.rewards([sample], [[Caption(given[i] or "") for i in places]]).values[0]
-            shown.append(replace(one, shown=row))
-        more = self.policy.tokenize(groups.prefixes, [[t or "" for t in given] for given in texts])
-        there = torch.tensor([[t is not None for t in given] for given in texts], device=more.mask.device)
-        return groups.join(replace(more, mask=more.mask & there.unsqueeze(-1))), shown
-
-    def _best_reference(self, sample: Sample, key: str) -> str | None:
-        """The reference that is worth most; one of them, by seed, where several are."""
-        if len(sample.references) < 2:
-            return next(iter(sample.references), None)
-        values = self.rewards([sample], [[Caption(text) for text in sample.references]]).values[0]
-        totals = (values * values.new_tensor(self.rewards.weights)).sum(-1).nan_to_num(-torch.inf).tolist()
-        best = [text for text, total in zip(sample.references, totals) if total >= max(totals)]
-        return random.Random(f"{key}/{sample.id}").choice(best)
-
-    def _relabeled(self, sample: Sample, captions: Sequence[Caption]) -> str | None:
-        """The sampled caption that names most after relabeling, and least that is wrong; None where none gains."""
-        best, chosen = (0, 0), None
-        for text in dict.fromkeys(caption.text for caption in captions):
-            new = relabel(text, self.rewards.spans(text, sample), sample, self.rewards.vocabulary)
-            if new is None:
-                continue
-            status = [span.status for span in self.rewards.spans(new, sample)]
-            value = (status.count("right"), -status.count("wrong"))
-            if value > best:
-                best, chosen = value, new
-        return chosen
+        texts, values = self.demonstrations(stage.demonstrations, samples, groups.captions, key)
+        more = self.policy.tokenize(groups.prefixes, [[text or "" for text in given] for given in texts])
+        there = torch.tensor([[text is not None for text in given] for given in texts], device=more.mask.device)
+        joined = groups.join(replace(more, mask=more.mask & there.unsqueeze(-1)))
+        return joined, [replace(one, shown=shown) for one, shown in zip(spoken, values)]
 
 
 def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:

@@ -186,10 +186,8 @@ class Trainer:
                     ended = [[caption.finish != "length" for caption in group] for group in groups.captions]
                     mask = mask & torch.tensor(ended, device=mask.device).unsqueeze(-1)
                 values = torch.stack([signal[places[i]] for i in batch]).to(mask.device)
-                if self._rl.demonstrations:
-                    mask = mask.clone()
-                    g = self._rl.captions_per_image
-                    mask[:, g:] &= (values[:, g:] > 0).unsqueeze(-1)
+                shown = torch.arange(mask.shape[1], device=mask.device) >= self._rl.captions_per_image
+                mask = mask & ~(shown & (values <= 0)).unsqueeze(-1)  # a demonstration no better than the group
                 if self._rl.credit == "names":
                     mask = mask & self._names(groups, {"right", "wrong", "generic", "vague"}, spare=True)
                 parts.append(Part(groups, mask, values))

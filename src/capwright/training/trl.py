@@ -31,7 +31,7 @@ from capwright.training.demonstrations import targets
 from capwright.training.losses import imitation_loss, token_weights
 from capwright.training.rewards import Rewards, View
 from capwright.training.routing import route
-from capwright.types import Caption, DataError, RunError, Sample
+from capwright.types import Caption, DataError, RecipeError, RunError, Sample
 
 try:
     from datasets import Dataset
@@ -154,6 +154,9 @@ class RSRSTrainer(GRPOTrainer):
         plain = methods.grpo if self.scale_rewards == "group" else methods.dr_grpo
         self.method = methods.gdpo if self.multi_objective_aggregation == "normalize_then_sum" else plain
         self.imitation = imitation or Imitation()
+        own = {"unit": "image", "tokens": "caption", "captions": 1}
+        if given := [key for key, value in own.items() if getattr(self.imitation, key) != value]:
+            raise RecipeError(f"imitation.{given[0]}: not possible inside TRL, which samples; use capwright train")
         self.rows = {name: row for row, name in enumerate(names)}
         self.batch = min(self.imitation.batch, sum(bool(self._targets(name)) for name in self.rows))
         self.buffer = Buffer()
