@@ -69,6 +69,7 @@ WARMUPS = {"casual": "meta.casual", "expert": "references"}
 #: Options of RSRS, each changed alone.
 OPTIONS: dict[str, dict[str, Any]] = {
     "RSRS-paper": {"demonstrations": []},
+    "RSRS corrected": {"demonstrations": ["corrected"]},
     "RSRS relabeled": {"demonstrations": ["relabeled"]},
     "RSRS both": {"demonstrations": ["reference", "relabeled"]},
     "RSRS weight 1": {"demonstration_weight": 1.0},
@@ -84,7 +85,7 @@ ARMS = (
 MAIN = ("imitation", "corrected", "GRPO", "RSRS-paper", "RSRS")
 #: What is run when nothing is said, in this order: worlds, warm-ups, arms, seeds.
 CELLS: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[int]]] = {
-    "goal": (["tail, naming 0.6"], ["expert"], ["nothing", *MAIN], [0, 1, 2]),
+    "goal": (["tail, naming 0.6"], ["expert"], ["nothing", *MAIN, "RSRS corrected"], [0, 1, 2]),
     "perfect": (["plain"], ["expert"], ["nothing", "imitation", "RSRS", "imitation, RSRS", "RSRS-paper"], [0, 1, 2]),
     "casual": (
         ["plain"],
@@ -103,7 +104,7 @@ CELLS: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[int
     ),
     "human": (
         ["tail, naming 0.6, omission", "tail, naming 0.6, variety", "tail, naming 0.6, noise"],
-        ["expert"], ["nothing", "imitation", "corrected", "RSRS-paper", "RSRS"], [0],
+        ["expert"], ["nothing", "imitation", "corrected", "RSRS-paper", "RSRS", "RSRS corrected"], [0],
     ),
     "both": (["plain", "tail, naming 0.6"], ["casual", "expert"], ["imitation, RSRS", "GRPO", "casual imitation"], [0]),
 }  # fmt: skip

@@ -300,3 +300,21 @@ def test_what_needs_names_is_refused_without_a_reward_that_finds_them(options, k
 def test_one_demonstration_twice_is_an_error():
     with pytest.raises(ValueError, match="twice"):
         rl(demonstrations=["reference", "reference"])
+
+
+def test_a_corrected_reference_says_the_annotated_names():
+    it = showing(demonstrations=["reference", "corrected"], images_per_step=1)
+    sample = it.data[4]
+    vague = Sample(sample.id, sample.image, ("a toy on a rug",), sample.terms)
+    texts, values = it.looker.demonstrations(["reference", "corrected"], [vague], [[]], "key")
+    assert texts == [["a toy on a rug", f"a {NAMES[4 % 3]} on a rug"]]
+    assert values.flatten().tolist() == [0.0, 1.0]
+
+
+def test_images_with_the_same_words_and_other_names_are_not_confused():
+    it = showing(demonstrations=["corrected"])
+    same = [Sample(s.id, s.image, ("a toy on a rug",), s.terms) for s in it.data[:3]]
+    texts, values = it.looker.demonstrations(["corrected"], same, [[]] * 3, "key")
+    assert [row[0] for row in texts] == [f"a {name} on a rug" for name in NAMES]
+    texts, values = it.looker.demonstrations(["reference"], same, [[]] * 3, "key")
+    assert values.flatten().tolist() == [0.0] * 3

@@ -336,9 +336,10 @@ class RlStage(StageBase):
         0.5, description="stop when more captions than this share got no reward because the scorer raised or timed out"
     )
     imitation: Imitation = Field(default=Imitation(), description="how failed images are imitated")
-    demonstrations: list[Literal["reference", "relabeled"]] = Field(
+    demonstrations: list[Literal["reference", "corrected", "relabeled"]] = Field(
         default_factory=list,
-        description="further members of each group: its best reference; its best caption with the annotated names",
+        description="further members of each group: its best reference; the same with the annotated names in place of "
+        "vague words; its best sampled caption with them",
     )
     demonstration_weight: float = Field(1.0, gt=0, description="their advantages are multiplied by this")
     credit: Literal["caption", "names"] = Field(
@@ -356,7 +357,7 @@ class RlStage(StageBase):
     def needs_names(self) -> str | None:
         """The first key that only works with a reward that knows where in a caption the names are."""
         keys = {
-            "demonstrations": "relabeled" in self.demonstrations,
+            "demonstrations": bool({"relabeled", "corrected"} & set(self.demonstrations)),
             "credit": self.credit == "names",
             "imitation.unit": self.imitation.unit == "term",
             "imitation.tokens": self.imitation.tokens == "names",

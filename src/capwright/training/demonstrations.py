@@ -34,7 +34,8 @@ class Demonstrations:
 
     def __init__(self, rewards: Rewards) -> None:
         self.rewards = rewards
-        self._worth: dict[str, Tensor] = {}  # of the references of a sample, [R, K]; only what is known
+        #: (sample, its texts) -> what those are worth [R, K]; only what is known.
+        self._worth: dict[tuple[str, tuple[str, ...]], Tensor] = {}
 
     def __call__(
         self, kinds: Sequence[str], samples: Sequence[Sample], captions: Sequence[Sequence[Caption]], key: str
@@ -42,36 +43,44 @@ class Demonstrations:
         """Texts, None where an image has no such demonstration, and rewards [P, M, K], NaN there.
 
         Args:
-            kinds: M of "reference", "relabeled".
+            kinds: M of "reference", "corrected" (a reference, relabeled), "relabeled" (a sampled caption, relabeled).
             captions: what was sampled of each sample.
             key: with a sample's id, it decides between references that are worth the same.
         """
         found = {
-            "reference": lambda: self._references(samples, key),
+            "reference": lambda: self._best([sample.references for sample in samples], samples, key),
+            "corrected": lambda: self._best([self._corrected(sample) for sample in samples], samples, key),
             "relabeled": lambda: self._relabeled(samples, captions),
         }
         columns = [found[kind]() for kind in kinds]
         return [list(row) for row in zip(*(texts for texts, _ in columns))], torch.stack([v for _, v in columns], 1)
 
-    def _references(self, samples: Sequence[Sample], key: str) -> tuple[list[str | None], Tensor]:
-        """The reference of each sample that is worth most; one of them, by seed, where several are."""
-        new = [sample for sample in samples if sample.references and sample.id not in self._worth]
-        fresh = dict(zip((sample.id for sample in new), self._measure(new, [s.references for s in new])))
-        self._worth |= {name: worth for name, worth in fresh.items() if not worth.isnan().any()}
-        texts: list[str | None] = []
+    def _best(
+        self, texts: Sequence[tuple[str, ...]], samples: Sequence[Sample], key: str
+    ) -> tuple[list[str | None], Tensor]:
+        """The text of each sample that is worth most; one of them, by seed, where several are."""
+        keys = [(sample.id, given) for sample, given in zip(samples, texts)]
+        new = [i for i, place in enumerate(keys) if texts[i] and place not in self._worth]
+        measured = self._measure([samples[i] for i in new], [texts[i] for i in new])
+        fresh = {keys[i]: worth for i, worth in zip(new, measured)}
+        self._worth |= {place: worth for place, worth in fresh.items() if not worth.isnan().any()}
+        chosen: list[str | None] = []
         values = torch.full((len(samples), len(self.rewards.weights)), torch.nan, dtype=torch.float64)
-        for i, sample in enumerate(samples):
-            if not sample.references:
-                texts.append(None)
+        for i, (name, given) in enumerate(keys):
+            if not given:
+                chosen.append(None)
                 continue
-            worth = self._worth.get(sample.id, fresh.get(sample.id))
-            assert worth is not None
+            worth = self._worth[name, given] if (name, given) in self._worth else fresh[name, given]
             totals = (worth * worth.new_tensor(self.rewards.weights)).sum(-1).nan_to_num(-torch.inf)
             best = (totals >= totals.max()).nonzero().flatten().tolist()
-            chosen = random.Random(f"{key}/{sample.id}").choice(best)
-            texts.append(sample.references[chosen])
-            values[i] = worth[chosen]
-        return texts, values
+            place = random.Random(f"{key}/{name}").choice(best)
+            chosen.append(given[place])
+            values[i] = worth[place]
+        return chosen, values
+
+    def _corrected(self, sample: Sample) -> tuple[str, ...]:
+        found = self.rewards.spans
+        return tuple(relabel(t, found(t, sample), sample, self.rewards.vocabulary) or t for t in sample.references)
 
     def _relabeled(
         self, samples: Sequence[Sample], captions: Sequence[Sequence[Caption]]
