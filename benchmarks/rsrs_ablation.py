@@ -32,7 +32,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -324,11 +324,17 @@ def run_all(todo: list[tuple[str, str, str, int]], arguments: argparse.Namespace
         print(f"world: {world}", flush=True)
         make_world(world, out, 400 if arguments.quick else SCENES)
     warm = list(dict.fromkeys((world, warmup, "warm-up", seed) for world, warmup, _, seed in todo))
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ThreadPoolExecutor(arguments.jobs) as pool:
         for arms in (warm, [place for place in todo if place[2] != "nothing"]):
-            started = {pool.submit(train_arm, *place, out, arguments.quick): place for place in arms}
+            started = {pool.submit(in_a_process, *place, out, arguments.quick): place for place in arms}
             for future in as_completed(started):
                 done(started[future], future.result())
+
+
+def in_a_process(*arguments: Any) -> list[dict[str, Any]]:
+    """`train_arm` in a process of its own, which gives back all its memory."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(train_arm, *arguments).result()
 
 
 def main() -> None:
