@@ -42,14 +42,17 @@ def demo(
     quiet_libraries()
     if not unfinished:
         say("A captioner that was never told the names of teaching toys learns them: first it imitates captions that")
-        say("people write (warmup), then it is rewarded for right names and shown an expert's caption of the images it")
-        say("fails on (rsrs). Ctrl-C stops it; the same command goes on.")
+        say("people write (warmup), then it is rewarded for right names, beside an expert's caption where that names")
+        say("more than its own (rsrs). Ctrl-C stops it; the same command goes on.")
     with resumable("the same command goes on"):
         evaluations = run_recipe(recipe, out, resume=unfinished)
     print_result(evaluations, out)
     capwright = program()
     say(
         f"\nOpen {out / REPORT} in a browser.\n"
+        "The experts of this kindergarten name every toy in every caption, so imitating them is a strong rival:\n"
+        f"  {capwright} train sft-scenes stages.sft.target=references --out runs/imitation\n"
+        "The page on RSRS in the docs says when to imitate, when to correct captions, and when to use RSRS.\n"
         "Next, your own photos: a folder with images/, samples.jsonl and vocabulary.yaml. In the docs of the\n"
         "repository, the guide on your own photos goes through it step by step. Then\n"
         f"  {capwright} data check PHOTOS\n"
