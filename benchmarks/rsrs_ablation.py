@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -324,11 +325,18 @@ def run_all(todo: list[tuple[str, str, str, int]], arguments: argparse.Namespace
         print(f"world: {world}", flush=True)
         make_world(world, out, 400 if arguments.quick else SCENES)
     warm = list(dict.fromkeys((world, warmup, "warm-up", seed) for world, warmup, _, seed in todo))
+    failed: list[str] = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for arms in (warm, [place for place in todo if place[2] != "nothing"]):
             started = {pool.submit(in_a_process, *place, out, arguments.quick): place for place in arms}
             for future in as_completed(started):
-                done(started[future], future.result())
+                if (error := future.exception()) is None:
+                    done(started[future], future.result())
+                else:
+                    failed.append(f"{', '.join(map(str, started[future]))}: {error}")
+                    print(f"FAILED {failed[-1]}", flush=True)
+    if failed:
+        sys.exit(f"{len(failed)} arms failed; the same command tries them again")
 
 
 def in_a_process(*arguments: Any) -> list[dict[str, Any]]:
