@@ -2,15 +2,16 @@
 
     python benchmarks/sample_efficiency.py [--quick] [--seeds 0 1 2] [--mixed-precision bf16] [--json FILE] [--runs DIR]
 
-  GRPO   images on which every caption earns the same teach nothing (recipes/grpo-scenes.yaml)
-  DAPO   its dynamic sampling (arXiv 2503.14476): further images are looked at until as many teach as were asked for,
-         at most four batches a step
-  RSRS   images on which every caption fails are imitated (recipes/rsrs-scenes.yaml)
+  GRPO         images on which every caption earns the same teach nothing (recipes/grpo-scenes.yaml)
+  DAPO         its dynamic sampling (arXiv 2503.14476): further images are looked at until as many teach as were asked
+               for, at most four batches a step
+  RSRS-paper   images on which every caption fails are imitated, and nothing else
+  RSRS         an expert caption is one more member of each group, too (recipes/rsrs-scenes.yaml)
 
 All go on from the same captioner, warmed up once (with seed 0), with the same images and captions a step, learning rate
-and seeds. They differ in what becomes of groups that teach nothing, and in clip.high (0.28 for DAPO), which never acts
-with one update a step. All have the same budget of images seen, so DAPO, which looks at more of them in a step, takes
-fewer optimizer steps: `updates` says how many.
+and seeds. They differ in where expert captions go, in what becomes of groups that teach nothing, and in clip.high (0.28
+for DAPO), which never acts with one update a step. All have the same budget of images seen, so DAPO, which looks at
+more of them in a step, takes fewer optimizer steps: `updates` says how many.
 
 TTS (micro) is that of greedy captions of the first images of the test split, measured again and again during training;
 `never` is its part for names that casual captions never say. `live` is the share of groups that taught anything since
@@ -59,6 +60,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
             "clip": {"low": 0.2, "high": 0.28},
         },
     ),
+    "RSRS-paper": ("rsrs-scenes", {"demonstrations": []}),
     "RSRS": ("rsrs-scenes", {}),
 }
 SCORES = (40, 50, 60)  # how soon is each reached?
@@ -217,15 +219,15 @@ def summary(arm: str, seed: int | str, curves: list[list[dict[str, Any]]], size:
 
 def show(rows: list[dict[str, Any]], size: Size) -> None:
     """One line an arm."""
-    print(f"\n{'':6}{'TTS after so many images':>32}{'':8}{'seconds to TTS':>27}")
+    print(f"\n{'':11}{'TTS after so many images':>32}{'':8}{'seconds to TTS':>27}")
     marks, times = [f"tts_{mark}" for mark in size.marks], [f"seconds_to_{score}" for score in SCORES]
     heads = [*size.marks, "never", *SCORES, "live", "updates", "seconds"]
-    print(f"{'':6}" + "".join(f"{head:>9}" for head in heads))
+    print(f"{'':11}" + "".join(f"{head:>9}" for head in heads))
     for row in rows:
         cells = [(row[key], 1) for key in (*marks, "never")] + [(row[key], 0) for key in times]
         cells += [(row["live"], 2), (row["updates"], 0), (row["seconds"], 0)]
         words = ["unknown" if math.isnan(value) else f"{value:.{digits}f}" for value, digits in cells]
-        print(f"{row['arm']:6}" + "".join(f"{word:>9}" for word in words))
+        print(f"{row['arm']:11}" + "".join(f"{word:>9}" for word in words))
     print(
         f"\nnever, updates, seconds: after {size.budget:,} images. DAPO looks at more of them in a step and so makes"
         "\nfewer updates of them. unknown: not reached by all seeds."

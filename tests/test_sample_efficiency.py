@@ -23,14 +23,24 @@ def bench():
     del sys.modules[spec.name]
 
 
-def test_arms_differ_only_in_what_becomes_of_dead_groups(bench):
+def test_arms_differ_only_in_experts_and_in_what_becomes_of_dead_groups(bench):
     plans = {arm: bench.recipe_of(arm, 3, Path("scenes"), "no", bench.FULL).model_dump() for arm in bench.ARMS}
     stages = {arm: plan.pop("stages")[0] for arm, plan in plans.items()}
-    assert [stages[arm]["on_failed"] for arm in ("GRPO", "DAPO", "RSRS")] == ["drop", "resample", "imitate"]
+    assert [stages[arm]["on_failed"] for arm in bench.ARMS] == ["drop", "resample", "imitate", "imitate"]
+    assert [bool(stages[arm]["demonstrations"]) for arm in bench.ARMS] == [False, False, False, True]
     for arm, stage in stages.items():
         assert stage.pop("clip")["high"] == (0.28 if arm == "DAPO" else 0.2)
         assert stage["inner_epochs"] == 1, "with one update a step the clip never acts"
-        for key in ("name", "kind", "on_failed", "imitation", "resample_rounds", "eval_every", "steps"):
+        for key in (
+            "name",
+            "kind",
+            "on_failed",
+            "imitation",
+            "demonstrations",
+            "resample_rounds",
+            "eval_every",
+            "steps",
+        ):
             stage.pop(key)
         assert stage == stages["GRPO"]
         assert plans[arm] | {"name": ""} == plans["GRPO"] | {"name": ""}
