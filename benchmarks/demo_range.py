@@ -3,7 +3,9 @@
     python benchmarks/demo_range.py [--quick] [--seeds 0 1 2 3 4] [--threads 1 2 4] [--kernels native avx2 sse]
                                     [--json FILE] [--runs DIR]
 
-Every run is `capwright demo` in a process of its own. Two things are varied, each while the other stands still:
+Every run is `capwright demo` in a process of its own, and then its strongest rival: the same images spent on imitating
+expert captions (recipes/sft-scenes.yaml with `target: references`), which is the system `imitation`. Two things are
+varied, each while the other stands still:
 
   machine  threads, and the kernels that the libraries may choose: `native` is all that this CPU can do, `avx2` and
            `sse` are what they would choose on an older one. Both change the order in which numbers are added up, and so
@@ -33,7 +35,7 @@ from typing import Any
 
 from results_file import VARIABLES, append_rows, keep_origin, origin_of
 
-SYSTEMS = ("base", "warmup", "rsrs")
+SYSTEMS = ("base", "warmup", "rsrs", "imitation")
 TIERS = ("frequent", "common", "occasional", "rare", "never")
 #: What the libraries beneath torch may use. oneDNN has no name for less than SSE 4.1.
 KERNELS: dict[str, dict[str, str]] = {
@@ -63,16 +65,30 @@ def run(setting: Setting, out: Path, quick: bool) -> Path:
     """`capwright demo` with one setting, or find that it ran."""
     seed, threads, kernels = setting
     folder = out / f"seed{seed}-threads{threads}-{kernels}"
+    _capwright(["demo", f"seed={seed}", *(QUICK if quick else [])], setting, folder)
+    small = [word.replace("rsrs", "sft") for word in QUICK] if quick else []
+    rival = ["train", "sft-scenes", f"seed={seed}", "stages.sft.target=references", *small]
+    resume = ["train", "--resume", str(_rival(folder))]
+    _capwright(resume if (_rival(folder) / "recipe.yaml").exists() else rival, setting, _rival(folder))
+    return folder
+
+
+def _rival(folder: Path) -> Path:
+    """The run that imitates experts, beside that of the demo."""
+    return folder.with_name(f"{folder.name}-imitation")
+
+
+def _capwright(words: list[str], setting: Setting, folder: Path) -> None:
     if (folder / "summary.json").exists():
-        return folder
+        return
     keep_origin(Path(f"{folder}.about"))  # beside the run: the demo wants a folder of its own
     print(f"{folder.name} ...", flush=True)
-    line = [sys.executable, "-m", "capwright", "demo", f"seed={seed}", *(QUICK if quick else []), "--out", str(folder)]
+    place = [] if "--resume" in words else ["--out", str(folder)]
     with Path(f"{folder}.log").open("w", encoding="utf-8") as log:
-        done = subprocess.run(line, env=environment(threads, kernels), stdout=log, stderr=log, check=False)
+        line = [sys.executable, "-m", "capwright", *words, *place]
+        done = subprocess.run(line, env=environment(*setting[1:]), stdout=log, stderr=log, check=False)
     if done.returncode:
         sys.exit(f"{folder.name}: ended with status {done.returncode}; see {log.name}")
-    return folder
 
 
 def environment(threads: int, kernels: str) -> dict[str, str]:
@@ -92,7 +108,8 @@ def capability(threads: int, kernels: str) -> str:
 def rows_of(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     """A row for each system of a run."""
     seed, threads, kernels = setting
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary, rival = (json.loads((f / "summary.json").read_text(encoding="utf-8")) for f in (folder, _rival(folder)))
+    summary["imitation"] = rival["sft"]
     about = {"part": "run", "seed": seed, "threads": threads, "kernels": kernels}
     about |= {"capability": capability(threads, kernels), "weights": digest(folder / "checkpoints" / "rsrs")}
     rows = []
@@ -149,6 +166,7 @@ def apart(setting: Setting, folder: Path, usual: Setting, usual_folder: Path) ->
 
 def show(rows: list[dict[str, Any]], seed: int) -> None:
     runs = [row for row in rows if row["part"] == "run" and row["system"] == "rsrs"]
+    rivals = [row["tts"] for row in rows if row["part"] == "run" and row["system"] == "imitation"]
     heads = [f"{'seed':>4} {'threads':>7} {'kernels':>7} {'torch uses':>11} {'TTS':>6} {'precision':>9}"]
     print("\nafter rsrs\n" + "".join([*heads, *(f"{tier:>11}" for tier in TIERS), "  weights"]))
     for row in runs:
@@ -159,6 +177,7 @@ def show(rows: list[dict[str, Any]], seed: int) -> None:
     seeds = [row["tts"] for row in runs if (row["threads"], row["kernels"]) == (runs[0]["threads"], runs[0]["kernels"])]
     print(f"\nTTS of {len(machines)} machines, one seed:  {min(machines):.1f} to {max(machines):.1f}")
     print(f"TTS of {len(seeds)} seeds, one machine:  {min(seeds):.1f} to {max(seeds):.1f}")
+    print(f"TTS of imitation instead, all of these runs:  {min(rivals):.1f} to {max(rivals):.1f}")
     print("\nwhere runs with the same seed leave the usual one")
     for row in (row for row in rows if row["part"] == "first difference"):
         where = f"{row['threads']} threads, {row['kernels']}:"

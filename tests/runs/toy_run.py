@@ -40,6 +40,7 @@ VARIANTS = {
     "scst": {"kind": "rl", "advantage": "scst", "captions_per_image": 1, "on_failed": "resample", "kl": {"beta": 0.0}},
     "tiny": {"images_per_step": 1},
     "accumulate": {"micro_batch": 1, "normalizer": "sequence"},
+    "shown": {"demonstrations": ["reference"], "demonstration_weight": 2.0, "micro_batch": 2},
 }  # fmt: skip
 
 
