@@ -1,0 +1,63 @@
+"""The parts of fooled.py that need what does not come along: Java and the METEOR jar, or a text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from caption_sets import Row, Ruler, images, of_others, rows_of, shuffled
+from capwright.types import NO_IMAGE, Sample
+
+BUILDING = "with a man and a woman standing in front of a white building"
+HORSES = (
+    "a man is riding a brown horse on the beach",
+    "a horse is riding a brown man on the beach",
+    "beach the on horse brown a riding is man a",
+    "A man is not riding a brown horse on the beach",
+    "a man rides a dark horse at the seaside",
+)
+#: Words that make a caption wrong when they change places.
+OPPOSITES = {"man": "woman", "black": "white", "dog": "cat", "two": "three"}
+OPPOSITES |= {other: one for one, other in OPPOSITES.items()}
+
+
+def swapped(text: str) -> str:
+    return " ".join(OPPOSITES.get(word, word) for word in text.split())
+
+
+def meteor(count: int) -> list[Row]:
+    samples, texts = images("fakecap1000", count)
+    ruler = Ruler("meteor", samples)
+    changes = {
+        "none": texts,
+        "a phrase behind it": [f"{text.rstrip('. ')} {BUILDING}" for text in texts],
+        "words shuffled": [shuffled(text) for text in texts],
+    }
+    rows = rows_of("fakecap1000", changes, lambda changed: ruler(samples, changed))
+    horse = [Sample("horse", NO_IMAGE, (HORSES[0],))]
+    return rows + rows_of("a sentence", {text: [text] for text in HORSES}, lambda text: ruler(horse, text))
+
+
+def embedding(count: int, folder: Path) -> list[Row]:
+    samples, texts = images("val2017_human4", min(count, 500))
+    others = zip(texts, of_others(texts, 1), of_others(texts, 2))
+    changes = {
+        "human": texts,
+        "nearest neighbor": images("val2017_nn", len(texts))[1],
+        "words shuffled": [shuffled(text) for text in texts],
+        "denied": [f"There is no {text}" for text in texts],
+        "captions of two other images behind it": [" ".join(three) for three in others],
+        "of another image": of_others(texts),
+        "one for every image": ["A picture of something."] * len(texts),
+    }
+    rulers = {"similarity": Ruler("similarity", samples, model=str(folder))}
+    rulers |= {f"f1_{w}": Ruler("bertscore", samples, model=str(folder), weights=w) for w in ("equal", "idf")}
+
+    def scores(owners: Sequence[Sample], said: Sequence[str]) -> dict[str, float]:
+        return {name: ruler(owners, said)[ruler.scorer.spec.headline] for name, ruler in rulers.items()}
+
+    rows = rows_of("val2017_human4", changes, lambda changed: scores(samples, changed))
+    with_word = [(sample, text) for sample, text in zip(samples, texts) if swapped(text) != text]
+    owners = [sample for sample, _ in with_word]
+    wrong = {"with such a word": [text for _, text in with_word], "swapped": [swapped(text) for _, text in with_word]}
+    return rows + rows_of("val2017_human4", wrong, lambda changed: scores(owners, changed))
