@@ -29,10 +29,11 @@ def read(name: str) -> Any:
 
 @cache
 def human(source: str) -> dict[int, list[str]]:
-    """All captions that people wrote of an image, in the order in which they were written down."""
-    said: dict[int, list[str]] = {}
-    for note in sorted(read(f"{source}_references")["annotations"], key=lambda note: note["id"]):
-        said.setdefault(note["image_id"], []).append(note["caption"])
+    """All captions that people wrote of an image, by their numbers; images in the order of the file."""
+    notes = read(f"{source}_references")["annotations"]
+    said: dict[int, list[str]] = {note["image_id"]: [] for note in notes}
+    for note in sorted(notes, key=lambda note: note["id"]):
+        said[note["image_id"]].append(note["caption"])
     return said
 
 
@@ -52,7 +53,7 @@ def one_human(count: int) -> list[str]:
 
 def groups(count: int) -> list[Sample]:
     """Images of COCO val2017 with all their human captions as references."""
-    return images("val2017_nn", count)[0]
+    return [Sample(str(image), NO_IMAGE, tuple(texts)) for image, texts in list(human("val2017").items())[:count]]
 
 
 def long_captions(count: int) -> list[str]:

@@ -161,7 +161,7 @@ def distinct(count: int) -> list[Row]:
     }
     rows = rows_of("val2017", sets, lambda texts: without_references("distinct", texts))
     for row, texts in zip(rows, sets.values()):
-        within = without_references("distinct", texts, budget=min(4000, 4 * len(texts)))  # the fewest words in --quick
+        within = without_references("distinct", texts, budget=4000 if count >= 5000 else count // 10)
         row |= {f"{name}_4000": value for name, value in within.items()}
     return rows
 
