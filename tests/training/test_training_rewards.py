@@ -129,6 +129,11 @@ def test_tokens_of_captions_that_no_captioner_said_are_unknown():
         measure("letters", samples(), [[said]])
 
 
+def test_the_ratio_of_lengths_is_over_the_mean_of_the_references():
+    said = [group("one two three", "1 2 3 4 5 6")]
+    assert measure("length_ratio", samples(1, "a b", "a b c d"), said).tolist() == [[1.0, 2.0]]
+
+
 # floors -------------------------------------------------------------------------------------------------------------
 
 
