@@ -32,6 +32,11 @@ COLUMNS = {
     "names": ("tts", "micro"),
     "ciderD": ("ciderD", "ciderD"),
     "words": ("length", "words"),
+    "dc_precision": ("dcscore", "precision"),
+    "dc_recall": ("dcscore", "recall"),
+    "cccaption": ("cccaption", "cccaption"),
+    "dnli_recall": ("dnli", "recall"),
+    "claimdiff": ("claimdiff", "claimdiff"),
 }
 
 
@@ -39,6 +44,7 @@ def spoiled(samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
     """The captions of every row, by its name; an expert's caption is the first reference."""
     expert = [sample.references[0] for sample in samples]
     other = [*expert[1:], expert[0]]
+    facts = [[fact["sentence"] for fact in sample.meta["facts"]] for sample in samples]
     return {
         "an expert's": expert,
         "casual: vague names": [str(_first(sample.meta["casual"])) for sample in samples],
@@ -48,6 +54,8 @@ def spoiled(samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
         "the expert's, said twice": [f"{text} {text}" for text in expert],
         "the expert's and praise of itself": [f"{text} {PRAISE}" for text in expert],
         "the expert's words, shuffled": [_shuffled(text, seed) for text in expert],
+        "all facts, one sentence each": [" ".join(sentences) for sentences in facts],
+        "one sure fact": [sentences[0] for sentences in facts],
         "a list of the names": [", ".join(term.name for term in sample.terms) for sample in samples],
         "empty": ["" for _ in samples],
     }
@@ -72,7 +80,14 @@ def measure(scenes: Path, count: int, seed: int) -> list[dict[str, object]]:
     """One record a row: its name and the columns."""
     samples = list(open_dataset(scenes, "test"))[:count]
     language = get_scorer("language", learn_from=["references", "meta.casual"])
-    scorers = [get_scorer("caprl", mode="all-questions"), "captionqa", "dcscore", "balcap", language]
+    scorers = [
+        get_scorer("caprl", mode="all-questions"),
+        "captionqa",
+        "dcscore",
+        "balcap",
+        language,
+        *("cccaption", "dnli", "claimdiff"),
+    ]
     rulers = prepare_scorers(samples, [*scorers, "tts", "ciderD", "length"], open_dataset(scenes).vocabulary)
     rows = []
     for name, texts in spoiled(samples, seed).items():
@@ -94,9 +109,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scenes = build(10 * count, arguments.seed, Path(folder) / "scenes", size=24)
         rows = measure(scenes, count, arguments.seed)
-    print(f"{'':36}" + "".join(f"{column:>11}" for column in COLUMNS))
+    print(f"{'':36}" + "".join(f"{column:>13}" for column in COLUMNS))
     for row in rows:
-        print(f"{row['captions']:36}" + "".join(f"{row[column]:11.2f}" for column in COLUMNS))
+        print(f"{row['captions']:36}" + "".join(f"{row[column]:13.2f}" for column in COLUMNS))
     if arguments.json:
         write_results(arguments.json, rows, seeds=[arguments.seed], scenes=count)
 
