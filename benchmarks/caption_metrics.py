@@ -7,7 +7,7 @@ processes of its own that take turns; the fastest of several rounds counts, beca
 ever makes one slower. `cold` is the first time in a fresh process, without imports; `again` is the second time in that
 process: what was cut into tokens, or measured by METEOR, is remembered there, and pycocoevalcap remembers nothing.
 `core` is tokenization, BLEU, ROUGE-L and CIDEr-D together. `command` is a whole `capwright score` from the shell,
-imports, reading of files and intervals of 1,000 replicates included, with its peak memory.
+imports, reading of files and intervals included, with its peak memory.
 
 The peer needs Java and pycocoevalcap (`pip install 'capwright[java]'`), in this environment or in that of --peer;
 without them only our side is measured, and the table says so. Both sides must agree: the benchmark stops when BLEU,
@@ -110,7 +110,7 @@ def measure_own(folder: Path) -> dict[str, Any]:
             except NotInstalledError:
                 continue
     names = ("bleu", "rougeL", "ciderD")
-    whole = _seconds(lambda: evaluate(samples, said, names, replicates=1000))
+    whole = _seconds(lambda: evaluate(samples, said, names, method="percentile"))
     bare = _seconds(lambda: evaluate(samples, said, names, replicates=0))
     return {"captions": len(items), "seconds": seconds, "scores": scores, "intervals": whole - bare, "peak_mb": _peak()}
 

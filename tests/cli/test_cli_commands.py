@@ -14,7 +14,9 @@ from capwright import open_dataset, read_captions, write_dataset
 from capwright.cli.evaluate import choose_samples
 from capwright.cli.pictures import find_pictures
 from capwright.cli.scoring import name_systems
-from capwright.types import DataError
+from capwright.cli.summary import compare_in_order
+from capwright.evaluation import evaluate, prepare_scorers
+from capwright.types import NO_IMAGE, DataError, Sample
 
 PHOTOS = Path(__file__).parents[1] / "photos"
 
@@ -135,6 +137,10 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     compared = [(c["a"], c["b"], c["score"], c["images"]) for c in numbers["comparisons"]]
     assert compared == [("mute", "experts", "tts.micro", 4), ("mute", "experts", "length.words", 4)]
     assert "tts.micro: experts against mute +" in said.out
+    for row in numbers["comparisons"]:
+        assert row["signature"].endswith("|paired:jackknife|test:randomization10000|unit:image|seed:0")
+        assert row["p"] >= 2 / 2**4, "of the 16 ways to swap the captions of 4 images, two at least are as far apart"
+    assert numbers["signatures"]["tts"].endswith("|ci:jackknife|unit:image")
     assert numbers["mute"]["length"]["words"]["value"] == 2.0  # length stands beside every score, also unasked
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == numbers
     first = (tmp_path / "run" / "report.html").read_bytes()
@@ -146,6 +152,29 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     assert "--data" in cli("report", tmp_path / "run").err
     assert cli("report", tmp_path / "run", "--data", tmp_path / "moved").code == 0
     assert (tmp_path / "run" / "report.html").read_bytes() == first
+
+
+def test_eval_makes_intervals_as_it_is_asked(cli, photo_dataset, tmp_path):
+    experts = references(photo_dataset, "test", tmp_path / "experts.jsonl")
+    drawn = ["eval", photo_dataset, experts, experts, "--json", tmp_path / "n.json", "--interval", "bca"]
+    assert cli(*drawn, "--bootstrap", 50, "--seed", 3).code == 0
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    assert numbers["signatures"]["tts"].endswith("|ci:bca50|unit:image|seed:3")
+    assert "|paired:bca50|test:randomization10000|" in numbers["comparisons"][0]["signature"]
+    said = cli("eval", photo_dataset, experts, "--interval", "normal")
+    assert said.code == 1
+    assert "jackknife, percentile, bca" in said.err
+
+
+def test_stages_of_a_run_are_tested_by_randomization():
+    samples = [Sample(f"s{i}", NO_IMAGE, ("a dog",)) for i in range(12)]
+    said = [{sample.id: "a dog " + "runs " * (k + i % 3) for i, sample in enumerate(samples)} for k in range(3)]
+    rulers = prepare_scorers(samples, ["length"])
+    stages = [evaluate(samples, rows, rulers, name=name) for name, rows in zip(("base", "warmup", "rsrs"), said)]
+    found = compare_in_order(stages)
+    assert [(c.a, c.b) for c in found] == [("base", "warmup"), ("warmup", "rsrs"), ("base", "rsrs")]
+    assert all("|test:randomization10000|" in c.signature for c in found)
+    assert all(c.p == pytest.approx(2 / 2**12, abs=6e-4) for c in found)
 
 
 def test_eval_keeps_out_of_training_runs(cli, photo_dataset, tmp_path):

@@ -66,7 +66,10 @@ def test_the_lexical_reader_can_not_be_persuaded(judge, world, said):
     )
     assert [effect.attack for effect in effects] == ["control", *ATTACKS] * 4
     for effect in effects:
-        assert (effect.change.value, effect.change.low, effect.change.high) == (0.0, 0.0, 0.0), effect
+        # None of 12 captions changed. Of other captions up to 24 % may, by as much as the range has (Wilson).
+        reach = 3.841459 / (12 + 3.841459) * (100 if effect.scorer == "dcscore" else 1)
+        change = (effect.change.value, effect.change.low, effect.change.high)
+        assert change == pytest.approx((0.0, -reach, reach), rel=1e-5), effect
         assert (effect.images, effect.unknown, effect.others, effect.others_changed) == (12, 0, 12, 0)
         assert (effect.clean or 0) > 0
 

@@ -38,15 +38,35 @@ def test_summary_of_one_system():
     assert summary["scored"] == {"tts": 60, "length": 60}
     assert summary["unknown"] == {}
     assert summary["warnings"] == []
-    assert summary["signatures"]["tts"].endswith("|ci:boot200|unit:image|seed:0")
+    assert summary["signatures"]["tts"].endswith("|ci:jackknife|unit:image")
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
 def test_the_same_seed_gives_the_same_numbers():
-    assert run(WEAK).to_json() == run(WEAK).to_json()
-    assert run(WEAK, seed=1).estimate("tts").low != run(WEAK).estimate("tts").low or (
-        run(WEAK, seed=1).estimate("tts").high != run(WEAK).estimate("tts").high
-    )
+    assert run(WEAK).to_json() == run(WEAK).to_json() == run(WEAK, seed=1).to_json()
+    drawn = [run(WEAK, seed=seed, method="percentile") for seed in (0, 0, 1)]
+    assert drawn[0].to_json() == drawn[1].to_json()
+    assert drawn[0].estimate("tts") != drawn[2].estimate("tts")
+    assert drawn[2].scores["tts"].signature.endswith("|ci:boot200|unit:image|seed:1")
+    bare = evaluate(SAMPLES, WEAK, vocabulary=VOCABULARY, replicates=0)
+    assert (bare.estimate("tts").low, bare.estimate("tts").high) == (None, None)
+    assert bare.scores["tts"].signature.endswith("|ci:none|unit:image")
+
+
+def test_what_intervals_can_not_be_made_by():
+    with pytest.raises(DataError, match="jackknife, percentile, bca, not by 'normal'"):
+        run(WEAK, method="normal")
+
+
+def test_a_score_at_the_end_of_its_range_has_an_interval_that_is_no_point():
+    """20 of the 60 images show a geoboard. Nobody names one: Wilson's upper end for 0 of 20; or all do."""
+    none = run({s.id: "A child with a toy." for s in SAMPLES}).estimate("tts", "tier:never")
+    assert (none.value, none.low, none.high) == pytest.approx((0, 0, 100 * 3.841459 / (20 + 3.841459)), abs=1e-4)
+    every = run(GOOD)
+    for output, images in (("micro", 60), ("precision", 60), ("tier:frequent", 40)):
+        found = every.estimate("tts", output)
+        assert (found.value, found.high) == (100, 100)
+        assert found.low == pytest.approx(100 * (1 - 3.841459 / (images + 3.841459)), abs=1e-4)
 
 
 def test_missing_captions_are_unknown_and_loud():
@@ -162,7 +182,8 @@ def test_scorers_with_several_rows_an_image():
     summary = evaluation.to_json()
     assert summary["scored"] == {"tts": 60, "questions": 54}
     assert summary["unknown_by"]["questions"] == {"timeout": 6}
-    assert summary["questions"]["right"] == {"value": 1, "low": 1, "high": 1}
+    low = 1 - 3.841459 / (54 + 3.841459)
+    assert summary["questions"]["right"] == {"value": 1, "low": pytest.approx(low, abs=1e-6), "high": 1}
     assert evaluation.per_image[0].scores["questions"]["right"] is None
     assert evaluation.per_image[1].evidence["questions"] == {"rows": [{"row": 2}, {"row": 3}]}
 

@@ -111,7 +111,7 @@ def test_it_says_who_leads_and_shows_the_numbers(tmp_path: Path, samples: list[S
     assert f"higher on {test.wins} images, lower on {test.losses}" in page.text
     assert f"p is corrected for {len(two[1])} tests (Holm)" in page.text
     assert "A duel · capwright report" in page.text
-    assert "overlap|v:1|ci:boot200|unit:image|seed:0" in page.text
+    assert "overlap|v:1|ci:jackknife|unit:image" in page.text
     assert [a["id"] for a in page.all("section")] == ["scores", "length", "slices", "gallery", "method"]
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1

@@ -153,6 +153,7 @@ def test_systems_are_tested_against_the_first_with_corrected_p_values():
 def test_the_json_has_what_scripts_look_for():
     found = score_systems({"a": SAID}, REFERENCES, [*CORE, "length"], trained_on={"a": ["ciderD"]}).to_json()
     json.dumps(found, allow_nan=False)
+    assert (found["interval"], found["replicates"], found["level"]) == ("jackknife", 1000, 0.95)
     (system,) = found["systems"]
     keys = {"bleu1", "bleu2", "bleu3", "bleu4", "rougeL", "ciderD", "length.words"}
     assert keys <= set(system["scores"])
@@ -160,7 +161,7 @@ def test_the_json_has_what_scripts_look_for():
         block = system["scores"][key]
         assert block["low"] <= block["value"] <= block["high"]
         assert block["signature"].startswith(("bleu|", "rougeL|", "ciderD|", "length|"))
-        assert "ci:boot1000" in block["signature"]
+        assert block["signature"].endswith("|ci:jackknife|unit:image")
     assert system["scores"]["ciderD"]["trained_on"] is True
     assert "trained_on" not in system["scores"]["rougeL"]
     assert "idf:refs@3#" in system["scores"]["ciderD"]["signature"]
@@ -257,7 +258,7 @@ def test_text_that_is_tokenized_is_expected_with_split():
 
 
 def test_what_to_do_is_checked_before_anything_is_measured():
-    with pytest.raises(DataError, match="bootstrap, randomization"):
+    with pytest.raises(DataError, match="randomization, bootstrap"):
         score(SAID, REFERENCES, CORE, test="t")
     with pytest.raises(ScorerError, match="name a scorer"):
         score(SAID, REFERENCES, [])

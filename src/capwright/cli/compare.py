@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capwright.cli.scoring import (
+    BootstrapOption,
     ClusterOption,
     IdfOption,
+    MethodOption,
     MissingOption,
-    ReplicatesOption,
     ScorersOption,
     SeedOption,
     SetOption,
@@ -38,7 +39,8 @@ def compare(
     vocabulary: VocabularyOption = None,
     missing: MissingOption = "error",
     seed: SeedOption = 0,
-    bootstrap: ReplicatesOption = 1000,
+    bootstrap: BootstrapOption = 1000,
+    interval: MethodOption = "jackknife",
     cluster: ClusterOption = None,
 ) -> None:
     """Is B better than A, or is it chance?
@@ -51,7 +53,7 @@ def compare(
 
     scoring = measure_files(
         [a, b, references], scorers, tokenizer, idf, set_, split, vocabulary, missing, None, seed, bootstrap,
-        "percentile", cluster,
+        interval, cluster,
     )  # fmt: skip
     first, second = scoring.evaluations
     print_differences(scoring.comparisons, scoring.evaluations)

@@ -11,7 +11,16 @@ import typer
 
 from capwright.cli.display import say
 from capwright.cli.injection import InjectionOption
-from capwright.cli.scoring import DryRunOption, SetOption, name_systems, print_rehearsal, read_settings, rehearsed
+from capwright.cli.scoring import (
+    BootstrapOption,
+    DryRunOption,
+    MethodOption,
+    SetOption,
+    name_systems,
+    print_rehearsal,
+    read_settings,
+    rehearsed,
+)
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -36,13 +45,14 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Also write a run folder with a report.")] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 1000,
+    bootstrap: BootstrapOption = 1000,
+    interval: MethodOption = "jackknife",
     injection: InjectionOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Measure caption files on a dataset.
 
-    Prints scores with 95 % intervals, and paired tests of every file against the first.
+    Prints scores with 95 % intervals, and paired randomization tests of every file against the first.
     """
     from capwright.cli.injection import find_judged, measure_orders, print_orders
     from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
@@ -80,7 +90,7 @@ def evaluate(
         samples,
         made,
         samples.vocabulary,
-        lambda rulers: measure(samples, systems, rulers, seed=seed, replicates=bootstrap),
+        lambda rulers: measure(samples, systems, rulers, seed=seed, replicates=bootstrap, method=interval),
     )
     absent |= more
     evaluations = [
@@ -96,8 +106,9 @@ def evaluate(
     summary = summarize(evaluations, comparisons, about)
     if injection:
         effects = measure_orders(
-            samples, evaluations[0], options, vocabulary=samples.vocabulary, seed=seed, replicates=bootstrap
-        )
+            samples, evaluations[0], options, vocabulary=samples.vocabulary, seed=seed, replicates=bootstrap,
+            method=interval,
+        )  # fmt: skip
         summary["injection"] = [effect.to_json() for effect in effects]
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
     print_scores(evaluations, not_installed=absent)

@@ -54,6 +54,7 @@ def measure_orders(
     vocabulary: Vocabulary | None = None,
     seed: int = 0,
     replicates: int = 1000,
+    method: str = "jackknife",
 ) -> list[Effect]:
     """What orders behind the captions of this system do to the scores that were measured of it."""
     from capwright.evaluation import injection_report
@@ -64,7 +65,7 @@ def measure_orders(
     with counting("measuring with orders in captions") as progress:
         return injection_report(
             None, samples, said, names, options=options, vocabulary=vocabulary, seed=seed, replicates=replicates,
-            progress=progress,
+            method=method, progress=progress,
         )  # fmt: skip
 
 

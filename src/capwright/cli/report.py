@@ -10,12 +10,12 @@ import typer
 
 from capwright.cli.display import say
 from capwright.cli.scoring import (
+    BootstrapOption,
     ClusterOption,
     IdfOption,
     ImagesOption,
     MethodOption,
     MissingOption,
-    ReplicatesOption,
     ScorersOption,
     SeedOption,
     SetOption,
@@ -57,8 +57,8 @@ def report(
     missing: MissingOption = "error",
     trained_on: TrainedOption = None,
     seed: SeedOption = 0,
-    bootstrap: ReplicatesOption = 1000,
-    interval: MethodOption = "percentile",
+    bootstrap: BootstrapOption = 1000,
+    interval: MethodOption = "jackknife",
     cluster: ClusterOption = None,
 ) -> None:
     """Write the page of a run folder, or of captions and references.

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from capwright.cli.display import counting, say
 from capwright.cli.injection import InjectionOption
 from capwright.cli.scoring import (
+    BootstrapOption,
     ClusterOption,
     DryRunOption,
     IdfOption,
@@ -69,8 +70,8 @@ def files(
     missing: MissingOption = "error",
     trained_on: TrainedOption = None,
     seed: SeedOption = 0,
-    bootstrap: ReplicatesOption = 1000,
-    interval: MethodOption = "percentile",
+    bootstrap: BootstrapOption = 1000,
+    interval: MethodOption = "jackknife",
     cluster: ClusterOption = None,
     injection: InjectionOption = False,
     dry_run: DryRunOption = False,
@@ -110,8 +111,9 @@ def files(
     if injection:
         first = scoring.evaluations[0]
         effects = measure_orders(
-            scoring.samples, first, options, vocabulary=scoring.vocabulary, seed=seed, replicates=bootstrap
-        )
+            scoring.samples, first, options, vocabulary=scoring.vocabulary, seed=seed, replicates=bootstrap,
+            method=interval,
+        )  # fmt: skip
         print_orders(effects, first)
     print_signatures(scoring.evaluations)
     if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):

@@ -53,7 +53,10 @@ TrainedOption = Annotated[
 ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, for the report.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
 ReplicatesOption = Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")]
-MethodOption = Annotated[str, typer.Option(help="Of the intervals: percentile or bca.")]
+BootstrapOption = Annotated[
+    int, typer.Option(min=0, help="Resamples of intervals that are percentile or bca; 0: no intervals of any kind.")
+]
+MethodOption = Annotated[str, typer.Option(help="How intervals are made: jackknife, percentile or bca.")]
 ClusterOption = Annotated[
     str | None, typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together.")
 ]
@@ -71,7 +74,7 @@ def measure_files(
     trained_on: Sequence[str] | None = None,
     seed: int = 0,
     replicates: int = 1000,
-    method: str = "percentile",
+    method: str = "jackknife",
     cluster: str | None = None,
     images: Path | None = None,
     rehearsal: Rehearsal | None = None,

@@ -28,6 +28,7 @@ def measure(
     *,
     seed: int = 0,
     replicates: int = 1000,
+    method: str = "jackknife",
 ) -> list[Evaluation]:
     """Evaluate the captions (id -> row) of every system on the same samples with the same rulers."""
     from capwright.evaluation import evaluate
@@ -35,18 +36,18 @@ def measure(
     found = []
     for name, rows in systems.items():
         with counting(f"measuring {name}") as progress:
-            found.append(evaluate(samples, rows, rulers, seed, replicates, name=name, progress=progress))
+            found.append(evaluate(samples, rows, rulers, seed, replicates, name=name, method=method, progress=progress))
     return found
 
 
 def compare_with_first(evaluations: Sequence[Evaluation]) -> list[Comparison]:
-    """Paired tests of every system against the first, for the headline of each scorer."""
+    """Paired randomization tests of every system against the first, for the headline of each scorer."""
     first, *others = evaluations
     return [c for other in others for c in _headlines(first, other)]
 
 
 def compare_in_order(evaluations: Sequence[Evaluation]) -> list[Comparison]:
-    """Paired tests of every stage against the one before and against the first."""
+    """Paired randomization tests of every stage against the one before and against the first."""
     last = len(evaluations) - 1
     pairs = [(i, i + 1) for i in range(last)] + [(0, i) for i in range(2, last + 1)]
     return [c for a, b in pairs for c in _headlines(evaluations[a], evaluations[b])]

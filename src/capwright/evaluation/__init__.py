@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from capwright.evaluation.comparing import Comparison, adjust, compare
+from capwright.evaluation.estimating import How, estimate
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured, score_key
 from capwright.evaluation.running import evaluate, prepare_scorers
 from capwright.evaluation.significance import Difference, holm, paired_differences
@@ -42,6 +43,7 @@ __all__ = [
     "Difference",
     "Estimate",
     "Evaluation",
+    "How",
     "ImageResult",
     "Judgement",
     "Leaderboard",
@@ -50,6 +52,7 @@ __all__ = [
     "adjust",
     "bootstrap_sums",
     "compare",
+    "estimate",
     "evaluate",
     "hold_arena",
     "holm",

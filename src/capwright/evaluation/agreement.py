@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.correlation import accuracy, kendall, pair_counts, pairwise_accuracy, pearson, spearman
+from capwright.evaluation.estimating import How, estimate
+from capwright.evaluation.jackknife import Finalize
 from capwright.evaluation.significance import Difference, difference_of
 from capwright.evaluation.statistics import (
     Rows,
@@ -93,7 +95,8 @@ def agreement(
             of the same cluster; both lie between 0 and 1.
         ties: for "pairwise" and "within": see `correlation.accuracy`. "half": pairs that people tie are left out, a tie
             of the score is half right. "equal": a tie is right where people tie too (arXiv 2305.14324).
-        replicates, seed, level: of the percentile interval.
+        replicates, seed, level: of the percentile interval. "within" is a ratio of sums over clusters, so its interval
+            is that of the jackknife (see `estimating.How`).
 
     Raises:
         DataError: lists of different lengths, a number that is infinite, no caption with both, or an unknown option.
@@ -103,9 +106,14 @@ def agreement(
     """
     judged = _Judged.of([scores], ratings, clusters, aggregation)
     (x,) = judged.scores
-    drawn = _replicates(judged, x, coefficient, ties, replicates, seed)
-    value, low, high = _estimate(drawn, level)
-    signature = _sign(coefficient, judged, replicates, seed, level, ratings=aggregation, ties=_ties(coefficient, ties))
+    how = How("jackknife" if coefficient == "within" else "percentile", replicates, seed, level)
+    if coefficient == "within":
+        _check(ties, TIES, "ties")
+        counts = _counts_within(x, judged.ratings, judged.codes, judged.clusters)
+        value, low, high = _share(counts, lambda sums: accuracy(tuple(np.moveaxis(sums, -1, 0)), ties)[..., None], how)
+    else:
+        value, low, high = _estimate(_replicates(judged, x, coefficient, ties, replicates, seed), level)
+    signature = _sign(coefficient, judged, how, ratings=aggregation, ties=_ties(coefficient, ties))
     return Agreement(coefficient, value, low, high, len(x), judged.clusters, judged.unknown, signature)
 
 
@@ -153,7 +161,7 @@ def pairwise_agreement(
         ties: "half": pairs that people tie are left out, a tie of the scores is half right, and chance is one half.
             "equal": all pairs count, a tie is right where people tie too.
         tolerance: scores that differ by no more than this tie.
-        replicates, seed, level: of the percentile interval.
+        replicates, seed, level: of the interval, which is that of the jackknife; see `estimating.How`.
 
     Raises:
         DataError: as `agreement`.
@@ -169,9 +177,9 @@ def pairwise_agreement(
         right = np.where(said == 0, 0.5, right)
         counts = (wanted != 0).astype(np.float64)
     rows = sum_by_cluster(np.stack([right * counts, counts], axis=1), judged.codes)
-    sums = np.concatenate([rows.sum(0, keepdims=True), bootstrap_sums(rows, _enough(replicates, len(rows)), seed)])
-    value, low, high = _estimate(ratio(sums[:, 0], sums[:, 1]), level)
-    signature = _sign("preference", judged, replicates, seed, level, ties=ties, tolerance=tolerance or None)
+    how = How("jackknife", replicates, seed, level)
+    value, low, high = _share(rows, lambda sums: ratio(sums[..., :1], sums[..., 1:]), how)
+    signature = _sign("preference", judged, how, ties=ties, tolerance=tolerance or None)
     return Agreement("preference", value, low, high, len(right), judged.clusters, judged.unknown, signature)
 
 
@@ -277,21 +285,26 @@ def _estimate(drawn: Numbers, level: float) -> tuple[float | None, float | None,
     return (None, None, None) if value is None else (value, known(low[0]), known(high[0]))
 
 
+def _share(rows: Rows, finalize: Finalize, how: How) -> tuple[float | None, float | None, float | None]:
+    """A share between 0 and 1 with its interval."""
+    found = estimate(rows, finalize, np.array([[0.0, 1.0]]), how)
+    return known(found.value[0]), known(found.low[0]), known(found.high[0])
+
+
 def _enough(replicates: int, clusters: int) -> int:
     """A single cluster can not be resampled: its interval would have no width."""
     return replicates if clusters > 1 else 0
 
 
-def _sign(coefficient: str, judged: _Judged, replicates: int, seed: int, level: float, **fields: object) -> str:
-    width = "" if level == 0.95 else f"@{100 * level:g}"
+def _sign(coefficient: str, judged: _Judged, how: How, **fields: object) -> str:
     return write_signature(
         coefficient,
         **fields,
         n=len(judged.ratings),
         clusters=judged.clusters,
-        ci=f"boot{replicates}{width}",
+        ci=how.name,
         unit=judged.unit,
-        seed=seed,
+        seed=how.seed if how.method != "jackknife" else None,
         v=_VERSION,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.evaluation.estimating import join, ranges_of
 from capwright.evaluation.results import Evaluation, Measured
 from capwright.evaluation.significance import (
     TRIALS,
@@ -33,7 +34,7 @@ class Comparison:
         a, b: names of the systems.
         score: "scorer.output".
         difference: of the scores; None when one of them is undefined.
-        low, high: percentile interval of the paired bootstrap; None when undefined.
+        low, high: its interval, made as those of the scores; None when undefined.
         p: two-sided p-value of "no difference"; None when undefined.
         images: that both know.
         p_holm: p corrected for all comparisons that were read together, see `adjust`; None before that.
@@ -69,7 +70,7 @@ def compare(
     b: Evaluation,
     scores: Iterable[str] | None = None,
     *,
-    test: str = "bootstrap",
+    test: str = "randomization",
     trials: int = TRIALS,
 ) -> list[Comparison]:
     """Paired test of b against a on the images that both know, one Comparison a score.
@@ -77,11 +78,10 @@ def compare(
     Args:
         a, b: evaluations of the same samples in the same order with the same scorers and contexts.
         scores: "scorer.output" names such as "tts.micro" or "tts.tier:rare"; all by default.
-        test: what p is from, "bootstrap" or "randomization" (see `significance.paired_differences`). The interval is
-            that of the paired bootstrap either way.
+        test: what p is from, "randomization" or "bootstrap" (see `significance.paired_differences`).
         trials: random swaps of the randomization test. No p-value is below 1 / (trials + 1).
 
-    Seed, replicates, level and clusters are those of a. Raises DataError when the samples or their clusters differ,
+    Clusters, and how intervals are made, are those of a. Raises DataError when the samples or their clusters differ,
     ScorerError when the signatures do.
     """
     _check_same_samples(a, b)
@@ -120,7 +120,7 @@ def adjust(comparisons: Iterable[Comparison]) -> list[Comparison]:
 def _compare_together(
     a: Evaluation, b: Evaluation, names: Sequence[str], test: str, trials: int
 ) -> Iterable[Comparison]:
-    """Scorers that know the same images are resampled in one matrix product."""
+    """Scorers that know the same images are resampled and swapped in one matrix product."""
     pairs = [(a.scores[name], b.scores[name]) for name in names]
     both = pairs[0][0].known & pairs[0][1].known
     left = np.concatenate([one.rows[both] for one, _ in pairs], axis=1)
@@ -128,16 +128,15 @@ def _compare_together(
     if a.clusters is not None:
         labels = [a.clusters[i] for i in np.flatnonzero(both)]
         left, right = (sum_by_cluster(rows, labels) for rows in (left, right))
-    edges = np.cumsum([one.rows.shape[1] for one, _ in pairs])[:-1]
-
-    def finalize(summed: Rows) -> Rows:
-        parts = np.split(summed, edges, axis=-1)
-        return np.concatenate([one.scorer.finalize(part) for (one, _), part in zip(pairs, parts)], axis=-1)
-
-    differences = iter(paired_differences(left, right, finalize, a.replicates, a.seed, a.level, test, trials))
-    width = "" if a.level == 0.95 else f"@{100 * a.level:g}"
-    tested = f"randomization{trials}" if test == "randomization" else test
-    how = f"paired:boot{a.replicates}{width}|test:{tested}|unit:{a.unit}|seed:{a.seed}"
+    finalize = join([one.scorer for one, _ in pairs], [one.rows.shape[1] for one, _ in pairs])
+    ranges = np.concatenate([ranges_of(one.scorer, one.context) for one, _ in pairs])
+    differences = iter(
+        paired_differences(
+            left, right, finalize, a.replicates, a.seed, a.level, test, trials, method=a.method, ranges=ranges
+        )
+    )
+    tested = f"{test}{trials if test == 'randomization' else a.replicates}"
+    how = f"paired:{a.how.name}|test:{tested}|unit:{a.unit}|seed:{a.seed}"
     for name, (one, other) in zip(names, pairs):
         signature = f"{one.scorer.signature(one.context)}|{how}"
         items = None if one.scorer.spec.unit == "set" else _items(one, other, both)
@@ -166,7 +165,7 @@ def _items(one: Measured, other: Measured, both: NDArray[np.bool_]) -> tuple[Row
 
 
 def _detectable(d: Difference, level: float) -> float | None:
-    """None when unknown, and when no draw changed the difference: a spread of 0 says nothing about other images."""
+    """None when unknown, and when no image changed the difference: a spread of 0 says nothing about other images."""
     if not d.error:
         return None
     return known(detectable_difference(d.error, 1 - level, _POWER))

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.evaluation.estimating import How, estimate, ranges_of_differences
 from capwright.evaluation.results import Estimate, score_key
 from capwright.evaluation.running import CaptionRow, item_of, prepare_scorers
-from capwright.evaluation.statistics import bootstrap_sums, intervals, known
+from capwright.evaluation.statistics import known
 from capwright.scorers import SCORED, Context, Item, Scorer, ScorerError, ScorerSpec, get_scorer
 from capwright.types import Caption, DataError, Sample, Vocabulary
 
@@ -95,6 +96,7 @@ def injection_report(
     seed: int = 0,
     replicates: int = 1000,
     level: float = 0.95,
+    method: str = "jackknife",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Effect]:
     """Measure captions with and without orders behind them.
@@ -112,7 +114,7 @@ def injection_report(
         options: of scorers, by name. `caprl` asks all questions unless told otherwise: in its mode "paper" any further
             word draws other questions, which would look like an effect.
         attacks: kind -> text that is put behind a caption, after a space. A "control" is added.
-        vocabulary, seed, replicates, level: as for `evaluate`.
+        vocabulary, seed, replicates, level, method: as for `evaluate`.
         progress: called with (done, total) measurements of all captions.
 
     Returns:
@@ -139,7 +141,7 @@ def injection_report(
         ((scorer, context),) = prepare_scorers([item.sample for item in items], [scorer], vocabulary)
         clean = _measure(scorer, context, items)
         for attack, order in {"control": CONTROL, **attacks}.items():
-            effects.append(_effect(scorer, context, items, clean, attack, order, (seed, replicates, level)))
+            effects.append(_effect(scorer, context, items, clean, attack, order, How(method, replicates, seed, level)))
             if progress is not None:
                 progress(len(effects), len(names) * (1 + len(attacks)))
     return effects
@@ -162,7 +164,7 @@ def _effect(
     clean: tuple[_Rows, NDArray[np.bool_]],
     attack: str,
     order: str,
-    how: tuple[int, int, float],
+    how: How,
 ) -> Effect:
     rows, is_known = clean
     ordered, ordered_known = np.zeros_like(rows), np.zeros_like(is_known)
@@ -189,20 +191,14 @@ def _effect(
     )
 
 
-def _change(
-    scorer: Scorer, place: int, before: _Rows, after: _Rows, how: tuple[int, int, float]
-) -> tuple[float | None, Estimate]:
-    """The score before, and what it gains; images are drawn with both of their rows."""
-    seed, replicates, level = how
+def _change(scorer: Scorer, place: int, before: _Rows, after: _Rows, how: How) -> tuple[float | None, Estimate]:
+    """The score before, and what it gains; an image goes with both of its rows."""
     width = before.shape[1]
 
     def gain(sums: _Rows) -> _Rows:
         return (scorer.finalize(sums[..., width:]) - scorer.finalize(sums[..., :width]))[..., [place]]
 
-    joined = np.concatenate([before, after], axis=1)
-    total = joined.sum(0)
-    point = gain(total)
-    drawn = gain(bootstrap_sums(joined, replicates if len(joined) > 1 else 0, seed))
-    low, high = intervals(drawn, level, "percentile")
-    clean = known(scorer.finalize(total[:width])[place])
-    return clean, Estimate(known(point[0]), known(low[0]), known(high[0]))
+    limits = ranges_of_differences(np.array([scorer.spec.range_of(scorer.spec.headline)]))
+    found = estimate(np.concatenate([before, after], axis=1), gain, limits, how)
+    clean = known(scorer.finalize(before.sum(0))[place])
+    return clean, Estimate(known(found.value[0]), known(found.low[0]), known(found.high[0]))

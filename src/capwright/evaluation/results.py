@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.evaluation.estimating import How
 from capwright.scorers import Context, Scorer
 
 #: How a sample without any caption row is counted.
@@ -105,7 +106,7 @@ class Evaluation:
         per_image: one ImageResult a sample, in order.
         unknown: status -> number of samples without a usable caption; "missing_caption" where there was no row.
         warnings: what somebody should read before trusting the numbers; ids are named.
-        seed, replicates, level: of the intervals.
+        seed, replicates, level, method: how intervals were made, see `estimating.How`.
         clusters: for each sample, what it is drawn together by; None when every image is drawn for itself.
         unit: what is drawn: "image", or the key of `Sample.meta` that names the clusters ("meta.video").
     """
@@ -119,8 +120,14 @@ class Evaluation:
     seed: int = 0
     replicates: int = 1000
     level: float = 0.95
+    method: str = "jackknife"
     clusters: tuple[str, ...] | None = None
     unit: str = "image"
+
+    @property
+    def how(self) -> How:
+        """How its intervals were made."""
+        return How(self.method, self.replicates, self.seed, self.level)
 
     def estimate(self, scorer: str, output: str | None = None) -> Estimate:
         """One score: `evaluation.estimate("tts", "micro")`; the headline when no output is named."""

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.data.alignment import some
+from capwright.evaluation.estimating import METHODS, How, estimate, join, ranges_of
 from capwright.evaluation.measuring import Tally, measure
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
-from capwright.evaluation.statistics import METHODS, bootstrap_sums, intervals, known, left_out_sums, sum_by_cluster
+from capwright.evaluation.statistics import known, sum_by_cluster
 from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, ScorerError, get_scorer
 from capwright.types import STATUSES, Caption, DataError, Sample, Vocabulary
 
@@ -58,7 +59,7 @@ def evaluate(
     vocabulary: Vocabulary | None = None,
     name: str = "",
     level: float = 0.95,
-    method: str = "percentile",
+    method: str = "jackknife",
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -70,12 +71,13 @@ def evaluate(
             these. A sample without a row is unknown: it is counted and warned about, and no score includes it. Rows
             with other ids are warned about.
         scorers: names, scorers, or what `prepare_scorers` returned (for several systems: the same contexts).
-        seed, replicates, level: of the bootstrap intervals; images are the unit.
+        seed, replicates: of intervals by the bootstrap and of tests; 0 replicates leave out intervals of any method.
+        level: share of intervals that should hold the truth.
         vocabulary: see `prepare_scorers`.
         name: of the system, for comparisons.
-        method: of the intervals, "percentile" or "bca".
-        cluster: a key of `Sample.meta`; samples with one value there (frames of a video, photos of a room) are drawn
-            together.
+        method: of the intervals, "jackknife", "percentile" or "bca" (see `estimating.How`).
+        cluster: a key of `Sample.meta`; samples with one value there (frames of a video, photos of a room) are left
+            out, drawn and swapped together.
         progress: called with (done, total) captions as they are measured.
 
     Raises:
@@ -83,7 +85,7 @@ def evaluate(
         ScorerError: an unknown scorer, or one that fails.
     """
     if method not in METHODS:
-        raise DataError(f"intervals can be made by {' or '.join(METHODS)}, not by {method!r}")
+        raise DataError(f"intervals can be made by {', '.join(METHODS)}, not by {method!r}")
     if not isinstance(seed, int) or seed < 0:
         raise DataError(f"the seed must be a whole number, 0 or more, not {seed!r}")
     if not 0 < level < 1:
@@ -99,7 +101,7 @@ def evaluate(
             stated[image] = item.status
     tallies, evidence = measure(ready, items, image_of, stated, progress)
     unit = "image" if cluster is None else f"meta.{cluster}"
-    measured = _estimate(tallies, ids, seed, replicates, level, method, unit, clusters)
+    measured = _estimate(tallies, ids, How(method, replicates, seed, level), unit, clusters)
     return Evaluation(
         name=name,
         ids=ids,
@@ -110,6 +112,7 @@ def evaluate(
         seed=seed,
         replicates=replicates,
         level=level,
+        method=method,
         clusters=clusters,
         unit=unit,
     )
@@ -198,53 +201,32 @@ def item_of(sample: Sample, row: CaptionRow) -> Item:
 
 
 def _estimate(
-    tallies: Sequence[Tally],
-    ids: Sequence[str],
-    seed: int,
-    replicates: int,
-    level: float,
-    method: str,
-    unit: str,
-    clusters: tuple[str, ...] | None,
+    tallies: Sequence[Tally], ids: Sequence[str], how: How, unit: str, clusters: tuple[str, ...] | None
 ) -> dict[str, Measured]:
-    """Point estimates and intervals. Scorers that know the same images share one matrix product."""
+    """Point estimates and intervals. Scorers that know the same images are estimated together, with the same draws."""
     rows = [tally.rows for tally in tallies]
-    sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(tallies)
-    units: list[NDArray[np.float64]] = [np.zeros(0)] * len(tallies)
+    estimates: list[dict[str, Estimate]] = [{} for _ in tallies]
     shared: dict[bytes, list[int]] = {}
     for index, tally in enumerate(tallies):
         shared.setdefault(tally.known.tobytes(), []).append(index)
     for members in shared.values():
         is_known = tallies[members[0]].known
         joined = np.concatenate([rows[i][is_known] for i in members], axis=1)
-        edges = np.cumsum([rows[i].shape[1] for i in members])[:-1]
         if clusters is not None:
             joined = sum_by_cluster(joined, [clusters[i] for i in np.flatnonzero(is_known)])
-        drawn = bootstrap_sums(joined, replicates if len(joined) > 1 else 0, seed)
-        for i, part, own in zip(members, np.split(drawn, edges, axis=1), np.split(joined, edges, axis=1)):
-            sums[i], units[i] = part, own
+        finalize = join([tallies[i].scorer for i in members], [rows[i].shape[1] for i in members])
+        ranges = np.concatenate([ranges_of(tallies[i].scorer, tallies[i].context) for i in members])
+        found = estimate(joined, finalize, ranges, how)
+        each = iter(zip(found.value.tolist(), found.low.tolist(), found.high.tolist()))
+        for i in members:
+            for output in tallies[i].context.outputs:
+                estimates[i][output] = Estimate(*map(known, next(each)))
     measured: dict[str, Measured] = {}
-    how = f"{'bca' if method == 'bca' else 'boot'}{replicates}" + ("" if level == 0.95 else f"@{100 * level:g}")
-    for tally, own_rows, drawn, own in zip(tallies, rows, sums, units):
-        scorer, context = tally.scorer, tally.context
-        values = scorer.finalize(own.sum(0))
-        left_out = scorer.finalize(left_out_sums(own)) if method == "bca" else None
-        low, high = intervals(scorer.finalize(drawn), level, method, point=values, left_out=left_out)
-        # Rows of set scorers are linearized, and their resamples may leave the range.
-        least, most = np.array([scorer.spec.range_of(output) for output in context.outputs]).T
-        low, high = np.clip(low, least, most), np.clip(high, least, most)
-        estimates = {
-            output: Estimate(
-                known(values[i]),
-                known(low[i]) if np.isfinite(values[i]) else None,
-                known(high[i]) if np.isfinite(values[i]) else None,
-            )
-            for i, output in enumerate(context.outputs)
-        }
-        signature = f"{scorer.signature(context)}|ci:{how}|unit:{unit}|seed:{seed}"
+    for tally, own_rows, own in zip(tallies, rows, estimates):
+        signature = f"{tally.scorer.signature(tally.context)}|{how.sign(unit)}"
         why = {ids[image]: reason for image, reason in sorted(tally.why.items())}
-        measured[scorer.spec.name] = Measured(
-            scorer, context, own_rows, tally.known, dict(sorted(tally.met.items())), estimates, signature, why
+        measured[tally.scorer.spec.name] = Measured(
+            tally.scorer, tally.context, own_rows, tally.known, dict(sorted(tally.met.items())), own, signature, why
         )
     return measured
 

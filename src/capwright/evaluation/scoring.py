@@ -54,7 +54,8 @@ class Scoring:
     vocabulary: Vocabulary | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"systems": [...], "comparisons": [...], "not_installed": {...}, "images", "seed", "replicates", "level"}.
+        """{"systems": [...], "comparisons": [...], "not_installed": {...}, "images", "interval", "seed", "replicates",
+        "level"}.
 
         A system is {"name", "file", "scores": {"bleu4": {"value", "low", "high", "signature"}, ...}, "images",
         "scored": {scorer: n}, "unknown": {status: n}, "unknown_by": {scorer: {status: n}},
@@ -69,6 +70,7 @@ class Scoring:
             "comparisons": [c.to_json() | {"score": score_key(*c.score.split(".", 1))} for c in self.comparisons],
             "not_installed": dict(self.not_installed),
             "images": len(first.ids),
+            "interval": first.method,
             "seed": first.seed,
             "replicates": first.replicates,
             "level": first.level,
@@ -126,7 +128,7 @@ def score_systems(
     seed: int = 0,
     replicates: int = 1000,
     level: float = 0.95,
-    method: str = "percentile",
+    method: str = "jackknife",
     cluster: str | None = None,
     test: str = "randomization",
     progress: Progress | None = None,

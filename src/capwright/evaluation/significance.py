@@ -6,18 +6,18 @@ Both tests work on paired rows: a [C, k] and b [C, k] are the statistics of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.evaluation.estimating import How, estimate, ranges_of_differences
+from capwright.evaluation.jackknife import Finalize, Numbers
 from capwright.evaluation.statistics import _CELLS, MIN_DEFINED, Rows, bootstrap_sums, intervals, known, weigher
 
-Finalize = Callable[[Rows], Rows]
-
-TESTS = ("bootstrap", "randomization")
+TESTS = ("randomization", "bootstrap")
 #: Random swaps of a randomization test: enough that a p-value survives the correction for hundreds of tests.
 TRIALS = 10_000
 
@@ -32,9 +32,9 @@ class Difference:
 
     Attributes:
         difference: of the point estimates; None when one of them is undefined.
-        low, high: percentile interval of the paired bootstrap; None when undefined.
+        low, high: its interval; None when undefined.
         p: two-sided p-value of "no difference"; None when undefined.
-        error: standard error of the difference (standard deviation over the replicates); None when undefined.
+        error: standard error of the difference; None when undefined.
     """
 
     difference: float | None
@@ -51,33 +51,44 @@ def paired_differences(
     replicates: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-    test: str = "bootstrap",
+    test: str = "randomization",
     trials: int = TRIALS,
+    *,
+    method: str = "jackknife",
+    ranges: Numbers | None = None,
 ) -> list[Difference]:
     """Difference, interval and test of two systems: rows [C, k] of the same C clusters; one Difference an output.
 
-    The interval is always that of the paired bootstrap: both systems are resampled with the same images. The p-value
-    is that of `test`:
+    The interval is that of `estimating.estimate` for the difference: `method`, `replicates`, `seed` and `level` as in
+    `estimating.How`; `ranges` are those of the scores [m, 2]. Both systems lose, or are resampled with, the same
+    images. The p-value is that of `test`:
 
-    * "bootstrap": 2 * min(share of replicates with b - a <= 0, share with b - a >= 0), each share with one added to
-      numerator and denominator, at most 1. It agrees with the interval: an interval that excludes 0 has p below
-      1 - level, up to the resolution of 1 / replicates.
     * "randomization": see `randomization_test`, with `trials`.
+    * "bootstrap": 2 * min(share of replicates with b - a <= 0, share with b - a >= 0), each share with one added to
+      numerator and denominator, at most 1. For few images it finds differences of equal systems too often.
 
-    Fewer than two clusters give an interval and p of None.
+    The test and an interval by another way may disagree where p is close to 1 - level; the test is what decides. Fewer
+    than two clusters give an interval and p of None.
     """
     if test not in TESTS:
         raise ValueError(f"test must be one of {', '.join(TESTS)}, not {test!r}")
     _check_pair(a, b)
     width = a.shape[1]
-    point = finalize(b.sum(0)) - finalize(a.sum(0))
-    sums = bootstrap_sums(np.concatenate([a, b], axis=1), replicates if len(a) > 1 else 0, seed)
-    drawn = finalize(sums[:, width:]) - finalize(sums[:, :width])
-    found = [difference_of(value, drawn[:, i], level) for i, value in enumerate(point)]
+
+    def gain(sums: Rows) -> Rows:
+        return finalize(sums[..., width:]) - finalize(sums[..., :width])
+
+    both = np.concatenate([a, b], axis=1)
+    limits = None if ranges is None else ranges_of_differences(ranges)
+    found = estimate(both, gain, limits, How(method, replicates, seed, level))
     if test == "randomization":
         p_values = randomization_test(a, b, finalize, trials, seed)
-        found = [replace(one, p=known(p)) for one, p in zip(found, p_values)]
-    return found
+    else:
+        drawn = gain(bootstrap_sums(both, replicates if len(a) > 1 else 0, seed))
+        p_values = np.array([_bootstrap_p(drawn[:, i]) for i in range(drawn.shape[1])])
+        p_values[~np.isfinite(found.value)] = np.nan
+    numbers = zip(found.value, found.low, found.high, p_values, found.error)
+    return [Difference(*(known(number) for number in row)) for row in numbers]
 
 
 def difference_of(point: float, drawn: NDArray[np.float64], level: float = 0.95) -> Difference:
@@ -87,9 +98,9 @@ def difference_of(point: float, drawn: NDArray[np.float64], level: float = 0.95)
     low, high = intervals(drawn[:, None], level)
     if not np.isfinite(low[0]):
         return Difference(float(point), None, None, None)
-    drawn = drawn[np.isfinite(drawn)]
-    error = known(drawn.std(ddof=1)) if len(drawn) > 1 else None
-    return Difference(float(point), float(low[0]), float(high[0]), _bootstrap_p(drawn), error)
+    defined = drawn[np.isfinite(drawn)]
+    error = known(defined.std(ddof=1)) if len(defined) > 1 else None
+    return Difference(float(point), float(low[0]), float(high[0]), known(_bootstrap_p(drawn)), error)
 
 
 def randomization_test(
@@ -189,8 +200,12 @@ def _draw_swaps(count: int, replicates: int, seed: int) -> Iterator[Rows]:
 
 
 def _bootstrap_p(differences: NDArray[np.float64]) -> float:
-    below = (1 + np.count_nonzero(differences <= 0)) / (1 + len(differences))
-    above = (1 + np.count_nonzero(differences >= 0)) / (1 + len(differences))
+    """NaN where more than 5 % of the replicates [B] are undefined, or there is none."""
+    defined = differences[np.isfinite(differences)]
+    if not len(defined) or len(defined) < MIN_DEFINED * len(differences):
+        return math.nan
+    below = (1 + np.count_nonzero(defined <= 0)) / (1 + len(defined))
+    above = (1 + np.count_nonzero(defined >= 0)) / (1 + len(defined))
     return float(min(1.0, 2 * min(below, above)))
 
 

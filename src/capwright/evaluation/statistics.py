@@ -111,7 +111,7 @@ def sum_by_cluster(rows: Rows, clusters: Sequence[Any] | NDArray[Any]) -> Rows:
 
 
 def left_out_sums(rows: Rows) -> Rows:
-    """Sums of all rows but one: [C, k] -> [C, k]; what BCa intervals need as `finalize(left_out_sums(rows))`."""
+    """Sums of all rows but one: [C, k] -> [C, k]; `finalize` of them gives the scores without one cluster each."""
     return rows.sum(0) - rows
 
 

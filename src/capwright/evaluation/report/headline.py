@@ -32,7 +32,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A paired comparison of two systems on the same images: what `b` gains over `a`."""
+    """A paired comparison of two systems on the same images: what `b` gains over `a`; `clear` when it is no chance."""
 
     a: str
     b: str
@@ -40,10 +40,7 @@ class Comparison:
     difference: Measure
     p: str
     verdict: str
-
-    @property
-    def clear(self) -> bool:
-        return (self.difference.low or 0) > 0 or (self.difference.high or 0) < 0
+    clear: bool
 
 
 def write_headline(
@@ -145,8 +142,10 @@ def read_comparisons(run: Run) -> list[Comparison]:
             continue
         difference = as_measure({"value": row.get("difference"), "low": row.get("low"), "high": row.get("high")})
         score = str(row.get("score", ""))
+        clear = _is_clear(difference, number(row.get("p")))
+        verdict = _verdict(difference, clear, score)
         comparisons.append(
-            Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), _verdict(difference, score))
+            Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), verdict, bool(clear))
         )
     return sorted(comparisons, key=lambda c: c.score != lead)
 
@@ -164,13 +163,24 @@ def count(n: int, thing: str) -> str:
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
-def _verdict(difference: Measure, score: str) -> str:
-    if not difference.known or not difference.has_interval:
+def _is_clear(difference: Measure, p: float | None) -> bool | None:
+    """Whether a difference is more than chance, at 5 %: by its test; without a test by its interval; None: unknown."""
+    if not difference.known:
+        return None
+    if p is not None:
+        return p < 0.05
+    if not difference.has_interval:
+        return None
+    return (difference.low or 0) > 0 or (difference.high or 0) < 0
+
+
+def _verdict(difference: Measure, clear: bool | None, score: str) -> str:
+    if clear is None:
         return "unknown"
+    if not clear:
+        return "may be chance"
     up, down = ("better", "worse") if score.startswith("tts.") else ("higher", "lower")
-    if (difference.low or 0) > 0:
-        return f"clearly {up}"
-    return f"clearly {down}" if (difference.high or 0) < 0 else "may be chance"
+    return f"clearly {up if (difference.value or 0) > 0 else down}"
 
 
 def _of_hundred(measure: Measure) -> str:

@@ -29,9 +29,10 @@ def tests_of(sheet: Sheet, comparisons: Sequence[Comparison]) -> Tests:
 
 
 def is_clear(test: Comparison, level: float) -> bool:
-    """Whether a difference is more than chance: by the corrected p-value where there is one, else by its interval."""
-    if test.p_holm is not None:
-        return test.p_holm < 1 - level
+    """Whether a difference is more than chance: by its test, corrected where it is; without a test by its interval."""
+    p = test.p if test.p_holm is None else test.p_holm
+    if p is not None:
+        return p < 1 - level
     return test.low is not None and test.high is not None and (test.low > 0 or test.high < 0)
 
 

@@ -130,6 +130,7 @@ def render(
         systems=sheet.systems,
         images=len(sheet.samples),
         level=sheet.systems[0].evaluation.level,
+        method=sheet.systems[0].evaluation.method,
         lead=lead,
         lead_line=_line(sheet, lead) if lead is not None else None,
         words=[_one(system.mean_words) for system in sheet.systems],

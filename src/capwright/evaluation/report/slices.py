@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.evaluation.estimating import estimate, ranges_of
 from capwright.evaluation.report.run_folder import Measure
 from capwright.evaluation.report.score_sheet import Score, Sheet, System
-from capwright.evaluation.statistics import bootstrap_sums, intervals, known, sum_by_cluster
+from capwright.evaluation.statistics import known, sum_by_cluster
 from capwright.types import Sample
 
 #: A division into more parts than this keeps the largest ones.
@@ -59,33 +60,25 @@ def divide(sheet: Sheet, score: Score) -> list[Division]:
 def measure_part(systems: Sequence[System], score: Score, images: NDArray[np.int64]) -> list[tuple[Measure, int]]:
     """The score of each system on the images of a part, and how many of them it knows.
 
-    Value and interval are those of the whole page: `finalize` of the summed rows, bootstrap over the images (or
-    clusters) of the part. Both are unknown for fewer than two images. Contexts (an idf table) stay those of all
-    images. Systems that know the same images are resampled together.
+    Value and interval are made as on the whole page, of the images (or clusters) of the part. Both are unknown for
+    fewer than two images. Contexts (an idf table) stay those of all images.
     """
-    found: list[tuple[Measure, int]] = [(Measure(), 0)] * len(systems)
-    shared: dict[tuple[bytes, int], list[int]] = {}
-    for place, system in enumerate(systems):
-        measured = system.evaluation.scores.get(score.scorer)
-        if measured is not None:
-            shared.setdefault((measured.known[images].tobytes(), measured.rows.shape[1]), []).append(place)
-    for (_, width), places in shared.items():
-        first = systems[places[0]].evaluation
-        kept = images[first.scores[score.scorer].known[images]]
-        rows = np.concatenate([systems[p].evaluation.scores[score.scorer].rows[kept] for p in places], axis=1)
-        if first.clusters is not None:
-            rows = sum_by_cluster(rows, [first.clusters[image] for image in kept])
-        drawn = bootstrap_sums(rows, first.replicates, first.seed) if len(rows) > 1 else None
-        total = rows.sum(0)
-        for start, place in zip(range(0, rows.shape[1], width), places):
-            finalize = systems[place].evaluation.scores[score.scorer].scorer.finalize
-            if drawn is None:
-                found[place] = Measure(), len(kept)
-                continue
-            value = known(finalize(total[start : start + width])[score.column])
-            low, high = intervals(finalize(drawn[:, start : start + width])[:, [score.column]], first.level)
-            ends = (known(low[0]), known(high[0])) if value is not None else (None, None)
-            found[place] = Measure(value, *ends), len(kept)
+    found: list[tuple[Measure, int]] = []
+    for system in systems:
+        evaluation = system.evaluation
+        measured = evaluation.scores.get(score.scorer)
+        if measured is None:
+            found.append((Measure(), 0))
+            continue
+        kept = images[measured.known[images]]
+        rows = measured.rows[kept]
+        if evaluation.clusters is not None:
+            rows = sum_by_cluster(rows, [evaluation.clusters[image] for image in kept])
+        if len(rows) < 2:
+            found.append((Measure(), len(kept)))
+            continue
+        ends = estimate(rows, measured.scorer.finalize, ranges_of(measured.scorer, measured.context), evaluation.how)
+        found.append((Measure(*(known(part[score.column]) for part in (ends.value, ends.low, ends.high))), len(kept)))
     return found
 
 
