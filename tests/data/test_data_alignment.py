@@ -94,6 +94,15 @@ def test_some_copies() -> None:
     assert "copied" not in kinds(check_alignment(dict.fromkeys(GOOD, "a cat"), short))
 
 
+def test_several_captions_are_copies_when_all_of_them_are() -> None:
+    known = {sample.id: sample.references for sample in SAMPLES}
+    for said, expected in (
+        ({id: [texts[0], texts[2]] for id, texts in known.items()}, ["copied"]),
+        ({id: [texts[0], GOOD[id]] for id, texts in known.items()}, []),
+    ):
+        assert kinds(check_alignment(said, SAMPLES)) == expected
+
+
 def test_missing_and_extra_ids() -> None:
     some_said = {id: text for id, text in GOOD.items() if int(id) >= 7} | {"x": "A red dog runs.", "y": "A cat."}
     found = check_alignment(some_said, SAMPLES)

@@ -203,6 +203,10 @@ def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked,
     policy.layout = "repeated"
     reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
     assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 2e-4
+    with torch.no_grad():
+        spread = torch.special.entr(policy.head.logits(policy._repeated(groups)).softmax(-1)).sum(-1)
+    expected = (spread * groups.mask).sum(-1) / groups.mask.sum(-1)  # what comes after the end does not count
+    assert torch.allclose(groups.entropy, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("most", [1, 2, 9])

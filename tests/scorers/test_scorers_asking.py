@@ -128,6 +128,14 @@ def test_an_answer_has_one_meaning():
     assert tell(asked, Answer(None, status="empty")).status == "unparseable"
 
 
+def test_spaces_around_an_option_or_the_key_do_not_count():
+    spaced = Question("Which side?", ("left ", " right"), " left")
+    asked = Asked(spaced, spaced)
+    told = [tell(asked, Answer(place)) for place in (0, 1)]
+    assert [one.right for one in told] == [1, 0]
+    assert [show(asked, one)["result"] for one in told] == ["right", "wrong"]
+
+
 def test_a_bank_has_kinds_and_a_digest():
     samples = [Sample("s", Path("s"), questions=(SIDE, replace(SIDE, kind="b"), replace(SIDE, kind=" a ")))]
     bank = read_bank(samples, "x")

@@ -239,6 +239,8 @@ def test_in_an_evaluation_with_intervals_and_as_a_reward():
     reward = view(SAMPLES[:2], [[Caption("x 5"), Caption("x 10")], [Caption("x 0"), Caption("lost 5")]])
     assert reward.values[0].tolist() == [0.5, 1]
     assert reward.values[1][0] == 0
+    tie = view(SAMPLES[:1], [[Caption("x 9"), Caption("x 1")]])
+    assert tie.values.tolist() == [[0.75, 0.25]]  # one won or lost, one tie, which is half of each
     assert np.isnan(reward.values[1][1])
 
 

@@ -24,6 +24,7 @@ SAMPLE = Sample("a", Path("x"))
         ('He said "Go." Then left.', 5, 2),
         ("", 0, 0),
         ("...", 0, 0),
+        ("A dog! - . A cat.", 4, 2),  # a mark alone says nothing
         ("Café au lait", 3, 1),
     ],
 )
