@@ -3,8 +3,8 @@
     python benchmarks/rsrs_map.py [--from FILE] [--json FILE] [--picture FILE.svg]
 
 Trains nothing. An arm's score is that of all its seeds together; its interval is a 95 % interval over images, all seeds
-of an image together, and beside it stand the lowest and the highest seed. Differences between two arms are paired: the
-same images are drawn for both. CIDEr-D and language are means over seeds.
+of an image together, and beside it stand the lowest and the highest seed. Differences between two arms are paired by
+image. CIDEr-D and language are means over seeds.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from capwright.evaluation import estimate
+from capwright.scorers.base import ratio
 from results_file import read_results, whole_rows, write_results
-from rsrs_ablation import CELLS, IMAGES, RESULTS, WORLDS
+from rsrs_ablation import CELLS, IMAGES, RESULTS, WORLDS, possible
 
 #: Score -> (digits of what is counted, what it is divided by).
 SHARES = {"tts": "terms", "never": "never_terms", "rarest": "rarest_terms", "precision": "named"}
-DRAWS = 4000
 #: What is compared, as (better, than): for each world and warm-up in which both are.
 PAIRS = (
     ("RSRS", "imitation"),
@@ -69,58 +71,61 @@ def counts(row: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 class Arm:
-    """The rows of one arm, one a seed."""
+    """The rows of one arm, one a seed.
+
+    Attributes:
+        rows_by_image: [images, 2 K], for each of the K shares what was counted and what there is, all seeds together.
+        seeds: the K shares of each seed.
+    """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = sorted(rows, key=lambda row: row["seed"])
-        self.counted = [counts(row) for row in self.rows]
-
-    def share(self, name: str, draws: np.ndarray | None = None) -> np.ndarray:
-        """100 times what was counted over what there is: a number, or one for each of `draws` [B, images]."""
-        top = sum(counted[name] for counted in self.counted)
-        bottom = sum(counted[SHARES[name]] for counted in self.counted)
-        if draws is None:
-            return 100 * top.sum() / bottom.sum()
-        return 100 * (draws @ top) / (draws @ bottom)
-
-    def seeds(self, name: str) -> list[float]:
-        return [100 * c[name].sum() / c[SHARES[name]].sum() for c in self.counted]
+        each = [counts(row) for row in self.rows]
+        tables = [np.stack([c[key] for pair in SHARES.items() for key in pair], 1).astype(float) for c in each]
+        self.seeds = [shares(table.sum(0)) for table in tables]
+        self.rows_by_image = np.sum(tables, 0)
 
     def mean(self, name: str) -> float:
         return float(np.mean([row[name] for row in self.rows]))
 
 
-def draws(seed: int = 0) -> np.ndarray:
-    """How often each image is drawn, [DRAWS, images]; the same for every arm, so that differences are paired."""
-    return np.random.default_rng(seed).multinomial(IMAGES, [1 / IMAGES] * IMAGES, size=DRAWS)
+def shares(sums: np.ndarray) -> np.ndarray:
+    """Rows [..., 2 K] as K percentages."""
+    return 100 * ratio(sums[..., ::2], sums[..., 1::2])
+
+
+def gaps(sums: np.ndarray) -> np.ndarray:
+    """Rows [..., 4 K] of two arms side by side as K differences of percentages."""
+    half = sums.shape[-1] // 2
+    return shares(sums[..., :half]) - shares(sums[..., half:])
 
 
 def arms_of(path: Path) -> dict[Key, Arm]:
-    """Every arm that was measured image by image, in the order of the file."""
+    """Every arm that was measured image by image, by world and warm-up, in the order of the file."""
     found: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in whole_rows(read_results(path)):
         if "hits_by_image" in row and len(row["hits_by_image"]) == IMAGES:
             found[row["world"], row["warmup"], row["arm"], row["steps"]].append(row)
-    return {key: Arm(rows) for key, rows in found.items()}
+    places = list(dict.fromkeys(key[:2] for key in found))
+    return {key: Arm(found[key]) for key in sorted(found, key=lambda key: places.index(key[:2]))}
 
 
-def table(arms: dict[Key, Arm], weights: np.ndarray) -> list[dict[str, Any]]:
+def table(arms: dict[Key, Arm]) -> list[dict[str, Any]]:
     """A row an arm."""
     rows = []
     for (world, warmup, name, steps), arm in arms.items():
         row: dict[str, Any] = {"kind": "arm", "world": world, "warmup": warmup, "arm": name, "steps": steps}
         row["seeds"] = len(arm.rows)
-        for share in SHARES:
-            low, high = np.nanpercentile(arm.share(share, weights), [2.5, 97.5])
-            each = arm.seeds(share)
-            row |= {share: float(arm.share(share)), f"{share}_low": float(low), f"{share}_high": float(high)}
+        found = estimate(arm.rows_by_image, shares, np.array([[0.0, 100.0]] * len(SHARES)))
+        for k, share in enumerate(SHARES):
+            row |= {share: found.value[k], f"{share}_low": found.low[k], f"{share}_high": found.high[k]}
+            each = [float(values[k]) for values in arm.seeds]
             row |= {f"{share}_seed_low": min(each), f"{share}_seed_high": max(each)}
-        row |= {other: arm.mean(other) for other in ("ciderD", "language", "seconds", "experts")}
-        rows.append(row)
+        rows.append(row | {other: arm.mean(other) for other in ("ciderD", "language", "seconds", "experts")})
     return rows
 
 
-def differences(arms: dict[Key, Arm], weights: np.ndarray) -> list[dict[str, Any]]:
+def differences(arms: dict[Key, Arm]) -> list[dict[str, Any]]:
     """A row a comparison, over the seeds that both have."""
     rows = []
     for world, warmup in dict.fromkeys((key[0], key[1]) for key in arms):
@@ -129,14 +134,12 @@ def differences(arms: dict[Key, Arm], weights: np.ndarray) -> list[dict[str, Any
             if pair[0] is None or pair[1] is None:
                 continue
             common = {row["seed"] for row in pair[0].rows} & {row["seed"] for row in pair[1].rows}
-            first, second = (Arm([row for row in arm.rows if row["seed"] in common]) for arm in pair if arm)
-            row = {"kind": "difference", "world": world, "warmup": warmup, "arm": better, "than": other}
+            both = [Arm([row for row in arm.rows if row["seed"] in common]).rows_by_image for arm in pair if arm]
+            found = estimate(np.hstack(both), gaps, np.array([[-100.0, 100.0]] * len(SHARES)))
+            row: dict[str, Any] = {"kind": "difference", "world": world, "warmup": warmup, "arm": better, "than": other}
             row["seeds"] = len(common)
-            for share in SHARES:
-                gap = first.share(share, weights) - second.share(share, weights)
-                low, high = np.nanpercentile(gap, [2.5, 97.5])
-                row[share] = float(first.share(share) - second.share(share))
-                row |= {f"{share}_low": float(low), f"{share}_high": float(high)}
+            for k, share in enumerate(SHARES):
+                row |= {share: found.value[k], f"{share}_low": found.low[k], f"{share}_high": found.high[k]}
             rows.append(row)
     return rows
 
@@ -228,12 +231,13 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="also draw the border between imitation and RSRS")
     parser.add_argument("--quick", action="store_true", help="the same: nothing here takes long")
     arguments = parser.parse_args()
-    arms, weights = arms_of(arguments.source), draws()
-    rows = table(arms, weights) + differences(arms, weights)
+    arms = arms_of(arguments.source)
+    rows = table(arms) + differences(arms)
     show(rows)
-    missing = [name for name, (worlds, _, _, _) in CELLS.items() if not {key[0] for key in arms} >= set(worlds)]
-    if missing:
-        print(f"\nnot measured yet, or not whole: {', '.join(missing)}")
+    measured = {(*key[:3], row["seed"]) for key, arm in arms.items() for row in arm.rows}
+    wanted = {name: {place for place in product(*cell) if possible(place[0], place[2])} for name, cell in CELLS.items()}
+    for name, places in wanted.items():
+        print(f"{name}: {len(places & measured)} of {len(places)} arms measured")
     if arguments.json:
         write_results(arguments.json, rows, seeds=sorted({r["seed"] for arm in arms.values() for r in arm.rows}))
     if arguments.picture:
