@@ -108,7 +108,8 @@ def _conclude(
     for system in systems(recipe):
         found = read_captions(out / CAPTIONS / f"{system}.jsonl")
         rows[system] = {id: row for id, row in found.items() if id in wanted}
-    evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=recipe.evaluation.bootstrap)
+    how = recipe.evaluation
+    evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=how.bootstrap, method=how.interval)
     seconds, images = _from_journal(out / JOURNAL)
     captioning = read_times(out / CAPTIONS)
     about = {

@@ -397,7 +397,10 @@ class Evaluation(Part):
     options: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by scorer name")
     sampling: Sampling = Field(default=Sampling(temperature=0.0), description="greedy by default")
     probe_limit: Count = Field(100, description="images of a probe (eval_every)")
-    bootstrap: Count = Field(1000, description="resamples of the confidence intervals")
+    interval: Literal["jackknife", "percentile", "bca"] = Field(
+        "jackknife", description="how confidence intervals are made; the last two by the bootstrap"
+    )
+    bootstrap: Count = Field(1000, description="resamples of percentile and bca intervals")
     batch_size: Count = Field(32, description="images captioned at once")
 
 
