@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from capwright.recipes import parse_recipe
 from capwright.scenes import casual_captions, expert_captions, sample_scene
 from capwright.scorers import Corpus, Item, RewardView, ScorerError, explain, registry
 from capwright.scorers.language import AXES, Language
-from capwright.scorers.language_checks import _repeated
+from capwright.scorers.language_checks import _read, _repeated
 from capwright.training.rewards import make_rewards
 from capwright.types import NO_IMAGE, Caption, DataError, ModelError, Sample
 from chat_server import ChatServer
@@ -81,6 +82,40 @@ def test_each_check_sees_its_own_fault():
     assert checks("Flurb glorp drim vix.")["known"] == 0
     assert checks("Red geoboard, blue maracas, green bead maze, two dolls.")["plain"] < 0.3
     assert checks("Is the left on red a.")["flow"] < 0.2
+
+
+def test_a_list_is_seen_by_its_words_and_by_its_marks():
+    """Either sign is enough."""
+    assert checks("A, child, is, in, the, garden, with, a, ball.")["plain"] == 0  # common words, and a mark after each
+    assert checks("Geoboard bead maze maracas castanets.")["plain"] == 0  # no mark, and no common word
+
+
+def test_the_axes_are_products_of_the_checks():
+    """Clarity, fluency and coherence: plain, ending and fresh, each times flow and times known."""
+    texts = (GOOD, "A child is flurb and glorp on the rug.", "A child flurb is glorp playing vix.", GOOD[:40])
+    for text in texts:
+        found = checks(text)
+        expected = np.array([found["plain"], found["ending"], found["fresh"]]) * found["flow"] * found["known"]
+        np.testing.assert_allclose(scores(text)[0, :3], expected, atol=3e-4)
+    assert [0 < checks(text)["known"] < 1 for text in texts] == [False, True, True, False]
+
+
+def test_marks_are_asked_for_only_where_good_texts_have_them():
+    bare = [Sample(s.id, NO_IMAGE, tuple(text.rstrip(".") for text in s.references)) for s in SAMPLES]
+    context = SCORER.prepare(Corpus(bare))
+    for learned, cost in ((context, 0), (CONTEXT, 0.4)):
+        with_mark, without = (learned.checks.measure([Item(SAMPLES[0], text)])[0, 2] for text in (GOOD, GOOD[:-1]))
+        assert with_mark - without == pytest.approx(cost, abs=0.15)
+    assert scores(GOOD[:-1], context=context)[0, 3] > 0.9
+
+
+def test_a_word_that_fits_very_well_makes_up_for_no_other():
+    read = _read([Item(SAMPLES[0], GOOD)], CONTEXT.checks.model, CONTEXT.checks.common, "ptb")
+    words = int((~read.is_end).sum())
+    for best, counted in ((1.5, 1.5), (2.0, 2.0), (9.0, 2.0)):
+        gains = np.full(len(read.gains), -1.0)
+        gains[0] = best
+        assert replace(read, gains=gains).flow()[0] == pytest.approx((counted - (words - 1)) / words)
 
 
 def test_casual_words_are_as_good_as_expert_words():
