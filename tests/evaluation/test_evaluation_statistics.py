@@ -206,9 +206,9 @@ def test_intervals_that_ignore_clusters_are_too_narrow():
 
 def test_a_thousand_replicates_of_five_thousand_images_take_no_time():
     rows = np.random.default_rng(0).random((5000, 16))
-    start = time.perf_counter()
+    start = time.process_time()
     sums = bootstrap_sums(rows, 1000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     np.testing.assert_allclose(sums.mean(0), rows.sum(0), rtol=0.01)
 
 
