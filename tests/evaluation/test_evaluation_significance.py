@@ -115,6 +115,15 @@ def test_a_randomization_test_by_enumeration():
     assert back == p
 
 
+def test_of_swaps_that_differ_as_much_half_count():
+    """Eight images gain 1 and two lose 1. Of 1,024 ways to swap, 22 differ by more than 6 and 90 by 6: the data, their
+    mirror image, and 88 others, of which half count."""
+    a = np.stack([np.zeros(10), np.ones(10)], axis=1)
+    b = a + np.array([[1.0, 0]] * 8 + [[-1.0, 0]] * 2)
+    (p,) = randomization_test(a, b, finalize, 40_000, seed=1)
+    assert p == pytest.approx((22 + 2 + 88 / 2) / 1024, abs=0.005)
+
+
 def test_a_randomization_test_sees_a_steady_gain_and_no_more_than_its_trials_allow():
     a = draw(np.random.default_rng(0), 200)
     b = a.copy()

@@ -109,9 +109,12 @@ def randomization_test(
     """Two-sided p-values [m] of the approximate randomization test (Noreen 1989): rows [C, k] of the same clusters.
 
     If the systems do not differ, their captions of an image can be swapped. Each trial swaps them on a random half
-    of the clusters; p is the share of trials whose difference is at least as large as the one found, with one added
-    to numerator and denominator. So p is never below 1 / (trials + 1). NaN where the difference is undefined in the
-    data or in more than 5 % of the trials, and with fewer than two clusters.
+    of the clusters; p is the share of trials whose difference is larger than the one found, and half of those in which
+    it is as large (mid-p; Lancaster 1961, J. Am. Stat. Assoc. 56), with one added to numerator and denominator. So p is
+    never below 1 / (trials + 1). Of few counts many swaps differ as much as the data; counted in full, they would make
+    the test find too little. The data themselves and their mirror image, 2 of 2^C ways to swap, count in full: with few
+    clusters, half of them would be too little. NaN where the difference is undefined in the data or in more than 5 % of
+    the trials, and with fewer than two clusters. 1 where there is no difference.
     """
     _check_pair(a, b)
     total_a, total_b, weigh = a.sum(0), b.sum(0), weigher(b - a, len(a))
@@ -124,9 +127,13 @@ def randomization_test(
     point = np.abs(score_b - score_a)
     for i in np.flatnonzero(np.isfinite(point)):
         values = drawn[np.isfinite(drawn[:, i]), i]
-        if len(values) >= MIN_DEFINED * trials:
-            least = point[i] - _SAME * max(abs(score_a[i]), abs(score_b[i]))
-            found[i] = (1 + np.count_nonzero(values >= least)) / (1 + len(values))
+        if len(values) < MIN_DEFINED * trials:
+            continue
+        near = _SAME * max(abs(score_a[i]), abs(score_b[i]))
+        larger, as_large = np.count_nonzero(values > point[i] + near), np.count_nonzero(values >= point[i] - near)
+        ties = as_large - larger
+        own = min(ties, len(values) * 0.5 ** (len(a) - 1))
+        found[i] = (1 + larger + (ties + own) / 2) / (1 + len(values)) if point[i] > near else 1.0
     return found
 
 
