@@ -4,11 +4,11 @@
 
 coverage  For each kind of data and number of images, experiments whose truth is known: the share of nominal 95 %
           intervals that hold it, and of those that lie wholly below and above it, for the jackknife (the default) and
-          for the percentile bootstrap with 1,000 replicates, which was the default before; and their mean widths. In
-          shares near 0 the possible counts are few: with p = 0.02 and 20 images 94.0 % have no hit or one.
+          for the percentile bootstrap with 1,000 replicates, which was the default before; and their mean widths. Of
+          shares near 0 few counts are possible, so what can be reached jumps: with p = 0.02 and 20 images 94.0 % of
+          the experiments have no hit or one.
 tests     Two equal systems, the same difficulty of each image for both: the share of experiments whose p-value is at
-          most 0.05, for the randomization test (the default) and the bootstrap test. Where results have few values,
-          many swaps tie, and the randomization test finds less than 5 %.
+          most 0.05, for the randomization test (the default) and the bootstrap test.
 speed     Seconds of one core for intervals of 20 scores (40 columns) of many images, and for a comparison: intervals of
           differences and 10,000 random swaps. The best of several times.
 
