@@ -96,6 +96,12 @@ def gain(rng: np.random.Generator, shape: tuple[int, ...], share: bool) -> Rows:
     return ones(easy * rng.gamma(4, 1.1 / 4, shape) - easy * rng.gamma(4, 1 / 4, shape))
 
 
+def weighted(rng: np.random.Generator, shape: tuple[int, ...], scores: bool) -> Rows:
+    """A ratio whose denominator varies as much as its numerator: of independent ones, or of scores with weights."""
+    weights = rng.exponential(1, shape) + 0.2 * scores
+    return rng.exponential(1, shape) * (weights if scores else 1), weights
+
+
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Rows]
 
 
@@ -118,6 +124,8 @@ def coverage_cells() -> Iterator[tuple[str, str, float, tuple[float, float], Dra
         yield "clusters", f"share {p:g}", p, UNIT, lambda rng, shape, p=p: clustered_share(rng, p, shape)
     yield "difference", "of shares", 0.1, (-1.0, 1.0), lambda rng, shape: gain(rng, shape, True)
     yield "difference", "of skewed scores", 0.1, (-10.0, 10.0), lambda rng, shape: gain(rng, shape, False)
+    yield "ratio", "of exponentials", 1.0, (0.0, math.inf), lambda rng, shape: weighted(rng, shape, False)
+    yield "ratio", "of skewed scores, weighed unequally", 1.0, (0.0, math.inf), lambda rng, s: weighted(rng, s, True)
 
 
 def alike(rng: np.random.Generator, data: str, shape: tuple[int, ...]) -> tuple[Rows, Rows]:
