@@ -270,7 +270,7 @@ def rows_of(folder: Path, world: str, warmup: str, arm: str, seed: int) -> list[
     evals = {(row["stage"], row["step"]): row for row in _journal(folder / "metrics.jsonl", "eval")}
     rows: list[dict[str, Any]] = []
     for done, row in enumerate(steps, start=1):
-        imitated += row["imitated"]
+        imitated += row["imitated"] + row.get("demonstrated", 0)
         if (found := evals.get((row["stage"], row["step"]))) is None:
             continue
         place = {"world": world, "warmup": warmup, "arm": arm, "seed": seed, "steps": 0 if arm == "nothing" else done}

@@ -134,6 +134,8 @@ def differences(arms: dict[Key, Arm]) -> list[dict[str, Any]]:
             if pair[0] is None or pair[1] is None:
                 continue
             common = {row["seed"] for row in pair[0].rows} & {row["seed"] for row in pair[1].rows}
+            if not common:
+                continue
             both = [Arm([row for row in arm.rows if row["seed"] in common]).rows_by_image for arm in pair if arm]
             found = estimate(np.hstack(both), gaps, np.array([[-100.0, 100.0]] * len(SHARES)))
             row: dict[str, Any] = {"kind": "difference", "world": world, "warmup": warmup, "arm": better, "than": other}

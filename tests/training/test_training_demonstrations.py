@@ -9,7 +9,8 @@ from toy_captioner import NAMES, ToyCaptioner, ToyData, Values, says, toy_materi
 
 from capwright.scorers import Corpus, get_scorer
 from capwright.training.demonstrations import missed_terms, relabel, targets
-from capwright.types import NO_IMAGE, Sample, Term, Vocabulary
+from capwright.training.rewards import Rewards
+from capwright.types import NO_IMAGE, Caption, Sample, Term, Vocabulary
 
 VOCABULARY = Vocabulary(
     {
@@ -49,6 +50,8 @@ def relabeled(text: str, *names: str) -> str | None:
         ("A board and a toy.", ["geoboard", "abacus"], "A geoboard and an abacus."),
         ("A geoboard and a toy.", ["geoboard", "abacus"], "A geoboard and an abacus."),
         ("A toy. Another board.", ["geoboard"], "A toy. Another geoboard."),
+        ("We see\na toy.", ["abacus"], "We see\nan abacus."),
+        ("A toy.", ["abacus"], "An abacus."),
     ],
 )
 def test_a_vague_word_becomes_the_name_that_is_meant(text, names, expected):
@@ -66,6 +69,7 @@ def test_a_vague_word_becomes_the_name_that_is_meant(text, names, expected):
         ("A geoboard and a board.", ["geoboard"]),  # nothing is missed
         ("Children on a rug.", ["geoboard"]),  # nothing to put it on
         ("A pegboard.", ["abacus"]),  # wrong, but of another kind
+        ("A toy.", ["pattern blocks"]),  # a set is no "a"
         ("", ["geoboard"]),
     ],
 )
@@ -318,3 +322,82 @@ def test_images_with_the_same_words_and_other_names_are_not_confused():
     assert [row[0] for row in texts] == [f"a {name} on a rug" for name in NAMES]
     texts, values = it.looker.demonstrations(["reference"], same, [[]] * 3, "key")
     assert values.flatten().tolist() == [0.0] * 3
+
+
+def test_a_demonstration_that_is_not_there_leaves_a_failed_image_to_imitation():
+    """Spread of another reward is no demonstration: the image fails, and waits."""
+    it = showing(
+        ("a toy", "a toy on a rug", "a red toy", "a blue toy"), demonstrations=["relabeled"], images_per_step=1
+    )
+    materials = toy_materials(views={"tts": Names(), "rug": says("rug")})
+    materials.rewards = Rewards(materials.rewards.views, (1.0, 1.0), (True, False), (0.0, 0.0))
+    materials.policy, materials.data = it.policy, ToyData(Sample(s.id, s.image, s.references) for s in it.data)
+    stage = rl(demonstrations=["relabeled"], images_per_step=1, imitation={"batch": 1})
+    row = trainer(stage, materials).step()
+    assert row["groups"]["failed"] == 1
+    assert (row["imitated"], row["demonstrated"]) == (1, 0)
+    assert "loss_policy" not in row
+
+
+def test_a_saturated_group_does_not_learn_from_a_worse_demonstration():
+    it = showing(("a geoboard tangram drum",) * 4, demonstrations=["reference"], images_per_step=1)
+    it.data[:] = [Sample(s.id, s.image, ("a toy",), s.terms) for s in it.data]
+    before = weights(it)
+    row = it.step()
+    assert (row["groups"]["saturated"], row["demonstrated"], row["loss"]) == (1, 0, None)
+    assert all(torch.equal(value, before[name]) for name, value in weights(it).items())
+
+
+def test_a_saturated_group_learns_from_a_better_demonstration():
+    it = showing(("a toy",) * 4, demonstrations=["reference"], images_per_step=1)
+    row = it.step()
+    assert (row["groups"]["failed"], row["demonstrated"], row["buffer"]) == (1, 1, 0)
+
+
+def test_unknown_groups_never_wait_for_imitation():
+    it = showing(imitation={"unit": "term", "batch": 1}, images_per_step=1)
+
+    class Unknown(Names):
+        def __call__(self, samples, captions):
+            return Values([[float("nan")] * len(row) for row in captions])
+
+    it.rewards.views["tts"] = Unknown()
+    row = it.step()
+    assert (row["groups"]["unknown"], row["imitated"], row["buffer"]) == (1, 0, 0)
+
+
+def test_a_caption_that_was_cut_off_is_not_relabeled():
+    it = showing(demonstrations=["relabeled"], images_per_step=1)
+    sample = it.data[0]
+    cut, whole = (Caption("a toy", (), None, finish) for finish in ("length", "stop"))
+    assert it.looker.demonstrations(["relabeled"], [sample], [[cut]], "key")[0] == [[None]]
+    assert it.looker.demonstrations(["relabeled"], [sample], [[whole]], "key")[0] == [[f"a {NAMES[0]}"]]
+
+
+def test_a_wrong_name_counts_once_however_often_it_is_said():
+    it = showing(demonstrations=["relabeled"], images_per_step=1)
+    two, one = Caption("a drum tangram toy"), Caption("a drum drum toy")
+    texts, _ = it.looker.demonstrations(["relabeled"], [it.data[0]], [[two, one]], "key")
+    assert texts == [[f"a drum drum {NAMES[0]}"]]
+
+
+def test_demonstrations_do_not_go_with_rewards_in_tokens():
+    from capwright.recipes import parse_recipe
+    from capwright.training.rewards import make_rewards
+    from capwright.types import RecipeError
+
+    stage = rl(demonstrations=["reference"]).model_dump(exclude_unset=True)
+    rewards = {"length": {"output": "words", "range": [0, 9]}, "short": {"overlong": {"soft": 3, "hard": 9}}}
+    recipe = {"name": "t", "data": {"path": "x"}, "rewards": rewards, "stages": [stage]}
+    with pytest.raises(RecipeError, match="rewards.short counts tokens"):
+        make_rewards(parse_recipe(recipe), toy_materials().data, VOCABULARY)
+
+
+def test_imitation_takes_every_image_that_has_a_caption_once_a_pass():
+    from test_training_trainer import sft
+
+    materials = toy_materials()
+    materials.data = ToyData(s if i != 2 else Sample(s.id, s.image) for i, s in enumerate(materials.data))
+    it = trainer(sft(order="given", images_per_step=4, target="references"), materials)
+    seen = [sample.id for _ in range(2) for sample in it._next_images()]
+    assert seen == ["s0", "s1", "s3", "s4", "s5", "s6", "s7", "s8"]

@@ -90,7 +90,13 @@ def gather(recipe: Recipe, out: Path) -> Materials:
         if isinstance(stage, SftStage) or stage.on_failed == "imitate":
             where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
             if not any(targets(data[i], where) for i in range(len(data))):
-                raise RecipeError(f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'")
+                way_out = "" if isinstance(stage, SftStage) else "; kind: rl with on_failed: drop imitates nothing"
+                raise RecipeError(
+                    f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'{way_out}"
+                )
+        shown = set() if isinstance(stage, SftStage) else {"reference", "corrected"} & set(stage.demonstrations)
+        if shown and not any(data[i].references for i in range(len(data))):
+            raise RecipeError(f"stages.{stage.name}.demonstrations: the train split has no references")
     rewards = make_rewards(recipe, data, whole.vocabulary)
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
     policy = load_recipe_policy(recipe, device=device_of(recipe, accelerator))

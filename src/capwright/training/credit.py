@@ -9,6 +9,7 @@ from torch import Tensor
 
 from capwright.recipes import RlStage
 from capwright.training import advantages as methods
+from capwright.training.advantages import TOLERANCE
 from capwright.training.losses import kl
 from capwright.training.rollout import Materials, Rollout, cut
 from capwright.training.routing import States, route
@@ -38,12 +39,16 @@ class Credit:
         taught = states.live | states.saturated if self.stage.on_saturated == "keep" else states.live
         if not self.stage.demonstrations or not rollout.spoken:
             return taught
-        values, shown = rollout.stacked("values"), rollout.stacked("shown")
-        shown = torch.where(shown.isnan(), values[:, :1], shown)  # one that is not there changes nothing
-        summed = self.stage.advantage != "gdpo"
-        gates = [False] * values.shape[2]
-        joint = route(torch.cat([values, shown], 1), gates=gates, weights=self.rewards.weights, summed=summed)
-        return taught | (joint.live & ~states.unknown)
+        return taught | (self.surpassed(rollout) & ~states.unknown)
+
+    def surpassed(self, rollout: Rollout) -> Tensor:
+        """Groups [P] with a demonstration that is worth more than every sampled caption: in the sum of the rewards, or
+        under gdpo in some reward. One that is not there, or not known, is worth nothing."""
+        scale = torch.tensor(self.rewards.weights, dtype=torch.float64)
+        values, shown = (rollout.stacked(what)[..., scale != 0] * scale[scale != 0] for what in ("values", "shown"))
+        if self.stage.advantage != "gdpo":
+            values, shown = values.sum(2, keepdim=True), shown.sum(2, keepdim=True)
+        return (shown > values.amax(1, keepdim=True) + TOLERANCE).flatten(1).any(1)
 
     def signal(self, rollout: Rollout, states: States) -> dict[int, Tensor]:
         """Advantages [G] of the groups to learn from, by their place in the rollout; the same in all processes."""

@@ -8,6 +8,7 @@ reward and so its own advantage: imitated as far as it is better than what was s
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,10 @@ class Demonstrations:
 
     def __init__(self, rewards: Rewards) -> None:
         self.rewards = rewards
-        #: (sample, its texts) -> what those are worth [R, K]; only what is known.
+        #: (sample, its texts) -> what those are worth [R, K]; asked for again where a reward is unknown.
         self._worth: dict[tuple[str, tuple[str, ...]], Tensor] = {}
+        self.failures: Counter[str] = Counter()
+        self.why: dict[str, str] = {}
 
     def __call__(
         self, kinds: Sequence[str], samples: Sequence[Sample], captions: Sequence[Sequence[Caption]], key: str
@@ -47,6 +50,7 @@ class Demonstrations:
             captions: what was sampled of each sample.
             key: with a sample's id, it decides between references that are worth the same.
         """
+        self.failures, self.why = Counter(), {}
         found = {
             "reference": lambda: self._best([sample.references for sample in samples], samples, key),
             "corrected": lambda: self._best([self._corrected(sample) for sample in samples], samples, key),
@@ -96,12 +100,14 @@ class Demonstrations:
 
     def _relabel(self, sample: Sample, captions: Sequence[Caption]) -> str | None:
         best, chosen = (0, 0), None
-        for text in dict.fromkeys(caption.text for caption in captions):
+        # What was cut off would be shown with an end that it has not.
+        for text in dict.fromkeys(caption.text for caption in captions if caption.finish != "length"):
             new = relabel(text, self.rewards.spans(text, sample), sample, self.rewards.vocabulary)
             if new is None:
                 continue
-            status = [span.status for span in self.rewards.spans(new, sample)]
-            value = (status.count("right"), -status.count("wrong"))
+            named = {(span.status, span.term) for span in self.rewards.spans(new, sample)}
+            right, wrong = (sum(status == kind for status, _ in named) for kind in ("right", "wrong"))
+            value = (right, -wrong)
             if value > best:
                 best, chosen = value, new
         return chosen
@@ -112,7 +118,10 @@ class Demonstrations:
         for size in sorted({len(group) for group in texts}):
             places = [i for i, group in enumerate(texts) if len(group) == size]
             asked = [[Caption(text) for text in texts[i]] for i in places]
-            found |= dict(zip(places, self.rewards([samples[i] for i in places], asked).values))
+            measured = self.rewards([samples[i] for i in places], asked)
+            found |= dict(zip(places, measured.values))
+            self.failures.update(measured.failures)
+            self.why |= measured.why
         return [found[i] for i in range(len(samples))]
 
 
@@ -135,11 +144,11 @@ def relabel(text: str, spans: Sequence[Any], sample: Sample, vocabulary: Mapping
     kinds = [_kind(span, vocabulary) if span.status in ("generic", "wrong") else None for span in spans]
     for kind, places in Counter(kind for kind in kinds if kind).items():
         names = [term for term in missed if term.category == kind]
-        if places == len(names) == 1:
+        if places == len(names) == 1 and _fits(text, spans[kinds.index(kind)], names[0]):
             chosen[kinds.index(kind)] = names[0]
     left = [term for term in missed if term not in chosen.values()]
     vague = [i for i, span in enumerate(spans) if span.status == "vague"]
-    if len(left) == len(vague) == 1:
+    if len(left) == len(vague) == 1 and _fits(text, spans[vague[0]], left[0]):
         chosen[vague[0]] = left[0]
     if not chosen:
         return None
@@ -156,17 +165,20 @@ def _kind(span: Any, vocabulary: Mapping[str, Term]) -> str | None:
     return term.category or None if term else None
 
 
+def _fits(text: str, span: Any, term: Term) -> bool:
+    """Whether a name can stand where a word stands: a set ("maracas") not where one thing is meant ("a toy")."""
+    return term.name not in term.plurals or bool(singulars_of(text[span.start : span.end].split()[-1].lower()))
+
+
 def _replaced(text: str, span: Any, term: Term, vocabulary: Mapping[str, Term]) -> str:
     before, old, after = text[: span.start], text[span.start : span.end], text[span.end :]
     name = term.name
     if singulars_of(old.split()[-1].lower()) and name not in term.plurals:  # "boards"; a set is plural already
         name = term.plurals[0] if term.plurals else " ".join(plural_phrases(tuple(name.split()))[0])
-    if before.lower().endswith((" a ", " an ")) or before.lower() in ("a ", "an "):
-        head = before.rstrip().rsplit(" ", 1)
-        article = "an" if name[0] in "aeio" else "a"
-        first = before.rstrip().split(" ")[-1]
-        article = article.capitalize() if first[0].isupper() else article
-        before = f"{head[0]} {article} " if len(head) == 2 else f"{article} "
-    if not before.strip() or before.rstrip().endswith("."):
+    if article := re.search(r"(?i)\b(an?)(\s+)$", before):
+        new = "an" if re.match(r"(?i)[aeio]|u(?!ni|se|su)|hour|honest|heir", name) else "a"
+        new = new.capitalize() if article[1][0].isupper() else new
+        before = before[: article.start()] + new + article[2]
+    if old[0].isupper() and name[0].islower():
         name = name[0].upper() + name[1:]
     return before + name + after

@@ -159,7 +159,20 @@ def make_rewards(recipe: Recipe, samples: Sequence[Sample], vocabulary: Any) -> 
     for stage in recipe.stages:
         if isinstance(stage, RlStage) and (key := stage.needs_names) and not made.locates:
             raise RecipeError(f"stages.{stage.name}.{key}: no reward knows where in a caption the names are; tts does")
+        if isinstance(stage, RlStage) and stage.demonstrations and (key := _in_tokens(recipe)):
+            raise RecipeError(
+                f"stages.{stage.name}.demonstrations: {key} counts tokens, which captions have only where they were "
+                "sampled, so no demonstration would have a reward; let it count words"
+            )
     return made
+
+
+def _in_tokens(recipe: Recipe) -> str | None:
+    """The first reward that is measured in tokens of the captioner."""
+    for name, reward in recipe.rewards.items():
+        if "tokens" in (reward.overlong and reward.overlong.of, reward.only_if and reward.only_if.of):
+            return f"rewards.{name}"
+    return None
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,8 @@ class Looker:
                     found = self._judge(groups, stage, failures, why)
                     if stage.demonstrations:
                         groups, found = self._show(groups, found, stage, key)
+                        failures.update(self.demonstrations.failures)
+                        why |= self.demonstrations.why
                     chunks.append(groups)
                     spoken += found
         mine = sum(len(chunk) for chunk in chunks)

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from capwright.recipes.schema import Recipe, StageBase
 from capwright.types import RecipeError, Sample
+
+
+class Chosen:
+    """Some samples of a dataset, in its order, read when they are asked for."""
+
+    def __init__(self, data: Sequence[Sample], indices: Sequence[int]) -> None:
+        self._data, self._indices = data, indices
+
+    @classmethod
+    def of(cls, data: Any, wanted: Callable[[Sample], bool]) -> Any:
+        """The samples that are wanted; `data` itself where all or none are."""
+        indices = [i for i in range(len(data)) if wanted(data[i])]
+        return cls(data, indices) if 0 < len(indices) < len(data) else data
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, place: int) -> Sample:
+        return self._data[self._indices[place]]
 
 
 class Order:

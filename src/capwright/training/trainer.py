@@ -23,7 +23,7 @@ from capwright.training.losses import amount, imitation_loss, kl, policy_loss, r
 from capwright.training.rewards import Length, summarize
 from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
 from capwright.training.routing import STATES, States
-from capwright.training.schedule import learning_rate, make_order
+from capwright.training.schedule import Chosen, learning_rate, make_order
 from capwright.training.team import Team
 from capwright.types import RunError, Sample
 
@@ -68,6 +68,8 @@ class Trainer:
         whole_steps = stage.micro_batch is None and stage.micro_tokens is None and not team.sharded
         self.prefix_trains = materials.prefix_trains
         self.looker = Looker(materials, team, keeps_graph=self.prefix_trains and whole_steps)
+        if isinstance(stage, SftStage):
+            self.data = Chosen.of(self.data, lambda sample: bool(targets(sample, stage.target)))
         self.order = (materials.order or make_order)(self.data, stage, seed)
         self.buffer = Buffer()
         self.imitation_batch = self._imitation_batch()
@@ -114,7 +116,7 @@ class Trainer:
         row: dict[str, Any] = {}
         live, experts, entered = [], [], 0
         if isinstance(self.stage, SftStage):
-            batch = self._next_to_imitate(self.stage)
+            batch = self._next_images()
             row["seen"] = len(batch)
             experts = self._imitations(batch)
         else:
@@ -122,16 +124,15 @@ class Trainer:
             signal = self.credit.signal(rollout, states)
             live = self._live_parts(rollout, signal)
             if self.stage.on_failed == "imitate":
-                taught = set(signal) if self.stage.demonstrations else set()
-                failed = [
-                    self.data.by_id(one.sample_id)
-                    for i, (one, yes) in enumerate(zip(rollout.spoken, states.failed))
-                    if (yes and i not in taught) or one.missed
-                ]
+                waiting = states.failed & ~self.credit.teaching(rollout, states)
+                missed = torch.tensor([one.missed for one in rollout.spoken], dtype=torch.bool) & ~states.unknown
+                failed = [self.data.by_id(rollout.spoken[i].sample_id) for i in (waiting | missed).nonzero().flatten()]
                 entered = self.buffer.add(s for s in failed if targets(s, self.stage.imitation.target))
             if 0 < self.imitation_batch <= len(self.buffer):
                 experts = self._imitations([self.data.by_id(name) for name in self.buffer.take(self.imitation_batch)])
             row |= self._describe(rollout, states)
+            if self.stage.demonstrations:
+                row["demonstrated"] = sum(int((a[self.stage.captions_per_image :] > 0).sum()) for a in signal.values())
         self._tell()
         self._learn(live, experts, row, entered)
         return row
@@ -140,15 +141,6 @@ class Trainer:
         """The images of the next step, for all processes together."""
         self.counts["drawn"] += 1
         return [self.data[i] for i in self.order[self.counts["drawn"] - 1]]
-
-    def _next_to_imitate(self, stage: SftStage) -> list[Sample]:
-        """The next images with a caption to imitate, as many as a step wants, from at most one pass of the data."""
-        found: dict[str, Sample] = {}
-        for _ in range(max(1, len(self.data) // stage.images_per_step)):
-            found |= {sample.id: sample for sample in self._next_images() if targets(sample, stage.target)}
-            if len(found) >= stage.images_per_step:
-                break
-        return list(found.values())[: stage.images_per_step]
 
     def _rollout(self) -> tuple[Rollout, States, int]:
         """The captions of the step, the states of their groups, and how many images were looked at. Under `on_failed:
