@@ -123,7 +123,7 @@ def coverage_cells() -> Iterator[tuple[str, str, float, tuple[float, float], Dra
     for p in (0.5, 0.1, 0.02):
         yield "clusters", f"share {p:g}", p, UNIT, lambda rng, shape, p=p: clustered_share(rng, p, shape)
     yield "difference", "of shares", 0.1, (-1.0, 1.0), lambda rng, shape: gain(rng, shape, True)
-    yield "difference", "of skewed scores", 0.1, (-10.0, 10.0), lambda rng, shape: gain(rng, shape, False)
+    yield "difference", "of skewed scores", 0.1, NONE, lambda rng, shape: gain(rng, shape, False)
     yield "ratio", "of exponentials", 1.0, (0.0, math.inf), lambda rng, shape: weighted(rng, shape, False)
     yield "ratio", "of skewed scores, weighed unequally", 1.0, (0.0, math.inf), lambda rng, s: weighted(rng, s, True)
 
