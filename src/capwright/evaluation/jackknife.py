@@ -215,6 +215,7 @@ def student_quantile(share: float, df: Numbers) -> Numbers:
     solved by bisection. Infinite (and more than a million) degrees of freedom are the normal's; NaN stays NaN.
     """
     normal = NormalDist().inv_cdf(share)
+    df, place = np.unique(df, return_inverse=True)  # most scores have those of n - 1
     wanted = np.where(df <= 1e6, df, 1.0)
     factor = np.array([math.exp(math.lgamma((v + 1) / 2) - math.lgamma(v / 2)) for v in wanted]) / math.sqrt(math.pi)
     below, above = np.zeros(len(df)), np.full(len(df), math.pi / 2)
@@ -224,4 +225,4 @@ def student_quantile(share: float, df: Numbers) -> Numbers:
         reached = factor * angle / 2 * (cosines * _WEIGHTS).sum(1) >= share - 0.5
         below, above = np.where(reached, below, angle), np.where(reached, angle, above)
     found = np.sqrt(wanted) * np.tan((below + above) / 2)
-    return np.where(np.isnan(df), np.nan, np.where(df <= 1e6, found, normal))
+    return np.where(np.isnan(df), np.nan, np.where(df <= 1e6, found, normal))[place]
