@@ -116,7 +116,7 @@ def test_sharded_weights_learn_the_same_and_resume(tmp_path):
         "stages.rsrs.kind=rl", "stages.rsrs.on_failed=drop", "stages.rsrs.images_per_step=6",
         "stages.rsrs.captions_per_image=4", "stages.rsrs.sampling.max_tokens=12", "stages.rsrs.micro_batch=1",
         "stages.rsrs.checkpoint_every=2", "stages.rsrs.eval_every=null", "rewards.tts.weight=0",
-        "rewards.tts.gate=false", "rewards.short.overlong.soft=1", "rewards.short.overlong.hard=12",
+        "rewards.tts.gate=false", "rewards.short.overlong={of: words, soft: 1, hard: 12}",
     ]  # fmt: skip
     script = Path(__file__).with_name("sharded_run.py")
     whole = start(1, tmp_path / "one", *settings, script=script)

@@ -55,7 +55,7 @@ KINDS = {
     },
     "text": {
         "device", "evidence", "facts", "free", "how", "idf", "itself", "language", "match", "memory", "mode", "model",
-        "objects", "orders", "parts", "pool", "revision", "tokenizer", "weights",
+        "objects", "orders", "own", "parts", "pool", "revision", "tokenizer", "weights",
     },
     "Embedder": {"embedder"},
 }  # fmt: skip

@@ -254,7 +254,18 @@ def test_7_all_processes_decide_the_same(n, size):
 
     materials = toy_materials()
     spoken = [
-        Spoken(f"s{i}", row.double().unsqueeze(-1), torch.zeros(1).double(), None, ["a", "b"], 4, 0, None)
+        Spoken(
+            f"s{i}",
+            row.double().unsqueeze(-1),
+            torch.zeros(1).double(),
+            None,
+            ["a", "b"],
+            4,
+            0,
+            None,
+            torch.empty(0, 1).double(),
+            False,
+        )
         for i, row in enumerate(rewards)
     ]
     decisions = []

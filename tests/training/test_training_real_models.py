@@ -92,7 +92,7 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
         it.optimizer.step = lambda: None
         it.optimizer.zero_grad = lambda: None
         row = it.step()
-        assert row["groups"]["live"] + row["imitated"] > 0
+        assert row["groups"]["live"] + row["imitated"] + row["demonstrated"] > 0
         results[name] = {n: p.grad.clone() for n, p in materials.policy.model.named_parameters() if p.grad is not None}
     for one, two in (("whole", "pieces"), ("lora", "lora pieces")):
         assert results[one].keys() == results[two].keys()
