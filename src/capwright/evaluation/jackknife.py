@@ -49,15 +49,16 @@ class _Moves:
     Attributes:
         point: the score.
         n: images (clusters) that say anything about it: those that have a value of their own, or move it.
-        square, cube, fourth: sums of powers of the centered moves; the square is that of the standard error.
+        square: sum of the squares of the centered moves; 0 where no image moves the score.
+        skew: their skewness over the root of n. kurtosis: theirs, 3 for normal moves.
         usual, unusual: the middle one of the values that single images have, and how many have another.
     """
 
     point: Numbers
     n: Numbers
     square: Numbers
-    cube: Numbers
-    fourth: Numbers
+    skew: Numbers
+    kurtosis: Numbers
     usual: Numbers
     unusual: Numbers
 
@@ -111,34 +112,32 @@ def _of_output(point: float, own: Numbers, moved: Numbers, width: float) -> tupl
     if n < 2 or not np.isfinite(moved).all():
         return (math.nan,) * 6
     moved = (moved - moved.mean()) * ((n - 1) / n)
-    squares = moved * moved
-    square = float(squares.sum())
+    length = math.sqrt(float((moved * moved).sum()))
     scale = max(abs(point), width) if math.isfinite(width) else abs(point)
-    if math.sqrt(square) <= _STILL * scale:
-        return n, 0.0, 0.0, 0.0, point, 0
+    if length <= _STILL * scale:
+        return n, 0.0, 0.0, 3.0, point, 0
+    moved = moved / length
+    squares = moved * moved
     values = own[np.isfinite(own)]
     usual = float(np.partition(values, (len(values) - 1) // 2)[(len(values) - 1) // 2]) if len(values) else point
     near = _SAME * width if math.isfinite(width) else 0.0
     unusual = n - np.count_nonzero(np.abs(own - usual) <= near)
-    return n, square, float((squares * moved).sum()), float((squares * squares).sum()), usual, unusual
+    return n, length**2, float((squares * moved).sum()), n * float((squares * squares).sum()), usual, unusual
 
 
 def _skewed(moves: _Moves, share: float, floor: Numbers, roof: Numbers) -> tuple[Numbers, Numbers]:
     """Student's t with Hall's correction for skewness, on Wilson's curve where both ends of the range are known."""
     n, point = moves.n, moves.point
-    moving = moves.square > 0
-    square = np.where(moving, moves.square, 1.0)
-    skew = np.where(moving, moves.cube / square**1.5, 0.0)
     with np.errstate(invalid="ignore"):
         room = (point - floor) * (roof - point)
-    curved = moving & np.isfinite(room) & (room > 0)
+    curved = (moves.square > 0) & np.isfinite(room) & (room > 0)
     room = np.where(curved, room, 1.0)
     floor, roof = np.where(curved, floor, 0.0), np.where(curved, roof, 0.0)
-    df = _degrees_of_freedom(n, np.where(moving, n * moves.fourth / square**2, 3.0), n * skew**2, curved)
-    variance = np.where(moving, square, 0.0) * (1 + 1 / df)
+    df = _degrees_of_freedom(moves, curved)
+    variance = moves.square * (1 + 1 / df)
     # Wilson's curve is skewed by itself; what is left to correct is the rest. n (n - 1) makes up for few images.
-    own = np.where(curved, (floor + roof - 2 * point) * np.sqrt(square) / room, 0.0)
-    skew = (skew - own) * np.where(n > 2, np.sqrt(n * (n - 1)) / np.maximum(n - 2, 1), 1.0)
+    own = np.where(curved, (floor + roof - 2 * point) * np.sqrt(moves.square) / room, 0.0)
+    skew = (moves.skew - own) * np.where(n > 2, np.sqrt(n * (n - 1)) / np.maximum(n - 2, 1), 1.0)
     t = student_quantile(share, df)
     # Sample skewness is noise where tails are heavy, so the correction may only lengthen an end.
     down, up = np.maximum(_hall(t, skew), t), np.maximum(-_hall(-t, skew), t)
@@ -149,16 +148,16 @@ def _skewed(moves: _Moves, share: float, floor: Numbers, roof: Numbers) -> tuple
     return low, high
 
 
-def _degrees_of_freedom(n: Numbers, kurtosis: Numbers, skewness2: Numbers, curved: NDArray[np.bool_]) -> Numbers:
+def _degrees_of_freedom(moves: _Moves, curved: NDArray[np.bool_]) -> Numbers:
     """Those of the variance, given the mean: n / d - 1 with d = (kurtosis - 1 - skewness²) / 2.
 
     d is 1 for normal moves, which gives n - 1; more where tails are heavy; and 0 where images have only two values
     (right or wrong), whose variance follows from the mean, so that Student's t becomes the normal. The factor makes d
-    unbiased for n normal moves. Less than n - 1 is known of a variance only where a range says that there are no more
-    values than those seen.
+    unbiased for n normal moves. d below 1 is believed only where the range says that no further values lie far away.
     """
+    n = moves.n
     few = np.where(n > 2, (n + 1) * (n + 3) / (n * np.maximum(n - 2, 1)), 1.0)
-    d = np.where(n > 2, few * (kurtosis - 1 - skewness2) / 2, 1.0)
+    d = np.where(n > 2, few * (moves.kurtosis - 1 - n * moves.skew**2) / 2, 1.0)
     d = np.clip(d, np.where(curved, 0.0, 1.0), np.maximum(n / _HEAVIEST, 1.0))
     with np.errstate(divide="ignore"):
         return np.asarray(np.maximum(n / d - 1, 1.0))
