@@ -7,6 +7,7 @@ Each bug names the test files of its room that should catch it; they run against
 edited. A witness inside pytest says which files were imported, so that no other installation of capwright is tested by
 mistake. A list that no longer fits the source is refused: every fragment must be there exactly once (a test checks it).
 
+The file keeps the rows of bugs that were left out by --only and are still on the list, so that it can be made in parts.
 A survivor means that a test is missing, or that the bug is none; replace those that change no number.
 """
 
@@ -29,7 +30,7 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from queue import Queue
 
-from results_file import write_results
+from results_file import read_results, whole_rows, write_results
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".txt")
@@ -191,6 +192,16 @@ def hunt(bugs: Sequence[Bug], root: Path = ROOT, jobs: int = 1) -> list[dict[str
         return list(pool.map(row, bugs))
 
 
+def keep(path: Path, rows: Sequence[dict[str, object]], bugs: Sequence[Bug] | None = None) -> None:
+    """Write rows to a result file, in the order of the list, beside those of other bugs that it has."""
+    listed = {(b.file, b.what, b.old, b.new): None for b in (read_bugs() if bugs is None else bugs)}
+    former = whole_rows(read_results(path)) if path.exists() else []
+    found = {(row["file"], row["bug"], row["old"], row["new"]): row for row in [*former, *rows]}
+    whole = [found[bug] for bug in listed if bug in found]
+    caught = sum(row["result"] == "caught" for row in whole)
+    write_results(path, whole, bugs=len(whole), caught=caught, peers=["pytest"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="bugs whose file or description has this text")
@@ -210,7 +221,7 @@ def main() -> None:
     counts = Counter(str(row["result"]) for row in rows)
     print(f"\n{counts['caught']} of {len(rows)} caught, {counts['survived']} survived, {counts['error']} went wrong")
     if args.json:
-        write_results(args.json, rows, bugs=len(rows), caught=counts["caught"], peers=["pytest"])
+        keep(args.json, rows)
     sys.exit(0 if counts["caught"] == len(rows) else 1)
 
 

@@ -76,6 +76,22 @@ def test_a_bug_is_caught_or_survives_and_the_tree_stays_as_it_is(bench, project,
     assert "survived  adding.py: a third" in capsys.readouterr().out
 
 
+def test_a_file_is_made_in_parts(bench, project, tmp_path):
+    bugs = [
+        bench.Bug("adding.py", ("test_adding.py",), what, "a + b", new)
+        for what, new in [("minus", "a - b"), ("a", "a")]
+    ]
+    path = tmp_path / "results.json"
+    first, second = bench.hunt(bugs, project)
+    bench.keep(path, [second], bugs)
+    bench.keep(path, [first], bugs)
+    found = bench.read_results(path)
+    assert [row["bug"] for row in found["rows"]] == ["minus", "a"]
+    assert (found["bugs"], found["caught"]) == (2, 2)
+    bench.keep(path, [], bugs[:1])  # the other one has left the list
+    assert bench.read_results(path)["bugs"] == 1
+
+
 def test_what_says_nothing_about_a_bug_is_refused(bench, project, tmp_path):
     def bug(**changed):
         given = {"file": "adding.py", "tests": ("test_adding.py",), "what": "x", "old": "a + b", "new": "a - b"}
