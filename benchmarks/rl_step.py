@@ -151,7 +151,7 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
     rewards = Rewards({"cheap": clock.wrapped(View(), "scoring")}, (1.0,), (True,), (0.0,))
     opened = clock.wrapped(load_image, "sampling")
     trainer = Trainer(
-        Materials(policy, samples, "bench", rewards, opened), stage, stage.steps, 0,
+        Materials(policy, samples, "bench", rewards, opened), stage, 0,
         Team(Accelerator(cpu=device == "cpu")),
     )  # fmt: skip
     clock.wrap(policy, "encode", "sampling")

@@ -84,30 +84,31 @@ ARMS = (
     *OPTIONS,
 )
 MAIN = ("imitation", "corrected", "GRPO", "RSRS-paper", "RSRS")
-#: What is run when nothing is said, in this order: worlds, warm-ups, arms, seeds.
+#: What is run when nothing is said, in this order: worlds, warm-ups, arms, seeds. Three seeds where the claims are.
 CELLS: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[int]]] = {
     "goal": (["tail, naming 0.6"], ["expert"], ["nothing", *MAIN, "RSRS corrected"], [0, 1, 2]),
-    "perfect": (["plain"], ["expert"], ["nothing", "imitation", "RSRS", "imitation, RSRS", "RSRS-paper"], [0, 1, 2]),
+    "perfect": (["plain"], ["expert"], ["nothing", "imitation", "RSRS", "imitation, RSRS"], [0, 1, 2]),
+    "time": (["tail, naming 0.6", "plain"], ["expert"], ["imitation, as long"], [0]),
     "casual": (
-        ["plain"],
+        ["plain", "tail, naming 0.6"],
         ["casual"],
-        ["nothing", "casual imitation", "imitation", "GRPO", "RSRS-paper", "RSRS"], [0, 1, 2],
+        ["nothing", "casual imitation", "imitation", "GRPO", "RSRS-paper", "RSRS", "imitation, RSRS"], [0],
     ),
-    "time": (["tail, naming 0.6", "plain"], ["expert"], ["imitation, as long"], [0, 1, 2]),
-    "options": (["tail, naming 0.6"], ["expert"], list(OPTIONS), [0]),
     "border": (
         ["naming 0.8", "naming 0.6", "naming 0.3", "tail", "tail, naming 0.8", "tail, naming 0.3"],
-        ["expert"], ["nothing", "imitation", "RSRS-paper", "RSRS"], [0],
-    ),
-    "few": (
-        ["tail, no experts", "tail, 50 experts", "tail, 200 experts", "tail, 800 experts"],
-        ["casual"], ["nothing", "imitation", "RSRS-paper", "RSRS", "RSRS relabeled"], [0],
+        ["expert"], ["nothing", "imitation", "RSRS"], [0],
     ),
     "human": (
         ["tail, naming 0.6, omission", "tail, naming 0.6, variety", "tail, naming 0.6, noise"],
-        ["expert"], ["nothing", "imitation", "corrected", "RSRS-paper", "RSRS", "RSRS corrected"], [0],
+        ["expert"], ["nothing", "imitation", "corrected", "RSRS"], [0],
     ),
-    "both": (["plain", "tail, naming 0.6"], ["casual", "expert"], ["imitation, RSRS", "GRPO", "casual imitation"], [0]),
+    "options": (["tail, naming 0.6"], ["expert"], list(OPTIONS), [0]),
+    "few": (["tail, 50 experts", "tail, 200 experts", "tail, 800 experts"], ["casual"], ["imitation", "RSRS"], [0]),
+    "none": (["tail, no experts"], ["casual"], ["nothing", "GRPO", "RSRS relabeled"], [0]),
+    "both": (
+        ["plain", "tail, naming 0.6"],
+        ["expert"], ["casual imitation", "GRPO", "RSRS-paper", "imitation, RSRS"], [0],
+    ),
 }  # fmt: skip
 
 

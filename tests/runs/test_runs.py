@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from toy_captioner import says
-from toy_run import RECIPE, materials, run
+from toy_run import RECIPE, materials, run, variant
 
 from capwright.recipes import load_recipe, parse_recipe
 from capwright.runs import PlainProgress, Progress, Stopped, train
@@ -348,6 +348,12 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
     assert "11.png: is cut off" in said
     assert "9.png" not in said
     assert sampled == [(6, 4)]  # rsrs: all images of a step; the warm-up samples nothing
+    longer = [replace(s, references=("a toy " * 50,)) for s in given.data]
+    given.data[:] = longer
+    for name, tokens in (("", 6), ("shown", 101)):
+        run(tmp_path / "run", recipe=variant(name), dry_run=True, materials=given, progress=PlainProgress())
+        said = capsys.readouterr().err
+        assert f"of {tokens} tokens" in said.split("rsrs: heaviest")[1]
     given.open_image = lambda path: open_image(Path("11.png"))
     with pytest.raises(DataError, match="none of 12 pictures can be opened"):
         run(tmp_path / "run", dry_run=True, materials=given)

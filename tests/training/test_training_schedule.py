@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from test_training_trainer import rl, sft, trainer
 from toy_captioner import toy_materials
 
+from capwright.runs.plan import make_plan
 from capwright.training.schedule import Order, learning_rate, make_order, stage_steps
 from capwright.types import RecipeError, Sample
 
@@ -104,6 +106,16 @@ def test_steps_of_a_stage():
     assert stage_steps(sft(steps=None, epochs=2, images_per_step=4), 10) == 4
     assert stage_steps(sft(steps=None, epochs=0.01, images_per_step=4), 10) == 1
     assert stage_steps(sft(steps=None, epochs=3, images_per_step=16), 5) == 3
+
+
+def test_epochs_count_what_can_be_imitated():
+    materials = toy_materials()
+    materials.data[:] = [Sample(s.id, s.image, s.references if i < 4 else ()) for i, s in enumerate(materials.data)]
+    stage = sft(steps=None, epochs=3, images_per_step=2, target="references")
+    it = trainer(stage, materials)
+    assert (len(it.data), it.steps) == (4, 6)
+    recipe = SimpleNamespace(stages=[stage])
+    assert [make_plan(recipe, data)[0].steps for data in (materials.data, 12, None)] == [6, 18, None]
 
 
 @given(steps=st.integers(2, 40), warm=st.integers(0, 10), kind=st.sampled_from(["constant", "cosine", "linear"]))

@@ -33,7 +33,7 @@ RECIPE = parse_recipe({"name": "t", "data": {"path": "x"}, "stages": [{"name": "
 
 def trainer(stage, materials=None, **options) -> Trainer:
     materials = materials or toy_materials()
-    return Trainer(materials, stage, stage.steps, 0, Team(join(RECIPE, materials.policy)), **options)
+    return Trainer(materials, stage, 0, Team(join(RECIPE, materials.policy)), **options)
 
 
 def weights(of: Trainer) -> dict[str, torch.Tensor]:
@@ -234,7 +234,7 @@ def test_one_optimizer_at_a_time():
     materials = toy_materials()
     team = Team(join(RECIPE, materials.policy))
     for stage in (sft(), rl()):
-        it = Trainer(materials, stage, stage.steps, 0, team)
+        it = Trainer(materials, stage, 0, team)
         it.step()
     assert team.accelerator._optimizers == [it.optimizer]
 

@@ -112,7 +112,7 @@ class ToyCaptioner:
         return [1 + int(mask.sum()) for mask in groups.mask]
 
     def tokenize(self, prefixes, texts, max_tokens=None):
-        rows = [[[WORDS.index(w) for w in text.split()] + [END] for text in group] for group in texts]
+        rows = [[([WORDS.index(w) for w in text.split()] + [END])[:max_tokens] for text in group] for group in texts]
         size, width = max(map(len, rows)), max(len(ids) for group in rows for ids in group)
         tokens = torch.zeros(len(rows), size, width, dtype=torch.long)
         mask = torch.zeros_like(tokens, dtype=torch.bool)

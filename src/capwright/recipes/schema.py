@@ -252,7 +252,8 @@ class Clip(Part):
 
 class Kl(Part):
     """Penalty for leaving the reference policy: the model as it was when the stage began. With adapters (`model.lora`)
-    the reference is instead the model without its adapter: what earlier stages learned is penalized too.
+    the reference is instead the model without its adapter: what earlier stages learned is penalized too. It looks at
+    the tokens that are learned from: with `credit: names` at those of names, and of demonstrations only where they teach.
     """
 
     beta: float = Field(0.0, ge=0.0, description="0 switches it off and saves the reference pass")
@@ -352,6 +353,11 @@ class RlStage(StageBase):
     def group_size(self) -> int:
         """Captions of an image that are learned from together: sampled ones and demonstrations."""
         return self.captions_per_image + len(self.demonstrations)
+
+    @property
+    def shows_references(self) -> bool:
+        """Whether given captions, which may be of any length, are members of the groups."""
+        return bool({"reference", "corrected"} & set(self.demonstrations))
 
     @property
     def needs_names(self) -> str | None:

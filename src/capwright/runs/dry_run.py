@@ -49,7 +49,7 @@ def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials
         data = materials.data
     n = None if data is None else len(data)
     progress.say(f"recipe {recipe.name}: {'unknown number of' if n is None else f'{n:,}'} images to learn from")
-    for stage, plan in zip(recipe.stages, make_plan(recipe, n)):
+    for stage, plan in zip(recipe.stages, make_plan(recipe, data)):
         progress.say(plan.line())
         if data is not None and isinstance(stage, RlStage):
             for line in asked_by(recipe, stage, data, plan.steps or 0):
@@ -100,8 +100,12 @@ def heaviest_step(
     policy.model.train()
     limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
     members = stage.captions_per_image if isinstance(stage, SftStage) else stage.group_size
-    texts = [" ".join([text] * (limit or 1))] * members
     with accelerator.autocast():
+        if isinstance(stage, RlStage) and stage.shows_references:  # these are not cut
+            shown = [[longest_target(materials.data, "references")]]
+            longest = policy.tokenize(policy.encode([Request(sample)], [pictures]), shown).tokens.shape[-1]
+            limit = max(longest, stage.sampling.max_tokens)
+        texts = [" ".join([text] * (limit or 1))] * members
         if stage.micro_tokens:
             one = policy.tokenize(policy.encode([Request(sample)], [pictures]), [texts], limit)
             images = min(images, max(1, stage.micro_tokens // policy.row_tokens(one)[0]))

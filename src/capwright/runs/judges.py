@@ -32,9 +32,8 @@ def asked_by(recipe: Recipe, stage: RlStage, data: Any, steps: int) -> list[str]
     views = make_rewards(recipe.model_copy(update={"rewards": rewards}), data, data.vocabulary).views
     count = min(_COUNTED, stage.images_per_step, len(data))
     samples = [data[i * len(data) // count] for i in range(count)]
-    given = len({"reference", "corrected"} & set(stage.demonstrations))
-    own = stage.captions_per_image + ("relabeled" in stage.demonstrations)
-    members = [own + given * len(sample.references) for sample in samples]
+    given = stage.demonstrations.count("reference") + stage.demonstrations.count("corrected")
+    members = [stage.group_size - given + given * len(sample.references) for sample in samples]
     captions = [[Caption(_long(f"{i} {g}", stage)) for g in range(n)] for i, n in enumerate(members)]
     for sample, group in zip(samples, captions):  # one by one, as calls are not the same for every image
         for view in views.values():

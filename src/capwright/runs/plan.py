@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from capwright.recipes import Recipe, RlStage, SftStage
-from capwright.training.schedule import stage_steps
+from capwright.training.schedule import images_for, stage_steps
+from capwright.types import Sample
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class StagePlan:
         return ", ".join(parts)
 
 
-def make_plan(recipe: Recipe, n: int | None) -> list[StagePlan]:
-    """The plan of every stage for a train split of n images; n None when the data is not at hand."""
+def make_plan(recipe: Recipe, data: Sequence[Sample] | int | None) -> list[StagePlan]:
+    """The plan of every stage for a train split, or for one of so many images; None when the data is not at hand."""
     plans = []
     for stage in recipe.stages:
+        n = data if data is None or isinstance(data, int) else len(images_for(stage, data))
         images = stage.images_per_step if n is None else min(stage.images_per_step, n)
         steps = stage_steps(stage, n) if n is not None else stage.steps
         inner = 1 if isinstance(stage, SftStage) else stage.inner_epochs

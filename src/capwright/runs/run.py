@@ -26,7 +26,7 @@ from capwright.runs.progress import Progress
 from capwright.training.demonstrations import targets
 from capwright.training.rewards import make_rewards
 from capwright.training.rollout import Materials
-from capwright.training.schedule import stage_seed, stage_steps
+from capwright.training.schedule import stage_seed
 from capwright.training.team import Team, device_of, is_first, join
 from capwright.training.trainer import Trainer
 from capwright.types import OutageError, RecipeError, RunError
@@ -94,7 +94,7 @@ def gather(recipe: Recipe, out: Path) -> Materials:
                 raise RecipeError(
                     f"stages.{stage.name}: no caption to imitate, the train split has no '{where}'{way_out}"
                 )
-        shown = set() if isinstance(stage, SftStage) else {"reference", "corrected"} & set(stage.demonstrations)
+        shown = isinstance(stage, RlStage) and stage.shows_references
         if shown and not any(data[i].references for i in range(len(data))):
             raise RecipeError(f"stages.{stage.name}.demonstrations: the train split has no references")
     rewards = make_rewards(recipe, data, whole.vocabulary)
@@ -244,13 +244,12 @@ class Run:
 
     def _stage(self, number: int, state: dict[str, Any] | None, stop: threading.Event) -> None:
         stage = self.recipe.stages[number]
-        steps = stage_steps(stage, len(self.materials.data))
         self._hold_reference(stage)
         seed = stage_seed(self.recipe, number)
-        trainer = Trainer(self.materials, stage, steps, seed, self.team, self.progress.say)
+        trainer = Trainer(self.materials, stage, seed, self.team, self.progress.say)
         if state:
             trainer.load_state_dict(state)
-        done = trainer.counts["done"]
+        done, steps = trainer.counts["done"], trainer.steps
         self.progress.start(stage.name, steps, done)
         for step in range(done + 1, steps + 1):
             row = self._step(stage, trainer)

@@ -137,7 +137,8 @@ def relabel(text: str, spans: Sequence[Any], sample: Sample, vocabulary: Mapping
     A word for a kind, or a wrong name of that kind, becomes the missed name of the kind; then a word for anything
     ("toy") becomes the one name that is left. Where several could be meant nothing is replaced: a guess would teach
     to confuse them. What the caption does not mention at all is not added. Plurals stay plurals; "a" becomes "an" where
-    needed.
+    needed. Words are not weighed: of "two toys" one name is made, and a word for a kind in another name ("the block
+    corner") is taken for the kind; read some of what it makes of your captions before you learn from it.
     """
     missed = missed_terms(sample, spans)
     chosen: dict[int, Term] = {}

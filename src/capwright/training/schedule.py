@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from capwright.recipes.schema import Recipe, StageBase
+from capwright.recipes.schema import Recipe, SftStage, StageBase
+from capwright.training.demonstrations import targets
 from capwright.types import RecipeError, Sample
 
 
@@ -28,6 +29,11 @@ class Chosen:
 
     def __getitem__(self, place: int) -> Sample:
         return self._data[self._indices[place]]
+
+
+def images_for(stage: StageBase, data: Any) -> Any:
+    """The samples that a stage looks at: all of them, or for imitation those with a caption to imitate."""
+    return Chosen.of(data, lambda sample: bool(targets(sample, stage.target))) if isinstance(stage, SftStage) else data
 
 
 class Order:
@@ -81,7 +87,7 @@ def make_order(data: Sequence[Sample], stage: StageBase, seed: int) -> Order:
 
 
 def stage_steps(stage: StageBase, n: int) -> int:
-    """Steps of a stage on n images."""
+    """Steps of a stage that looks at n images."""
     if stage.steps is not None:
         return stage.steps
     per_pass = max(1, n // min(stage.images_per_step, max(n, 1)))

@@ -23,7 +23,7 @@ from capwright.training.losses import amount, imitation_loss, kl, policy_loss, r
 from capwright.training.rewards import Length, summarize
 from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
 from capwright.training.routing import STATES, States
-from capwright.training.schedule import Chosen, learning_rate, make_order
+from capwright.training.schedule import images_for, learning_rate, make_order, stage_steps
 from capwright.training.team import Team
 from capwright.types import RunError, Sample
 
@@ -49,7 +49,7 @@ class Trainer:
     """One stage of a run, step by step.
 
     Args:
-        stage: what the recipe says; `steps` how many steps that makes.
+        stage: what the recipe says.
         team: the processes that take these steps together; the model is wrapped already.
         say: told about images that can not be used, and about settings that do not fit the data.
     """
@@ -58,18 +58,17 @@ class Trainer:
         self,
         materials: Materials,
         stage: SftStage | RlStage,
-        steps: int,
         seed: int,
         team: Team,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.policy, self.data, self.rewards = materials.policy, materials.data, materials.rewards
-        self.stage, self.steps, self.seed, self.team, self.say = stage, steps, seed, team, say
+        self.stage, self.seed, self.team, self.say = stage, seed, team, say
         whole_steps = stage.micro_batch is None and stage.micro_tokens is None and not team.sharded
         self.prefix_trains = materials.prefix_trains
         self.looker = Looker(materials, team, keeps_graph=self.prefix_trains and whole_steps)
-        if isinstance(stage, SftStage):
-            self.data = Chosen.of(self.data, lambda sample: bool(targets(sample, stage.target)))
+        self.data = images_for(stage, self.data)
+        self.steps = stage_steps(stage, len(self.data))
         self.order = (materials.order or make_order)(self.data, stage, seed)
         self.buffer = Buffer()
         self.imitation_batch = self._imitation_batch()
@@ -430,6 +429,7 @@ class Trainer:
 
 FINITE_ADVICE = "this update was not made. Try a lower learning_rate, a lower max_grad_norm, or bf16 for fp16"
 IDLE_ADVICE = (
-    "All failed: warm up longer, imitate failed images (kind: rsrs), or lower imitation.batch. All saturated: the "
+    "All failed: warm up longer, imitate failed images (kind: rsrs), show what an expert says (demonstrations), or lower "
+    "imitation.batch. All saturated: the "
     "reward is too easy, or sampling too cold. All unknown: the reward can not be measured on these images"
 )
