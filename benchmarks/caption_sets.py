@@ -56,10 +56,16 @@ def groups(count: int) -> list[Sample]:
     return [Sample(str(image), NO_IMAGE, tuple(texts)) for image, texts in list(human("val2017").items())[:count]]
 
 
-def long_captions(count: int) -> list[str]:
-    """Long descriptions by people, from ImageInWords."""
+@cache
+def read_long() -> list[Row]:
+    """The rows of ImageInWords: long descriptions by people, of some images a model's, too, and which is better."""
     lines = gzip.decompress((CAPTIONS / "iiw400.jsonl.gz").read_bytes()).decode().splitlines()
-    return [json.loads(line)["IIW"] for line in lines[:count]]
+    return [json.loads(line) for line in lines]
+
+
+def long_captions(count: int) -> list[str]:
+    """Long descriptions by people."""
+    return [row["IIW"] for row in read_long()[:count]]
 
 
 class Ruler:

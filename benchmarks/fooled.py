@@ -12,7 +12,9 @@ Every row is one way to write the captions of a set, with the scores of it:
     repetition   human captions, short and long
     diversity    several captions of one image, of the first 1,000 images
     readability  human captions, short and long
-    meteor       the 1,000 example captions of coco-caption; left out without Java and the METEOR jar
+    agreement    the length of long captions, and which of two people prefer
+    meteor       the 1,000 example captions of coco-caption, and how far three sets are from what pycocoevalcap says;
+                 left out without Java and the METEOR jar
     embedding    similarity and bertscore of the first 500 images; left out without --encoder, the folder of a model
 
 Nothing is trained and nothing is timed. In FILE rows of other parts stay as they were.
@@ -38,11 +40,14 @@ from caption_sets import (
     of_others,
     one_human,
     random_words,
+    read_long,
     rows_of,
     shuffled,
     without_references,
 )
 from capwright.data import read_coco
+from capwright.evaluation.agreement import agreement as agree
+from capwright.evaluation.agreement import pairwise_agreement
 from capwright.scorers import NotInstalledError
 from capwright.types import NO_IMAGE, Sample
 from fooled_extra import embedding, meteor
@@ -219,9 +224,39 @@ def as_the_authors(samples: Sequence[Sample], captions: Sequence[Sequence[str]])
     return np.array(found)
 
 
+#: What people were asked of two captions, and what they answered: above 0 the person's is better.
+AXES = {"comprehensive": "metrics/Comprehensiveness", "invents less": "metrics/Hallucination"}
+VERDICTS = {
+    "IIW-Human is substantially better": 2,
+    "IIW-Human is marginally better": 1,
+    "Neutral": 0,
+    "IIW-P5B is marginally better": -1,
+    "IIW-P5B is substantially better": -2,
+}
+
+
+def agreement(count: int) -> list[Row]:
+    """Two captions of an image, one by a person and one by a model: does length say which of them people prefer?"""
+    pairs = [row for row in read_long() if "IIW-P5B" in row][:count]
+    person, model = ([len(row[by].split()) for row in pairs] for by in ("IIW", "IIW-P5B"))
+    said = {axis: [VERDICTS[row["iiw-human-sxs-iiw-p5b"][key]] for row in pairs] for axis, key in AXES.items()}
+    gain = np.subtract(person, model)
+    found = {
+        "the longer one": pairwise_agreement(person, model, said["comprehensive"]),
+        "the person's": pairwise_agreement([1] * len(pairs), [0] * len(pairs), said["comprehensive"]),
+        **{f"how much longer, {axis}": agree(gain, verdicts) for axis, verdicts in said.items()},
+    }
+    longer = int((gain > 0).sum())
+    return [
+        {"data": "ImageInWords", "captions": name, "pairs": len(pairs), "longer": longer,
+         "value": one.value, "low": one.low, "high": one.high}
+        for name, one in found.items()
+    ]  # fmt: skip
+
+
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
-    for part in (references, tables, chrf, chair, distinct, repetition, diversity, readability, meteor)
+    for part in (references, tables, chrf, chair, distinct, repetition, diversity, readability, agreement, meteor)
 }
 
 

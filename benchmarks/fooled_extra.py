@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
-from caption_sets import Row, Ruler, images, of_others, rows_of, shuffled
+import numpy as np
+
+from caption_sets import Row, Ruler, images, of_others, read, rows_of, shuffled
+from capwright.scorers.java import process
 from capwright.types import NO_IMAGE, Sample
 
 BUILDING = "with a man and a woman standing in front of a white building"
@@ -16,6 +20,8 @@ HORSES = (
     "A man is not riding a brown horse on the beach",
     "a man rides a dark horse at the seaside",
 )
+#: Sets of which the numbers of pycocoevalcap are there.
+PEER_SETS = ("fakecap1000", "val2017_nn", "val2017_human4")
 #: Words that make a caption wrong when they change places.
 OPPOSITES = {"man": "woman", "black": "white", "dog": "cat", "two": "three"}
 OPPOSITES |= {other: one for one, other in OPPOSITES.items()}
@@ -34,8 +40,29 @@ def meteor(count: int) -> list[Row]:
         "words shuffled": [shuffled(text) for text in texts],
     }
     rows = rows_of("fakecap1000", changes, lambda changed: ruler(samples, changed))
+    rows[0]["mean"] = float(ruler.each(samples, texts).mean())
     horse = [Sample("horse", NO_IMAGE, (HORSES[0],))]
-    return rows + rows_of("a sentence", {text: [text] for text in HORSES}, lambda text: ruler(horse, text))
+    rows += rows_of("a sentence", {text: [text] for text in HORSES}, lambda text: ruler(horse, text))
+    rows += [beside_the_peer(name, count, java) for name in PEER_SETS for java in (False, True)]
+    process.close_all()
+    rows[0]["java_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return rows
+
+
+def beside_the_peer(name: str, count: int, java: bool) -> Row:
+    """How far METEOR is from what pycocoevalcap 1.2 gave, with our tokens or with those of the Java tokenizer."""
+    samples, texts = images(name, count)
+    if java:
+        tokens = read(f"{name}_tokens")
+        samples = [Sample(each.id, NO_IMAGE, tuple(tokens["gts"][each.id])) for each in samples]
+        texts = [tokens["res"][each.id][0] for each in samples]
+    ruler, expected = Ruler("meteor", samples, tokenizer="split" if java else "ptb"), read(f"{name}_expected")
+    each = ruler.each(samples, texts) - expected["per_caption"]["METEOR"][: len(texts)]
+    row: Row = {"data": name, "captions": f"tokens of {'Java' if java else 'ptb'}", "texts": len(texts)}
+    row["largest_caption"] = float(np.abs(each).max())
+    if len(texts) == len(expected["image_ids"]):
+        row["corpus"] = abs(ruler(samples, texts)["meteor"] - expected["scores"]["METEOR"])
+    return row
 
 
 def embedding(count: int, folder: Path) -> list[Row]:

@@ -64,3 +64,10 @@ def test_texts_that_are_measured_alone(bench):
 def test_parts_that_lack_something_are_left_out_with_a_message(bench, capsys):
     assert bench.measure("embedding", 5, None) == []
     assert "--encoder" in capsys.readouterr().out
+
+
+def test_who_wrote_a_caption_says_as_much_as_its_length(bench):
+    found = rows(bench, "agreement", 100)
+    assert found["the longer one"]["value"] > 0.9
+    assert found["the person's"]["value"] > 0.9
+    assert found["how much longer, comprehensive"]["value"] > 0.2 > found["how much longer, invents less"]["value"]
