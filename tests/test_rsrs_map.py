@@ -65,9 +65,10 @@ def test_every_arm_of_every_cell_makes_a_recipe(tmp_path):
 
 
 def test_nothing_is_imitated_where_there_are_no_experts():
-    arguments = argparse.Namespace(cells=["few"], worlds=None, warmups=None, arms=None, seeds=None, quick=False)
-    arms = {arm for world, _, arm, _ in rsrs_ablation.chosen(arguments) if world == "tail, no experts"}
-    assert arms == {"nothing", "RSRS relabeled"}
+    asked = {"worlds": ["tail, no experts"], "warmups": ["casual"], "arms": list(rsrs_ablation.ARMS)}
+    arguments = argparse.Namespace(cells=None, seeds=None, quick=False, **asked)
+    arms = {arm for _, _, arm, _ in rsrs_ablation.chosen(arguments)}
+    assert arms == {"nothing", "casual imitation", "GRPO", "RSRS relabeled"}
 
 
 def test_corrected_captions_name_more_and_stay_true():
