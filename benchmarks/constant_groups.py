@@ -4,8 +4,9 @@
 
 The advantages of such groups should be 0, and those of other groups should not depend on how many of them there are.
 TRL's and ms-swift's formulas are those of their trainers (TRL 1.16.0 with
-multi_objective_aggregation="normalize_then_sum", ms-swift with scale_rewards="gdpo"), in float32 as there. What they
-return is rounding noise divided by its own size, so digits differ between processors.
+multi_objective_aggregation="normalize_then_sum", ms-swift with scale_rewards="gdpo"), in float32 as there. Of verl its
+own function is called; without it (`pip install verl==0.9.1`) its rows are left out. What they return is rounding
+noise divided by its own size, so digits differ between processors.
 
     constant    the largest advantage in batches of 16 groups, all constant, each at its own values
     beside one  the largest advantage of 15 constant groups beside one live group
@@ -18,6 +19,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,9 +51,31 @@ def nanstd(rewards: Tensor) -> Tensor:
     return (variance * (count / (count - 1))).sqrt()
 
 
+def verl(rewards: Tensor) -> Tensor:
+    """What verl does with captions of one token each."""
+    groups, captions, count = rewards.shape
+    names = [f"reward {k}" for k in range(count)]
+    one_token = torch.ones(groups * captions, 1)
+    found, _ = verl_gdpo(
+        one_token,
+        one_token,
+        np.repeat(np.arange(groups), captions),
+        config={"gdpo_reward_keys": names},
+        non_tensor_batch=dict(zip(names, rewards.flatten(0, 1).T.numpy())),
+        batch={"prompts": one_token, "attention_mask": torch.ones(groups * captions, 2, dtype=torch.long)},
+    )
+    return found.view(groups, captions)
+
+
 METHODS: dict[str, Callable[[Tensor], Tensor]] = {"TRL": trl, "ms-swift": swift, "capwright": advantages.gdpo}
+try:
+    from verl.trainer.ppo.core_algos import compute_gdpo_outcome_advantage as verl_gdpo
+except ImportError:
+    print("verl is left out: it is not installed")
+else:
+    METHODS["verl"] = verl
 #: (captions of an image, rewards)
-SIZES = ((7, 1), (8, 4), (16, 4), (5, 2), (7, 2), (12, 2))
+SIZES = ((7, 1), (8, 4), (16, 4), (5, 2), (7, 2), (8, 2), (12, 2))
 
 
 def constant(groups: int, captions: int, rewards: int, dice: torch.Generator) -> Tensor:
@@ -102,7 +126,7 @@ def main() -> None:
             )
         )
     if arguments.json:
-        write_results(arguments.json, rows, seeds=[arguments.seed])
+        write_results(arguments.json, rows, seeds=[arguments.seed], peers=["verl"])
 
 
 if __name__ == "__main__":
