@@ -1,4 +1,5 @@
-"""Judged captions per second: `Chat` against a server that takes 50 ms for an answer, cold and from the cache.
+"""Judged captions per second: `Chat` against a server that takes 50 ms for an answer, cold and from the cache. And how
+long a leaderboard of 100,000 verdicts takes, five systems that all win half of their battles.
 
     python benchmarks/judging.py [--json FILE] [--quick]
 
@@ -18,6 +19,7 @@ import asyncio
 import itertools
 import json
 import multiprocessing
+import random
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,6 +30,8 @@ from typing import Any
 import aiohttp
 import openai
 
+from capwright.evaluation import make_leaderboard
+from capwright.evaluation.battles import Judgement
 from capwright.models.chat import Chat, ChatRequest, Message
 from results_file import write_results
 
@@ -143,6 +147,19 @@ def peers(address: str, concurrency: int, count: int, start: int) -> dict[str, f
     return asyncio.run(both())
 
 
+def leaderboard(images: int) -> dict[str, float | str]:
+    """Seconds to rate five systems, all pairs of which met on every image in both orders."""
+    dice = random.Random(0)
+    verdicts = [
+        Judgement(str(image), a, b, better=dice.choice(("first", "second")))
+        for image in range(images)
+        for a, b in itertools.permutations("abcde", 2)
+    ]
+    began = time.perf_counter()
+    make_leaderboard(verdicts)
+    return {"part": "leaderboard", "verdicts": len(verdicts), "seconds": time.perf_counter() - began}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows to this file")
@@ -152,7 +169,7 @@ def main() -> None:
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
     server.start()
     address = f"http://127.0.0.1:{here.recv()}/v1"
-    rows = []
+    rows: list[dict[str, Any]] = []
     print(" at once  calls  calls/s  of ideal  cpu ms  cached/s  hit ms   alone    bare  openai")
     with tempfile.TemporaryDirectory() as folder:
         for concurrency, turn in itertools.product((1, 16, 64), range(1 if args.quick else 3)):
@@ -167,6 +184,8 @@ def main() -> None:
                 f"{row['bare_of_ideal']:7.2f} {row['openai_of_ideal']:7.2f}"
             )
     server.terminate()
+    rows.append(leaderboard(100 if args.quick else 5000))
+    print(f"a leaderboard of {rows[-1]['verdicts']:,} verdicts: {rows[-1]['seconds']:.1f} s")
     if args.json:
         write_results(args.json, rows, peers=["openai", "aiohttp"], latency=LATENCY)
 
