@@ -29,7 +29,8 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
 * **Overrides** are `dotted.key=value`, the value in YAML. Stages are addressed by name. `data.path` takes the place of
   `data.scenes`, `steps` that of `epochs`, and the other way round.
 * **`extends: other.yaml`** (or a bare name) starts from another recipe. Groups are merged key by key, a `stages` list
-  takes the place of the other, and a dotted key at the top level changes one value: `stages.rsrs.steps: 400`.
+  takes the place of the other (a bare name in it stands for the other's stage of that name), and a dotted key at the
+  top level changes one value: `stages.rsrs.steps: 400`.
 * **Rewards** have short forms: `tts:` alone, or `tts: 0.5` for a weight. Where `only_if` and `overlong` name a
   quantity, it is `words` of the caption, its `tokens`, or `length_ratio`: its words over the mean words of the image's
   references, unknown without references.

@@ -57,6 +57,20 @@ def test_the_plan_of_a_stage_that_resamples():
     assert "(160 passes)" in make_plan(load_recipe("grpo-scenes"), 30)[-1].line()
 
 
+def test_stages_of_the_extended_recipe_by_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    more = "{name: more, kind: sft, steps: 2}"
+    path.write_text(f"extends: rsrs-scenes\nname: mine\nstages: [warmup, {more}, rsrs]\nstages.rsrs.steps: 7\n")
+    base, mine = load_recipe("rsrs-scenes"), load_recipe(path)
+    assert [stage.name for stage in mine.stages] == ["warmup", "more", "rsrs"]
+    assert mine.stages[0] == base.stages[0]
+    assert mine.stages[2] == base.stages[1].model_copy(update={"steps": 7})
+    path.write_text("extends: rsrs-scenes\nname: mine\nstages: [warm-up]\n")
+    assert "no stage 'warm-up' in the recipe that it extends; there are warmup, rsrs" in refusal(path)
+    path.write_text("name: mine\nstages: [warmup]\n")
+    assert "it extends none that has stages" in refusal(path)
+
+
 def test_overrides(plain):
     overrides = ["stages.rsrs.steps=10", "model.lora.r=8", "stages.0.learning_rate=1e-4", "data.path=photos"]
     recipe = load_recipe(plain, overrides)

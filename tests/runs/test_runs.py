@@ -359,6 +359,32 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
         run(tmp_path / "run", dry_run=True, materials=given)
 
 
+def test_a_stage_can_start_from_an_earlier_one(tmp_path):
+    """What comes in between changes nothing, neither for the weights nor for the reference of a KL penalty."""
+    first, second = RECIPE["stages"]
+    between, last = second | {"name": "between", "steps": 3}, second | {"seed": 5}
+    run(tmp_path / "straight", recipe={**RECIPE, "stages": [first, last]})
+    fork = {**RECIPE, "stages": [first, between, last | {"start_from": "warmup"}]}
+    run(tmp_path / "fork", recipe=fork)
+    assert same(tmp_path / "fork", tmp_path / "straight")
+    assert [row["images_seen"] for row in rows(tmp_path / "fork")][-1] == 8 * 4 + 30 * 6
+    for step in (1, 7):  # from its beginning, and from its middle
+        out = tmp_path / f"stopped-{step}"
+        with pytest.raises(Killed):
+            run(out, recipe=fork, progress=KillAt("rsrs", step))
+        run(out, recipe=fork, resume=True)
+        assert same(out, tmp_path / "straight")
+        assert timeless(out) == timeless(tmp_path / "fork")
+    run(
+        tmp_path / "base",
+        recipe={**RECIPE, "stages": [first | {"steps": 1}, first | {"name": "rsrs", "start_from": "base"}]},
+    )
+    run(tmp_path / "alone", recipe={**RECIPE, "stages": [first | {"name": "rsrs", "seed": 1}]})
+    assert same(tmp_path / "base", tmp_path / "alone")
+    with pytest.raises(RecipeError, match="start_from: no 'later' before it; there is base, warmup"):
+        parse_recipe({**RECIPE, "stages": [first, last | {"start_from": "later"}]})
+
+
 @pytest.mark.parametrize(
     ("row", "override", "words"),
     [

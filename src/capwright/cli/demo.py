@@ -15,7 +15,7 @@ from capwright.types import CapwrightError, RunError
 if TYPE_CHECKING:
     from capwright.recipes import Recipe
 
-NAME = "rsrs-scenes"
+NAME = "demo"
 #: Marks a folder as written by the demo, so that the demo may replace it.
 MARK = ".capwright-demo"
 
@@ -41,8 +41,9 @@ def demo(
     unfinished = _make_room(out, recipe)
     quiet_libraries()
     if not unfinished:
-        say("A captioner that was never told the names of teaching toys learns them: first it imitates captions that")
-        say("people write (warmup), then it is rewarded for right names, beside an expert's caption where that names")
+        say("A captioner that was never told the names of teaching toys learns them. First it imitates captions that")
+        say("people write (warmup). From there it goes two ways, with as many images: imitating experts, who name 60 %")
+        say("of the toys (imitation), and being rewarded for right names, beside an expert's caption where that names")
         say("more than its own (rsrs). Ctrl-C stops it; the same command goes on.")
     with resumable("the same command goes on"):
         evaluations = run_recipe(recipe, out, resume=unfinished)
@@ -50,8 +51,8 @@ def demo(
     capwright = program()
     say(
         f"\nOpen {out / REPORT} in a browser.\n"
-        "The experts of this kindergarten name every toy in every caption, so imitating them is a strong rival:\n"
-        f"  {capwright} train sft-scenes stages.sft.target=references --out runs/imitation\n"
+        "Imitation stops at what experts say. With experts who name every toy it is hard to beat:\n"
+        f"  {capwright} demo data.scenes.naming=1 data.scenes.tail=0 --out runs/demo-flawless\n"
         "The page on RSRS in the docs says when to imitate, when to correct captions, and when to use RSRS.\n"
         "Next, your own photos: a folder with images/, samples.jsonl and vocabulary.yaml. In the docs of the\n"
         "repository, the guide on your own photos goes through it step by step. Then\n"

@@ -124,6 +124,7 @@ def _conclude(
         "things": things_of(recipe),
         "images_seen": images,
         "trained_on": _reward_signatures(materials),
+        "starts": {stage.name: stage.start_from for stage in recipe.stages if stage.start_from},
         "versions": versions(),
     }
     times = {"base": captioning.get("base"), **seconds}

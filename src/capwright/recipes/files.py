@@ -56,7 +56,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         name: a YAML file or a bare name, see `find_recipe`. `extends: other` in a file starts from another recipe; a
-            dotted key at its top level (`stages.rsrs.steps: 10`) changes one value of it.
+            dotted key at its top level (`stages.rsrs.steps: 10`) changes one value of it, and in its list of stages a
+            bare name stands for a stage of that recipe.
         overrides: "dotted.key=value" strings; the value is YAML. Stages are addressed by name or number:
             `stages.rsrs.steps=10`, `model.lora.r=8`, `model.lora=null`.
 
@@ -154,9 +155,20 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             _put(merged, key, value, f"{path}: {key}")
         elif isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = {**merged[key], **value}
+        elif key == "stages" and isinstance(value, list):
+            merged[key] = [_stage(one, merged.get(key) or [], path) if isinstance(one, str) else one for one in value]
         else:
             merged[key] = value
     return merged
+
+
+def _stage(name: str, known: list[Any], path: Path) -> Any:
+    """A stage of the recipe that is extended, by its name."""
+    found = {str(one.get("name")): one for one in known if isinstance(one, dict)}
+    if name not in found:
+        there = f"there are {', '.join(found)}" if found else "it extends none that has stages"
+        raise RecipeError(f"{path}: stages: no stage '{name}' in the recipe that it extends; {there}")
+    return dict(found[name])
 
 
 def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:

@@ -253,7 +253,7 @@ class Clip(Part):
 class Kl(Part):
     """Penalty for leaving the reference policy: the model as it was when the stage began. With adapters (`model.lora`)
     the reference is instead the model without its adapter: what earlier stages learned is penalized too. It looks at
-    the tokens that are learned from: with `credit: names` at those of names, and of demonstrations only where they teach.
+    the tokens that are learned from: under `credit: names` those of names, and of demonstrations only where they teach.
     """
 
     beta: float = Field(0.0, ge=0.0, description="0 switches it off and saves the reference pass")
@@ -269,6 +269,9 @@ class StageBase(Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="addresses the stage in overrides")
     steps: Count | None = Field(None, description="optimizer steps; or say epochs")
     epochs: float | None = Field(None, gt=0, description="passes over the train split; or say steps")
+    start_from: str | None = Field(
+        None, description="'base' or an earlier stage: go on from there, as a control does; null: from the stage before"
+    )
     images_per_step: Count = Field(16, description="P, images looked at in one step")
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate of AdamW")
     schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="the last two fall towards 0")
@@ -298,7 +301,7 @@ class StageBase(Part):
             raise ValueError("give either steps or epochs")
         if self.order not in ("shuffled", "given") and not self.order.startswith("meta."):
             raise ValueError(f"order '{self.order}': use 'shuffled', 'given' or 'meta.<key>'")
-        if self.name in ("base", "done") or self.name.startswith("state-"):
+        if self.name in ("base", "done") or self.name.startswith(("state-", "start-", "reference-")):
             raise ValueError(f"the name '{self.name}' is taken; choose another")
         return self
 
@@ -418,7 +421,7 @@ class Recipe(Part):
     model: Model = Field(default=Model(), description="the captioner that learns")
     data: Data = Field(description="what to learn from")
     rewards: dict[str, Reward] = Field(default_factory=dict, description="rewards by name; rl stages need at least one")
-    stages: list[Stage] = Field(min_length=1, description="in order; each goes on from the one before")
+    stages: list[Stage] = Field(min_length=1, description="in order; each goes on from the one before, or `start_from`")
     evaluation: Evaluation = Field(default=Evaluation(), description="how stages are measured")
 
     @field_validator("rewards", mode="before")
@@ -439,6 +442,12 @@ class Recipe(Part):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stages: names must be unique, got {', '.join(names)}")
+        for number, stage in enumerate(self.stages):
+            if stage.start_from not in (None, "base", *names[:number]):
+                earlier = ", ".join(["base", *names[:number]])
+                raise ValueError(
+                    f"stages.{stage.name}.start_from: no '{stage.start_from}' before it; there is {earlier}"
+                )
         for stage in self.stages:
             if isinstance(stage, SftStage):
                 continue

@@ -229,6 +229,7 @@ class Run:
             if not found:
                 checkpoint.seed_everything(self.recipe.seed)
                 self._outside(self.after_stage, "base")
+                self._keep_start("base")
                 self._save(0, None)
             with interruptible(self.progress.say) as stop:
                 for number in range(place["stage"], len(self.recipe.stages)):
@@ -244,6 +245,8 @@ class Run:
 
     def _stage(self, number: int, state: dict[str, Any] | None, stop: threading.Event) -> None:
         stage = self.recipe.stages[number]
+        if stage.start_from and not state:
+            self._go_back(stage.start_from)
         self._hold_reference(stage)
         seed = stage_seed(self.recipe, number)
         trainer = Trainer(self.materials, stage, seed, self.team, self.progress.say)
@@ -276,6 +279,7 @@ class Run:
                 self.policy.save(draft, **sharded)
         self.results.append(self._result(stage, trainer, path))
         self._outside(self.after_stage, stage.name)
+        self._keep_start(stage.name)
         self._save(number + 1, None)
         if self.team.any(stop.is_set()) and number + 1 < len(self.recipe.stages):
             raise Stopped(f"stopped after stage '{stage.name}'; {self._go_on}")
@@ -329,6 +333,21 @@ class Run:
 
     # state ----------------------------------------------------------------------------------------------------------
 
+    def _go_back(self, name: str) -> None:
+        """Be the captioner that the base, or an earlier stage, was; images are counted from there."""
+        place = self._start(name)
+        load_weights(self.policy.model, torch.load(place, map_location="cpu", weights_only=True))
+        self.images_seen = next((result.images_seen for result in self.results if result.name == name), 0)
+
+    def _keep_start(self, name: str) -> None:
+        """Keep the weights as they are now, if a later stage starts from here."""
+        if self.team.first and any(stage.start_from == name for stage in self.recipe.stages):
+            with replacing(self._start(name).parent) as draft:
+                torch.save(changing_weights(self.policy.model), draft / "weights.pt")
+
+    def _start(self, name: str) -> Path:
+        return self.checkpoints / f"start-{name}" / "weights.pt"
+
     def _save(self, number: int, trainer: Trainer | None) -> Path:
         """A checkpoint: in the middle or at the end of stage `number`, or (without trainer) just before it."""
         done = trainer.counts["done"] if trainer else 0
@@ -368,6 +387,8 @@ class Run:
             here, images = f"stages.{stage.name}", min(stage.images_per_step, len(self.materials.data))
             if images < self.team.size:
                 raise RunError(f"{here}: {images} images a step are too few for {self.team.size} processes")
+            if self.team.sharded and stage.start_from:
+                raise RunError(f"{here}.start_from: needs whole weights, which FSDP does not keep; run it on its own")
             copied = isinstance(stage, RlStage) and stage.kl.beta and not hasattr(self.policy.model, "disable_adapter")
             if self.team.sharded and copied:
                 raise RunError(f"{here}.kl: needs a copy of the whole model, which FSDP can not keep; use model.lora")

@@ -429,7 +429,7 @@ class Trainer:
 
 FINITE_ADVICE = "this update was not made. Try a lower learning_rate, a lower max_grad_norm, or bf16 for fp16"
 IDLE_ADVICE = (
-    "All failed: warm up longer, imitate failed images (kind: rsrs), show what an expert says (demonstrations), or lower "
-    "imitation.batch. All saturated: the "
-    "reward is too easy, or sampling too cold. All unknown: the reward can not be measured on these images"
+    "All failed: warm up longer, imitate failed images (kind: rsrs), show expert captions (demonstrations), or lower "
+    "imitation.batch. All saturated: the reward is too easy, or sampling too cold. All unknown: the reward can not be "
+    "measured on these images"
 )

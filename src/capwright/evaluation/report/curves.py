@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from capwright.evaluation.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
@@ -98,10 +99,10 @@ def probe_curve(run: Run) -> Figure:
     if not bands:
         bands = [Band("", min(x for x, _ in micro), max(x for x, _ in micro))]
     says = f"Between the first probe and the last, TTS micro went from {micro[0][1]:.0f} to {micro[-1][1]:.0f}"
-    series = [Series("All names", (tuple(micro),), "tone-1", dots=True)]
+    series = [Series("All names", _stretches(micro, run), "tone-1", dots=True)]
     if never:
         says += f", and on never-said names from {never[0][1]:.0f} to {never[-1][1]:.0f}"
-        series.append(Series("Never-said", (tuple(never),), "tone-4", dots=True, dashed=True))
+        series.append(Series("Never-said", _stretches(never, run), "tone-4", dots=True, dashed=True))
     top = 100.0 if max(y for _, y in micro + never) > 20 else 25.0
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
 
@@ -123,8 +124,20 @@ def _lead_curve(run: Run, scorer: str, output: str) -> Figure:
     values = [y for _, y in points]
     top = 1.0 if 0.2 < max(values) <= 1 else max(1.1 * max(values), 0.0) or 1.0
     says = f"Between the first probe and the last, {name} went from {values[0]:.2f} to {values[-1]:.2f}."
-    series = [Series(name, (tuple(points),), "tone-1", dots=True)]
+    series = [Series(name, _stretches(points, run), "tone-1", dots=True)]
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, min(0.0, 1.1 * min(values))), says)
+
+
+def _stretches(points: Sequence[Point], run: Run) -> tuple[tuple[Point, ...], ...]:
+    """A line in parts: it breaks where a stage did not go on from the one before."""
+    breaks, last, shift = [], 0.0, 0.0
+    for x, row in zip(_timeline(run)[1], run.steps):
+        offset = x - (number(row.get("images_seen")) or 0.0)
+        if offset != shift:
+            breaks.append(last)
+        last, shift = x, offset
+    parts = [[p for p in points if a < p[0] <= b] for a, b in pairwise([-1.0, *breaks, float("inf")])]
+    return tuple(tuple(part) for part in parts if part)
 
 
 def _tts(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -170,14 +183,18 @@ def group_states(run: Run) -> Figure:
 
 
 def _offsets(run: Run) -> dict[str, float]:
-    """Images seen before each stage: stages that count from zero again are laid end to end."""
+    """What to add to the images seen of each stage: stages that count again from an earlier number are laid end to
+    end."""
     offsets: dict[str, float] = {}
+    ends: list[float] = [0.0]
     last, end, stage = 0.0, 0.0, None
     for row in run.steps:
         seen = number(row.get("images_seen")) or 0.0
         name = str(row.get("stage"))
         if name != stage:
-            offsets[name] = end if stage is not None and seen <= last else offsets.get(stage or "", 0.0)
+            again = stage is not None and seen <= last
+            offsets[name] = end - max(e for e in ends if e < seen or not e) if again else offsets.get(stage or "", 0.0)
+            ends.append(last)
             stage = name
         last = seen
         end = max(end, seen + offsets[name])

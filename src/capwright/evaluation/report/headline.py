@@ -197,6 +197,11 @@ def _facts(run: Run, measured: Sequence[str]) -> list[str]:
     between = [f"{label(name)} alone reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
     if between:
         facts.append(join(between) + ".")
+    starts = (run.summary.get("run") or {}).get("starts")
+    for name, start in starts.items() if isinstance(starts, Mapping) else ():
+        before = run.systems[run.systems.index(name) - 1] if name in run.systems[1:] else start
+        if before != start:
+            facts.append(f"{label(name)} went on from {label(str(start))}, not from {label(before)}: two ways to go.")
     never, was = run.measure(last, "tts", "by_tier", "never"), run.measure(first, "tts", "by_tier", "never")
     if never.known:
         fact = f"Of the names people never say in everyday captions, it uses {_of_hundred(never)}"
