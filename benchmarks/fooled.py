@@ -15,6 +15,7 @@ Every row is one way to write the captions of a set, with the scores of it:
     agreement    the length of long captions, and which of two people prefer
     meteor       the 1,000 example captions of coco-caption, and how far three sets are from what pycocoevalcap says;
                  left out without Java and the METEOR jar
+    bertscore    60 captions by us and by bert-score, on a tiny encoder; left out without that package
     embedding    similarity and bertscore of the first 500 images; left out without --encoder, the folder of a model
 
 Nothing is trained and nothing is timed. In FILE rows of other parts stay as they were.
@@ -50,7 +51,7 @@ from capwright.evaluation.agreement import agreement as agree
 from capwright.evaluation.agreement import pairwise_agreement
 from capwright.scorers import NotInstalledError
 from capwright.types import NO_IMAGE, Sample
-from fooled_extra import embedding, meteor
+from fooled_extra import bertscore, embedding, meteor
 from results_file import append_rows
 
 PHOTOS = Path(__file__).parent.parent / "tests" / "photos"
@@ -256,7 +257,19 @@ def agreement(count: int) -> list[Row]:
 
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
-    for part in (references, tables, chrf, chair, distinct, repetition, diversity, readability, agreement, meteor)
+    for part in (
+        references,
+        tables,
+        chrf,
+        chair,
+        distinct,
+        repetition,
+        diversity,
+        readability,
+        agreement,
+        meteor,
+        bertscore,
+    )
 }
 
 
@@ -288,7 +301,7 @@ def main() -> None:
     count = 60 if arguments.quick else 5000
     rows = [row for part in arguments.parts for row in measure(part, count, arguments.encoder)]
     if arguments.json:
-        append_rows(arguments.json, rows, ("part", "data", "captions"))
+        append_rows(arguments.json, rows, ("part", "data", "captions"), peers=["bert-score"])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""The parts of fooled.py that need what does not come along: Java and the METEOR jar, or a text encoder."""
+"""The parts of fooled.py that need what does not come along: Java and the METEOR jar, bert-score, or a text encoder."""
 
 from __future__ import annotations
 
 import resource
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from caption_sets import Row, Ruler, images, of_others, read, rows_of, shuffled
+from capwright.scorers import NotInstalledError
 from capwright.scorers.java import process
 from capwright.types import NO_IMAGE, Sample
 
@@ -65,6 +67,47 @@ def beside_the_peer(name: str, count: int, java: bool) -> Row:
     return row
 
 
+def bertscore(count: int) -> list[Row]:
+    """How far we are from the authors' program, on both layers of a tiny BERT with random weights."""
+    try:
+        from bert_score import score
+    except ImportError:
+        raise NotInstalledError("bertscore: not installed: bert-score (pip install bert-score==0.3.13)") from None
+    samples, texts = images("val2017_human4", min(count, 60))
+    references, rows = [list(sample.references) for sample in samples], []
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_bert(Path(folder) / "tiny-bert", [*texts, *(text for group in references for text in group)])
+        for layer in (1, 2):
+            for weights in ("equal", "idf"):
+                theirs = score(texts, references, model_type=model, num_layers=layer, idf=weights == "idf", nthreads=1)
+                ruler = Ruler("bertscore", samples, model=model, layer=layer, weights=weights)
+                ours = ruler.scorer.finalize(ruler.rows(samples, texts))
+                apart = [np.abs(ours[:, ruler.context.outputs.index(name)] - values.numpy()).max()
+                         for name, values in zip(("precision", "recall", "f1"), theirs)]  # fmt: skip
+                row = {"data": "val2017_human4", "captions": f"layer {layer}, {weights}", "texts": len(texts)}
+                rows.append({**row, "apart": float(max(apart))})
+    return rows
+
+
+def write_bert(folder: Path, texts: Sequence[str]) -> str:
+    """A BERT of two layers that knows the words of these texts."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder.mkdir()
+    words = sorted({word.strip(".,").lower() for text in texts for word in text.split()} - {""})
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]), "utf-8")
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"), model_max_length=64)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=64, initializer_range=0.5,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 def embedding(count: int, folder: Path) -> list[Row]:
     samples, texts = images("val2017_human4", min(count, 500))
     others = zip(texts, of_others(texts, 1), of_others(texts, 2))
@@ -79,6 +122,7 @@ def embedding(count: int, folder: Path) -> list[Row]:
     }
     rulers = {"similarity": Ruler("similarity", samples, model=str(folder))}
     rulers |= {f"f1_{w}": Ruler("bertscore", samples, model=str(folder), weights=w) for w in ("equal", "idf")}
+    rulers["f1_third_layer"] = Ruler("bertscore", samples, model=str(folder), layer=3)
 
     def scores(owners: Sequence[Sample], said: Sequence[str]) -> dict[str, float]:
         return {name: ruler(owners, said)[ruler.scorer.spec.headline] for name, ruler in rulers.items()}
