@@ -3,9 +3,8 @@
     python benchmarks/demo_range.py [--quick] [--seeds 0 1 2 3 4] [--threads 1 2 4] [--kernels native avx2 sse]
                                     [--json FILE] [--runs DIR]
 
-Every run is `capwright demo` in a process of its own, and then its strongest rival: the same images spent on imitating
-expert captions (recipes/sft-scenes.yaml with `target: references`), which is the system `imitation`. Two things are
-varied, each while the other stands still:
+Every run is `capwright demo` in a process of its own: the base, its warm-up, imitation of experts, and RSRS on as many
+images from the same warm-up. Two things are varied, each while the other stands still:
 
   machine  threads, and the kernels that the libraries may choose: `native` is all that this CPU can do, `avx2` and
            `sse` are what they would choose on an older one. Both change the order in which numbers are added up, and so
@@ -29,13 +28,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from results_file import VARIABLES, append_rows, keep_origin, origin_of
 
-SYSTEMS = ("base", "warmup", "rsrs", "imitation")
+SYSTEMS = ("base", "warmup", "imitation", "rsrs")
 TIERS = ("frequent", "common", "occasional", "rare", "never")
 #: What the libraries beneath torch may use. oneDNN has no name for less than SSE 4.1.
 KERNELS: dict[str, dict[str, str]] = {
@@ -46,8 +44,9 @@ KERNELS: dict[str, dict[str, str]] = {
     | {"OPENBLAS_CORETYPE": "Nehalem"},
 }
 QUICK = [
-    *("data.scenes.n=100", "stages.warmup.steps=2", "stages.rsrs.steps=3", "stages.rsrs.eval_every=null"),
-    *("stages.warmup.images_per_step=4", "stages.rsrs.images_per_step=4", "evaluation.bootstrap=50"),
+    *("data.scenes.n=100", "stages.warmup.steps=2", "stages.warmup.images_per_step=4"),
+    *(f"stages.{name}.{key}" for name in ("imitation", "rsrs") for key in ("steps=3", "eval_every=null")),
+    *(f"stages.{name}.images_per_step=4" for name in ("imitation", "rsrs")),
 ]
 #: What the journal says of a step: numbers with six digits, and what changes only when a caption does.
 CAPTIONS = ("tokens", "caption_words", "repetition", "reward")
@@ -56,39 +55,27 @@ Setting = tuple[int, int, str]  # seed, threads, kernels
 
 
 def settings(seeds: list[int], threads: list[int], kernels: list[str]) -> list[Setting]:
-    """The usual run first, then all machines, then all seeds."""
-    machines = sorted(product([seeds[0]], threads, kernels), key=lambda s: (s[1] != 2, s[2] != "native"))
-    return list(dict.fromkeys([*machines, *((seed, 2, "native") for seed in seeds)]))
+    """The usual run first, then other threads, other kernels, other seeds."""
+    first = seeds[0]
+    machines = [*((first, n, "native") for n in threads), *((first, 2, name) for name in kernels)]
+    return list(dict.fromkeys([(first, 2, "native"), *machines, *((seed, 2, "native") for seed in seeds)]))
 
 
 def run(setting: Setting, out: Path, quick: bool) -> Path:
     """`capwright demo` with one setting, or find that it ran."""
     seed, threads, kernels = setting
     folder = out / f"seed{seed}-threads{threads}-{kernels}"
-    _capwright(["demo", f"seed={seed}", *(QUICK if quick else [])], setting, folder)
-    small = [word.replace("rsrs", "sft") for word in QUICK] if quick else []
-    rival = ["train", "sft-scenes", f"seed={seed}", "stages.sft.target=references", *small]
-    resume = ["train", "--resume", str(_rival(folder))]
-    _capwright(resume if (_rival(folder) / "recipe.yaml").exists() else rival, setting, _rival(folder))
-    return folder
-
-
-def _rival(folder: Path) -> Path:
-    """The run that imitates experts, beside that of the demo."""
-    return folder.with_name(f"{folder.name}-imitation")
-
-
-def _capwright(words: list[str], setting: Setting, folder: Path) -> None:
     if (folder / "summary.json").exists():
-        return
+        return folder
     keep_origin(Path(f"{folder}.about"))  # beside the run: the demo wants a folder of its own
     print(f"{folder.name} ...", flush=True)
-    place = [] if "--resume" in words else ["--out", str(folder)]
     with Path(f"{folder}.log").open("w", encoding="utf-8") as log:
-        line = [sys.executable, "-m", "capwright", *words, *place]
-        done = subprocess.run(line, env=environment(*setting[1:]), stdout=log, stderr=log, check=False)
+        line = [sys.executable, "-m", "capwright", "demo", f"seed={seed}", "--out", str(folder)]
+        line += QUICK if quick else []
+        done = subprocess.run(line, env=environment(threads, kernels), stdout=log, stderr=log, check=False)
     if done.returncode:
         sys.exit(f"{folder.name}: ended with status {done.returncode}; see {log.name}")
+    return folder
 
 
 def environment(threads: int, kernels: str) -> dict[str, str]:
@@ -108,8 +95,7 @@ def capability(threads: int, kernels: str) -> str:
 def rows_of(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     """A row for each system of a run."""
     seed, threads, kernels = setting
-    summary, rival = (json.loads((f / "summary.json").read_text(encoding="utf-8")) for f in (folder, _rival(folder)))
-    summary["imitation"] = rival["sft"]
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     about = {"part": "run", "seed": seed, "threads": threads, "kernels": kernels}
     about |= {"capability": capability(threads, kernels), "weights": digest(folder / "checkpoints" / "rsrs")}
     rows = []
