@@ -13,20 +13,21 @@ from capwright.cli.display import program
 
 @pytest.fixture
 def small(llava, short):
-    return [f"model.name={llava}", "data.scenes.n=40", *short]
+    control = [word.replace("warmup", "imitation") for word in short if "warmup" in word]
+    return [f"model.name={llava}", "data.scenes.n=40", *short, *control, "stages.imitation.eval_every=null"]
 
 
 def test_demo_twice(cli, small, tmp_path):
     out = tmp_path / "demo"
     first = cli("demo", *small, "--out", out)
     assert first.code == 0, first.err
-    for word in ("tts.micro", "tts.tier:never", "base", "warmup", "rsrs"):
+    for word in ("tts.micro", "tts.tier:never", "base", "warmup", "imitation", "rsrs"):
         assert word in first.out
     for word in (str(out / "report.html"), "your own photos", f"{program()} data check", "loading "):
         assert word in first.err
     assert "docs/guides" not in first.err  # an installed package has none
     summary = json.loads((out / "summary.json").read_text())
-    for system in ("base", "warmup", "rsrs"):
+    for system in ("base", "warmup", "imitation", "rsrs"):
         assert {"value", "low", "high"} == set(summary[system]["tts"]["micro"])
         assert summary[system]["seconds"] > 0
         assert "frequent" in summary[system]["tts"]["by_tier"]

@@ -396,6 +396,12 @@ def test_stages_that_count_from_zero_are_laid_end_to_end(run: tuple[Path, list[S
     write_rows(root / "metrics.jsonl", rows)
     page = page_of(root, samples)
     assert "2,000" in page.text
+    again = [row | {"stage": "three", "images_seen": 1000 + 100 * n} for n in range(1, 11)]  # from the end of the first
+    write_rows(
+        root / "metrics.jsonl", [*rows[:10], *(r | {"images_seen": 1000 + r["images_seen"]} for r in rows[10:]), *again]
+    )
+    assert "3,000" in page_of(root, samples).text
+    assert "4,000" not in page_of(root, samples).text
     assert "live 25 → 25 %, failed 50 → 50 %, saturated 0 → 0 %, unknown 25 → 25 %" in page.text
     assert "No expert captions were imitated." in page.text
 
