@@ -31,6 +31,8 @@ PAIRS = (
     ("RSRS", "GRPO"),
     ("RSRS", "RSRS-paper"),
     ("RSRS", "corrected"),
+    ("RSRS corrected", "corrected"),
+    ("RSRS corrected", "imitation"),
     ("RSRS-paper", "imitation"),
     ("RSRS-paper", "GRPO"),
     ("imitation, RSRS", "imitation"),
