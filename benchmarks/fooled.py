@@ -5,7 +5,7 @@
 Every row is one way to write the captions of a set, with the scores of it:
 
     references   bleu, rougeL, ciderD and cider: 5,000 captions of COCO val2017, each of another, similar image
-    tables       ciderD by where df comes from, bleu by the tokenizer
+    tables       ciderD by where df comes from, bleu and ciderD by the tokenizer
     chrf         the first 1,000 images
     chair        human captions, judged by a part of their references, and of tests/photos by boxes
     distinct     sets of human captions of several sizes, with and without a budget
@@ -107,12 +107,15 @@ def tables(count: int) -> list[Row]:
         "all, df of COCO val2014": Ruler("ciderD", samples, idf="coco-val2014")(samples, texts),
         "one of people against four": Ruler("ciderD", people)(people, said),
     }
-    bleu = {
-        f"cut by {name}": Ruler("bleu", example, tokenizer=name)(example, generated)
+    cut = {
+        f"cut by {name}": {
+            **Ruler("bleu", example, tokenizer=name)(example, generated),
+            **Ruler("ciderD", example, tokenizer=name)(example, generated),
+        }
         for name in ("ptb", "words", "split")
     }
     return [{"data": "val2017", "captions": name, **scores} for name, scores in cider.items()] + [
-        {"data": "fakecap1000", "captions": name, **scores} for name, scores in bleu.items()
+        {"data": "fakecap1000", "captions": name, **scores} for name, scores in cut.items()
     ]
 
 
