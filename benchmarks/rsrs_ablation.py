@@ -14,7 +14,7 @@ A captioner is warmed up on captions by casual speakers or by experts (40 steps)
   GRPO                reinforcement; images on which every caption fails teach nothing
   RSRS-paper          what arXiv 2604.01941 says: images on which every caption fails are imitated, as soon as 8 wait
   RSRS                recipes/rsrs-scenes.yaml: the best expert caption is one more member of each group
-  imitation, RSRS     half of the steps each
+  imitation, RSRS     half of the steps each; gently: with a third of RSRS's learning rate
 
 and options of RSRS, one at a time. Worlds (`WORLDS`) turn the knobs of docs/scenes.md. All runs see the same number of
 images and are measured by greedy decoding on 300 images of the test split, which always has the whole truth.
@@ -46,6 +46,7 @@ RESULTS = Path(__file__).parent / "results" / "rsrs_ablation.json"
 KEY = ("world", "warmup", "arm", "seed", "steps")
 SCENES, IMAGES = 5000, 300  # scenes drawn; images of the test split that are measured
 PROBES = 80  # steps between two measurements
+GENTLE = 1e-4  # learning rate of RSRS after imitation, in place of 3e-4
 LONGER = 400  # steps of imitation that take about as long as 160 of RSRS
 
 #: What differs from the plain kindergarten; see docs/scenes.md.
@@ -80,7 +81,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "RSRS penalty 2": {"penalty": 2.0},
 }
 ARMS = (
-    *("nothing", "casual imitation", "imitation", "imitation, as long", "corrected", "GRPO", "RSRS", "imitation, RSRS"),
+    *("nothing", "casual imitation", "imitation", "imitation, as long", "corrected", "GRPO", "RSRS"),
+    *("imitation, RSRS", "imitation, RSRS gently"),
     *OPTIONS,
 )
 MAIN = ("imitation", "corrected", "GRPO", "RSRS-paper", "RSRS")
@@ -177,6 +179,7 @@ def recipe_of(world: str, warmup: str, arm: str, seed: int, data: Path, model: s
         "GRPO": [grpo | {"kind": "grpo", "name": "grpo"}],
         "RSRS": [rsrs],
         "imitation, RSRS": halves,
+        "imitation, RSRS gently": [halves[0], halves[1] | {"learning_rate": GENTLE}],
     }
     if arm in OPTIONS:
         changed = dict(OPTIONS[arm])

@@ -79,7 +79,7 @@ def test_the_two_make_targets_do_what_the_readme_says(tmp_path):
         assert set(summary[system]["tts"]["by_tier"]) == {"frequent", "common", "occasional", "rare", "never"}
         assert summary[system]["seconds"] > 0
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "RSRS went on from Warm-up, not from Imitation: two ways to go." in page
+    assert "RSRS went on from Warm-up, not from Imitation: these are two ways to go." in page
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import SAYS, fake_run, write_rows
+from fake_run import SAYS, SIGNATURE, fake_run, write_rows
 from html_page import Page, luminance
 
 from capwright.data import open_dataset
 from capwright.evaluation import write_report
 from capwright.evaluation.report.charts import smooth, squares, thin, ticks, whole
+from capwright.evaluation.report.curves import _offsets
 from capwright.evaluation.report.gallery import Mark, picture_uri, pieces_of
-from capwright.evaluation.report.headline import p_value
+from capwright.evaluation.report.headline import p_value, trained_systems
 from capwright.evaluation.report.run_folder import as_measure, label, read_run
 from capwright.evaluation.report.run_page import system_tones
 from capwright.scenes import vocabulary
@@ -396,14 +397,38 @@ def test_stages_that_count_from_zero_are_laid_end_to_end(run: tuple[Path, list[S
     write_rows(root / "metrics.jsonl", rows)
     page = page_of(root, samples)
     assert "2,000" in page.text
-    again = [row | {"stage": "three", "images_seen": 1000 + 100 * n} for n in range(1, 11)]  # from the end of the first
-    write_rows(
-        root / "metrics.jsonl", [*rows[:10], *(r | {"images_seen": 1000 + r["images_seen"]} for r in rows[10:]), *again]
-    )
-    assert "3,000" in page_of(root, samples).text
-    assert "4,000" not in page_of(root, samples).text
     assert "live 25 → 25 %, failed 50 → 50 %, saturated 0 → 0 %, unknown 25 → 25 %" in page.text
     assert "No expert captions were imitated." in page.text
+
+
+def test_stages_that_are_two_ways_to_go(run: tuple[Path, list[Sample]]) -> None:
+    """warmup -> imitation, warmup -> rsrs, imitation -> more: equal budgets, so that no count of images tells."""
+    root, samples = run
+    rows = []
+    for stage, before in (("warmup", 0), ("imitation", 100), ("rsrs", 100), ("more", 200)):
+        for n in range(1, 11):
+            rows.append({"kind": "step", "stage": stage, "images_seen": before + 10 * n})
+            tts = {"micro": {"value": len(rows)}}
+            rows.append({"kind": "eval", "stage": stage, "images_seen": before + 10 * n, "scores": {"tts": tts}})
+        if stage == "rsrs":
+            for row in rows[-20:]:
+                row |= {"reward": {"tts": 0.5}, "groups": {"live": 1}} if row["kind"] == "step" else {}
+    write_rows(root / "metrics.jsonl", rows)
+    summary = json.loads((root / "summary.json").read_text())
+    for name in ("imitation", "more"):
+        summary[name] = summary["warmup"]
+    order = ["base", "warmup", "imitation", "rsrs", "more", "comparisons", "signatures", "run"]
+    summary = {name: summary[name] for name in order}
+    summary["run"] |= {"starts": {"rsrs": "warmup", "more": "imitation"}, "trained_on": {"tts": SIGNATURE}}
+    (root / "summary.json").write_text(json.dumps(summary))
+    found = read_run(root)
+    assert trained_systems(found, "tts") == ("rsrs",)
+    offsets = _offsets(found)
+    assert offsets == {"warmup": 0, "imitation": 0, "rsrs": 200 - 100, "more": 300 - 200}
+    page = page_of(root, samples)
+    assert "RSRS went on from Warm-up, not from Imitation: these are two ways to go." in page.text
+    assert "More went on from Imitation, not from RSRS: these are two ways to go." in page.text
+    assert "Warm-up: from 1 to 19, Imitation: from 21 to 39, RSRS: from 41 to 59, More: from 61 to 79" in page.text
 
 
 def test_odd_journal_rows_do_not_break_the_page(run: tuple[Path, list[Sample]]) -> None:

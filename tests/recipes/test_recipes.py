@@ -66,9 +66,9 @@ def test_stages_of_the_extended_recipe_by_name(tmp_path):
     assert mine.stages[0] == base.stages[0]
     assert mine.stages[2] == base.stages[1].model_copy(update={"steps": 7})
     path.write_text("extends: rsrs-scenes\nname: mine\nstages: [warm-up]\n")
-    assert "no stage 'warm-up' in the recipe that it extends; there are warmup, rsrs" in refusal(path)
+    assert "no stage 'warm-up' to take over; there are warmup, rsrs" in refusal(path)
     path.write_text("name: mine\nstages: [warmup]\n")
-    assert "it extends none that has stages" in refusal(path)
+    assert "it extends no recipe that has stages" in refusal(path)
 
 
 def test_overrides(plain):

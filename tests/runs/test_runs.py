@@ -350,10 +350,10 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
     assert sampled == [(6, 4)]  # rsrs: all images of a step; the warm-up samples nothing
     longer = [replace(s, references=("a toy " * 50,)) for s in given.data]
     given.data[:] = longer
-    for name, tokens in (("", 6), ("shown", 101)):
+    for name, size in (("", "6 x 4 captions of up to 6 tokens"), ("shown", "2 x 5 captions of up to 101 tokens")):
         run(tmp_path / "run", recipe=variant(name), dry_run=True, materials=given, progress=PlainProgress())
         said = capsys.readouterr().err
-        assert f"of {tokens} tokens" in said.split("rsrs: heaviest")[1]
+        assert size in said.split("rsrs: heaviest")[1]
     given.open_image = lambda path: open_image(Path("11.png"))
     with pytest.raises(DataError, match="none of 12 pictures can be opened"):
         run(tmp_path / "run", dry_run=True, materials=given)
@@ -381,6 +381,12 @@ def test_a_stage_can_start_from_an_earlier_one(tmp_path):
     )
     run(tmp_path / "alone", recipe={**RECIPE, "stages": [first | {"name": "rsrs", "seed": 1}]})
     assert same(tmp_path / "base", tmp_path / "alone")
+    out = tmp_path / "lost"
+    with pytest.raises(Killed):
+        run(out, recipe=fork, progress=KillAt("rsrs", 1))
+    (out / "checkpoints" / "start-warmup" / "weights.pt").write_bytes(b"")
+    with pytest.raises(RunError, match="start-warmup: is gone or damaged, and stages.rsrs.start_from needs it"):
+        run(out, recipe=fork, resume=True)
     with pytest.raises(RecipeError, match="start_from: no 'later' before it; there is base, warmup"):
         parse_recipe({**RECIPE, "stages": [first, last | {"start_from": "later"}]})
 

@@ -42,22 +42,32 @@ def demo(
     quiet_libraries()
     if not unfinished:
         say("A captioner that was never told the names of teaching toys learns them. First it imitates captions that")
-        say("people write (warmup). From there it goes two ways, with as many images: imitating experts, who name 60 %")
-        say("of the toys (imitation), and being rewarded for right names, beside an expert's caption where that names")
-        say("more than its own (rsrs). Ctrl-C stops it; the same command goes on.")
+        say("people write (warmup). From there it goes two ways, with as many images: imitating experts (imitation),")
+        say("and being rewarded for right names, beside an expert's caption where that names more than its own (rsrs).")
+        say("Ctrl-C stops it; the same command goes on.")
     with resumable("the same command goes on"):
         evaluations = run_recipe(recipe, out, resume=unfinished)
     print_result(evaluations, out)
     capwright = program()
+    say(f"\nOpen {out / REPORT} in a browser.\n{_moral(recipe, capwright)}")
     say(
-        f"\nOpen {out / REPORT} in a browser.\n"
-        "Imitation stops at what experts say. With experts who name every toy it is hard to beat:\n"
-        f"  {capwright} demo data.scenes.naming=1 data.scenes.tail=0 --out runs/demo-flawless\n"
         "The page on RSRS in the docs says when to imitate, when to correct captions, and when to use RSRS.\n"
         "Next, your own photos: a folder with images/, samples.jsonl and vocabulary.yaml. In the docs of the\n"
         "repository, the guide on your own photos goes through it step by step. Then\n"
         f"  {capwright} data check PHOTOS\n"
         f"  {capwright} train rsrs-qwen2.5-vl-3b-lora data.path=PHOTOS --out runs/photos"
+    )
+
+
+def _moral(recipe: Recipe, capwright: str) -> str:
+    """What the experts of this kindergarten can teach, and which ones to try next."""
+    naming = 1.0 if recipe.data.scenes is None else recipe.data.scenes.naming
+    if naming == 1.0:
+        return "The experts of this kindergarten name every toy in every caption, which makes imitation hard to beat."
+    return (
+        f"The experts of this kindergarten name {100 * naming:.0f} % of the toys; imitation stops at what they say.\n"
+        "With experts who name every toy it is hard to beat:\n"
+        f"  {capwright} demo data.scenes.naming=1 data.scenes.tail=0 --out runs/demo-flawless"
     )
 
 

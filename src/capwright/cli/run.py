@@ -112,6 +112,7 @@ def _conclude(
     evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=how.bootstrap, method=how.interval)
     seconds, images = _from_journal(out / JOURNAL)
     captioning = read_times(out / CAPTIONS)
+    starts = {stage.name: stage.start_from for stage in recipe.stages if stage.start_from}
     about = {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -124,11 +125,11 @@ def _conclude(
         "things": things_of(recipe),
         "images_seen": images,
         "trained_on": _reward_signatures(materials),
-        "starts": {stage.name: stage.start_from for stage in recipe.stages if stage.start_from},
+        "starts": starts,
         "versions": versions(),
     }
     times = {"base": captioning.get("base"), **seconds}
-    summary = summarize(evaluations, compare_in_order(evaluations), about, times)
+    summary = summarize(evaluations, compare_in_order(evaluations, starts), about, times)
     write_json(out / SUMMARY, summary)
     write_report(out, list(samples), title=recipe.name, vocabulary=data.vocabulary or None, things=things_of(recipe))
     return evaluations

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,13 @@ def compare_with_first(evaluations: Sequence[Evaluation]) -> list[Comparison]:
     return [c for other in others for c in _headlines(first, other)]
 
 
-def compare_in_order(evaluations: Sequence[Evaluation]) -> list[Comparison]:
-    """Paired randomization tests of every stage against the one before and against the first."""
-    last = len(evaluations) - 1
-    pairs = [(i, i + 1) for i in range(last)] + [(0, i) for i in range(2, last + 1)]
-    return [c for a, b in pairs for c in _headlines(evaluations[a], evaluations[b])]
+def compare_in_order(evaluations: Sequence[Evaluation], starts: Mapping[str, str] | None = None) -> list[Comparison]:
+    """Paired randomization tests of every stage against the one before, the one it started from, and the first."""
+    names = [one.name for one in evaluations]
+    pairs = list(pairwise(names)) + [(start, name) for name, start in (starts or {}).items()]
+    pairs += [(names[0], name) for name in names[2:]]
+    found = dict(zip(names, evaluations))
+    return [c for a, b in dict.fromkeys(pairs) for c in _headlines(found[a], found[b])]
 
 
 def _headlines(a: Evaluation, b: Evaluation) -> list[Comparison]:

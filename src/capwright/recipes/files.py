@@ -156,19 +156,20 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         elif isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = {**merged[key], **value}
         elif key == "stages" and isinstance(value, list):
-            merged[key] = [_stage(one, merged.get(key) or [], path) if isinstance(one, str) else one for one in value]
+            merged[key] = _stages(value, merged.get(key), str(path))
         else:
             merged[key] = value
     return merged
 
 
-def _stage(name: str, known: list[Any], path: Path) -> Any:
-    """A stage of the recipe that is extended, by its name."""
-    found = {str(one.get("name")): one for one in known if isinstance(one, dict)}
-    if name not in found:
-        there = f"there are {', '.join(found)}" if found else "it extends none that has stages"
-        raise RecipeError(f"{path}: stages: no stage '{name}' in the recipe that it extends; {there}")
-    return dict(found[name])
+def _stages(wanted: list[Any], known: Any, source: str) -> list[Any]:
+    """A list of stages; a bare name in it stands for the stage of that name that was there before."""
+    found = {str(one.get("name")): one for one in known or () if isinstance(one, dict)}
+    for name in wanted:
+        if isinstance(name, str) and name not in found:
+            there = f"there are {', '.join(found)}" if found else "it extends no recipe that has stages"
+            raise RecipeError(f"{source}: stages: no stage '{name}' to take over; {there}")
+    return [dict(found[one]) if isinstance(one, str) else one for one in wanted]
 
 
 def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:

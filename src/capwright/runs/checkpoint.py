@@ -64,6 +64,22 @@ def load_state(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise RunError(f"{place}: is damaged; remove this folder to resume from the checkpoint before it") from error
 
 
+def save_weights(place: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write weights that a later stage needs into a folder of their own. Raises RunError as `save_state` does."""
+    with replacing(place) as draft, (draft / "weights.pt").open("wb") as file:
+        torch.save(weights, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_weights(place: Path, why: str) -> dict[str, torch.Tensor]:
+    """What `save_weights` wrote. Raises RunError, saying what needs it, when it is not there or damaged."""
+    try:
+        return torch.load(place / "weights.pt", map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RunError(f"{place}: is gone or damaged, and {why} needs it; start anew with another --out") from error
+
+
 @contextlib.contextmanager
 def replacing(place: Path) -> Iterator[Path]:
     """A folder to write into that takes the name `place` only when everything went well.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from capwright.models import Groups
 from capwright.recipes.schema import Recipe, RlStage, SftStage
 from capwright.runs.judges import asked_by
 from capwright.runs.plan import make_plan
@@ -98,25 +99,30 @@ def heaviest_step(
             policy.sample(prefixes, stage.captions_per_image, replace(stage.sampling.to_types(), seed=recipe.seed))
         sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
     policy.model.train()
-    limit = None if isinstance(stage, SftStage) else stage.sampling.max_tokens
-    members = stage.captions_per_image if isinstance(stage, SftStage) else stage.group_size
+    shown, limit = "", None
+    if isinstance(stage, RlStage):
+        limit = stage.sampling.max_tokens
+        text = " ".join((text.split() * limit)[:limit])  # a word is a token or more
+        shown = longest_target(materials.data, "references") if stage.shows_references else text
+
+    def made(n: int) -> Groups:
+        prefixes = policy.encode([Request(sample)] * n, [pictures] * n)
+        groups = policy.tokenize(prefixes, [[text] * stage.captions_per_image] * n, limit)
+        if isinstance(stage, RlStage) and stage.demonstrations:  # these are not cut
+            more = policy.tokenize(prefixes, [[shown] * len(stage.demonstrations)] * n)
+            groups = groups.join(more)
+        return groups
+
     with accelerator.autocast():
-        if isinstance(stage, RlStage) and stage.shows_references:  # these are not cut
-            shown = [[longest_target(materials.data, "references")]]
-            longest = policy.tokenize(policy.encode([Request(sample)], [pictures]), shown).tokens.shape[-1]
-            limit = max(longest, stage.sampling.max_tokens)
-        texts = [" ".join([text] * (limit or 1))] * members
         if stage.micro_tokens:
-            one = policy.tokenize(policy.encode([Request(sample)], [pictures]), [texts], limit)
-            images = min(images, max(1, stage.micro_tokens // policy.row_tokens(one)[0]))
-        prefixes = policy.encode([Request(sample)] * images, [pictures] * images)
-        groups = policy.tokenize(prefixes, [texts] * images, limit)
+            images = min(images, max(1, stage.micro_tokens // policy.row_tokens(made(1))[0]))
+        groups = made(images)
         loss = -policy.logprobs(groups).sum()
     try:
         accelerator.backward(loss)
     finally:
         policy.model.zero_grad(set_to_none=True)
-    size = f"{images} x {members} captions of {groups.tokens.shape[-1]} tokens"
+    size = f"{images} x {groups.tokens.shape[1]} captions of up to {groups.tokens.shape[2]} tokens"
     pixels = " and ".join(f"{picture.width} x {picture.height}" for picture in pictures)
     return f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; {_peak(policy.device)}"
 

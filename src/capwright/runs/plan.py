@@ -26,6 +26,7 @@ class StagePlan:
     captions_per_image: int
     tokens_per_step: int | None
     images: int | None
+    start: str | None
     passes: float | None
     batches: int = 1
 
@@ -33,8 +34,9 @@ class StagePlan:
         """One line for people."""
         verb = "given" if self.kind == "sft" else "sampled"
         steps = "?" if self.steps is None else f"{self.steps:,}"
+        start = "" if self.start is None else f" from {self.start}"
         parts = [
-            f"{self.name}: {steps} steps",
+            f"{self.name}{start}: {steps} steps",
             f"{self.images_per_step} images a step",
             f"{self.captions_per_image} {verb} captions an image",
         ]
@@ -72,6 +74,7 @@ def make_plan(recipe: Recipe, data: Sequence[Sample] | int | None) -> list[Stage
                 captions_per_image=stage.captions_per_image,
                 tokens_per_step=tokens,
                 images=total,
+                start=stage.start_from,
                 passes=None if total is None or not n else total / n,
                 batches=batches,
             )

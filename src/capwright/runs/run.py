@@ -246,7 +246,7 @@ class Run:
     def _stage(self, number: int, state: dict[str, Any] | None, stop: threading.Event) -> None:
         stage = self.recipe.stages[number]
         if stage.start_from and not state:
-            self._go_back(stage.start_from)
+            self._go_back(stage, stage.start_from)
         self._hold_reference(stage)
         seed = stage_seed(self.recipe, number)
         trainer = Trainer(self.materials, stage, seed, self.team, self.progress.say)
@@ -333,20 +333,17 @@ class Run:
 
     # state ----------------------------------------------------------------------------------------------------------
 
-    def _go_back(self, name: str) -> None:
+    def _go_back(self, stage: SftStage | RlStage, name: str) -> None:
         """Be the captioner that the base, or an earlier stage, was; images are counted from there."""
-        place = self._start(name)
-        load_weights(self.policy.model, torch.load(place, map_location="cpu", weights_only=True))
+        kept = checkpoint.read_weights(self.checkpoints / f"start-{name}", f"stages.{stage.name}.start_from")
+        load_weights(self.policy.model, kept)
         self.images_seen = next((result.images_seen for result in self.results if result.name == name), 0)
 
     def _keep_start(self, name: str) -> None:
         """Keep the weights as they are now, if a later stage starts from here."""
         if self.team.first and any(stage.start_from == name for stage in self.recipe.stages):
-            with replacing(self._start(name).parent) as draft:
-                torch.save(changing_weights(self.policy.model), draft / "weights.pt")
-
-    def _start(self, name: str) -> Path:
-        return self.checkpoints / f"start-{name}" / "weights.pt"
+            checkpoint.save_weights(self.checkpoints / f"start-{name}", changing_weights(self.policy.model))
+        self.team.wait()
 
     def _save(self, number: int, trainer: Trainer | None) -> Path:
         """A checkpoint: in the middle or at the end of stage `number`, or (without trainer) just before it."""
@@ -406,11 +403,10 @@ class Run:
         kept = self.checkpoints / f"reference-{stage.name}"
         now = changing_weights(self.policy.model)
         if self.team.first and not kept.exists():
-            with replacing(kept) as draft:
-                torch.save(now, draft / "weights.pt")
+            checkpoint.save_weights(kept, now)
         self.team.wait()
         now = {name: tensor.clone() for name, tensor in now.items()}
-        load_weights(self.policy.model, torch.load(kept / "weights.pt", map_location="cpu", weights_only=True))
+        load_weights(self.policy.model, checkpoint.read_weights(kept, f"stages.{stage.name}.kl"))
         self.policy.freeze_reference()
         load_weights(self.policy.model, now)
 

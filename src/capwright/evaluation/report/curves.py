@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from capwright.evaluation.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
@@ -81,29 +80,28 @@ def probe_curve(run: Run) -> Figure:
         )
     bands, _ = _timeline(run)
     offsets = _offsets(run)
-    micro: list[Point] = []
-    never: list[Point] = []
+    micro: dict[str, list[Point]] = {}
+    never: dict[str, list[Point]] = {}
     for row in run.probes:
-        seen, tts = number(row.get("images_seen")), _tts(row)
+        seen, tts, stage = number(row.get("images_seen")), _tts(row), str(row.get("stage"))
         if seen is None:
             continue
-        x = seen + offsets.get(str(row.get("stage")), 0.0)
         by_tier = tts.get("by_tier")
         rarest = by_tier.get("never") if isinstance(by_tier, Mapping) else None
-        for points, node in ((micro, tts.get("micro")), (never, rarest)):
+        for lines, node in ((micro, tts.get("micro")), (never, rarest)):
             y = as_measure(node).value
             if y is not None:
-                points.append((x, y))
+                lines.setdefault(stage, []).append((seen + offsets.get(stage, 0.0), y))
     if not micro:
         return Figure(heading, absent="The probes taken during training hold no TTS, so there is no curve.")
-    if not bands:
-        bands = [Band("", min(x for x, _ in micro), max(x for x, _ in micro))]
-    says = f"Between the first probe and the last, TTS micro went from {micro[0][1]:.0f} to {micro[-1][1]:.0f}"
+    points = [point for lines in (micro, never) for part in lines.values() for point in part]
+    bands = bands or [Band("", min(x for x, _ in points), max(x for x, _ in points))]
+    says = f"Between the first probe and the last, TTS micro went {_moves(micro, run, 0)}"
     series = [Series("All names", _stretches(micro, run), "tone-1", dots=True)]
     if never:
-        says += f", and on never-said names from {never[0][1]:.0f} to {never[-1][1]:.0f}"
+        says += f"; on never-said names {_moves(never, run, 0)}"
         series.append(Series("Never-said", _stretches(never, run), "tone-4", dots=True, dashed=True))
-    top = 100.0 if max(y for _, y in micro + never) > 20 else 25.0
+    top = 100.0 if max(y for _, y in points) > 20 else 25.0
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
 
 
@@ -111,33 +109,43 @@ def _lead_curve(run: Run, scorer: str, output: str) -> Figure:
     name = name_of(score_key(scorer, output))
     heading = f"{name} on held-out images"
     offsets = _offsets(run)
-    points: list[Point] = []
+    lines: dict[str, list[Point]] = {}
     for row in run.probes:
-        scores = row.get("scores")
+        scores, stage = row.get("scores"), str(row.get("stage"))
         block = scores.get(scorer) if isinstance(scores, Mapping) else None
         seen, y = number(row.get("images_seen")), as_measure(block.get(output) if isinstance(block, Mapping) else None)
         if seen is not None and y.value is not None:
-            points.append((seen + offsets.get(str(row.get("stage")), 0.0), y.value))
-    if not points:
+            lines.setdefault(stage, []).append((seen + offsets.get(stage, 0.0), y.value))
+    if not lines:
         return Figure(heading, absent=f"No probes taken during training hold {name}, so there is no curve.")
+    points = [point for part in lines.values() for point in part]
     bands = _timeline(run)[0] or [Band("", points[0][0], points[-1][0])]
     values = [y for _, y in points]
     top = 1.0 if 0.2 < max(values) <= 1 else max(1.1 * max(values), 0.0) or 1.0
-    says = f"Between the first probe and the last, {name} went from {values[0]:.2f} to {values[-1]:.2f}."
-    series = [Series(name, _stretches(points, run), "tone-1", dots=True)]
+    says = f"Between the first probe and the last, {name} went {_moves(lines, run, 2)}."
+    series = [Series(name, _stretches(lines, run), "tone-1", dots=True)]
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, min(0.0, 1.1 * min(values))), says)
 
 
-def _stretches(points: Sequence[Point], run: Run) -> tuple[tuple[Point, ...], ...]:
-    """A line in parts: it breaks where a stage did not go on from the one before."""
-    breaks, last, shift = [], 0.0, 0.0
-    for x, row in zip(_timeline(run)[1], run.steps):
-        offset = x - (number(row.get("images_seen")) or 0.0)
-        if offset != shift:
-            breaks.append(last)
-        last, shift = x, offset
-    parts = [[p for p in points if a < p[0] <= b] for a, b in pairwise([-1.0, *breaks, float("inf")])]
-    return tuple(tuple(part) for part in parts if part)
+def _stretches(lines: Mapping[str, list[Point]], run: Run) -> tuple[tuple[Point, ...], ...]:
+    """The points of each stage as a line, which breaks where a stage did not go on from the one before."""
+    stretches: list[list[Point]] = []
+    for stage, points in lines.items():
+        if not stretches or stage in run.starts:
+            stretches.append([])
+        stretches[-1] += points
+    return tuple(map(tuple, stretches))
+
+
+def _moves(lines: Mapping[str, list[Point]], run: Run, digits: int) -> str:
+    """ "from 12 to 34"; where stages are several ways to go, that of each stage."""
+    if not run.starts:
+        lines = {"": [point for points in lines.values() for point in points]}
+    moves = [
+        f"{f'{label(stage)}: ' if stage else ''}from {points[0][1]:.{digits}f} to {points[-1][1]:.{digits}f}"
+        for stage, points in lines.items()
+    ]
+    return ", ".join(moves)
 
 
 def _tts(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -183,20 +191,19 @@ def group_states(run: Run) -> Figure:
 
 
 def _offsets(run: Run) -> dict[str, float]:
-    """What to add to the images seen of each stage: stages that count again from an earlier number are laid end to
-    end."""
+    """What to add to the images seen of each stage: stages that count again from zero, or from the end of an earlier
+    stage, are laid end to end."""
     offsets: dict[str, float] = {}
-    ends: list[float] = [0.0]
-    last, end, stage = 0.0, 0.0, None
+    ends: dict[str, float] = {}  # images seen, as stages counted them
+    end, stage = 0.0, ""
     for row in run.steps:
         seen = number(row.get("images_seen")) or 0.0
         name = str(row.get("stage"))
-        if name != stage:
-            again = stage is not None and seen <= last
-            offsets[name] = end - max(e for e in ends if e < seen or not e) if again else offsets.get(stage or "", 0.0)
-            ends.append(last)
-            stage = name
-        last = seen
+        if name not in offsets:
+            again = name in run.starts or (stage and seen <= ends[stage])
+            offsets[name] = end - ends.get(run.starts.get(name, ""), 0.0) if again else offsets.get(stage, 0.0)
+        stage = name
+        ends[name] = seen
         end = max(end, seen + offsets[name])
     return offsets
 

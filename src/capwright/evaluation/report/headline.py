@@ -49,7 +49,7 @@ def write_headline(
     """What happened, in one sentence; what else is worth knowing; what to be careful about."""
     scores = {name: run.measure(name, *run.lead) for name in run.systems}
     measured = [name for name in run.systems if scores[name].known]
-    caveats = _missing(run, scores, unknown)
+    caveats = [*_forks(run), *_missing(run, scores, unknown)]
     if not measured:
         return Headline((("This run has no measured score yet.", ""),), (), tuple(caveats))
     first, last = measured[0], measured[-1]
@@ -111,7 +111,7 @@ def _side_by_side(
 
 
 def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
-    """The systems that were trained on a scorer: every stage from the first on that saw it as a reward.
+    """The systems that were trained on a scorer: every stage that saw it as a reward, or went on from one that did.
 
     What the rewards were is `run.trained_on` of summary.json, {reward: signature}; which stages saw them is in the
     journal. Without a journal it may be any system but the base.
@@ -128,8 +128,11 @@ def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
     }
     if not run.steps:
         return tuple(system for system in run.systems if system != "base")
-    first = next((place for place, system in enumerate(run.systems) if system in seen), len(run.systems))
-    return run.systems[first:]
+    trained: list[str] = []
+    for before, system in zip(("", *run.systems), run.systems):
+        if system in seen or run.starts.get(system, before) in trained:
+            trained.append(system)
+    return tuple(trained)
 
 
 def read_comparisons(run: Run) -> list[Comparison]:
@@ -197,11 +200,6 @@ def _facts(run: Run, measured: Sequence[str]) -> list[str]:
     between = [f"{label(name)} alone reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
     if between:
         facts.append(join(between) + ".")
-    starts = (run.summary.get("run") or {}).get("starts")
-    for name, start in starts.items() if isinstance(starts, Mapping) else ():
-        before = run.systems[run.systems.index(name) - 1] if name in run.systems[1:] else start
-        if before != start:
-            facts.append(f"{label(name)} went on from {label(str(start))}, not from {label(before)}: two ways to go.")
     never, was = run.measure(last, "tts", "by_tier", "never"), run.measure(first, "tts", "by_tier", "never")
     if never.known:
         fact = f"Of the names people never say in everyday captions, it uses {_of_hundred(never)}"
@@ -303,6 +301,15 @@ def _unmeasured(run: Run, name: str, without_caption: int) -> list[str]:
                 f"{'is' if lost == 1 else 'are'} in none of its numbers."
             )
     return told
+
+
+def _forks(run: Run) -> list[str]:
+    """That stages are two ways to go on, and not one after the other."""
+    before = dict(zip(run.systems[1:], run.systems))
+    return [
+        f"{label(name)} went on from {label(start)}, not from {label(before[name])}: these are two ways to go."
+        for name, start in run.starts.items()
+    ]
 
 
 def _alarms(run: Run) -> list[str]:

@@ -80,6 +80,14 @@ class Run:
         return as_measure(node)
 
     @property
+    def starts(self) -> dict[str, str]:
+        """Stages that went on from another one than that before them (`start_from`), with that one."""
+        found = (self.summary.get("run") or {}).get("starts")
+        found = found if isinstance(found, Mapping) else {}
+        before = dict(zip(self.systems[1:], self.systems))
+        return {str(name): str(start) for name, start in found.items() if before.get(str(name)) not in (None, start)}
+
+    @property
     def trained(self) -> bool:
         """Whether a training run left this folder, or captions were only measured."""
         return bool(self.recipe or self.steps or self.probes)
