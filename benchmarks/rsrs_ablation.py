@@ -89,7 +89,11 @@ MAIN = ("imitation", "corrected", "GRPO", "RSRS-paper", "RSRS")
 #: What is run when nothing is said, in this order: worlds, warm-ups, arms, seeds. Three seeds where the claims are.
 CELLS: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[int]]] = {
     "goal": (["tail, naming 0.6"], ["expert"], ["nothing", *MAIN, "RSRS corrected"], [0, 1, 2]),
-    "perfect": (["plain"], ["expert"], ["nothing", "imitation", "RSRS", "imitation, RSRS"], [0, 1, 2]),
+    "perfect": (
+        ["plain"],
+        ["expert"],
+        ["nothing", "imitation", "RSRS", "imitation, RSRS", "imitation, RSRS gently"], [0, 1, 2],
+    ),
     "time": (["tail, naming 0.6", "plain"], ["expert"], ["imitation, as long"], [0]),
     "casual": (
         ["plain", "tail, naming 0.6"],

@@ -36,6 +36,7 @@ PAIRS = (
     ("RSRS-paper", "imitation"),
     ("RSRS-paper", "GRPO"),
     ("imitation, RSRS", "imitation"),
+    ("imitation, RSRS gently", "imitation"),
 )
 Key = tuple[str, str, str, int]  # world, warm-up, arm, steps
 
