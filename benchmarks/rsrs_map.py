@@ -170,7 +170,13 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 # the picture ----------------------------------------------------------------------------------------------------------
 
-LINES = {"imitation": "#c2410c", "GRPO": "#78716c", "RSRS-paper": "#2563eb", "RSRS": "#047857"}
+LINES = {
+    "imitation": ("imitation", "#c2410c"),
+    "corrected": ("of corrected captions", "#d97706"),
+    "GRPO": ("GRPO", "#78716c"),
+    "RSRS-paper": ("RSRS as in the paper", "#2563eb"),
+    "RSRS": ("RSRS", "#047857"),
+}
 PANELS = (
     (
         "all toys equally frequent",
@@ -203,13 +209,13 @@ def picture(rows: list[dict[str, Any]]) -> str:
             y = HIGH * (1 - value / 100)
             parts.append(f'<line class="thin" x1="0" x2="{WIDE}" y1="{y}" y2="{y}"/>')
             parts.append(f'<text x="-8" y="{y + 4}" text-anchor="end">{value}</text>')
-        xs = {label: 30 + i * (WIDE - 60) / (len(worlds) - 1) for i, label in enumerate(worlds)}
+        xs = {label: 30 + (1 - float(label)) / 0.7 * (WIDE - 60) for label in worlds}
         for label, x in xs.items():
             parts.append(f'<text x="{x}" y="{HIGH + 18}" text-anchor="middle">{label}</text>')
         parts.append(
             f'<text x="{WIDE / 2}" y="{HIGH + 38}" text-anchor="middle">share of toys that experts name</text>'
         )
-        for arm, color in LINES.items():
+        for arm, (_, color) in LINES.items():
             points = []
             for label, world in worlds.items():
                 if (row := found.get((world, warmup, arm))) is None:
@@ -221,10 +227,10 @@ def picture(rows: list[dict[str, Any]]) -> str:
                 parts.append(f'<circle cx="{x}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
             parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts.append("</g>")
-    for i, (arm, color) in enumerate(LINES.items()):
-        x = LEFT + i * 150
+    for i, (said, color) in enumerate(LINES.values()):
+        x = LEFT + i * 155
         parts.append(f'<circle cx="{x + 5}" cy="{HIGH + 108}" r="5" fill="{color}"/>')
-        parts.append(f'<text x="{x + 16}" y="{HIGH + 112}">{arm}</text>')
+        parts.append(f'<text x="{x + 16}" y="{HIGH + 112}">{said}</text>')
     parts.append(f'<text x="{LEFT}" y="20">TTS after 160 steps; bars are 95 % intervals over images</text></svg>')
     return "\n".join(parts) + "\n"
 
