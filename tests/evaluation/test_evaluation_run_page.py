@@ -428,7 +428,9 @@ def test_stages_that_are_two_ways_to_go(run: tuple[Path, list[Sample]]) -> None:
     page = page_of(root, samples)
     assert "RSRS went on from Warm-up, not from Imitation: these are two ways to go." in page.text
     assert "More went on from Imitation, not from RSRS: these are two ways to go." in page.text
-    assert "Warm-up: from 1 to 19, Imitation: from 21 to 39, RSRS: from 41 to 59, More: from 61 to 79" in page.text
+    assert (
+        "from 1 to 19 in Warm-up, from 21 to 39 in Imitation, from 41 to 59 in RSRS, from 61 to 79 in More" in page.text
+    )
 
 
 def test_odd_journal_rows_do_not_break_the_page(run: tuple[Path, list[Sample]]) -> None:

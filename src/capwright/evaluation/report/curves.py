@@ -138,11 +138,11 @@ def _stretches(lines: Mapping[str, list[Point]], run: Run) -> tuple[tuple[Point,
 
 
 def _moves(lines: Mapping[str, list[Point]], run: Run, digits: int) -> str:
-    """ "from 12 to 34"; where stages are several ways to go, that of each stage."""
+    """ "from 12 to 34"; where stages are several ways to go, "from 12 to 34 in SFT, from 13 to 56 in RSRS"."""
     if not run.starts:
         lines = {"": [point for points in lines.values() for point in points]}
     moves = [
-        f"{f'{label(stage)}: ' if stage else ''}from {points[0][1]:.{digits}f} to {points[-1][1]:.{digits}f}"
+        f"from {points[0][1]:.{digits}f} to {points[-1][1]:.{digits}f}{f' in {label(stage)}' if stage else ''}"
         for stage, points in lines.items()
     ]
     return ", ".join(moves)
