@@ -128,7 +128,7 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
 
     from capwright.data import load_image
     from capwright.models import load_policy
-    from capwright.recipes.schema import RlStage
+    from capwright.recipes.stages import RlStage
     from capwright.training.rewards import Rewards
     from capwright.training.rollout import Materials
     from capwright.training.team import Team

@@ -38,7 +38,7 @@ import trl_toys  # noqa: E402
 from trl import GRPOTrainer  # noqa: E402
 
 import tiny_models  # noqa: E402
-from capwright.recipes.schema import Imitation  # noqa: E402
+from capwright.recipes.stages import Imitation  # noqa: E402
 from capwright.training import advantages  # noqa: E402
 from capwright.training.losses import amount, policy_loss, token_weights  # noqa: E402
 from capwright.training.trl import RSRSTrainer  # noqa: E402

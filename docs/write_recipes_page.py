@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel
 
 from capwright.recipes import list_recipes
-from capwright.recipes.schema import Recipe, RlStage, SftStage
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import RlStage, SftStage
 
 PAGE = Path(__file__).with_name("recipes.md")
 INTRODUCTION = """# Recipes

@@ -11,7 +11,7 @@ import yaml
 
 from capwright.recipes import find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
 from capwright.recipes.files import changed_keys
-from capwright.recipes.schema import JUDGE_SECONDS
+from capwright.recipes.rewards import JUDGE_SECONDS
 from capwright.runs.plan import make_plan
 from capwright.types import RecipeError
 

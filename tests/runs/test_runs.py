@@ -21,7 +21,7 @@ from toy_captioner import says
 from toy_run import RECIPE, materials, run, variant
 
 from capwright.recipes import load_recipe, parse_recipe
-from capwright.runs import PlainProgress, Progress, Stopped, train
+from capwright.runs import PlainProgress, Progress, Stopped, gathering, train
 from capwright.runs import run as whole_run
 from capwright.runs.checkpoint import random_state, restore_random_state, seed_everything, states
 from capwright.runs.journal import Journal
@@ -409,16 +409,16 @@ def test_dry_run_with_data_that_is_wrong(tmp_path, row, override, words, model):
 def test_captions_to_imitate_are_looked_for_in_all_samples(tmp_path, monkeypatch):
     rows = [{"id": f"s{i}", "image": f"{i}.png", "split": "train"} for i in range(1200)]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(whole_run, "load_recipe_policy", lambda recipe, device=None: None)
-    monkeypatch.setattr(whole_run, "_prefix_trains", lambda policy: False)
-    monkeypatch.setattr(whole_run, "make_rewards", lambda recipe, data, vocabulary: None)
+    monkeypatch.setattr(gathering, "load_recipe_policy", lambda recipe, device=None: None)
+    monkeypatch.setattr(gathering, "_prefix_trains", lambda policy: False)
+    monkeypatch.setattr(gathering, "make_rewards", lambda recipe, data, vocabulary: None)
     recipe = load_recipe("sft-scenes", [f"data.path={tmp_path}"])
     with pytest.raises(RecipeError, match="no caption to imitate"):
-        whole_run.gather(recipe, tmp_path)
+        gathering.gather(recipe, tmp_path)
     rows[-1]["meta"] = {"casual": ["a toy"]}
     rows[-1]["references"] = ["a drum"]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert len(whole_run.gather(recipe, tmp_path).data) == 1200
+    assert len(gathering.gather(recipe, tmp_path).data) == 1200
 
 
 class Told(Progress):
@@ -461,7 +461,7 @@ def test_callbacks_leave_the_mode_of_the_model_alone(tmp_path):
 def test_training_in_half_precision_is_warned_of(kind):
     given, told = materials(), Told()
     given.policy.model.to(kind)
-    whole_run.warn_of_half_precision(given.policy, told.say)
+    gathering.warn_of_half_precision(given.policy, told.say)
     assert bool(told.said) == (kind == torch.bfloat16)
     assert all("model.dtype: float32" in text for text in told.said)
 

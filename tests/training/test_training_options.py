@@ -15,7 +15,7 @@ from toy_captioner import NAMES, ToyData, Values, says, toy_materials
 
 import capwright.training.trainer as module
 from capwright.models import load_policy
-from capwright.recipes.schema import Overlong
+from capwright.recipes.rewards import Overlong
 from capwright.training.alarms import STUCK
 from capwright.training.losses import kl
 from capwright.training.rewards import Length, Rewards

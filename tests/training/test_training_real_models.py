@@ -11,7 +11,7 @@ from capwright.models import load_policy
 from capwright.recipes import load_recipe
 from capwright.runs import train
 from capwright.runs.checkpoint import changing_weights
-from capwright.runs.run import gather, warn_of_half_precision
+from capwright.runs.gathering import gather, warn_of_half_precision
 from capwright.scenes import build
 from capwright.training.team import Team, join
 from capwright.training.trainer import Trainer

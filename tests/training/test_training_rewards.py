@@ -15,7 +15,7 @@ from test_training_trainer import constant, rl, trainer
 from toy_captioner import Values, toy_materials
 
 from capwright.recipes import parse_recipe
-from capwright.recipes.schema import OnlyIf, Overlong
+from capwright.recipes.rewards import OnlyIf, Overlong
 from capwright.training.advantages import gdpo
 from capwright.training.rewards import Length, Rewards, make_rewards, measure, only_if, within
 from capwright.training.routing import route

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capwright.recipes.schema import SftStage
+from capwright.recipes.stages import SftStage
 from capwright.training.buffer import Buffer
 from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
 from capwright.training.routing import STATES, route

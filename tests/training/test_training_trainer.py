@@ -9,7 +9,7 @@ import torch
 from toy_captioner import ToyData, Values, says, toy_materials
 
 from capwright.recipes import parse_recipe
-from capwright.recipes.schema import Kl, RlStage, SftStage
+from capwright.recipes.stages import Kl, RlStage, SftStage
 from capwright.training.demonstrations import targets
 from capwright.training.rewards import Rewards
 from capwright.training.team import Team, join

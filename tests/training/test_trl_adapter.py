@@ -17,7 +17,7 @@ from trl import GRPOTrainer
 from trl_toys import everywhere, rewards, says, trainer, weights
 
 import tiny_models
-from capwright.recipes.schema import Imitation
+from capwright.recipes.stages import Imitation
 from capwright.scorers import Corpus, RewardView, get_scorer
 from capwright.training.trl import RSRSTrainer, dataset, reward_functions
 from capwright.types import Caption, DataError, RunError

@@ -13,7 +13,7 @@ import trl_toys
 from trl import GRPOTrainer
 
 import tiny_models
-from capwright.recipes.schema import Imitation
+from capwright.recipes.stages import Imitation
 from capwright.training import advantages
 from capwright.training.losses import amount, policy_loss, token_weights
 from capwright.training.routing import route

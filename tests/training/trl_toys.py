@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from PIL import Image
 from trl import GRPOConfig
 
-from capwright.recipes.schema import Imitation
+from capwright.recipes.stages import Imitation
 from capwright.training.rewards import Rewards
 from capwright.training.trl import RSRSTrainer, dataset, reward_functions
 from capwright.types import Sample

@@ -6,7 +6,8 @@ Reading a recipe imports neither torch nor a model.
 from __future__ import annotations
 
 from capwright.recipes.files import changed_keys, find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
-from capwright.recipes.schema import Recipe, RlStage, SftStage
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import RlStage, SftStage
 
 __all__ = [
     "Recipe",

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from capwright.recipes.schema import Recipe, RlStage, SftStage
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import RlStage, SftStage
 from capwright.types import RecipeError
 
 _HERE = Path(__file__).resolve().parent

@@ -15,11 +15,13 @@ import torch
 from PIL import Image
 
 from capwright.models import Groups
-from capwright.recipes.schema import Recipe, RlStage, SftStage
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import RlStage, SftStage
+from capwright.runs.gathering import gather, open_data, warn_of_half_precision
 from capwright.runs.judges import asked_by
 from capwright.runs.plan import make_plan
 from capwright.runs.progress import Progress
-from capwright.runs.run import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
+from capwright.runs.run import OUT_OF_MEMORY
 from capwright.training.demonstrations import targets
 from capwright.training.rollout import Materials
 from capwright.training.team import join

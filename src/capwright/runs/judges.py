@@ -6,7 +6,8 @@ from typing import Any
 
 from capwright.models.chat.account import Estimate
 from capwright.models.chat.rehearsal import ENTRIES, Rehearsal, counting
-from capwright.recipes.schema import Recipe, RlStage
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import RlStage
 from capwright.training.rewards import make_rewards
 from capwright.types import Caption
 

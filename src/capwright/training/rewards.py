@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capwright.recipes.schema import QUANTITIES, OnlyIf, Overlong, Recipe, RlStage
+from capwright.recipes.rewards import QUANTITIES, OnlyIf, Overlong
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import RlStage
 from capwright.types import Caption, CapwrightError, OutageError, RecipeError, Sample
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.

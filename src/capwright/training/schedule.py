@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from capwright.recipes.schema import Recipe, SftStage, StageBase
+from capwright.recipes.schema import Recipe
+from capwright.recipes.stages import SftStage, StageBase
 from capwright.training.demonstrations import targets
 from capwright.types import RecipeError, Sample
 

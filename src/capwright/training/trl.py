@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from capwright.recipes.schema import Imitation
+from capwright.recipes.stages import Imitation
 from capwright.training import advantages as methods
 from capwright.training.buffer import Buffer
 from capwright.training.demonstrations import targets

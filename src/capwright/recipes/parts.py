@@ -1,0 +1,32 @@
+"""What all groups of keys of a recipe have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from capwright import types
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Part(BaseModel):
+    """A group of keys. Unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sampling(Part):
+    """How captions are drawn."""
+
+    temperature: float = Field(1.0, ge=0.0, description="0 is greedy; training needs a value above 0")
+    top_p: Share = Field(1.0, description="nucleus filter; below 1 the update is slightly off-policy")
+    top_k: int = Field(0, ge=0, description="keep the k likeliest tokens; 0 keeps all")
+    max_tokens: Count = Field(48, description="a caption is cut off (finish: length) after so many tokens")
+
+    def to_types(self) -> types.Sampling:
+        """The same settings as the record that policies understand."""
+        return types.Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
