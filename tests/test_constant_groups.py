@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "constant_groups.py"
+import constant_groups as bench
 
 
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("constant_groups", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_constant_groups_get_nothing_here_and_something_elsewhere(bench):
+def test_constant_groups_get_nothing_here_and_something_elsewhere():
     rows = bench.measure(3, seed=0)
     assert all(row["largest"] == 0 for row in rows if row["method"] == "capwright" and "largest" in row)
     assert all(max(row["largest"] for row in rows if row["method"] == name and row["part"] == "constant") > 0.5
@@ -29,7 +18,7 @@ def test_constant_groups_get_nothing_here_and_something_elsewhere(bench):
     assert spreads["capwright", 16] == spreads["capwright", 4]
 
 
-def test_the_formulas_are_those_of_trl(bench):
+def test_the_formulas_are_those_of_trl():
     utils = pytest.importorskip("trl.trainer.utils")
     rewards = torch.rand(4, 7, 2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(bench.nanstd(rewards), utils.nanstd(rewards, dim=1, keepdim=True))
