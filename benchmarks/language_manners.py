@@ -28,7 +28,7 @@ from capwright.scorers import Corpus, Item
 from capwright.scorers.language import Language
 from capwright.types import NO_IMAGE, Sample, Sampling
 from language_check import coco
-from results_file import append_rows
+from results_file import append_rows, print_rows
 
 CHECKS = ("flow", "known", "ending", "plain", "fresh")
 SENTENCES = (
@@ -132,9 +132,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE")
     arguments = parser.parse_args()
     rows = [row for part in arguments.parts for row in PARTS[part](arguments.quick)]
-    for row in rows:
-        words = [f"{name} {value:.4g}" if isinstance(value, float) else f"{value}" for name, value in row.items()]
-        print("  ".join(words))
+    print_rows(rows)
     if arguments.json:
         append_rows(arguments.json, rows, ("part", "captions", "learned_from"))
 

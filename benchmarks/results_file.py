@@ -3,6 +3,7 @@
     write_results(path, rows, seeds=[0, 1, 2], peers=["trl"])    all rows at once
     append_row(path, row, key=("arm", "seed"))                   one row, as soon as it is known; append_rows: several
     find_row(path, arm="RSRS", seed=0)                           was it measured already? None if not
+    print_rows(rows)                                             a line a row, for scripts without a table of their own
 
 A result file is one JSON object:
 
@@ -111,6 +112,14 @@ def find_row(path: Path | str, **values: Any) -> Row | None:
     """The first row with these values, for programs that do not repeat what they know; None without one."""
     rows = whole_rows(read_results(path)) if Path(path).exists() else []
     return next((row for row in rows if all(row.get(key) == value for key, value in values.items())), None)
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+    """A line a row: every name with its value."""
+    for row in rows:
+        print(
+            "  ".join(f"{name} {f'{value:,.4g}' if isinstance(value, float) else value}" for name, value in row.items())
+        )
 
 
 def origin(peers: Peers = ()) -> Row:

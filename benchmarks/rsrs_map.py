@@ -21,7 +21,7 @@ import numpy as np
 from capwright.evaluation import estimate
 from capwright.scorers.base import ratio
 from results_file import read_results, whole_rows, write_results
-from rsrs_ablation import CELLS, IMAGES, RESULTS, WORLDS, possible
+from rsrs_ablation import CELLS, IMAGES, OPTIONS, RESULTS, WORLDS, possible
 
 #: Score -> (digits of what is counted, what it is divided by).
 SHARES = {"tts": "terms", "never": "never_terms", "rarest": "rarest_terms", "precision": "named"}
@@ -35,6 +35,8 @@ PAIRS = (
     ("RSRS corrected", "imitation"),
     ("RSRS-paper", "imitation"),
     ("RSRS-paper", "GRPO"),
+    ("RSRS relabeled", "GRPO"),
+    *((option, "RSRS") for option in OPTIONS if option != "RSRS-paper"),
     ("imitation, RSRS", "imitation"),
     ("imitation, RSRS gently", "imitation"),
 )

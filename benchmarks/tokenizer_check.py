@@ -26,7 +26,7 @@ from pathlib import Path
 from caption_sets import CAPTIONS, human, images, long_captions, read
 from capwright.scorers.java.ptb import PUNCTUATION
 from capwright.scorers.ptb import cut_piece, tokenize
-from results_file import append_rows
+from results_file import append_rows, print_rows
 
 Row = dict[str, object]
 Words = list[str]
@@ -120,10 +120,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE")
     arguments = parser.parse_args()
     rows = [row for part in arguments.parts for row in PARTS[part](200 if arguments.quick else 10**6)]
-    for row in rows:
-        print(
-            "  ".join(f"{name} {value:,.4g}" if isinstance(value, float) else f"{value}" for name, value in row.items())
-        )
+    print_rows(rows)
     if arguments.json:
         append_rows(arguments.json, rows, ("part", "data"))
 

@@ -42,7 +42,7 @@ from capwright.recipes.stages import Imitation  # noqa: E402
 from capwright.training import advantages  # noqa: E402
 from capwright.training.losses import amount, policy_loss, token_weights  # noqa: E402
 from capwright.training.trl import RSRSTrainer  # noqa: E402
-from results_file import write_results  # noqa: E402
+from results_file import print_rows, write_results  # noqa: E402
 
 Row = dict[str, Any]
 GDPO = {"multi_objective_aggregation": "normalize_then_sum"}
@@ -271,9 +271,7 @@ def main() -> None:
         rows = [*same_advantages(bench), *same_loss(bench), *adapter(bench, cuts[:1] if arguments.quick else cuts)]
         for part in (constant, dead, shrunk, unknown, images):
             rows += part(bench)
-    for row in rows:
-        print("  ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                        for name, value in row.items()))  # fmt: skip
+    print_rows(rows)
     if arguments.json:
         write_results(arguments.json, rows, seeds=[0], peers=["trl"])
 

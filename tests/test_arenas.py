@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "arenas.py"
+import arenas as bench
 
 
 def test_arenas_find_what_was_planted():
-    spec = importlib.util.spec_from_file_location("arenas", SCRIPT)
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
     rows = bench.kindergarten(12, seed=0)
     ratings = {row["system"]: row["rating"] for row in rows if row["part"] == "kindergarten"}
     assert max(ratings, key=ratings.get) == "expert"

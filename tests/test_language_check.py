@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import language_check as bench
 from capwright.scorers.language import Language
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "language_check.py"
 TEXT = "A child is sitting in the garden and two green dolls are on the left."
 
 
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("language_check", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def correlations(bench, texts, learned):
+def correlations(texts, learned):
     rows = bench.check(texts, learned, "", Language())
     return {key: {row["way"]: row[key] for row in rows} for key in ("within", "pooled")}
 
 
-def test_the_kindergarten(bench):
-    found = correlations(bench, *bench.kindergarten(400, 60))
+def test_the_kindergarten():
+    found = correlations(*bench.kindergarten(400, 60))
     assert np.mean(list(found["within"].values())) > 0.85
     assert np.mean(list(found["pooled"].values())) > 0.8
     cut = found["within"].pop("cut off")  # a caption may well end earlier
@@ -40,15 +27,15 @@ def test_the_kindergarten(bench):
     assert min(found["within"].values()) > 0.85
 
 
-def test_coco_captions(bench):
-    found = correlations(bench, *bench.coco(2000, 100))
+def test_coco_captions():
+    found = correlations(*bench.coco(2000, 100))
     assert np.mean(list(found["within"].values())) > 0.7
     assert np.mean(list(found["pooled"].values())) > 0.55
     assert found["within"].pop("cut off") > 0
     assert min(found["within"].values()) > 0.5
 
 
-def test_nothing_is_spoiled_at_amount_0_and_everything_at_1(bench):
+def test_nothing_is_spoiled_at_amount_0_and_everything_at_1():
     others = [
         ["we", "see", "a", "red", "xylophone", "on", "the", "right", "and", "nothing", "else", "at", "all", "here"]
     ]
@@ -65,7 +52,7 @@ def test_nothing_is_spoiled_at_amount_0_and_everything_at_1(bench):
     assert bench.names(["A", "child", "is", "in", "the", "garden."], 1.0, dice, others) == "child, garden."
 
 
-def test_correlation_is_that_of_ranks(bench):
+def test_correlation_is_that_of_ranks():
     amounts = np.array(bench.AMOUNTS)
     assert bench._rank(amounts, -(amounts**3)) == pytest.approx(-1)
     assert bench._rank(amounts, np.ones(6)) == 0

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+import mutants as bench
 
 
-@pytest.fixture(scope="module")
-def bench():
-    sys.path.insert(0, str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("mutants", BENCHMARKS / "mutants.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(BENCHMARKS))
-
-
-def test_every_bug_fits_the_source(bench):
+def test_every_bug_fits_the_source():
     bugs = bench.read_bugs()
     assert len(bugs) >= 60
     assert bench.misfits(bugs) == []
@@ -38,7 +22,7 @@ def test_every_bug_fits_the_source(bench):
     "text",
     ["== a.py: t.py\nwhat\n+ new\n", "== a.py: t.py\n- old\n", "== a.py: t.py\nwhat\nagain\n", "== a.py\nwhat\n- o\n"],
 )
-def test_a_list_that_is_not_of_its_form_is_refused(bench, tmp_path, text):
+def test_a_list_that_is_not_of_its_form_is_refused(tmp_path, text):
     (tmp_path / "bugs.txt").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"bugs\.txt: line \d is out of place"):
         bench.read_bugs(tmp_path / "bugs.txt")
@@ -61,7 +45,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path / "project"
 
 
-def test_a_bug_is_caught_or_survives_and_the_tree_stays_as_it_is(bench, project, capsys):
+def test_a_bug_is_caught_or_survives_and_the_tree_stays_as_it_is(project, capsys):
     bugs = [
         bench.Bug("adding.py", ("test_adding.py",), "minus", "a + b", "a - b"),
         bench.Bug("adding.py", ("test_adding.py",), "a third", "a / 2", "a / 3"),
@@ -76,7 +60,7 @@ def test_a_bug_is_caught_or_survives_and_the_tree_stays_as_it_is(bench, project,
     assert "survived  adding.py: a third" in capsys.readouterr().out
 
 
-def test_a_file_is_made_in_parts(bench, project, tmp_path):
+def test_a_file_is_made_in_parts(project, tmp_path):
     bugs = [
         bench.Bug("adding.py", ("test_adding.py",), what, "a + b", new)
         for what, new in [("minus", "a - b"), ("a", "a")]
@@ -92,7 +76,7 @@ def test_a_file_is_made_in_parts(bench, project, tmp_path):
     assert bench.read_results(path)["bugs"] == 1
 
 
-def test_what_says_nothing_about_a_bug_is_refused(bench, project, tmp_path):
+def test_what_says_nothing_about_a_bug_is_refused(project, tmp_path):
     def bug(**changed):
         given = {"file": "adding.py", "tests": ("test_adding.py",), "what": "x", "old": "a + b", "new": "a - b"}
         return bench.Bug(**given | changed)
@@ -114,7 +98,7 @@ def test_what_says_nothing_about_a_bug_is_refused(bench, project, tmp_path):
         bench.hunt([bug()], project)
 
 
-def test_another_installation_is_not_taken_for_the_copy(bench, project, tmp_path):
+def test_another_installation_is_not_taken_for_the_copy(project, tmp_path):
     copy = bench.Copy(tmp_path / "copy", project)
     (copy.folder / "src").rename(tmp_path / "elsewhere")
     (copy.folder / "tests" / "conftest.py").write_text(

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import planted_faults as bench
 from capwright.scenes import build
-
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "planted_faults.py"
 
 
 def test_faults_are_seen_by_some_scores_and_missed_by_others(tmp_path):
-    spec = importlib.util.spec_from_file_location("planted_faults", SCRIPT)
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
     scenes = build(200, 0, tmp_path / "scenes", size=24)
     rows = {row["captions"]: row for row in bench.measure(scenes, 20, seed=0)}
     expert = rows["an expert's"]

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "sample_efficiency.py"
+import sample_efficiency as bench
 
 
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("sample_efficiency", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def test_arms_differ_only_in_experts_and_in_what_becomes_of_dead_groups(bench):
+def test_arms_differ_only_in_experts_and_in_what_becomes_of_dead_groups():
     plans = {arm: bench.recipe_of(arm, 3, Path("scenes"), "no", bench.FULL).model_dump() for arm in bench.ARMS}
     stages = {arm: plan.pop("stages")[0] for arm, plan in plans.items()}
     assert [stages[arm]["on_failed"] for arm in bench.ARMS] == ["drop", "resample", "imitate", "imitate"]
@@ -55,7 +43,7 @@ def scores(micro, never):
 
 
 @pytest.fixture
-def curve(bench, tmp_path):
+def curve(tmp_path):
     warm, arm = tmp_path / "warmup", tmp_path / "arm"
     warm.mkdir()
     arm.mkdir()
@@ -80,7 +68,7 @@ def test_records_begin_with_the_warmed_up_captioner(curve):
     assert [r["seconds"] for r in curve] == [0.0, 20.0, 30.0]
 
 
-def test_what_was_not_measured_is_unknown(bench, curve):
+def test_what_was_not_measured_is_unknown(curve):
     assert bench.score_at(curve, 12) == 40.0
     assert math.isnan(bench.score_at(curve, 17)), "the curve ends at 16 images"
     assert math.isnan(bench.score_at(curve, 16, "tts_never"))
@@ -89,7 +77,7 @@ def test_what_was_not_measured_is_unknown(bench, curve):
     assert math.isnan(bench.seconds_to(curve, 50.1))
 
 
-def test_a_run_ends_only_after_it_was_measured(bench):
+def test_a_run_ends_only_after_it_was_measured():
     purse = bench.Purse(budget=100, every=2)
     purse.step({"images_seen": 96, "step": 2})
     purse.step({"images_seen": 128, "step": 3})

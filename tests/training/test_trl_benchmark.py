@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "trl_parity.py"
 
 
 @pytest.fixture(scope="module")
 def it(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("trl_parity", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    import trl_parity as module  # which needs TRL
+
     return module, module.Bench(tmp_path_factory.mktemp("bench"))
 
 
