@@ -146,12 +146,12 @@ def corrected(samples: Any) -> Iterator[Any]:
     clear which one is meant."""
     from capwright.scenes import vocabulary
     from capwright.scorers import Corpus, get_scorer
-    from capwright.training.demonstrations import relabel
+    from capwright.training.relabel import Relabeler
 
     words, tts = vocabulary(), get_scorer("tts")
-    context = tts.prepare(Corpus([], words))
+    context, relabel = tts.prepare(Corpus([], words)), Relabeler(words)
     for sample in samples:
-        texts = [relabel(t, tts.spans(t, sample, context), sample, words) or t for t in sample.references]
+        texts = [relabel(t, tts.spans(t, sample, context), sample) or t for t in sample.references]
         yield replace(sample, meta={**sample.meta, "corrected": texts})
 
 

@@ -173,8 +173,10 @@ def test_stages_of_a_run_are_tested_by_randomization():
     stages = [evaluate(samples, rows, rulers, name=name) for name, rows in zip(("base", "warmup", "rsrs"), said)]
     found = compare_in_order(stages)
     assert [(c.a, c.b) for c in found] == [("base", "warmup"), ("warmup", "rsrs"), ("base", "rsrs")]
-    forked = compare_in_order(stages, {"rsrs": "base"})
-    assert [(c.a, c.b) for c in forked] == [("base", "warmup"), ("warmup", "rsrs"), ("base", "rsrs")]
+    more = replace(stages[2], name="more")
+    forked = compare_in_order([*stages, more], {"rsrs": "base", "more": "warmup"})
+    in_order = [("base", "warmup"), ("warmup", "rsrs"), ("rsrs", "more")]
+    assert [(c.a, c.b) for c in forked] == [*in_order, ("base", "rsrs"), ("warmup", "more"), ("base", "more")]
     assert all("|test:randomization10000|" in c.signature for c in found)
     assert all(c.p == pytest.approx(2 / 2**12, abs=6e-4) for c in found)
 

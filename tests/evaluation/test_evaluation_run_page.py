@@ -410,9 +410,11 @@ def test_stages_that_are_two_ways_to_go(run: tuple[Path, list[Sample]]) -> None:
             rows.append({"kind": "step", "stage": stage, "images_seen": before + 10 * n})
             tts = {"micro": {"value": len(rows)}}
             rows.append({"kind": "eval", "stage": stage, "images_seen": before + 10 * n, "scores": {"tts": tts}})
-        if stage == "rsrs":
-            for row in rows[-20:]:
-                row |= {"reward": {"tts": 0.5}, "groups": {"live": 1}} if row["kind"] == "step" else {}
+        if stage in ("rsrs", "more"):
+            for place, row in enumerate(rows[-20:]):
+                states = {"live": 1, "failed": int(stage == "more")}
+                reward = {"tts": {"rsrs": 0.5, "more": 0.3}[stage] + place / 100}
+                row |= {"reward": reward, "groups": states, "demonstrated": 3} if row["kind"] == "step" else {}
     write_rows(root / "metrics.jsonl", rows)
     summary = json.loads((root / "summary.json").read_text())
     for name in ("imitation", "more"):
@@ -422,7 +424,7 @@ def test_stages_that_are_two_ways_to_go(run: tuple[Path, list[Sample]]) -> None:
     summary["run"] |= {"starts": {"rsrs": "warmup", "more": "imitation"}, "trained_on": {"tts": SIGNATURE}}
     (root / "summary.json").write_text(json.dumps(summary))
     found = read_run(root)
-    assert trained_systems(found, "tts") == ("rsrs",)
+    assert trained_systems(found, "tts") == ("rsrs", "more")
     offsets = _offsets(found)
     assert offsets == {"warmup": 0, "imitation": 0, "rsrs": 200 - 100, "more": 300 - 200}
     page = page_of(root, samples)
@@ -431,6 +433,29 @@ def test_stages_that_are_two_ways_to_go(run: tuple[Path, list[Sample]]) -> None:
     assert (
         "from 1 to 19 in Warm-up, from 21 to 39 in Imitation, from 41 to 59 in RSRS, from 61 to 79 in More" in page.text
     )
+    assert re.search(r"The TTS reward went from 0.5\d to 0.6\d in RSRS, from 0.3\d to 0.4\d in More", page.text)
+    assert "in RSRS live 100 → 100 %, failed 0 → 0 %" in page.text
+    assert "in More live 50 → 50 %, failed 50 → 50 %" in page.text
+    assert "60 demonstrations beside the sampled captions taught something." in page.text
+    assert "No expert captions" not in page.text
+
+
+def test_a_run_that_is_not_finished_takes_its_forks_from_the_recipe(run: tuple[Path, list[Sample]]) -> None:
+    root, samples = run
+    (root / "summary.json").unlink()
+    (root / "recipe.yaml").write_text(
+        "name: demo\nstages:\n- {name: warmup, kind: sft}\n- {name: imitation, kind: sft}\n"
+        "- {name: rsrs, kind: rl, start_from: warmup}\n- {name: more, kind: rl, start_from: rsrs}\n"
+    )
+    assert read_run(root).starts == {"rsrs": "warmup"}  # more goes on from the one before it
+    rows = [
+        {"kind": "step", "stage": s, "images_seen": n, "reward": {"tts": 0.5}} for n, s in enumerate(("warmup", "rsrs"))
+    ]
+    write_rows(root / "metrics.jsonl", rows)
+    assert "in RSRS" in page_of(root, samples).text
+    for broken in ("stages: 3", "stages: [1, {}]", "a: [", ""):
+        (root / "recipe.yaml").write_text(broken)
+        assert read_run(root).starts == {}
 
 
 def test_odd_journal_rows_do_not_break_the_page(run: tuple[Path, list[Sample]]) -> None:

@@ -7,10 +7,12 @@ import torch
 from test_training_trainer import rl, trainer, weights
 from toy_captioner import NAMES, ToyCaptioner, ToyData, Values, says, toy_materials
 
+from capwright.recipes import parse_recipe
 from capwright.scorers import Corpus, get_scorer
-from capwright.training.demonstrations import missed_terms, relabel, targets
-from capwright.training.rewards import Rewards
-from capwright.types import NO_IMAGE, Caption, Sample, Term, Vocabulary
+from capwright.training.demonstrations import Demonstrations, targets
+from capwright.training.relabel import Relabeler, missed_terms
+from capwright.training.rewards import Rewards, make_rewards
+from capwright.types import NO_IMAGE, Caption, RecipeError, Sample, Term, Vocabulary
 
 VOCABULARY = Vocabulary(
     {
@@ -32,7 +34,7 @@ def relabeled(text: str, *names: str) -> str | None:
     sample = Sample("a", NO_IMAGE, terms=tuple(VOCABULARY[name] for name in names))
     scorer = get_scorer("tts")
     context = scorer.prepare(Corpus([sample], VOCABULARY))
-    return relabel(text, scorer.spans(text, sample, context), sample, VOCABULARY)
+    return Relabeler(VOCABULARY)(text, scorer.spans(text, sample, context), sample)
 
 
 @pytest.mark.parametrize(
@@ -291,10 +293,6 @@ def test_a_penalty_in_the_reward_goes_with_demonstrations():
     ],
 )
 def test_what_needs_names_is_refused_without_a_reward_that_finds_them(options, key):
-    from capwright.recipes import parse_recipe
-    from capwright.training.rewards import make_rewards
-    from capwright.types import RecipeError
-
     stage = rl(**options).model_dump(exclude_unset=True)
     recipe = {"name": "t", "data": {"path": "x"}, "rewards": {"length": {"output": "words", "range": [0, 9]}}}
     with pytest.raises(RecipeError, match=key):
@@ -382,10 +380,6 @@ def test_a_wrong_name_counts_once_however_often_it_is_said():
 
 
 def test_demonstrations_do_not_go_with_rewards_in_tokens():
-    from capwright.recipes import parse_recipe
-    from capwright.training.rewards import make_rewards
-    from capwright.types import RecipeError
-
     stage = rl(demonstrations=["reference"]).model_dump(exclude_unset=True)
     rewards = {"length": {"output": "words", "range": [0, 9]}, "short": {"overlong": {"soft": 3, "hard": 9}}}
     recipe = {"name": "t", "data": {"path": "x"}, "rewards": rewards, "stages": [stage]}
@@ -401,3 +395,73 @@ def test_imitation_takes_every_image_that_has_a_caption_once_a_pass():
     it = trainer(sft(order="given", images_per_step=4, target="references"), materials)
     seen = [sample.id for _ in range(2) for sample in it._next_images()]
     assert seen == ["s0", "s1", "s3", "s4", "s5", "s6", "s7", "s8"]
+
+
+def test_demonstrations_without_a_reward_do_not_count_as_captions_that_failed():
+    """A quarter of the images has references that can not be measured: that is no judge that is down."""
+    broken = ("s0", "s1", "s2")
+
+    class Half(Names):
+        def __call__(self, samples, captions):
+            shown = any(not caption.tokens for row in captions for caption in row)
+            if shown and any(sample.id in broken for sample in samples):
+                raise OSError("no such page")
+            return super().__call__(samples, captions)
+
+    said: list[str] = []
+    materials = toy_materials(views={"tts": Half()})
+    it = trainer(rl(demonstrations=["reference"], images_per_step=12, max_failures=0.1), materials, say=said.append)
+    row = it.step()
+    assert row["lost_demonstrations"]["tts"] >= len(broken)
+    assert "failures" not in row
+    assert [text for text in said if "demonstrations without a reward, not shown" in text]
+    it.step()
+    assert sum("not shown" in text for text in said) == 1  # said once
+
+
+def test_a_reward_that_is_only_watched_does_not_choose_the_reference():
+    it = showing(demonstrations=["reference"])
+
+    class Unknown(Names):
+        def __call__(self, samples, captions):
+            return Values([[float("nan")] * len(row) for row in captions])
+
+    views = {"tts": Names(), "watched": Unknown()}
+    it.looker.demonstrations.rewards = Rewards(views, (1.0, 0.0), (True, False), (0.0, 0.0))
+    useful = f"a {NAMES[0]} on a rug"
+    sample = Sample("s0", it.data[0].image, ("a toy", useful, "nothing", "a rug"), it.data[0].terms)
+    for key in "abcdefgh":
+        texts, _ = it.looker.demonstrations(["reference"], [sample], [[]], key)
+        assert texts == [[useful]]
+
+
+def test_a_reference_is_not_held_against_itself():
+    """CIDEr-D of a reference against all of them counts how well it copies itself."""
+    texts = ("a red drum on a rug", "a red drum on the floor", "nothing like the others at all")
+    samples = [Sample("a", NO_IMAGE, texts), Sample("b", NO_IMAGE, ("a dog", "a cat"))]
+    recipe = parse_recipe({
+        "name": "t", "data": {"path": "x"},
+        "rewards": {"ciderD": {"options": {"idf": "coco-val2014"}, "range": [0, 10], "margin": 0.0}},
+        "stages": [rl(demonstrations=["reference"]).model_dump(exclude_unset=True)],
+    })  # fmt: skip
+    rewards = make_rewards(recipe, samples, VOCABULARY)
+    shown = Demonstrations(rewards)
+    own = [rewards([Sample("a", NO_IMAGE, texts[:i] + texts[i + 1 :])], [[Caption(texts[i])]]) for i in range(3)]
+    found, values = shown(["reference"], samples[:1], [[]], "key")
+    best = max(float(one.values) for one in own)
+    assert float(values) == pytest.approx(best)
+    assert found[0][0] in texts[:2]
+    assert rewards.floors_of(samples[:1]).item() == pytest.approx(best)
+    alone = Sample("c", NO_IMAGE, ("a red drum here",))
+    copies = Sample("d", NO_IMAGE, ("a red drum here", "a red drum here"))
+    for sample in (alone, copies):  # nothing else to hold it against
+        assert shown(["reference"], [sample], [[]], "key")[1].item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("category", ["boards", "Board", "plank", "board"])
+def test_kinds_are_the_same_however_the_vocabulary_writes_them(category):
+    words = Vocabulary({"geoboard": Term("geoboard", category=category),
+                        "board": Term("board", aliases=("plank",), level="generic")})  # fmt: skip
+    sample, scorer = Sample("a", NO_IMAGE, terms=(words["geoboard"],)), get_scorer("tts")
+    spans = scorer.spans("A red board.", sample, scorer.prepare(Corpus([sample], words)))
+    assert Relabeler(words)("A red board.", spans, sample) == "A red geoboard."

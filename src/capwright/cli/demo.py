@@ -47,7 +47,7 @@ def demo(
         say("Ctrl-C stops it; the same command goes on.")
     with resumable("the same command goes on"):
         evaluations = run_recipe(recipe, out, resume=unfinished)
-    print_result(evaluations, out)
+    print_result(evaluations, recipe, out)
     capwright = program()
     say(f"\nOpen {out / REPORT} in a browser.\n{_moral(recipe, capwright)}")
     say(

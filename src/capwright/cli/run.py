@@ -112,7 +112,7 @@ def _conclude(
     evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=how.bootstrap, method=how.interval)
     seconds, images = _from_journal(out / JOURNAL)
     captioning = read_times(out / CAPTIONS)
-    starts = {stage.name: stage.start_from for stage in recipe.stages if stage.start_from}
+    starts = starts_of(recipe)
     about = {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -135,13 +135,19 @@ def _conclude(
     return evaluations
 
 
-def print_result(evaluations: Sequence[Evaluation], out: Path) -> None:
+def starts_of(recipe: Recipe) -> dict[str, str]:
+    """Stages that say what they start from, with that."""
+    return {stage.name: stage.start_from for stage in recipe.stages if stage.start_from}
+
+
+def print_result(evaluations: Sequence[Evaluation], recipe: Recipe, out: Path) -> None:
     """The headline numbers and where to read on."""
     heads = [f"{name}.{one.scorer.spec.headline}" for name, one in evaluations[0].scores.items()]
     print_scores(evaluations, [*heads, "tts.precision", "tts.tier"])
     if len(evaluations) > 1:
         first = "tts.micro" if "tts.micro" in heads else heads[0]
-        print_comparisons((c for c in compare_in_order(evaluations) if c.score == first), evaluations)
+        comparisons = compare_in_order(evaluations, starts_of(recipe))
+        print_comparisons((c for c in comparisons if c.score == first), evaluations)
     say(f"report: {out / REPORT}")
 
 

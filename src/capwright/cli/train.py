@@ -69,7 +69,7 @@ def train(
     with resumable(f"go on with: capwright train --resume {folder}"):
         evaluations = run_recipe(plan, folder, resume=resume is not None)
     if evaluations:
-        print_result(evaluations, folder)
+        print_result(evaluations, plan, folder)
 
 
 def _check_devices(recipe: Recipe, processes: int) -> None:

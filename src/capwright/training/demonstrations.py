@@ -8,19 +8,16 @@ reward and so its own advantage: imitated as far as it is better than what was s
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from capwright.scorers.plurals import plural_phrases, singulars_of
-from capwright.types import Caption, Sample, Term
-
-if TYPE_CHECKING:
-    from capwright.training.rewards import Rewards
+from capwright.training.relabel import Relabeler
+from capwright.training.rewards import Rewards, without
+from capwright.types import Caption, Sample
 
 
 def targets(sample: Sample, where: str) -> list[str]:
@@ -65,44 +62,48 @@ class Demonstrations:
         """The text of each sample that is worth most; one of them, by seed, where several are."""
         keys = [(sample.id, given) for sample, given in zip(samples, texts)]
         new = [i for i, place in enumerate(keys) if texts[i] and place not in self._worth]
-        measured = self._measure([samples[i] for i in new], [texts[i] for i in new])
+        measured = self._measure_references([samples[i] for i in new], [texts[i] for i in new])
         fresh = {keys[i]: worth for i, worth in zip(new, measured)}
-        self._worth |= {place: worth for place, worth in fresh.items() if not worth.isnan().any()}
+        weights = torch.tensor(self.rewards.weights, dtype=torch.float64)
+        counted = weights != 0  # a reward that is only watched decides nothing, known or not
+        self._worth |= {place: worth for place, worth in fresh.items() if not worth[:, counted].isnan().any()}
         chosen: list[str | None] = []
-        values = torch.full((len(samples), len(self.rewards.weights)), torch.nan, dtype=torch.float64)
+        values = torch.full((len(samples), len(weights)), torch.nan, dtype=torch.float64)
         for i, (name, given) in enumerate(keys):
             if not given:
                 chosen.append(None)
                 continue
             worth = self._worth[name, given] if (name, given) in self._worth else fresh[name, given]
-            totals = (worth * worth.new_tensor(self.rewards.weights)).sum(-1).nan_to_num(-torch.inf)
+            totals = (worth * weights)[:, counted].sum(-1).nan_to_num(-torch.inf)
             best = (totals >= totals.max()).nonzero().flatten().tolist()
             place = random.Random(f"{key}/{name}").choice(best)
             chosen.append(given[place])
             values[i] = worth[place]
         return chosen, values
 
+    @cached_property
+    def _relabel(self) -> Relabeler:
+        return Relabeler(self.rewards.vocabulary)
+
     def _corrected(self, sample: Sample) -> tuple[str, ...]:
         found = self.rewards.spans
-        return tuple(relabel(t, found(t, sample), sample, self.rewards.vocabulary) or t for t in sample.references)
+        return tuple(self._relabel(t, found(t, sample), sample) or t for t in sample.references)
 
     def _relabeled(
         self, samples: Sequence[Sample], captions: Sequence[Sequence[Caption]]
     ) -> tuple[list[str | None], Tensor]:
         """The sampled caption of each that names most once it is relabeled, and least that is wrong."""
-        texts = [self._relabel(sample, group) for sample, group in zip(samples, captions)]
+        texts = [self._best_relabeled(sample, group) for sample, group in zip(samples, captions)]
         places = [i for i, text in enumerate(texts) if text is not None]
         values = torch.full((len(samples), len(self.rewards.weights)), torch.nan, dtype=torch.float64)
-        measured = self._measure([samples[i] for i in places], [[str(texts[i])] for i in places])
-        for i, worth in zip(places, measured):
-            values[i] = worth[0]
+        values[places] = self._measure([samples[i] for i in places], [str(texts[i]) for i in places])
         return texts, values
 
-    def _relabel(self, sample: Sample, captions: Sequence[Caption]) -> str | None:
+    def _best_relabeled(self, sample: Sample, captions: Sequence[Caption]) -> str | None:
         best, chosen = (0, 0), None
         # What was cut off would be shown with an end that it has not.
         for text in dict.fromkeys(caption.text for caption in captions if caption.finish != "length"):
-            new = relabel(text, self.rewards.spans(text, sample), sample, self.rewards.vocabulary)
+            new = self._relabel(text, self.rewards.spans(text, sample), sample)
             if new is None:
                 continue
             named = {(span.status, span.term) for span in self.rewards.spans(new, sample)}
@@ -112,74 +113,18 @@ class Demonstrations:
                 best, chosen = value, new
         return chosen
 
-    def _measure(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[Tensor]:
-        """Rewards [number of its texts, K] of each sample: one call for all samples that have as many."""
-        found: dict[int, Tensor] = {}
-        for size in sorted({len(group) for group in texts}):
-            places = [i for i, group in enumerate(texts) if len(group) == size]
-            asked = [[Caption(text) for text in texts[i]] for i in places]
-            measured = self.rewards([samples[i] for i in places], asked)
-            found |= dict(zip(places, measured.values))
-            self.failures.update(measured.failures)
-            self.why |= measured.why
-        return [found[i] for i in range(len(samples))]
+    def _measure_references(self, samples: Sequence[Sample], texts: Sequence[tuple[str, ...]]) -> list[Tensor]:
+        """Rewards [R, K] of each sample's references, or of what became of them, each held against the others."""
+        owners = [i for i, group in enumerate(texts) for _ in group]
+        asked = [without(samples[i], number) for i, group in enumerate(texts) for number in range(len(group))]
+        found = self._measure(asked, [text for group in texts for text in group])
+        return [found[[place for place, owner in enumerate(owners) if owner == i]] for i in range(len(samples))]
 
-
-def missed_terms(sample: Sample, spans: Sequence[Any]) -> list[Term]:
-    """The professional names a sample is annotated with that no span says."""
-    said = {span.term for span in spans if span.status == "right"}
-    return [term for term in sample.terms if term.level == "professional" and term.name not in said]
-
-
-def relabel(text: str, spans: Sequence[Any], sample: Sample, vocabulary: Mapping[str, Term]) -> str | None:
-    """A caption with annotated names in place of its vague and wrong words, or None where nothing can be replaced.
-
-    A word for a kind, or a wrong name of that kind, becomes the missed name of the kind; then a word for anything
-    ("toy") becomes the one name that is left. Where several could be meant nothing is replaced: a guess would teach
-    to confuse them. What the caption does not mention at all is not added. Plurals stay plurals; "a" becomes "an" where
-    needed. Words are not weighed: of "two toys" one name is made, and a word for a kind in another name ("the block
-    corner") is taken for the kind; read some of what it makes of your captions before you learn from it.
-    """
-    missed = missed_terms(sample, spans)
-    chosen: dict[int, Term] = {}
-    kinds = [_kind(span, vocabulary) if span.status in ("generic", "wrong") else None for span in spans]
-    for kind, places in Counter(kind for kind in kinds if kind).items():
-        names = [term for term in missed if term.category == kind]
-        if places == len(names) == 1 and _fits(text, spans[kinds.index(kind)], names[0]):
-            chosen[kinds.index(kind)] = names[0]
-    left = [term for term in missed if term not in chosen.values()]
-    vague = [i for i, span in enumerate(spans) if span.status == "vague"]
-    if len(left) == len(vague) == 1 and _fits(text, spans[vague[0]], left[0]):
-        chosen[vague[0]] = left[0]
-    if not chosen:
-        return None
-    for i in sorted(chosen, reverse=True):
-        text = _replaced(text, spans[i], chosen[i], vocabulary)
-    return text
-
-
-def _kind(span: Any, vocabulary: Mapping[str, Term]) -> str | None:
-    """The kind that a generic word says, or that a wrong name belongs to."""
-    if span.status == "generic":
-        return span.term
-    term = vocabulary.get(span.term)
-    return term.category or None if term else None
-
-
-def _fits(text: str, span: Any, term: Term) -> bool:
-    """Whether a name can stand where a word stands: a set ("maracas") not where one thing is meant ("a toy")."""
-    return term.name not in term.plurals or bool(singulars_of(text[span.start : span.end].split()[-1].lower()))
-
-
-def _replaced(text: str, span: Any, term: Term, vocabulary: Mapping[str, Term]) -> str:
-    before, old, after = text[: span.start], text[span.start : span.end], text[span.end :]
-    name = term.name
-    if singulars_of(old.split()[-1].lower()) and name not in term.plurals:  # "boards"; a set is plural already
-        name = term.plurals[0] if term.plurals else " ".join(plural_phrases(tuple(name.split()))[0])
-    if article := re.search(r"(?i)\b(an?)(\s+)$", before):
-        new = "an" if re.match(r"(?i)[aeio]|u(?!ni|se|su)|hour|honest|heir", name) else "a"
-        new = new.capitalize() if article[1][0].isupper() else new
-        before = before[: article.start()] + new + article[2]
-    if old[0].isupper() and name[0].islower():
-        name = name[0].upper() + name[1:]
-    return before + name + after
+    def _measure(self, samples: Sequence[Sample], texts: Sequence[str]) -> Tensor:
+        """Rewards [len(texts), K] of one text of each sample."""
+        if not texts:
+            return torch.empty(0, len(self.rewards.weights), dtype=torch.float64)
+        measured = self.rewards(samples, [[Caption(text)] for text in texts])
+        self.failures.update(measured.failures)
+        self.why |= measured.why
+        return measured.values[:, 0]

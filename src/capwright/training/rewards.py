@@ -7,7 +7,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from capwright.recipes.rewards import QUANTITIES, OnlyIf, Overlong
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage
-from capwright.types import Caption, CapwrightError, OutageError, RecipeError, Sample
+from capwright.types import Caption, CapwrightError, OutageError, RecipeError, Sample, Vocabulary
 
 #: What a reward view is: (samples, captions) -> something with `values` float [P, G], NaN where unknown.
 View = Callable[[Sequence[Sample], list[list[Caption]]], Any]
@@ -55,7 +55,7 @@ class Rewards:
     margins: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, OnlyIf] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
-    vocabulary: Mapping[str, Any] = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
     _known_floors: dict[str, list[float]] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, samples: Sequence[Sample], captions: list[list[Caption]]) -> Measured:
@@ -94,8 +94,9 @@ class Rewards:
         if not self.margins or not sample.references:
             return list(self.floors)
         if sample.id not in self._known_floors:
-            own = self([sample], [[Caption(text) for text in sample.references]])
-            best = own.values[0].nan_to_num(-math.inf).amax(0).tolist()
+            texts = sample.references
+            own = self([without(sample, i) for i in range(len(texts))], [[Caption(text)] for text in texts])
+            best = own.values[:, 0].nan_to_num(-math.inf).amax(0).tolist()
             floors = [
                 value - self.margins[name] if name in self.margins and value > -math.inf else floor
                 for name, value, floor in zip(self.views, best, self.floors)
@@ -130,6 +131,13 @@ class Rewards:
             failures[name] += sum(len(group) for group in captions)
             why[name] = f"{type(error).__name__}: {error}"
             return torch.full((len(samples), len(captions[0])), torch.nan, dtype=torch.float64)
+
+
+def without(sample: Sample, number: int) -> Sample:
+    """The sample without one of its references and its copies, so that a reward made of references does not hold that
+    one against itself; the sample as it is where none would be left."""
+    others = tuple(text for text in sample.references if text != sample.references[number])
+    return replace(sample, references=others) if others else sample
 
 
 def make_rewards(recipe: Recipe, samples: Sequence[Sample], vocabulary: Any) -> Rewards:

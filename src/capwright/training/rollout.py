@@ -16,7 +16,8 @@ from torch import Tensor
 from capwright.models import Groups, HFPolicy, Prefixes
 from capwright.models.decoding import noise
 from capwright.recipes import RlStage, SftStage
-from capwright.training.demonstrations import Demonstrations, missed_terms
+from capwright.training.demonstrations import Demonstrations
+from capwright.training.relabel import missed_terms
 from capwright.training.rewards import Rewards
 from capwright.training.team import Team
 from capwright.types import Caption, ImageError, ModelError, Request, Sample, Sampling
@@ -78,7 +79,8 @@ class Rollout:
         chunks: groups of this process, as they were encoded together.
         places: of each of its groups, the place in `spoken`.
         spoken: of all processes, in the order of the images.
-        failures, why: see `Measured`, of all processes.
+        failures, why: see `Measured`, of all processes; of sampled captions alone.
+        lost: demonstrations without a reward because its view raised, by reward.
     """
 
     chunks: list[Groups] = field(default_factory=list)
@@ -86,6 +88,7 @@ class Rollout:
     spoken: list[Spoken] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     why: dict[str, str] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, more: Rollout) -> Rollout:
         return Rollout(
@@ -94,6 +97,7 @@ class Rollout:
             self.spoken + more.spoken,
             self.failures + more.failures,
             self.why | more.why,
+            self.lost + more.lost,
         )
 
     def by_chunk(self) -> Iterator[tuple[Groups, list[int]]]:
@@ -164,6 +168,7 @@ class Looker:
         self.policy.model.eval()
         chunks, spoken = [], []
         failures: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
         why: dict[str, str] = {}
         with self.team.whole():
             for batch in slices(self.team.share(samples), stage.rollout_batch):
@@ -172,12 +177,12 @@ class Looker:
                     found = self._judge(groups, stage, failures, why)
                     if stage.demonstrations:
                         groups, found = self._show(groups, found, stage, key)
-                        failures.update(self.demonstrations.failures)
+                        lost.update(self.demonstrations.failures)
                         why |= self.demonstrations.why
                     chunks.append(groups)
                     spoken += found
         mine = sum(len(chunk) for chunk in chunks)
-        parts = self.team.gather([(spoken, failures, why)])
+        parts = self.team.gather([(spoken, failures, why, lost)])
         before = sum(len(part[0]) for part in parts[: self.team.rank])
         return Rollout(
             chunks,
@@ -185,6 +190,7 @@ class Looker:
             [one for part in parts for one in part[0]],
             sum((part[1] for part in parts), Counter()),
             {name: text for part in parts for name, text in part[2].items()},
+            sum((part[3] for part in parts), Counter()),
         )
 
     def _say(self, prefixes: Prefixes, stage: RlStage, key: str) -> Groups:

@@ -377,12 +377,17 @@ class Trainer:
             self.say(f"warning: {self._here}: {text}")
         self._count_failures(rollout, sum(len(group) for group in texts))
         row = summarize(list(self.rewards.views), values) | {"groups": states.counts()} | rollout.describe() | seen
-        return row | ({"failures": dict(rollout.failures)} if rollout.failures else {})
+        row |= {"failures": dict(rollout.failures)} if rollout.failures else {}
+        return row | ({"lost_demonstrations": dict(rollout.lost)} if rollout.lost else {})
 
     def _count_failures(self, rollout: Rollout, captions: int) -> None:
         worst = max(rollout.failures.values(), default=0)
         if worst and not self.counts["failures"]:
             self.say(f"warning: {self._here}: {worst} captions without a reward: {rollout.why}")
+        if rollout.lost and not self.counts["lost"]:
+            lost = max(rollout.lost.values())
+            self.say(f"warning: {self._here}: {lost} demonstrations without a reward, not shown: {rollout.why}")
+        self.counts.update(lost=sum(rollout.lost.values()))
         self.counts.update(judged=captions, failures=worst)
         share = self.counts["failures"] / max(1, self.counts["judged"])
         if worst and share > self._rl.max_failures:

@@ -15,7 +15,7 @@ from capwright.evaluation.results import score_key
 #: Group states from the bottom of the stack up, with what they mean.
 STATES = (
     ("live", "rewards differ: reinforcement learns from these"),
-    ("failed", "no caption is worth anything (with TTS: says a right name), so there is nothing to reinforce"),
+    ("failed", "no caption is worth anything (with TTS: says a right name), so there is no caption to reinforce"),
     ("saturated", "all equally good, nothing left to learn"),
     ("unknown", "a reward could not be measured"),
 )
@@ -56,10 +56,10 @@ def reward_curve(run: Run) -> Figure:
     tones = ("tone-1", "tone-4", "tone-3", "tone-5")
     series, moves = [], []
     for place, (name, stages) in enumerate(lines.items()):
-        smoothed, said = [smooth(points) for points in stages.values()], label(name)
+        smoothed, said = {stage: smooth(points) for stage, points in stages.items()}, label(name)
         raw = tuple(thin(points) for points in stages.values())
-        series.append(Series(said, tuple(map(thin, smoothed)), tones[place % len(tones)], raw))
-        moves.append(f"The {said} reward went from {smoothed[0][0][1]:.2f} to {smoothed[-1][-1][1]:.2f}.")
+        series.append(Series(said, tuple(map(thin, smoothed.values())), tones[place % len(tones)], raw))
+        moves.append(f"The {said} reward went {_moves(smoothed, run, 2)}.")
     says = " ".join(moves)
     rewarded = {label(stage) for stages in lines.values() for stage in stages}
     silent = [band.label for band in bands if band.label not in rewarded]
@@ -137,7 +137,7 @@ def _stretches(lines: Mapping[str, list[Point]], run: Run) -> tuple[tuple[Point,
     return tuple(map(tuple, stretches))
 
 
-def _moves(lines: Mapping[str, list[Point]], run: Run, digits: int) -> str:
+def _moves(lines: Mapping[str, Sequence[Point]], run: Run, digits: int) -> str:
     """ "from 12 to 34"; where stages are several ways to go, "from 12 to 34 in SFT, from 13 to 56 in RSRS"."""
     if not run.starts:
         lines = {"": [point for points in lines.values() for point in points]}
@@ -163,31 +163,42 @@ def group_states(run: Run) -> Figure:
     if not rows:
         why = "No stage sampled groups of captions" if run.steps else "There is no training journal (metrics.jsonl)"
         return Figure(heading, absent=f"{why} in this run, so there are no group states to show.")
-    runs = [_bins([(x, row) for x, row in rows if str(row.get("stage")) == stage]) for stage in _offsets(run)]
-    runs = [stretch for stretch in runs if stretch]
-    stages = {label(str(row.get("stage"))) for _, row in rows}
+    found = {s: _bins([(x, row) for x, row in rows if str(row.get("stage")) == s]) for s in _offsets(run)}
+    runs = {stage: stretch for stage, stretch in found.items() if stretch}
+    stages = {label(stage) for stage in runs}
     shown = [band for band in bands if band.label in stages]
+    stretches = list(runs.values())
     parts = [
-        (name.capitalize(), f"state-{name}", [[(x, shares[place]) for x, shares in stretch] for stretch in runs])
+        (name.capitalize(), f"state-{name}", [[(x, shares[place]) for x, shares in stretch] for stretch in stretches])
         for place, (name, _) in enumerate(STATES)
     ]
     events = [(x, int(n)) for x, row in rows if (n := number(row.get("imitated")) or 0) > 0]
-    start, end = runs[0][0][1], runs[-1][-1][1]
-    moves = [
-        f"{name} {100 * start[place]:.0f} → {100 * end[place]:.0f} %"
-        for place, (name, _) in enumerate(STATES)
-        if name != "unknown" or start[place] or end[place]
-    ]
-    says = f"Share of groups, first to last: {', '.join(moves)}."
+    if run.starts:
+        moves = "; ".join(f"in {label(stage)} {_changes(points)}" for stage, points in runs.items())
+    else:
+        moves = _changes([point for stretch in stretches for point in stretch])
+    says = f"Share of groups, first to last: {moves}."
     if events:
         total = sum(n for _, n in events)
         says += (
             f" Ticks below: {count(len(events), 'step')} imitated {count(total, 'expert caption')} of failed images."
         )
-    else:
+    if shown_captions := sum(int(number(row.get("demonstrated")) or 0) for _, row in rows):
+        says += f" {count(shown_captions, 'demonstration')} beside the sampled captions taught something."
+    elif not events:
         says += " No expert captions were imitated."
     chart = area_chart(parts, shown, [x for x, _ in events], f"{heading}. {says}")
     return Figure(heading, chart, says)
+
+
+def _changes(points: Sequence[tuple[float, Sequence[float]]]) -> str:
+    """ "live 0 → 75 %, failed 100 → 25 %"."""
+    start, end = points[0][1], points[-1][1]
+    return ", ".join(
+        f"{name} {100 * start[place]:.0f} → {100 * end[place]:.0f} %"
+        for place, (name, _) in enumerate(STATES)
+        if name != "unknown" or start[place] or end[place]
+    )
 
 
 def _offsets(run: Run) -> dict[str, float]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from capwright.data.captions import read_captions
 from capwright.evaluation.results import MISSING
 from capwright.types import EMPTY, STATUSES, DataError
@@ -83,8 +85,11 @@ class Run:
     def starts(self) -> dict[str, str]:
         """Stages that went on from another one than that before them (`start_from`), with that one."""
         found = (self.summary.get("run") or {}).get("starts")
-        found = found if isinstance(found, Mapping) else {}
-        before = dict(zip(self.systems[1:], self.systems))
+        stages = _stages(self.recipe)
+        if not isinstance(found, Mapping):  # of a run that is not finished only the recipe says it
+            found = {name: start for name, start in stages.items() if start}
+        order = ["base", *stages] if set(self.systems) <= {"base", *stages} else self.systems
+        before = dict(zip(order[1:], order))
         return {str(name): str(start) for name, start in found.items() if before.get(str(name)) not in (None, start)}
 
     @property
@@ -170,6 +175,17 @@ def read_run(run_dir: str | Path) -> Run:
         recipe=recipe.read_text("utf-8", errors="replace") if recipe.is_file() else "",
         torn=torn,
     )
+
+
+def _stages(recipe: str) -> dict[str, str | None]:
+    """The stages of a saved recipe in order, with what each says it starts from; none of one that is broken."""
+    try:
+        given = yaml.safe_load(recipe)
+    except yaml.YAMLError:
+        return {}
+    stages = given.get("stages") if isinstance(given, dict) else None
+    rows = [row for row in stages if isinstance(row, dict) and "name" in row] if isinstance(stages, list) else []
+    return {str(row["name"]): row.get("start_from") for row in rows}
 
 
 def label(name: str) -> str:
