@@ -65,6 +65,10 @@ def test_stages_of_the_extended_recipe_by_name(tmp_path):
     assert [stage.name for stage in mine.stages] == ["warmup", "more", "rsrs"]
     assert mine.stages[0] == base.stages[0]
     assert mine.stages[2] == base.stages[1].model_copy(update={"steps": 7})
+    path.write_text(f"extends: rsrs-scenes\nname: mine\nstages.rsrs.steps: 7\nstages: [warmup, {more}, rsrs]\n")
+    assert load_recipe(path) == mine  # changes come after the list, wherever they stand
+    path.write_text("extends: rsrs-scenes\nname: mine\nstages.rsrs.steps: 7\nstages: [warmup]\n")
+    assert "stages.rsrs.steps: no 'rsrs' in stages; there are warmup." in refusal(path)
     path.write_text("extends: rsrs-scenes\nname: mine\nstages: [warm-up]\n")
     assert "no stage 'warm-up' to take over; there are warmup, rsrs" in refusal(path)
     path.write_text("name: mine\nstages: [warmup]\n")
@@ -90,6 +94,9 @@ def test_kinds_are_presets(plain):
     rl = load_recipe(plain, ["stages.rsrs.kind=rl", "stages.rsrs.on_failed=imitate"])
     assert rl.stages[1].on_failed == "imitate"
     assert "kind rsrs means on_failed: imitate" in refusal(plain, "stages.rsrs.on_failed=drop")
+    for key in ("unit=term", "tokens=names"):
+        said = refusal(plain, "stages.rsrs.kind=grpo", f"stages.rsrs.imitation.{key}")
+        assert "does nothing with on_failed: drop" in said
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_dry_run_says_the_plan_and_changes_nothing(tmp_path, capsys):
     assert run(tmp_path / "run", dry_run=True, materials=given, progress=PlainProgress()) == []
     said = capsys.readouterr().err
     assert "12 images to learn from" in said
-    assert "rsrs: 30 steps, 6 images a step, 4 sampled captions an image, up to 144 caption tokens a step" in said
+    assert "rsrs: 30 steps, 6 images a step, 4 sampled captions an image, up to 144 sampled tokens a step" in said
     assert "peak memory" in said
     assert not (tmp_path / "run").exists()
     assert all(torch.equal(value, before[name]) for name, value in given.policy.model.state_dict().items())
@@ -354,6 +354,7 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
         run(tmp_path / "run", recipe=variant(name), dry_run=True, materials=given, progress=PlainProgress())
         said = capsys.readouterr().err
         assert size in said.split("rsrs: heaviest")[1]
+        assert "of failed images 2 x 1 captions of up to 101 tokens" in said
     given.open_image = lambda path: open_image(Path("11.png"))
     with pytest.raises(DataError, match="none of 12 pictures can be opened"):
         run(tmp_path / "run", dry_run=True, materials=given)

@@ -156,3 +156,10 @@ def test_build_writes_the_world_that_was_asked_for(tmp_path):
     assert sum(bool(sample.references) for sample in data) == 5
     expected = to_sample(sample_scene(2, 0, 1.0), data[0].image, 32, WorldOptions(tail=1.0, naming=0.3, experts=5))
     assert data[0].references == expected.references
+
+
+def test_a_sample_says_what_makes_its_scene_again():
+    scene = sample_scene(3, TRAIN[5], 1.0)
+    meta = to_sample(scene, "x.png", options=WorldOptions(tail=1.0)).meta
+    assert sample_scene(meta["seed"], meta["index"], meta["tail"]) == scene != sample_scene(3, TRAIN[5])
+    assert "tail" not in to_sample(scene, "x.png").meta

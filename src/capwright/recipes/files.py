@@ -151,7 +151,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base_name is not None:
         beside = path.parent / str(base_name)
         merged = _read(beside if beside.is_file() else find_recipe(str(base_name)), (*seen, path.resolve()))
-    for key, value in raw.items():
+    for key, value in sorted(raw.items(), key=lambda item: "." in str(item[0])):  # a list of stages before its changes
         if "." in str(key):
             _put(merged, key, value, f"{path}: {key}")
         elif isinstance(value, dict) and isinstance(merged.get(key), dict):

@@ -129,7 +129,7 @@ class RlStage(StageBase):
         description="further members of each group: its best reference; the same with the annotated names in place of "
         "vague words; its best sampled caption with them",
     )
-    demonstration_weight: float = Field(1.0, gt=0, description="their advantages are multiplied by this")
+    demonstration_weight: float = Field(1.0, gt=0, description="advantages of demonstrations are multiplied by this")
     credit: Literal["caption", "names"] = Field(
         "caption", description="tokens that the advantage reaches: all, or those of names, right, wrong and vague ones"
     )
@@ -164,6 +164,10 @@ class RlStage(StageBase):
             object.__setattr__(self, "on_failed", preset or "drop")
         elif preset not in (None, self.on_failed):
             raise ValueError(f"kind {self.kind} means on_failed: {preset}; for {self.on_failed} use kind: rl")
+        if self.on_failed != "imitate":
+            for key, usual in (("unit", "image"), ("tokens", "caption")):
+                if (given := getattr(self.imitation, key)) != usual:
+                    raise ValueError(f"imitation.{key}: {given} does nothing with on_failed: {self.on_failed}")
         if len(set(self.demonstrations)) < len(self.demonstrations):
             raise ValueError(f"demonstrations names one twice: {', '.join(self.demonstrations)}")
         outside = self.advantage in ("scst", "mean_baseline")

@@ -85,9 +85,11 @@ def heaviest_step(
     recipe: Recipe, stage: SftStage | RlStage, materials: Materials, sample: Sample, pictures: list[Image.Image]
 ) -> str:
     """Sample as many captions at once as the stage will (rl only), then one micro-batch with captions of the greatest
-    length, forward and backward, no update; every image is this one."""
+    length, forward and backward, and one of failed images where they are imitated; no update, and every image is this
+    one."""
     policy = materials.policy
-    text = longest_target(materials.data, stage.target if isinstance(stage, SftStage) else stage.imitation.target)
+    target = longest_target(materials.data, stage.target if isinstance(stage, SftStage) else stage.imitation.target)
+    text = target
     accelerator = join(recipe, policy)
     images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
     if policy.device.type == "cuda":
@@ -115,16 +117,27 @@ def heaviest_step(
             groups = groups.join(more)
         return groups
 
-    with accelerator.autocast():
-        if stage.micro_tokens:
-            images = min(images, max(1, stage.micro_tokens // policy.row_tokens(made(1))[0]))
-        groups = made(images)
-        loss = -policy.logprobs(groups).sum()
-    try:
-        accelerator.backward(loss)
-    finally:
-        policy.model.zero_grad(set_to_none=True)
-    size = f"{images} x {groups.tokens.shape[1]} captions of up to {groups.tokens.shape[2]} tokens"
+    def imitated(n: int) -> Groups:  # nor are these
+        assert isinstance(stage, RlStage)
+        prefixes = policy.encode([Request(sample)] * n, [pictures] * n)
+        return policy.tokenize(prefixes, [[target] * stage.imitation.captions] * n)
+
+    def tried(making: Callable[[int], Groups], images: int) -> str:
+        with accelerator.autocast():
+            if stage.micro_tokens:
+                images = min(images, max(1, stage.micro_tokens // policy.row_tokens(making(1))[0]))
+            groups = making(images)
+            loss = -policy.logprobs(groups).sum()
+        try:
+            accelerator.backward(loss)
+        finally:
+            policy.model.zero_grad(set_to_none=True)
+        return f"{images} x {groups.tokens.shape[1]} captions of up to {groups.tokens.shape[2]} tokens"
+
+    size = tried(made, images)
+    if isinstance(stage, RlStage) and stage.on_failed == "imitate":
+        due = min(stage.imitation.batch, stage.micro_batch or stage.imitation.batch, len(materials.data))
+        size += f", of failed images {tried(imitated, due)}"
     pixels = " and ".join(f"{picture.width} x {picture.height}" for picture in pictures)
     return f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; {_peak(policy.device)}"
 

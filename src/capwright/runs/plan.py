@@ -41,7 +41,7 @@ class StagePlan:
             f"{self.captions_per_image} {verb} captions an image",
         ]
         if self.tokens_per_step is not None:
-            parts.append(f"up to {self.tokens_per_step:,} caption tokens a step")
+            parts.append(f"up to {self.tokens_per_step:,} sampled tokens a step")
         if self.updates is not None:
             parts.append(f"{self.updates:,} optimizer steps at most")
         if self.images is not None:

@@ -44,8 +44,9 @@ def to_sample(scene: Scene, image: str | Path, size: int = 96, options: WorldOpt
 
     References are the expert captions; terms are the professional names in the picture; each toy has a region (its box
     is where its spot is drawn). `meta` has `casual` (four casual captions), `category`, `area`, `facts`
-    (records of kind, subject, value, sentence), and `seed` and `index`, which make the scene again. What `options` have
-    people leave out, they leave out of train scenes only.
+    (records of kind, subject, value, sentence), and `seed` and `index`, which make the scene again, together with
+    `tail` where toys have one: `sample_scene(seed, index, tail)`. What `options` have people leave out, they leave out
+    of train scenes only.
     """
     train = split_of(scene.index) == "train"
     style = options if train else WorldOptions(variety=options.variety)
@@ -65,6 +66,7 @@ def to_sample(scene: Scene, image: str | Path, size: int = 96, options: WorldOpt
             "facts": [asdict(fact) for fact in facts(scene)],
             "seed": scene.seed,
             "index": scene.index,
+            **({"tail": options.tail} if options.tail else {}),
         },
     )
 

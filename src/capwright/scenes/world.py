@@ -93,7 +93,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture's whole truth. `seed` and `index` make it again."""
+    """One picture's whole truth. `seed` and `index` make it again, in a world of the same `tail`."""
 
     seed: int
     index: int
