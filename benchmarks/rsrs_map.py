@@ -37,6 +37,10 @@ PAIRS = (
     ("RSRS-paper", "GRPO"),
     ("RSRS relabeled", "GRPO"),
     *((option, "RSRS") for option in OPTIONS if option != "RSRS-paper"),
+    ("imitation, faster", "imitation"),
+    ("corrected, faster", "corrected"),
+    ("RSRS", "imitation, faster"),
+    ("RSRS corrected", "corrected, faster"),
     ("imitation, RSRS", "imitation"),
     ("imitation, RSRS gently", "imitation"),
 )
@@ -251,8 +255,13 @@ def main() -> None:
     wanted = {name: {place for place in product(*cell) if possible(place[0], place[2])} for name, cell in CELLS.items()}
     for name, places in wanted.items():
         print(f"{name}: {len(places & measured)} of {len(places)} arms measured")
+    made_of = [row for arm in arms.values() for row in arm.rows]
+    uncommitted = sum(bool(row["dirty"]) for row in made_of)
+    print(f"of {len(made_of)} arms {uncommitted} were run with code that was not committed")
     if arguments.json:
-        write_results(arguments.json, rows, seeds=sorted({r["seed"] for arm in arms.values() for r in arm.rows}))
+        commits = sorted({commit for row in made_of for commit in str(row["commit"]).split(" and ")})
+        seeds = sorted({row["seed"] for row in made_of})
+        write_results(arguments.json, rows, seeds=seeds, arms=len(made_of), uncommitted=uncommitted, commits=commits)
     if arguments.picture:
         arguments.picture.write_text(picture(rows), encoding="utf-8")
 
