@@ -59,9 +59,9 @@ docs-check: $(READY)  ## what the docs name exists, and their figures are those 
 base: $(READY)  ## train the embedded captioner again and put it into the package (about 40 minutes)
 	rm -rf runs/base
 	$(BIN)/capwright scenes build --n 16000 --seed 1000 --processes 2 --out runs/base/scenes
-	$(BIN)/python -m capwright.models.embedded new runs/base/untrained --scenes runs/base/scenes
+	$(BIN)/python -m capwright.scenes.captioner new runs/base/untrained --scenes runs/base/scenes
 	$(BIN)/capwright train base-scenes --out runs/base/run
-	$(BIN)/python -m capwright.models.embedded pack runs/base/run/checkpoints/polish
+	$(BIN)/python -m capwright.scenes.captioner pack runs/base/run/checkpoints/polish
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

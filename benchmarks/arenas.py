@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from capwright.evaluation import hold_arena, make_leaderboard
-from capwright.evaluation.battles import Judgement
-from capwright.evaluation.leaderboard import Leaderboard
-from capwright.ports import Grade, Preference
+from capwright.evaluation.arena.judgements import Judgement
+from capwright.evaluation.arena.leaderboard import Leaderboard
+from capwright.judges.protocols import Grade, Preference
 from capwright.scenes import casual_captions, expert_captions, sample_scene
 from capwright.scorers import Corpus, Item, get_scorer
 from capwright.types import NO_IMAGE, Sample

@@ -33,10 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from capwright.cli.run import run_recipe
 from capwright.data import open_dataset, read_captions
 from capwright.evaluation import bootstrap_sums, evaluate, intervals, prepare_scorers
 from capwright.recipes import Recipe, load_recipe
+from capwright.runs.pipeline import run_recipe
 from capwright.scenes import build
 from capwright.scorers import get_scorer
 from results_file import append_row, keep_origin, origin_of

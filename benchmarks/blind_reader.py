@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capwright.curation import QuestionMaker
-from capwright.ports import Answer
+from capwright.judges.protocols import Answer
 from capwright.scenes import expert_captions, questions, sample_scene
 from capwright.scenes.assistant import LexicalAssistant
 from capwright.types import NO_IMAGE, Question, Sample

@@ -85,8 +85,9 @@ def measure_own(folder: Path) -> dict[str, Any]:
     from capwright.data.predictions import read_predictions
     from capwright.data.references import read_references
     from capwright.evaluation import evaluate
-    from capwright.scorers import Corpus, Item, NotInstalledError, get_scorer
-    from capwright.scorers.tokens import get_tokenizer
+    from capwright.scorers import Corpus, Item, get_scorer
+    from capwright.text.tokenizers import get_tokenizer
+    from capwright.types import NotInstalledError
 
     os.environ["CAPWRIGHT_CACHE"] = str(folder / f"cache-{os.getpid()}")
     samples = read_references(folder / "references.json")

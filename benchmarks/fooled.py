@@ -47,10 +47,9 @@ from caption_sets import (
     without_references,
 )
 from capwright.data import read_coco
-from capwright.evaluation.agreement import agreement as agree
-from capwright.evaluation.agreement import pairwise_agreement
-from capwright.scorers import NotInstalledError
-from capwright.types import NO_IMAGE, Sample
+from capwright.evaluation.human_agreement import agreement as agree
+from capwright.evaluation.human_agreement import pairwise_agreement
+from capwright.types import NO_IMAGE, NotInstalledError, Sample
 from fooled_extra import bertscore, embedding, meteor
 from results_file import append_rows
 

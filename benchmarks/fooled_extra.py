@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from caption_sets import Row, Ruler, images, of_others, read, rows_of, shuffled
-from capwright.scorers import NotInstalledError
-from capwright.scorers.java import process
-from capwright.types import NO_IMAGE, Sample
+from capwright.text.java import process
+from capwright.types import NO_IMAGE, NotInstalledError, Sample
 
 BUILDING = "with a man and a woman standing in front of a white building"
 HORSES = (

@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by numpy; speeds are those
 import numpy as np
 
 from capwright.evaluation import paired_differences
-from capwright.evaluation.estimating import How, estimate
+from capwright.evaluation.stats.intervals import How, estimate
 from capwright.scorers.base import ratio
 from results_file import write_results
 

@@ -31,8 +31,8 @@ import aiohttp
 import openai
 
 from capwright.evaluation import make_leaderboard
-from capwright.evaluation.battles import Judgement
-from capwright.models.chat import Chat, ChatRequest, Message
+from capwright.evaluation.arena.judgements import Judgement
+from capwright.judges.client import Chat, ChatRequest, Message
 from results_file import write_results
 
 LATENCY = 0.05

@@ -28,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-from capwright.evaluation.correlation import spearman
+from capwright.evaluation.stats.correlation import spearman
 from capwright.scenes import expert_captions, sample_scene
 from capwright.scorers.base import Corpus, Item
-from capwright.scorers.language import Language
+from capwright.scorers.fluency.language import Language
 from capwright.scorers.reward import RewardView
 from capwright.types import NO_IMAGE, Caption, Sample
 from results_file import append_rows

@@ -18,14 +18,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from capwright.cli.captioning import caption_rows
-from capwright.cli.run import run_recipe
+from capwright.captioning.caption_files import caption_rows
 from capwright.data import open_dataset
 from capwright.models import load_policy
 from capwright.recipes import Recipe, load_recipe
+from capwright.runs.pipeline import run_recipe
 from capwright.scenes import build, casual_captions, expert_captions, sample_scene
 from capwright.scorers import Corpus, Item
-from capwright.scorers.language import Language
+from capwright.scorers.fluency.language import Language
 from capwright.types import NO_IMAGE, Sample, Sampling
 from language_check import coco
 from results_file import append_rows, print_rows

@@ -31,7 +31,7 @@ PATCH = {64: (96, 12), 196: (196, 14), 576: (336, 14)}  # image tokens: (image s
 
 def build(image_tokens: int, folder: str) -> None:
     """A LLaVA of random weights, 7 M parameters, written to `folder`."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
     import tiny_models
 
     tiny_models.write_llava(Path(folder), *PATCH[image_tokens], width=256, depth=6)

@@ -34,7 +34,7 @@ from typing import Any
 
 from results_file import write_results
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 SIDES = ("capwright", "trl")
 PHASES = ("total", "sampling", "scoring", "learning")
@@ -129,9 +129,9 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
     from capwright.data import load_image
     from capwright.models import load_policy
     from capwright.recipes.stages import RlStage
+    from capwright.training.distributed import Team
     from capwright.training.rewards import Rewards
     from capwright.training.rollout import Materials
-    from capwright.training.team import Team
     from capwright.training.trainer import Trainer
 
     class View:
@@ -173,7 +173,7 @@ def run_trl(model: str, samples: list, setting: dict, device: str, clock: Clock)
     from transformers import AutoConfig, AutoModelForImageTextToText, PrinterCallback, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from capwright.models.inputs import load_processor
+    from capwright.models.processor import load_processor
     from capwright.training.trl import dataset
 
     class Watch(TrainerCallback):

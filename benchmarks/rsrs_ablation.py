@@ -253,7 +253,7 @@ def train_arm(world: str, warmup: str, arm: str, seed: int, out: Path, quick: bo
 
 def measured(policy: Any, samples: Any, rulers: Any) -> dict[str, Any]:
     """Greedy captions of the samples, as numbers and as digits an image."""
-    from capwright.cli.captioning import caption_rows
+    from capwright.captioning.caption_files import caption_rows
     from capwright.evaluation import evaluate
     from capwright.scenes import ranked_names
     from capwright.types import Sampling

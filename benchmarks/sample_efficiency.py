@@ -38,11 +38,11 @@ from typing import Any
 
 import numpy as np
 
-from capwright.cli.observer import Observer
-from capwright.cli.summary import rulers_for
 from capwright.data import open_dataset
 from capwright.recipes import Recipe, load_recipe
 from capwright.runs import Progress, train
+from capwright.runs.callbacks import Observer
+from capwright.runs.summary import rulers_for
 from capwright.scenes import build
 from results_file import append_rows, keep_origin, origin_of
 

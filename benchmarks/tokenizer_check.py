@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from caption_sets import CAPTIONS, human, images, long_captions, read
-from capwright.scorers.java.ptb import PUNCTUATION
-from capwright.scorers.ptb import cut_piece, tokenize
+from capwright.text.java.ptb import PUNCTUATION
+from capwright.text.ptb import cut_piece, tokenize
 from results_file import append_rows, print_rows
 
 Row = dict[str, object]
@@ -40,7 +40,7 @@ ORACLES = {
 FIRST = """
 import time
 start = time.perf_counter()
-from capwright.scorers.ptb import tokenize
+from capwright.text.ptb import tokenize
 tokenize("A man isn't riding (left).")
 print(1000 * (time.perf_counter() - start))
 """

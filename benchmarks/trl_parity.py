@@ -31,18 +31,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TESTS = Path(__file__).parent.parent / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "training")]
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
-import trl_toys  # noqa: E402
-from trl import GRPOTrainer  # noqa: E402
+from trl import GRPOTrainer
 
-import tiny_models  # noqa: E402
-from capwright.recipes.stages import Imitation  # noqa: E402
-from capwright.training import advantages  # noqa: E402
-from capwright.training.losses import amount, policy_loss, token_weights  # noqa: E402
-from capwright.training.trl import RSRSTrainer  # noqa: E402
-from results_file import print_rows, write_results  # noqa: E402
+import tiny_models
+import trl_toys
+from capwright.recipes.stages import Imitation
+from capwright.training import advantages
+from capwright.training.losses import amount, policy_loss, token_weights
+from capwright.training.trl import RSRSTrainer
+from results_file import print_rows, write_results
 
 Row = dict[str, Any]
 GDPO = {"multi_objective_aggregation": "normalize_then_sum"}

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import settings
 
 from capwright.data import read_coco, write_dataset
+from places import PHOTOS
 
 # The same examples every time, however slow the machine: a test that fails has failed because of a change.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-
-PHOTOS = Path(__file__).parent / "photos"
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from capwright.cli import app
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.md")])
 RECIPES = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
 

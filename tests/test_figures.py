@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
-
-import write_figures  # noqa: E402
-from figure_values import FigureError, Results, Rows, rendered, value  # noqa: E402
+import write_figures
+from figure_values import FigureError, Results, Rows, rendered, value
+from places import ROOT
 
 PAGE = """# A page
 

@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,8 +13,8 @@ from typer.testing import CliRunner
 import tiny_models
 from capwright.cli import app
 from capwright.recipes import load_recipe
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("capwright ")]
 #: Files of captions that the commands name.

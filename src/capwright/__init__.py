@@ -43,9 +43,9 @@ if TYPE_CHECKING:
         write_dataset,
     )
     from capwright.evaluation import compare, evaluate, score, score_systems
-    from capwright.evaluation.report import write_report
     from capwright.models import HFPolicy, load_policy
     from capwright.recipes import Recipe, list_recipes, load_recipe
+    from capwright.report import write_report
     from capwright.runs import train
     from capwright.scorers import RewardView, Scorer, get_scorer, list_scorers, register_scorer
 
@@ -66,7 +66,7 @@ _HOMES = {
     "models": ("HFPolicy", "load_policy"),
     "scorers": ("RewardView", "Scorer", "get_scorer", "list_scorers", "register_scorer"),
     "evaluation": ("compare", "evaluate", "score", "score_systems"),
-    "evaluation.report": ("write_report",),
+    "report": ("write_report",),
     "recipes": ("Recipe", "list_recipes", "load_recipe"),
     "runs": ("train",),
 }

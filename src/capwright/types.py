@@ -51,6 +51,17 @@ class RunError(CapwrightError):
     """A run can not go on (nothing left to learn from, non-finite loss, full disk, wrong resume)."""
 
 
+class ScorerError(CapwrightError):
+    """A scorer can not measure what it was asked to; the message starts with the scorer's name."""
+
+
+class NotInstalledError(ScorerError):
+    """A scorer needs something that is not on this machine; the message says "not installed: ..." and how to get it.
+
+    Raised when the scorer is made or prepared, never while it measures.
+    """
+
+
 class OutageError(CapwrightError):
     """Somebody who must be asked has not answered at all for longer than the stated patience; names address and reason.
 

@@ -12,6 +12,7 @@ from capwright.cli import app
 from capwright.data import read_coco, write_dataset
 from chat_server import ChatServer
 from lexical_server import lexical_reply
+from places import PHOTOS
 from tiny_models import write_llava, write_qwen25vl
 
 #: Turns the recipes that come along into runs of a second.
@@ -64,7 +65,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def many_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photos with as many as possible to learn from: 30 train, 4 val."""
-    photos = Path(__file__).parents[1] / "photos"
+    photos = PHOTOS
     samples, vocabulary = read_coco(photos / "annotations.json", photos)
     splits = ["train"] * 30 + ["val"] * 4
     samples = [replace(sample, split=name) for sample, name in zip(samples, splits, strict=True)]

@@ -14,6 +14,7 @@ from capwright.recipes.files import changed_keys
 from capwright.recipes.rewards import JUDGE_SECONDS
 from capwright.runs.plan import make_plan
 from capwright.types import RecipeError
+from places import ROOT
 
 PLAIN = {
     "name": "plain",
@@ -199,7 +200,7 @@ def test_reading_a_recipe_does_not_import_torch():
 
 def test_the_page_of_keys_is_up_to_date():
     """docs/recipes.md is written by docs/write_recipes_page.py from the descriptions in the code."""
-    docs = Path(__file__).parents[2] / "docs"
+    docs = ROOT / "docs"
     done = subprocess.run([sys.executable, docs / "write_recipes_page.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -240,7 +241,7 @@ def test_what_does_not_go_together(overrides, message):
 
 
 def test_a_reward_whose_timeout_is_longer_than_an_outage():
-    from capwright.models.chat.server import ServerOptions
+    from capwright.judges.client.server import ServerOptions
 
     judge = "{name: 'http://judge/v1', model: m, patience: 15, call_seconds: 5}"
     recipe = load_recipe("rsrs-scenes", [f"rewards.caprl={{timeout: 21, options: {{assistant: {judge}}}}}"])

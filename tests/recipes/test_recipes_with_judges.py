@@ -12,7 +12,7 @@ import pytest
 
 import tiny_models
 from capwright.data import open_dataset
-from capwright.models.prompting import load_prompts
+from capwright.judges.prompt_files import load_prompts
 from capwright.recipes import load_recipe
 from capwright.runs import train
 from capwright.scenes import build

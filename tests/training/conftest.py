@@ -1,7 +1,4 @@
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 #: TRL itself needs Python 3.11; there its absence is an error, not a reason to pass.
 collect_ignore_glob = ["test_trl_*.py"] if sys.version_info < (3, 11) else []

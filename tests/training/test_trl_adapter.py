@@ -7,22 +7,20 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-import trl_toys
 from peft import LoraConfig
 from trl import GRPOTrainer
-from trl_toys import everywhere, rewards, says, trainer, weights
 
 import tiny_models
+import trl_toys
 from capwright.recipes.stages import Imitation
 from capwright.scorers import Corpus, RewardView, get_scorer
 from capwright.training.trl import RSRSTrainer, dataset, reward_functions
 from capwright.types import Caption, DataError, RunError
-
-HERE = Path(__file__).parent
+from places import HELPERS
+from trl_toys import everywhere, rewards, says, trainer, weights
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +299,7 @@ def test_two_processes_do_what_one_does(model, tmp_path):
     trl_toys.main(model, tmp_path / "one")
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-         str(HERE / "trl_toys.py"), str(model), str(tmp_path / "two")],
+         str(HELPERS / "trl_toys.py"), str(model), str(tmp_path / "two")],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

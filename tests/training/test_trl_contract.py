@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers
 import trl
-import trl_toys
 from trl import GRPOConfig, GRPOTrainer
 
 import tiny_models
+import trl_toys
 from capwright.training.trl import BY_CAPTION, BY_TOKEN, RSRSTrainer
 
 VERSIONS = f"TRL {trl.__version__}, transformers {transformers.__version__}"

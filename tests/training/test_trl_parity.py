@@ -9,14 +9,14 @@ import random
 
 import pytest
 import torch
-import trl_toys
 from trl import GRPOTrainer
 
 import tiny_models
+import trl_toys
 from capwright.recipes.stages import Imitation
 from capwright.training import advantages
+from capwright.training.group_states import route
 from capwright.training.losses import amount, policy_loss, token_weights
-from capwright.training.routing import route
 from capwright.training.trl import RSRSTrainer
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)

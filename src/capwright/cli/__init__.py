@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 from capwright.cli import arena, cache, caption, compare, data, demo, doctor, evaluate, report, scenes, score, train
-from capwright.cli.errors import Commands
+from capwright.cli._errors import Commands
 
 app = typer.Typer(
     cls=Commands,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from capwright.cli.display import print_table, say
-from capwright.cli.tables import with_interval
+from capwright.cli._display import print_table
+from capwright.cli._tables import with_interval
+from capwright.console import say
 from capwright.types import DataError
 
 
@@ -14,7 +15,7 @@ def print_agreement(
     scored: Path, ratings: Path, only: Sequence[str], aggregation: str, seed: int, replicates: int
 ) -> None:
     """A table on stdout: scores in rows, coefficients with intervals in columns; then a signature each."""
-    from capwright.data.disk import open_packed, parse_json, reading
+    from capwright.data.files import open_packed, parse_json, reading
     from capwright.data.ratings import read_ratings
     from capwright.evaluation.rated import COEFFICIENTS, agree
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli.display import counting, say
-from capwright.cli.scoring import ReplicatesOption, SplitOption, name_systems, read_settings
-from capwright.cli.tables import number, with_interval
+from capwright.cli._options import ReplicatesOption, SplitOption, name_systems, read_settings
+from capwright.cli._tables import number, with_interval
+from capwright.console import counting, say
 from capwright.types import DataError
 
 if TYPE_CHECKING:
-    from capwright.evaluation.leaderboard import Leaderboard
+    from capwright.evaluation.arena.leaderboard import Leaderboard
     from capwright.evaluation.results import Estimate
 
 
@@ -56,10 +56,10 @@ def arena(
     Every two systems meet on every image. Ratings have 95 % intervals over images; how the judge judges (does it prefer
     the first place, longer captions; does it agree with itself) is told beside them.
     """
-    from capwright.cli.errors import resumable
-    from capwright.evaluation.arena import hold_arena
-    from capwright.evaluation.leaderboard import make_leaderboard
-    from capwright.models.assistants import open_assistant
+    from capwright.cli._errors import resumable
+    from capwright.evaluation.arena.leaderboard import make_leaderboard
+    from capwright.evaluation.arena.play import hold_arena
+    from capwright.judges.load import open_assistant
 
     if len(paths) < 3:
         raise DataError("name at least two files of captions, and then the file of references: PRED PRED [...] REFS")
@@ -93,7 +93,7 @@ def arena(
     signature = f"{how}|sees:{sees}|model:bt,order|ties:half|ci:percentile,{bootstrap}|unit:image|seed:{seed}|v:1"
     print(signature)
     if json is not None:
-        from capwright.cli.summary import versions, write_json
+        from capwright.runs.summary import versions, write_json
 
         files = {name: str(path) for name, path in systems.items()}
         write_json(json, board.to_json() | {"signature": signature, "files": files, "versions": versions()})
@@ -108,7 +108,7 @@ def _options(settings: list[str]) -> dict[str, Any]:
 
 
 def _print_standings(board: Leaderboard) -> None:
-    from capwright.cli.display import print_table
+    from capwright.cli._display import print_table
 
     header = ["", "rating", "Elo", "battles won", "won / tied / lost", "words"]
     noisy = board.repeats > 1

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.display import say, warnings_said
+from capwright.console import say, warnings_said
 
 if TYPE_CHECKING:
-    from capwright.models.chat import AnswerCache
+    from capwright.judges.client import AnswerCache
 
 app = typer.Typer(invoke_without_command=True, help="What judges answered, kept: where, how much; and clearing it.")
 
@@ -24,7 +24,7 @@ def show(context: typer.Context) -> None:
     if cache is None:
         typer.echo("off: CAPWRIGHT_CACHE is off, nothing is kept")
         return
-    from capwright.models.chat.account import several
+    from capwright.judges.client.account import several
 
     with warnings_said():
         state = cache.state()
@@ -37,7 +37,7 @@ def clear(
     older: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only answers older than so many days.")] = 0.0,
 ) -> None:
     """Forget what is kept; it will be asked, and paid, again."""
-    from capwright.models.chat.account import several
+    from capwright.judges.client.account import several
 
     cache = _opened()
     gone = 0 if cache is None else cache.clear(older)
@@ -45,8 +45,8 @@ def clear(
 
 
 def _opened() -> AnswerCache | None:
-    from capwright.data.keeping import cache_folder
-    from capwright.models.chat.cache import AnswerCache
+    from capwright.data.cache_dir import cache_folder
+    from capwright.judges.client.cache import AnswerCache
 
     folder = cache_folder()
     return None if folder is None else AnswerCache(folder)

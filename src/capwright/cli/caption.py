@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.display import counting, say
-from capwright.cli.errors import resumable
+from capwright.cli._errors import resumable
+from capwright.console import counting, say
 from capwright.types import DataError, Sampling
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def caption(
     interruption: captions that are there are kept; other settings need another file. A picture that can not be read
     gets a row with the status missing_image and the reason, and does not stop the others.
     """
-    from capwright.cli.captioning import caption_file, same_origin, tell
-    from capwright.cli.pictures import find_pictures
+    from capwright.captioning.caption_files import caption_file, same_origin, tell
+    from capwright.captioning.image_sources import find_pictures
 
     if out in sources:
         raise DataError(f"{out}: is what to caption and what to write; choose another --out")
@@ -71,7 +71,7 @@ def caption(
 
 
 def _load(model: str, dtype: str, device: str | None, max_pixels: int | None) -> HFPolicy:
-    from capwright.cli.quiet import quiet_libraries
+    from capwright.cli._quiet import quiet_libraries
 
     say(f"loading {model}")  # without a network, the hub is asked for half a minute
     quiet_libraries()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.scoring import (
+from capwright.cli._options import (
     BootstrapOption,
     ClusterOption,
     IdfOption,
@@ -49,7 +49,7 @@ def compare(
     asking about many scores), the smallest difference that so many images could show, and on how many images which
     system is ahead.
     """
-    from capwright.cli.tables import print_differences, print_signatures
+    from capwright.cli._tables import print_differences, print_signatures
 
     scoring = measure_files(
         [a, b, references], scorers, tokenizer, idf, set_, split, vocabulary, missing, None, seed, bootstrap,
@@ -60,7 +60,7 @@ def compare(
     print(f"A is {first.name}, B is {second.name}; {_known(scoring)}")
     print_signatures(scoring.evaluations)
     if json is not None:
-        from capwright.cli.summary import versions, write_json
+        from capwright.runs.summary import versions, write_json
 
         write_json(json, scoring.to_json() | {"versions": versions()})
 

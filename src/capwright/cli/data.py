@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from capwright.cli.display import counting, say
+from capwright.console import counting, say
 from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
@@ -115,11 +115,12 @@ def questions(
 
     The same command goes on when it was stopped.
     """
-    from capwright.cli.errors import resumable
-    from capwright.curation import FactsWriter, Filter, QuestionMaker, write_new
+    from capwright.cli._errors import resumable
+    from capwright.curation import Filter, QuestionMaker, write_new
     from capwright.data import open_dataset
-    from capwright.models.assistants import open_assistant
-    from capwright.ports import Reader, Writer
+    from capwright.judges.load import open_assistant
+    from capwright.judges.protocols import Reader, Writer
+    from capwright.scenes.question_writer import FactsWriter
 
     options = _settings_of(settings or [])
     rules = Filter(rotations, seen, blind, blind_rule, seed=seed)
@@ -164,7 +165,7 @@ def questions(
 
 def _settings_of(settings: list[str]) -> dict[str, dict[str, Any]]:
     """Options of the assistants by who they are for."""
-    from capwright.cli.scoring import read_settings
+    from capwright.cli._options import read_settings
 
     found: dict[str, dict[str, Any]] = {"assistant": {}, "writer": {}, "blind": {}}
     for who, options in read_settings(settings).items():

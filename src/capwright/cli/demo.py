@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.display import program, say
-from capwright.cli.errors import resumable
+from capwright.cli._display import program
+from capwright.cli._errors import resumable
+from capwright.console import say
 from capwright.types import CapwrightError, RunError
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def demo(
     earlier demo in the same folder is replaced, or gone on with when it was interrupted; any other folder that is not
     empty is left alone.
     """
-    from capwright.cli.quiet import quiet_libraries
-    from capwright.cli.run import REPORT, print_result, run_recipe
+    from capwright.cli._quiet import quiet_libraries
+    from capwright.cli._tables import print_result
     from capwright.recipes import load_recipe
+    from capwright.runs.pipeline import REPORT, run_recipe
 
     recipe = load_recipe(NAME, overrides or [])
     unfinished = _make_room(out, recipe)
@@ -73,8 +75,8 @@ def _moral(recipe: Recipe, capwright: str) -> str:
 
 def _make_room(out: Path, recipe: Recipe) -> bool:
     """Ready the folder; True when an interrupted demo in it is to be gone on with."""
-    from capwright.cli.summary import SUMMARY
-    from capwright.data.disk import writing
+    from capwright.data.files import writing
+    from capwright.runs.summary import SUMMARY
 
     if out.is_dir() and any(out.iterdir()):
         if not (out / MARK).is_file():
@@ -91,8 +93,8 @@ def _make_room(out: Path, recipe: Recipe) -> bool:
 
 
 def _same_recipe(out: Path, recipe: Recipe) -> bool:
-    from capwright.cli.resuming import RECIPE
     from capwright.recipes import load_recipe
+    from capwright.runs.resume import RECIPE
 
     try:
         return load_recipe(out / RECIPE) == recipe
@@ -102,9 +104,9 @@ def _same_recipe(out: Path, recipe: Recipe) -> bool:
 
 def _clear(out: Path) -> None:
     """Remove what a run writes and nothing else."""
-    from capwright.cli.resuming import RECIPE
-    from capwright.cli.run import CAPTIONS, CHECKPOINTS, JOURNAL, REPORT
-    from capwright.cli.summary import SUMMARY
+    from capwright.runs.pipeline import CAPTIONS, CHECKPOINTS, JOURNAL, REPORT
+    from capwright.runs.resume import RECIPE
+    from capwright.runs.summary import SUMMARY
 
     for name in (SUMMARY, RECIPE, JOURNAL, REPORT):
         (out / name).unlink(missing_ok=True)

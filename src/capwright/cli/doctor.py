@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from capwright.cli.display import program
+from capwright.cli._display import program
 
 #: What each extra is for.
 GIVES = {
@@ -107,9 +107,9 @@ def _extras() -> None:
 
 def _java() -> None:
     """Which Java there is, and what it was seen to do. Java is optional: nothing here is trouble."""
-    from capwright.data.keeping import cache_folder
-    from capwright.scorers import ScorerError
-    from capwright.scorers.java import locate
+    from capwright.data.cache_dir import cache_folder
+    from capwright.text.java import locate
+    from capwright.types import ScorerError
 
     java = locate.find_java()
     typer.echo(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")
@@ -127,7 +127,7 @@ def _java() -> None:
 
 def _try_meteor() -> str:
     from capwright.scorers import Corpus, Item
-    from capwright.scorers.java.meteor import METEOR
+    from capwright.scorers.ngram.meteor import METEOR
     from capwright.types import NO_IMAGE, Sample
 
     sample = Sample("doctor", NO_IMAGE, ("a geoboard on the table",))
@@ -138,7 +138,7 @@ def _try_meteor() -> str:
 
 
 def _look_for_spice() -> str:
-    from capwright.scorers.java.locate import require_spice
+    from capwright.text.java.locate import require_spice
 
     java, _ = require_spice()
     return "is there (not tried, it takes a minute)" + (
@@ -147,7 +147,7 @@ def _look_for_spice() -> str:
 
 
 def _try_tokenizer() -> str:
-    from capwright.scorers.java import ptb
+    from capwright.text.java import ptb
 
     tokens = ptb.tokenize(["The child's geoboard."])
     return "works" if tokens == [["the", "child", "'s", "geoboard"]] else f"does not work: it gave {tokens}"

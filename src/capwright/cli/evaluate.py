@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli.display import say
-from capwright.cli.injection import InjectionOption
-from capwright.cli.scoring import (
+from capwright.cli._options import (
     BootstrapOption,
     DryRunOption,
     MethodOption,
@@ -21,6 +19,8 @@ from capwright.cli.scoring import (
     read_settings,
     rehearsed,
 )
+from capwright.cli.injection import InjectionOption
+from capwright.console import say
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def evaluate(
 
     Prints scores with 95 % intervals, and paired randomization tests of every file against the first.
     """
+    from capwright.cli._tables import print_comparisons, print_scores, say_reasons
     from capwright.cli.injection import find_judged, measure_orders, print_orders
-    from capwright.cli.summary import compare_with_first, measure, summarize, versions, write_json
-    from capwright.cli.tables import print_comparisons, print_scores, say_reasons
     from capwright.data import open_dataset, read_captions
     from capwright.data.alignment import check_alignment
     from capwright.evaluation.installed import make_installed, measure_installed
+    from capwright.runs.summary import compare_with_first, measure, summarize, versions, write_json
 
     if out is not None and (out / "recipe.yaml").exists():
         raise DataError(f"{out}: holds a training run; choose another --out")
@@ -73,7 +73,7 @@ def evaluate(
     if injection:
         find_judged(wanted, options)
     if dry_run:
-        from capwright.models.chat.rehearsal import Rehearsal
+        from capwright.judges.client.rehearsal import Rehearsal
 
         rehearsal = Rehearsal()
         asked, counted = rehearsed(wanted, options, rehearsal)
@@ -144,9 +144,9 @@ def choose_samples(dataset: Dataset, rows: Mapping[str, Any], said: bool) -> Dat
 def _write_folder(
     out: Path, summary: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]], samples: Dataset
 ) -> Path:
-    from capwright.cli.summary import SUMMARY, write_json
-    from capwright.data.disk import dump_json, write_bytes, writing
-    from capwright.evaluation.report import write_report
+    from capwright.data.files import dump_json, write_bytes, writing
+    from capwright.report import write_report
+    from capwright.runs.summary import SUMMARY, write_json
 
     with writing(out):
         (out / "captions").mkdir(parents=True, exist_ok=True)

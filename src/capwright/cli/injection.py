@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli.display import counting, print_table
-from capwright.cli.tables import digits_of, with_interval
+from capwright.cli._display import print_table
+from capwright.cli._tables import digits_of, with_interval
+from capwright.console import counting
 from capwright.types import DataError
 
 if TYPE_CHECKING:
     from capwright.evaluation import Evaluation
-    from capwright.evaluation.injection import Effect
+    from capwright.robustness.prompt_injection import Effect
     from capwright.types import Sample, Vocabulary
 
 InjectionOption = Annotated[
@@ -28,8 +29,9 @@ InjectionOption = Annotated[
 
 def find_judged(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Those of the scorers that ask somebody about each caption. Raises DataError when none does."""
-    from capwright.evaluation.injection import can_be_ordered
-    from capwright.scorers import NotInstalledError, get_scorer
+    from capwright.robustness.prompt_injection import can_be_ordered
+    from capwright.scorers import get_scorer
+    from capwright.types import NotInstalledError
 
     found = []
     for name in names:
@@ -57,7 +59,7 @@ def measure_orders(
     method: str = "jackknife",
 ) -> list[Effect]:
     """What orders behind the captions of this system do to the scores that were measured of it."""
-    from capwright.evaluation import injection_report
+    from capwright.robustness.prompt_injection import injection_report
     from capwright.scorers import SCORED
 
     names = find_judged(evaluation.scores, options)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli.display import say
-from capwright.cli.scoring import (
+from capwright.cli._options import (
     BootstrapOption,
     ClusterOption,
     IdfOption,
@@ -25,6 +24,7 @@ from capwright.cli.scoring import (
     VocabularyOption,
     measure_files,
 )
+from capwright.console import say
 from capwright.types import CapwrightError, DataError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def report(
     if len(paths) == 1:
         _of_run(paths[0], data, out, limit)
         return
-    from capwright.evaluation.report import write_score_report
+    from capwright.report import write_score_report
 
     if data is not None:
         raise DataError("--data is for a run folder; of captions the last path names the references")
@@ -93,8 +93,8 @@ def report(
 
 
 def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> None:
-    from capwright.evaluation.report import write_report
-    from capwright.evaluation.report.run_folder import read_run
+    from capwright.report import write_report
+    from capwright.report.run_folder import read_run
 
     run = read_run(run_dir)
     about = run.summary.get("run") or {}

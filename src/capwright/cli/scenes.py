@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from capwright.cli.display import counting, say
+from capwright.console import counting, say
 
 Tail = Annotated[float, typer.Option(help="How unequal the frequencies of toys are: 0 uniform, 1 Zipf's law.")]
 Naming = Annotated[float, typer.Option(help="How often an expert's caption of a train scene names a toy.")]
@@ -55,7 +55,7 @@ def show(
     variety: Variety = 0.0,
 ) -> None:
     """Draw a contact sheet: scenes with their captions, or all toys."""
-    from capwright.data.disk import writing
+    from capwright.data.files import writing
     from capwright.scenes import WorldOptions, contact_sheet, expert_captions, sample_scene, toy_sheet
     from capwright.types import DataError
 

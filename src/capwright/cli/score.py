@@ -8,9 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from capwright.cli.display import counting, say
-from capwright.cli.injection import InjectionOption
-from capwright.cli.scoring import (
+from capwright.cli._options import (
     BootstrapOption,
     ClusterOption,
     DryRunOption,
@@ -30,6 +28,8 @@ from capwright.cli.scoring import (
     read_settings,
     rehearsed,
 )
+from capwright.cli.injection import InjectionOption
+from capwright.console import counting, say
 
 #: What `capwright score PRED REFS` is called inside.
 _FILES = "files"
@@ -81,14 +81,14 @@ def files(
     Prints scores with 95 % intervals and their signatures. Of several files of captions each is tested against the
     first, image by image.
     """
+    from capwright.cli._tables import print_comparisons, print_scores, print_signatures, say_reasons
     from capwright.cli.injection import find_judged, measure_orders, print_orders
-    from capwright.cli.tables import print_comparisons, print_scores, print_signatures, say_reasons
 
     options = read_settings(set_ or [])
     if injection:
         find_judged((name.strip() for name in scorers.split(",") if name.strip()), options)
     if dry_run:
-        from capwright.models.chat.rehearsal import Rehearsal
+        from capwright.judges.client.rehearsal import Rehearsal
 
         rehearsal = Rehearsal()
         counted = measure_files(
@@ -119,7 +119,7 @@ def files(
     if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):
         print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
     if json is not None:
-        from capwright.cli.summary import versions, write_json
+        from capwright.runs.summary import versions, write_json
 
         more = {"injection": [effect.to_json() for effect in effects]} if injection else {}
         write_json(json, scoring.to_json() | more | {"versions": versions()})
@@ -138,7 +138,7 @@ def build_idf(
     `rewards.ciderD.options.idf`.
     """
     from capwright.data import read_references
-    from capwright.scorers.idf import build_idf as build
+    from capwright.scorers.ngram.idf import build_idf as build
 
     samples = read_references(references, split=split)
     with counting("counting n-grams"):
@@ -169,10 +169,10 @@ def agreement(
 @app.command("list")
 def list_() -> None:
     """All scorers, what they need and what they give."""
-    from capwright.cli.display import print_table
+    from capwright.cli._display import print_table
     from capwright.scorers import get_scorer, list_scorers
-    from capwright.scorers.base import ScorerError
     from capwright.scorers.registry import options_of
+    from capwright.types import ScorerError
 
     rows = []
     for name in list_scorers():

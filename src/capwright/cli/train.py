@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli.errors import resumable
+from capwright.cli._errors import resumable
 from capwright.types import RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def train(
     checkpoints/, captions/, summary.json and report.html. After an interruption of any kind, go on with
     `capwright train --resume DIR`.
     """
-    from capwright.cli.quiet import quiet_libraries
+    from capwright.cli._quiet import quiet_libraries
 
     if recipe is not None and "=" in recipe and not Path(recipe).is_file():
         overrides = [recipe, *(overrides or [])]
@@ -54,7 +54,7 @@ def train(
         raise RunError(f"--resume {resume} goes on in that folder; leave --out {out} away")
     plan, folder = _what_to_run(recipe, overrides or [], out, resume)
     if processes > 1 and not dry_run:
-        from capwright.cli.processes import run_in_processes
+        from capwright.runs.launch import run_in_processes
 
         _check_devices(plan, processes)
         where = ["--resume", str(resume)] if resume is not None else ["--out", str(folder)]
@@ -64,7 +64,8 @@ def train(
     if dry_run:
         rehearse(plan, folder)
         return
-    from capwright.cli.run import print_result, run_recipe
+    from capwright.cli._tables import print_result
+    from capwright.runs.pipeline import run_recipe
 
     with resumable(f"go on with: capwright train --resume {folder}"):
         evaluations = run_recipe(plan, folder, resume=resume is not None)
@@ -97,8 +98,8 @@ def rehearse(recipe: Recipe, out: Path) -> None:
 def _what_to_run(
     recipe: str | None, overrides: Sequence[str], out: Path | None, resume: Path | None
 ) -> tuple[Recipe, Path]:
-    from capwright.cli.resuming import RECIPE
     from capwright.recipes import list_recipes, load_recipe
+    from capwright.runs.resume import RECIPE
 
     if resume is None:
         if recipe is None:

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from capwright.curation.duplicates import repeats
-from capwright.curation.extraction import Candidate, extract
-from capwright.curation.facts import FactsWriter
-from capwright.curation.filtering import Filter, judge
 from capwright.curation.output import write_new
-from capwright.curation.questions import QuestionMaker, Tally
+from capwright.curation.questions.duplicates import repeats
+from capwright.curation.questions.extraction import Candidate, extract
+from capwright.curation.questions.filtering import Filter, judge
+from capwright.curation.questions.pipeline import QuestionMaker, Tally
 from capwright.types import Sample
 
 Step = Callable[[Iterable[Sample]], Iterable[Sample]]
 
 __all__ = [
     "Candidate",
-    "FactsWriter",
     "Filter",
     "QuestionMaker",
     "Step",

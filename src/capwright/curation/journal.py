@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from capwright.data.disk import dump_json, lines, parse_json, reading, writing
+from capwright.data.files import dump_json, lines, parse_json, reading, writing
 from capwright.types import DataError
 
 try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from capwright.data.disk import writing
+from capwright.data.files import writing
 from capwright.data.writing import write_dataset
 from capwright.types import DataError, Sample, Vocabulary
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from capwright.data.alignment import Finding, check_alignment
     from capwright.data.captions import CaptionWriter, append_captions, read_captions
     from capwright.data.check import Check, Problem, check_dataset
-    from capwright.data.coco import read_coco
     from capwright.data.dataset import Dataset, open_dataset
-    from capwright.data.idforms import match_ids
+    from capwright.data.formats.coco import read_coco
+    from capwright.data.id_matching import match_ids
     from capwright.data.images import load_image
     from capwright.data.predictions import read_predictions
     from capwright.data.references import read_references
@@ -33,10 +33,10 @@ _HOME = {
     "check_alignment": "alignment",
     "check_dataset": "check",
     "load_image": "images",
-    "match_ids": "idforms",
+    "match_ids": "id_matching",
     "open_dataset": "dataset",
     "read_captions": "captions",
-    "read_coco": "coco",
+    "read_coco": "formats.coco",
     "read_predictions": "predictions",
     "read_references": "references",
     "read_vocabulary": "vocabulary",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capwright.data.idforms import match_ids
+from capwright.data.id_matching import match_ids
 from capwright.types import Caption, Sample
 
 #: What `Finding.kind` can be: about ids and roles, then about text.

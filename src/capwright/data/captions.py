@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from capwright.data.disk import BOM, dump_json, lines, nearest, open_packed, parse_json, reading, writing
+from capwright.data.files import BOM, dump_json, lines, nearest, open_packed, parse_json, reading, writing
 from capwright.types import STATUSES, DataError
 
 FINISHES = ("stop", "length")

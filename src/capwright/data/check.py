@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from capwright.data import ecac, jsonl
 from capwright.data.dataset import VOCABULARY, find_layout
-from capwright.data.disk import read_text
+from capwright.data.files import read_text
+from capwright.data.formats import ecac, jsonl
 from capwright.data.ids import id_hash, repeated
 from capwright.data.images import image_size, load_image
-from capwright.data.likeness import MAX_DIFFERENCE, difference, near_pairs, picture_hash, small_copy
-from capwright.data.rows import Complain, RowReader
+from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, near_pairs, picture_hash, small_copy
+from capwright.data.sample_rows import Complain, RowReader
+from capwright.data.text_checks import troubles
 from capwright.data.vocabulary import parse_vocabulary, shared_names
-from capwright.data.wording import troubles
 from capwright.types import DataError, ImageError, Sample, Vocabulary
 
 #: Pictures are decoded to about this many pixels; enough to find broken files and look-alikes.

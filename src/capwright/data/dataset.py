@@ -17,10 +17,10 @@ from typing import Protocol, overload
 
 import numpy as np
 
-from capwright.data import ecac, jsonl
-from capwright.data.disk import nearest, reading
+from capwright.data.files import nearest, reading
+from capwright.data.formats import ecac, jsonl
 from capwright.data.ids import Finder
-from capwright.data.rows import RowReader
+from capwright.data.sample_rows import RowReader
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import DataError, Sample, Vocabulary
 

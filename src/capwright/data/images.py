@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from capwright.data.disk import reason
+from capwright.data.files import reason
 from capwright.types import ImageError
 
 #: More pixels than this is refused before anything is decoded: a small file can hold a picture that fills the memory.

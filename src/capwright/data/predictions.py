@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.captions import checked_row, last_rows
-from capwright.data.disk import nearest
-from capwright.data.sources import (
+from capwright.data.files import nearest
+from capwright.data.input_formats import (
     Source,
     identity,
     open_source,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capwright.data.disk import BOM, nearest, not_utf8, parse_json, reading
+from capwright.data.files import BOM, nearest, not_utf8, parse_json, reading
 from capwright.types import DataError
 
 #: Other names under which the columns are found.

@@ -9,12 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from capwright.data import ecac, jsonl
-from capwright.data.coco import coco_samples
 from capwright.data.dataset import VOCABULARY, Dataset, open_dataset
-from capwright.data.disk import nearest
-from capwright.data.rows import RowReader, strict
-from capwright.data.sources import (
+from capwright.data.files import nearest
+from capwright.data.formats import ecac, jsonl
+from capwright.data.formats.coco import coco_samples
+from capwright.data.formats.tables import ID_COLUMNS
+from capwright.data.input_formats import (
     Row,
     Source,
     identity,
@@ -25,7 +25,7 @@ from capwright.data.sources import (
     without_collection,
     wrap,
 )
-from capwright.data.tables import ID_COLUMNS
+from capwright.data.sample_rows import RowReader, strict
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import NO_IMAGE, DataError, Sample
 

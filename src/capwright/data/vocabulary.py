@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from capwright.data.disk import nearest, read_text, write_bytes
+from capwright.data.files import nearest, read_text, write_bytes
 from capwright.types import LEVELS, DataError, Term, Vocabulary
 
 KEYS = ("aliases", "category", "plurals", "level", "tier")

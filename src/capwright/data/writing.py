@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from capwright.data import ecac, jsonl
 from capwright.data.dataset import VOCABULARY, Dataset
-from capwright.data.disk import nearest, reason, writing
+from capwright.data.files import nearest, reason, writing
+from capwright.data.formats import ecac, jsonl
 from capwright.data.ids import id_hash
 from capwright.data.vocabulary import write_vocabulary
 from capwright.types import DataError, ImageError, Sample, Term, Vocabulary

@@ -5,35 +5,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from capwright.evaluation.comparing import Comparison, adjust, compare
-from capwright.evaluation.estimating import How, estimate
+from capwright.evaluation.compare import Comparison, adjust, compare
+from capwright.evaluation.evaluate import evaluate, prepare_scorers
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured, score_key
-from capwright.evaluation.running import evaluate, prepare_scorers
-from capwright.evaluation.significance import Difference, holm, paired_differences
-from capwright.evaluation.statistics import bootstrap_sums, intervals
+from capwright.evaluation.stats.bootstrap import bootstrap_sums, intervals
+from capwright.evaluation.stats.intervals import How, estimate
+from capwright.evaluation.stats.significance import Difference, holm, paired_differences
 
 if TYPE_CHECKING:
-    from capwright.evaluation.arena import hold_arena
-    from capwright.evaluation.battles import Judgement, read_battles
-    from capwright.evaluation.injection import injection_report
-    from capwright.evaluation.leaderboard import Leaderboard, make_leaderboard
-    from capwright.evaluation.report import write_report, write_score_report
-    from capwright.evaluation.scoring import DEFAULT_SCORERS, Scoring, score, score_systems
+    from capwright.evaluation.arena.judgements import Judgement, read_battles
+    from capwright.evaluation.arena.leaderboard import Leaderboard, make_leaderboard
+    from capwright.evaluation.arena.play import hold_arena
+    from capwright.evaluation.score_files import DEFAULT_SCORERS, Scoring, score, score_systems
 
 #: Loaded when asked for: training runs measure without readers of other people's files, templates and pictures.
 _HOME = {
-    "DEFAULT_SCORERS": "scoring",
-    "Judgement": "battles",
-    "Leaderboard": "leaderboard",
-    "Scoring": "scoring",
-    "hold_arena": "arena",
-    "injection_report": "injection",
-    "make_leaderboard": "leaderboard",
-    "read_battles": "battles",
-    "score": "scoring",
-    "score_systems": "scoring",
-    "write_report": "report",
-    "write_score_report": "report",
+    "DEFAULT_SCORERS": "score_files",
+    "Judgement": "arena.judgements",
+    "Leaderboard": "arena.leaderboard",
+    "Scoring": "score_files",
+    "hold_arena": "arena.play",
+    "make_leaderboard": "arena.leaderboard",
+    "read_battles": "arena.judgements",
+    "score": "score_files",
+    "score_systems": "score_files",
 }
 
 __all__ = [
@@ -56,7 +51,6 @@ __all__ = [
     "evaluate",
     "hold_arena",
     "holm",
-    "injection_report",
     "intervals",
     "make_leaderboard",
     "paired_differences",
@@ -65,8 +59,6 @@ __all__ = [
     "score",
     "score_key",
     "score_systems",
-    "write_report",
-    "write_score_report",
 ]
 
 

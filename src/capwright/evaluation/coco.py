@@ -21,10 +21,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from capwright.data.sources import open_source, wrap
+from capwright.data.input_formats import open_source, wrap
+from capwright.evaluation.evaluate import evaluate
 from capwright.evaluation.installed import make_installed, measure_installed
 from capwright.evaluation.results import Evaluation
-from capwright.evaluation.running import evaluate
 from capwright.types import NO_IMAGE, DataError, Sample
 
 #: scorer and output -> the key of the original.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from capwright.evaluation.running import prepare_scorers
-from capwright.scorers import Context, NotInstalledError, Scorer, ScorerError, get_scorer
+from capwright.evaluation.evaluate import prepare_scorers
+from capwright.scorers import Context, Scorer, get_scorer
 from capwright.scorers.registry import options_of
-from capwright.scorers.tokens import TOKENIZERS
-from capwright.types import Sample, Vocabulary
+from capwright.text.tokenizers import TOKENIZERS
+from capwright.types import NotInstalledError, Sample, ScorerError, Vocabulary
 
 T = TypeVar("T")
 #: scorer -> why it is not there.

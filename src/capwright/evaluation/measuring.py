@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.results import MISSING
-from capwright.ports import reason_of
+from capwright.judges.protocols import reason_of
 from capwright.scorers import SCORED, Context, Item, Scorer, Stats
 
 #: Items that scorers measure at a time; fewer when it takes long.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capwright.data.ratings import Rating
-from capwright.evaluation.agreement import Agreement, agreement
+from capwright.evaluation.human_agreement import Agreement, agreement
 from capwright.types import DataError
 
 #: Rank correlations and Pearson's; see `agreement`.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.estimating import How
+from capwright.evaluation.stats.intervals import How
 from capwright.scorers import Context, Scorer
 
 #: How a sample without any caption row is counted.

@@ -9,17 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from capwright.models.batch import Groups, Prefixes
     from capwright.models.features import FeatureCache
-    from capwright.models.groups import Groups, Prefixes
     from capwright.models.loading import load_policy
     from capwright.models.policy import HFPolicy
     from capwright.models.selfcheck import packing_error
 
 _HOME = {
     "FeatureCache": "features",
-    "Groups": "groups",
+    "Groups": "batch",
     "HFPolicy": "policy",
-    "Prefixes": "groups",
+    "Prefixes": "batch",
     "load_policy": "loading",
     "packing_error": "selfcheck",
 }

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from capwright.models.inputs import DEFAULT_PROMPT, SETTINGS, Preparer, load_processor
 from capwright.models.policy import HFPolicy
+from capwright.models.processor import DEFAULT_PROMPT, SETTINGS, Preparer, load_processor
 from capwright.models.selfcheck import packing_error, packing_tolerance
 from capwright.types import ModelError, Request, Sample
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from capwright.data import load_image
-from capwright.models import decoding
-from capwright.models.continuing import Packed, Repeated
-from capwright.models.decoding import Drawn, generate
+from capwright.models.batch import Groups, Prefixes
+from capwright.models.decoding import sampling as decoding
+from capwright.models.decoding.kv_cache import Packed, Repeated
+from capwright.models.decoding.sampling import Drawn, generate
 from capwright.models.features import FeatureCache
-from capwright.models.groups import Groups, Prefixes
-from capwright.models.head import Head
-from capwright.models.inputs import Pictures, Preparer, collate
-from capwright.models.packed import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
+from capwright.models.lm_head import Head
+from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
+from capwright.models.processor import Pictures, Preparer, collate
 from capwright.types import Caption, ModelError, Request, Sampling
 
 #: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).

@@ -1,7 +1,7 @@
 """Runs: a recipe carried out in a folder that can be looked into, interrupted and resumed at any moment.
 
-`gathering` fetches what a run needs, `run` goes through the stages, `checkpoint` and `journal` keep what happened,
-`dry_run` tries it beforehand, and `judges` counts what it would ask. Names are loaded on first use.
+`setup` fetches what a run needs, `train_loop` goes through the stages, `checkpoint` and `metrics_log` keep what
+happened, `dry_run` tries it beforehand, and `judge_costs` counts what it would ask. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "gathering": ("gather", "load_recipe_policy", "open_data"),
+    "setup": ("gather", "load_recipe_policy", "open_data"),
     "plan": ("StagePlan", "make_plan"),
     "progress": ("LiveProgress", "PlainProgress", "Progress", "open_progress"),
-    "run": ("StageResult", "Stopped", "train"),
+    "train_loop": ("StageResult", "Stopped", "train"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -17,14 +17,14 @@ from PIL import Image
 from capwright.models import Groups
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
-from capwright.runs.gathering import gather, open_data, warn_of_half_precision
-from capwright.runs.judges import asked_by
+from capwright.runs.judge_costs import asked_by
 from capwright.runs.plan import make_plan
 from capwright.runs.progress import Progress
-from capwright.runs.run import OUT_OF_MEMORY
+from capwright.runs.setup import gather, open_data, warn_of_half_precision
+from capwright.runs.train_loop import OUT_OF_MEMORY
 from capwright.training.demonstrations import targets
+from capwright.training.distributed import join
 from capwright.training.rollout import Materials
-from capwright.training.team import join
 from capwright.types import DataError, ImageError, Request, Sample
 
 #: So many images are looked at for the largest one; on bigger datasets they are spread evenly.

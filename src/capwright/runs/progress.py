@@ -105,6 +105,33 @@ class LiveProgress(Progress):
         self._bar.stop()
 
 
+class StageBars:
+    """A fresh display of training for every stage, so that other counters can be shown between stages."""
+
+    def __init__(self) -> None:
+        self._now: Progress | None = None
+
+    def say(self, text: str) -> None:
+        self._open().say(text)
+
+    def start(self, stage: str, steps: int, done: int) -> None:
+        self.close()
+        self._open().start(stage, steps, done)
+
+    def step(self, row: dict[str, Any]) -> None:
+        self._open().step(row)
+
+    def close(self) -> None:
+        if self._now is not None:
+            self._now.close()
+            self._now = None
+
+    def _open(self) -> Progress:
+        if self._now is None:
+            self._now = open_progress()
+        return self._now
+
+
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"

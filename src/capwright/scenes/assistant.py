@@ -13,7 +13,7 @@ from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
 
-from capwright.ports import Answer, Evidence, Grade, Preference, Split, Verdict
+from capwright.judges.protocols import Answer, Evidence, Grade, Preference, Split, Verdict
 from capwright.scenes.language import NUMBERS, Fact, fact, grammar
 from capwright.scenes.lexicon import VAGUE, categories, professional_names
 from capwright.scenes.reading import LexicalReader

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    NotInstalledError,
-    Scorer,
-    ScorerError,
-    ScorerSpec,
-    Stats,
-    explain,
-)
-from capwright.scorers.length import Length
-from capwright.scorers.matching import Entry, Match, TermMatcher
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, explain
+from capwright.scorers.fluency.length import Length
+from capwright.scorers.objects.tts import TTS, Span, TTSContext
 from capwright.scorers.registry import get_scorer, list_scorers, register_scorer
 from capwright.scorers.reward import Reward, RewardView
-from capwright.scorers.tts import TTS, Span, TTSContext
+from capwright.text.term_matching import Entry, Match, TermMatcher
+from capwright.types import NotInstalledError, ScorerError
 
 __all__ = [
     "SCORED",

@@ -12,8 +12,6 @@ and a bootstrap is `finalize(weights @ rows)`: one formula, no special cases.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,23 +21,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.types import STATUSES, CapwrightError, Sample, Vocabulary
+from capwright.types import STATUSES, Sample, ScorerError, Vocabulary
 
 #: Statuses that carry a score. A caption with any other status is unknown: it is counted, never scored as zero.
 SCORED = ("ok", "empty")
 
 UNITS = ("item", "item|ctx", "set")
-
-
-class ScorerError(CapwrightError):
-    """A scorer can not measure what it was asked to; the message starts with the scorer's name."""
-
-
-class NotInstalledError(ScorerError):
-    """A scorer needs something that is not on this machine; the message says "not installed: ..." and how to get it.
-
-    Raised when the scorer is made or prepared, never while it measures.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +222,6 @@ def _short(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return "/".join(_short(part) for part in value)
     return str(value)
-
-
-def fingerprint(value: object) -> str:
-    """Hex digest (16 characters of a SHA-256) of a JSON value; mappings are order-free."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
 def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

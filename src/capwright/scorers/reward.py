@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import Context, Item, Scorer, ScorerError, write_signature
-from capwright.types import Caption, OutageError, Sample
+from capwright.scorers.base import Context, Item, Scorer, write_signature
+from capwright.types import Caption, OutageError, Sample, ScorerError
 
 Grid = NDArray[np.float64]
 

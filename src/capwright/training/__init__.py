@@ -1,8 +1,8 @@
 """Training: the pure functions of caption reinforcement learning, and one trainer that reads like it.
 
-`advantages`, `routing` and `losses` are the formulas, `rewards` and `rollout` say what captions are worth, `trainer` is
-the loop, `team` lets several processes take its steps together, `trl` brings the same to TRL. Names are loaded on first
-use. To train from a recipe, use `capwright.train` (`capwright.runs`).
+`advantages`, `group_states` and `losses` are the formulas, `rewards` and `rollout` say what captions are worth,
+`trainer` is the loop, `distributed` lets several processes take its steps together, `trl` brings the same to TRL. Names
+are loaded on first use. To train from a recipe, use `capwright.train` (`capwright.runs`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "routing": ("States", "route"),
+    "group_states": ("States", "route"),
     "buffer": ("Buffer",),
     "rewards": ("Rewards", "make_rewards"),
     "rollout": ("Materials",),

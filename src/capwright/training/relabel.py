@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from capwright.scorers.matching import TermMatcher
-from capwright.scorers.plurals import plural_phrases, singulars_of
+from capwright.text.plurals import plural_phrases, singulars_of
+from capwright.text.term_matching import TermMatcher
 from capwright.types import Sample, Term, Vocabulary
 
 

@@ -210,7 +210,7 @@ def measure(quantity: str, samples: Sequence[Sample], captions: list[list[Captio
     "words" of the text, "tokens" of the captioner (unknown for captions that did not come from one), "length_ratio":
     words over the mean words of the sample's references (unknown without any).
     """
-    from capwright.scorers.length import count_words
+    from capwright.scorers.fluency.length import count_words
 
     def one(sample: Sample, caption: Caption) -> float:
         if quantity == "tokens":

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from capwright.models import Groups, HFPolicy, Prefixes
-from capwright.models.decoding import noise
+from capwright.models.decoding.sampling import noise
 from capwright.recipes import RlStage, SftStage
 from capwright.training.demonstrations import Demonstrations
+from capwright.training.distributed import Team
 from capwright.training.relabel import missed_terms
 from capwright.training.rewards import Rewards
-from capwright.training.team import Team
 from capwright.types import Caption, ImageError, ModelError, Request, Sample, Sampling
 
 

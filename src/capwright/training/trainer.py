@@ -15,16 +15,16 @@ from torch import Tensor
 
 from capwright.models import Groups
 from capwright.recipes import RlStage, SftStage
-from capwright.training.alarms import Alarms
+from capwright.training.advantage_estimator import Credit
 from capwright.training.buffer import Buffer
-from capwright.training.credit import Credit
 from capwright.training.demonstrations import targets
+from capwright.training.distributed import Team
+from capwright.training.group_states import STATES, States
 from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
+from capwright.training.monitors import Alarms
 from capwright.training.rewards import Length, summarize
 from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
-from capwright.training.routing import STATES, States
 from capwright.training.schedule import images_for, learning_rate, make_order, stage_steps
-from capwright.training.team import Team
 from capwright.types import RunError, Sample
 
 

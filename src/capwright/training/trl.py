@@ -28,9 +28,9 @@ from capwright.recipes.stages import Imitation
 from capwright.training import advantages as methods
 from capwright.training.buffer import Buffer
 from capwright.training.demonstrations import targets
+from capwright.training.group_states import route
 from capwright.training.losses import imitation_loss, token_weights
 from capwright.training.rewards import Rewards, View
-from capwright.training.routing import route
 from capwright.types import Caption, DataError, RecipeError, RunError, Sample
 
 try:

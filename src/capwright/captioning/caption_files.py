@@ -1,0 +1,135 @@
+"""Captions of many samples into one file: in batches, resumable at any row, and no picture can stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capwright.console import Progress
+from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, Sample, Sampling
+
+if TYPE_CHECKING:
+    from capwright.models import HFPolicy
+
+#: The status of a row whose picture could not be captioned; "reason" in the row says why.
+LOST = "missing_image"
+
+
+@dataclass
+class Tally:
+    """What a job did. `failures` are (id, reason) of pictures that could not be captioned, in this job or before."""
+
+    written: int = 0
+    kept: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+def caption_file(
+    policy: HFPolicy,
+    samples: Sequence[Sample],
+    path: Path,
+    sampling: Sampling,
+    *,
+    prompt: str = "",
+    batch_size: int = 16,
+    extra: Mapping[str, Any] = EMPTY,
+    with_image: bool = False,
+    progress: Progress | None = None,
+) -> Tally:
+    """Write a caption row for every sample to `path`.
+
+    Rows that are there already are kept. Only pictures that could not be read before are tried again; when one can be
+    read now, its new row is appended and takes the place of the old one.
+
+    Args:
+        extra: further keys for every row.
+        with_image: also store where the picture is.
+        progress: called with (done, total) samples.
+    Raises:
+        DataError: the file can not be read or written.
+    """
+    from capwright.data import CaptionWriter, read_captions
+
+    known = read_captions(path) if path.exists() else {}
+    tally = Tally()
+    todo = [sample for sample in samples if known.get(sample.id, {"status": LOST})["status"] == LOST]
+    tally.kept = len(samples) - len(todo)
+    done = tally.kept
+    if progress:
+        progress(done, len(samples))
+    with CaptionWriter(path) as writer:
+        for sample, row in zip(todo, caption_rows(policy, todo, sampling, prompt, batch_size)):
+            if row["status"] == LOST:
+                tally.failures.append((sample.id, row["reason"]))
+            if row["status"] != LOST or sample.id not in known:
+                place = {"image": str(sample.image)} if with_image else {}
+                writer.add({"id": row.pop("id"), **place, **row, **extra})
+                tally.written += 1
+            done += 1
+            if progress:
+                progress(done, len(samples))
+    return tally
+
+
+def caption_rows(
+    policy: HFPolicy, samples: Sequence[Sample], sampling: Sampling, prompt: str = "", batch_size: int = 16
+) -> Iterator[dict[str, Any]]:
+    """A row of a caption file for each sample, in order."""
+    for start in range(0, len(samples), batch_size):
+        yield from _caption_batch(policy, samples[start : start + batch_size], sampling, prompt)
+
+
+def _caption_batch(
+    policy: HFPolicy, samples: Iterable[Sample], sampling: Sampling, prompt: str
+) -> list[dict[str, Any]]:
+    import torch
+
+    requests = [Request(sample, prompt) for sample in samples]
+    rows = {request.sample.id: {"id": request.sample.id, "caption": "", "status": LOST} for request in requests}
+    try:
+        with torch.no_grad():
+            groups = policy.sample(policy.encode(requests), 1, sampling)
+    except (ImageError, ModelError) as error:
+        if len(requests) == 1:
+            return [rows[requests[0].sample.id] | {"finish": "stop", "reason": str(error)}]
+        # find out which pictures can not be read, or are refused by the model
+        return [row for request in requests for row in _caption_batch(policy, [request.sample], sampling, prompt)]
+    for request, (caption,) in zip(requests, groups.captions):
+        status = "ok" if caption.text.strip() else "empty"
+        rows[request.sample.id] |= {"caption": caption.text, "status": status, "finish": caption.finish}
+    return list(rows.values())
+
+
+def same_origin(path: Path, extra: Mapping[str, Any]) -> None:
+    """Refuse to go on with a caption file that was made with other settings.
+
+    Args:
+        extra: what every row of the file must say; a row that does not say it was made in an unknown way.
+    Raises:
+        DataError: names the setting that differs.
+    """
+    from capwright.data import read_captions
+
+    if not path.exists():
+        return
+    for row in read_captions(path).values():
+        for key, value in extra.items():
+            if key not in row:
+                raise DataError(f"{path}: does not say with which {key} its captions were made; choose another --out")
+            if row[key] != value:
+                raise DataError(
+                    f"{path}: holds captions made with {key} {row[key]!r}, not {value!r}; choose another --out"
+                )
+
+
+def tell(tally: Tally, path: Path, most: int = 10) -> list[str]:
+    """What a job did, in lines for people."""
+    lines = [f"{path}: {tally.written:,} captions written, {tally.kept:,} were there already"]
+    if tally.failures:
+        lines.append(f"{len(tally.failures):,} pictures could not be captioned (status {LOST}):")
+        lines += [f"  {reason}" for _, reason in tally.failures[:most]]
+        if len(tally.failures) > most:
+            lines.append(f"  and {len(tally.failures) - most:,} more; see the file")
+    return lines

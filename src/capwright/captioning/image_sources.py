@@ -1,0 +1,93 @@
+"""Which pictures a command line means: files, folders, datasets and lists of samples, each with an id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from capwright.types import DataError, Sample
+
+#: Names of files in a folder that are taken for pictures; what they really are decides when they are opened.
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "jp2", "avif"),
+        *("ico", "tga", "mpo", "heic", "heif"),
+    )
+)
+DATASET_FILES = ("samples.jsonl", "captions.json")
+
+
+def find_pictures(sources: Sequence[Path], split: str | None = None) -> Sequence[Sample]:
+    """The samples that the sources name, in order, each id once.
+
+    A dataset folder (or its samples file) gives its samples with their ids; any other folder gives the pictures in it
+    and below, sorted, with their path inside the folder as id; another .jsonl file gives the samples of its rows (`id`
+    and `image`, relative to the file); any other file is a picture with its path as id. When several folders are named,
+    ids start with the folder as it was given.
+
+    Raises:
+        DataError: a source does not exist or holds no picture, or two different pictures have one id.
+    """
+    if len(sources) == 1:
+        only = _samples_of(sources[0], split, alone=True)
+        return only if not isinstance(only, Iterator) else _unique(only)
+    return _unique(sample for source in sources for sample in _samples_of(source, split, alone=False))
+
+
+def _samples_of(source: Path, split: str | None, alone: bool) -> Sequence[Sample] | Iterator[Sample]:
+    from capwright.data import open_dataset
+
+    if not source.exists():
+        raise DataError(f"{source}: does not exist; name a picture, a folder of pictures, or a dataset")
+    if source.name in DATASET_FILES or (source.is_dir() and any((source / name).is_file() for name in DATASET_FILES)):
+        return open_dataset(source, split)
+    if split is not None:
+        raise DataError(f"{source}: has no splits, it is not a dataset; leave --split out")
+    if source.is_dir():
+        return iter(_walk(source, "" if alone else source.as_posix()))
+    if source.suffix.lower() == ".jsonl":
+        return _rows(source)
+    return iter([Sample(source.as_posix(), source)])
+
+
+def _walk(folder: Path, prefix: str) -> list[Sample]:
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(place) / name
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                inside = path.relative_to(folder).as_posix()
+                found.append(Sample(f"{prefix}/{inside}" if prefix else inside, path))
+    if not found:
+        raise DataError(f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found, key=lambda sample: sample.id)
+
+
+def _rows(path: Path) -> Iterator[Sample]:
+    from capwright.data.formats.jsonl import rows
+    from capwright.data.sample_rows import RowReader, strict
+
+    def refuse(severity: str, line: int, message: str) -> None:
+        raise DataError(f"{path}:{line}: {message}")
+
+    reader = RowReader(path.parent, None)
+    for number, _, row in rows(path, refuse):
+        sample = reader.read(row, strict(lambda key, number=number: f"{path}:{number}"))  # type: ignore[misc]
+        if sample is not None:
+            yield sample
+
+
+def _unique(samples: Iterator[Sample]) -> list[Sample]:
+    found: dict[str, Sample] = {}
+    for sample in samples:
+        other = found.setdefault(sample.id, sample)
+        if other.images != sample.images:
+            raise DataError(
+                f'two pictures have the id "{sample.id}": {other.image} and {sample.image}; caption them into two files'
+            )
+    if not found:
+        raise DataError("there are no pictures to caption")
+    return list(found.values())

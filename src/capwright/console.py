@@ -1,0 +1,57 @@
+"""What is said while something long goes on: lines, warnings, and counters that are bars on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+#: Called with (done, total).
+Progress = Callable[[int, int], None]
+
+#: Seconds between lines of a counter that is not shown on a terminal.
+_EVERY = 10.0
+
+
+def say(text: str) -> None:
+    """A line about what is going on; results go to stdout, this does not."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Warnings (no answer in time, a cache that can not be written) as lines, without where they arose."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
+
+
+@contextmanager
+def counting(label: str) -> Iterator[Progress]:
+    """A counter for calls of `progress(done, total)`: a bar on a terminal, a line every ten seconds elsewhere."""
+    if not sys.stderr.isatty():
+        yield _line_counter(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _line_counter(label: str) -> Progress:
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _EVERY:
+            last = now
+            say(f"{label}: {done:,} of {total:,}")
+
+    return progress

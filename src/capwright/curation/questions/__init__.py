@@ -1,0 +1,1 @@
+"""Questions about images: written, checked, answered with and without the image, filtered."""

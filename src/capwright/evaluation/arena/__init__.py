@@ -1,0 +1,1 @@
+"""Arenas: captions of several systems are compared two by two, and ratings come out."""

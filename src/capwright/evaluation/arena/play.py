@@ -1,0 +1,207 @@
+"""An arena: captions of several systems meet, image by image, and a judge says which is better.
+
+`hold_arena` asks, `capwright.evaluation.arena.leaderboard` makes ratings of the verdicts. See docs/methods/caparena.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from capwright.data import read_references
+from capwright.data.alignment import one_split
+from capwright.data.id_matching import match_ids
+from capwright.data.predictions import read_predictions
+from capwright.evaluation.arena.judgements import Judgement, append_battles, digest, read_battles
+from capwright.evaluation.evaluate import Progress
+from capwright.evaluation.results import MISSING
+from capwright.judges.protocols import Judge
+from capwright.scorers import SCORED
+from capwright.scorers.preference.pairwise import ORDERS, Pair, coin, decide, open_judge, seen
+from capwright.types import DataError, Sample
+
+#: Verdicts that are asked for at a time, and written together.
+_CHUNK = 256
+
+#: What will be asked, and what is shown; None where there is nothing to ask.
+_Planned = tuple[Judgement, Pair | None]
+
+
+def hold_arena(
+    systems: Mapping[str, str | Path | Mapping[Any, Any] | Sequence[Any]],
+    references: str | Path | Mapping[Any, Any] | Sequence[Any],
+    assistant: str | Mapping[str, Any] | Judge = "lexical",
+    *,
+    orders: str = "both",
+    repeats: int = 1,
+    reference: bool = True,
+    picture: bool = True,
+    split: str | None = None,
+    images: str | Path | None = None,
+    missing: str = "error",
+    log: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Judgement]:
+    """Let every two systems meet on every image.
+
+    Args:
+        systems: name -> predictions: a file, or what stands in one (see `capwright.data.predictions`); two or more.
+        references: a file, a dataset, or what stands in one (see `capwright.data.references`).
+        assistant: who judges: the name of an assistant, a mapping with its options, or a `Judge`.
+        orders: "both" shows each pair twice, each caption first once; "paper" once, in an order drawn by the id.
+        repeats: how often the same is asked, each time with another seed; two or more tell the judge's noise from the
+            choice of images.
+        reference, picture: what the judge may look at, beside the two captions.
+        split, images: of references that have splits; and the folder where pictures are.
+        missing: images without a caption of some system: "error", or "skip" (unknown, counted, in no rating).
+        log: a file of verdicts. What stands in it is not asked again, unless it is unknown; new verdicts are appended
+            as they come.
+        seed: of the order and of the judge.
+        progress: called with (done, total) verdicts.
+
+    Returns:
+        One Judgement for each thing that was to be asked: repeat by repeat, image by image, pair by pair. Captions that
+        are the same are a tie, and one without words loses, without a call.
+
+    Raises:
+        DataError: files that can not be read; fewer than two systems; missing captions; a log of another judge, seed or
+            of other captions; or images of which the judge could see nothing.
+    """
+    if len(systems) < 2:
+        raise DataError("an arena needs at least two systems; name two or more files of captions")
+    if orders not in ORDERS:
+        raise DataError(f"orders must be {' or '.join(ORDERS)}, not {orders!r}")
+    if type(repeats) is not int or repeats < 1:
+        raise DataError(f"repeats must be a whole number from 1 on, not {repeats!r}")
+    if missing not in ("error", "skip"):
+        raise DataError(f"missing must be error or skip, not {missing!r}")
+    if not reference and not picture:
+        raise DataError("the judge needs the reference or the picture; switch one of them on")
+    samples = read_references(references, split=split, images_dir=images)
+    if not any(seen(sample, picture, reference) for sample in samples):
+        raise DataError("no sample has a reference or a picture that the judge could look at; name --images, or others")
+    said = {name: _captions(name, source, samples, missing) for name, source in systems.items()}
+    judge = open_judge(assistant, "arena")
+    plan = list(_plan(samples, said, orders, repeats, reference, picture, seed))
+    plan = [(replace(one, judge=judge.signature), pair) for one, pair in plan]
+    held = {} if log is None or not Path(log).exists() else _held(Path(log), [one for one, _ in plan])
+    done: dict[tuple[str, str, str, int], Judgement] = {}
+    for chunk in _chunks(plan):
+        new = _judge(judge, [each for each in chunk if each[0].key not in held or held[each[0].key].status != "ok"])
+        if log is not None:
+            append_battles(log, [one for one in new if held.get(one.key) != one])
+        fresh = {one.key: one for one in new}
+        done |= {one.key: fresh.get(one.key) or held[one.key] for one, _ in chunk}
+        if progress is not None:
+            progress(len(done), len(plan))
+    return list(done.values())
+
+
+def _captions(
+    name: str, source: str | Path | Mapping[Any, Any] | Sequence[Any], samples: Sequence[Sample], missing: str
+) -> dict[str, tuple[str, str]]:
+    """id -> (status, text) of a system, for all samples."""
+    rows, _ = match_ids(read_predictions(source), samples)
+    found: dict[str, tuple[str, str]] = {}
+    for sample in samples:
+        row = rows.get(sample.id)
+        if isinstance(row, list):
+            raise DataError(f'{name}: has several captions of "{sample.id}"; an arena takes one, keep one of them')
+        found[sample.id] = (MISSING, "") if row is None else (row["status"], row["caption"])
+    absent = [id for id, (status, _) in found.items() if status == MISSING]
+    if len(absent) == len(found):
+        raise DataError(f"{name}: has no caption of any sample; is it of another dataset or split?")
+    if absent and missing == "error":
+        shown = ", ".join(f'"{id}"' for id in absent[:5]) + (" ..." if len(absent) > 5 else "")
+        raise DataError(
+            f"{name}: {len(absent)} of {len(found)} images have no caption: {shown}{one_split(rows, samples)}; "
+            'to go on without them: missing="skip" (--missing skip)'
+        )
+    return found
+
+
+def _plan(
+    samples: Sequence[Sample],
+    said: Mapping[str, Mapping[str, tuple[str, str]]],
+    orders: str,
+    repeats: int,
+    reference: bool,
+    picture: bool,
+    seed: int,
+) -> Iterator[_Planned]:
+    for repeat in range(repeats):
+        for sample in samples:
+            shown = seen(sample, picture, reference)
+            for a, b in combinations(said, 2):
+                places = [(a, b), (b, a)]
+                if orders == "paper":
+                    places = [places[(a > b) ^ (coin(seed, "order", sample.id, *sorted((a, b))) % 2)]]
+                for first, second in places:
+                    (status, text), (other, against) = said[first][sample.id], said[second][sample.id]
+                    unknown = next((s for s in (status, other) if s not in SCORED), None)
+                    if unknown is None and shown is None:
+                        unknown = "missing_image"
+                    path, told = shown or (None, "")
+                    yield (
+                        Judgement(
+                            image=sample.id,
+                            first=first,
+                            second=second,
+                            repeat=repeat,
+                            status=unknown or "ok",
+                            asked=False,
+                            words=(len(text.split()), len(against.split())),
+                            seed=seed,
+                            texts=digest(text, against, told, str(picture)),
+                        ),
+                        None if unknown else Pair(path, text, against, told),
+                    )
+
+
+def _held(log: Path, planned: Sequence[Judgement]) -> dict[tuple[str, str, str, int], Judgement]:
+    """Verdicts of an earlier run of the same arena."""
+    held = {one.key: one for one in read_battles(log)}
+    for one in planned:
+        before = held.get(one.key)
+        if before is None:
+            continue
+        for what, old, new in (("judge", before.judge, one.judge), ("seed", before.seed, one.seed)):
+            if old != new:
+                raise DataError(f"{log}: was made with another {what} ({old}, not {new}); name another file")
+        if before.texts != one.texts:
+            raise DataError(
+                f'{log}: the verdict on {one.first} and {one.second} of "{one.image}" is about other captions, or the '
+                "judge saw something else; name another file"
+            )
+    return held
+
+
+def _chunks(plan: Sequence[_Planned]) -> Iterator[Sequence[_Planned]]:
+    """Parts of one repeat each, because a call of the judge has one seed."""
+    start = 0
+    while start < len(plan):
+        stop = min(start + _CHUNK, len(plan))
+        while plan[stop - 1][0].repeat != plan[start][0].repeat:
+            stop -= 1
+        yield plan[start:stop]
+        start = stop
+
+
+def _judge(judge: Judge, chunk: Sequence[_Planned]) -> list[Judgement]:
+    asked = [(one, pair) for one, pair in chunk if pair is not None]
+    if not asked:
+        return [one for one, _ in chunk]
+    first = asked[0][0]
+    seed = first.seed if first.repeat == 0 else coin(first.seed, "repeat", str(first.repeat)) % 2**31
+    decisions = iter(decide(judge, [pair for _, pair in asked], seed))
+    found = []
+    for one, pair in chunk:
+        if pair is not None:
+            said = next(decisions)
+            one = replace(one, better=said.better, status=said.status, reason=said.reason, asked=said.asked)
+        found.append(one)
+    return found

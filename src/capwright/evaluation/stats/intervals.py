@@ -1,0 +1,103 @@
+"""Scores with their intervals, made in one of three ways; every interval of a score comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from capwright.evaluation.stats.bootstrap import Rows, bootstrap_sums, intervals, left_out_sums
+from capwright.evaluation.stats.jackknife import Finalize, Numbers, jackknife
+from capwright.scorers import Context, Scorer
+
+METHODS = ("jackknife", "percentile", "bca")
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How intervals are made.
+
+    Attributes:
+        method: "jackknife" (see `capwright.evaluation.stats.jackknife`), or "percentile" or "bca" of the bootstrap (see
+            `statistics.intervals`).
+        replicates: of the bootstrap, and of a bootstrap test. 0 leaves intervals out, whatever the method.
+        seed: of the bootstrap and of tests; the jackknife draws nothing.
+        level: share of intervals that should hold the truth, between 0 and 1.
+    """
+
+    method: str = "jackknife"
+    replicates: int = 1000
+    seed: int = 0
+    level: float = 0.95
+
+    @property
+    def name(self) -> str:
+        """As signatures have it: "jackknife", "boot1000", "bca2000@90" (another level than 95 %), "none"."""
+        if not self.replicates:
+            return "none"
+        drawn = {"percentile": f"boot{self.replicates}", "bca": f"bca{self.replicates}"}
+        return drawn.get(self.method, self.method) + ("" if self.level == 0.95 else f"@{100 * self.level:g}")
+
+    def sign(self, unit: str) -> str:
+        """ "ci:jackknife|unit:image": everything that can change an interval; the seed where it can."""
+        seed = f"|seed:{self.seed}" if self.replicates and self.method != "jackknife" else ""
+        return f"ci:{self.name}|unit:{unit}{seed}"
+
+
+class Estimates(NamedTuple):
+    """Scores, ends of their intervals, and standard errors [m]; NaN where unknown."""
+
+    value: Numbers
+    low: Numbers
+    high: Numbers
+    error: Numbers
+
+
+def estimate(rows: Rows, finalize: Finalize, ranges: Numbers | None = None, how: How | None = None) -> Estimates:
+    """Scores of additive rows [C, k] of C clusters, `finalize(sums)`, with intervals; outputs [m].
+
+    Args:
+        rows, finalize, ranges: see `jackknife`.
+        how: the jackknife at 95 % by default.
+
+    Standard errors are those of the jackknife whatever the method. No interval leaves its range: resamples of rows that
+    are linearized (see `ScorerSpec.unit`) may.
+    """
+    how = how or How()
+    value = np.asarray(finalize(rows.sum(0)), dtype=np.float64)
+    unknown = np.full(len(value), np.nan)
+    if len(rows) < 2 or not how.replicates:
+        return Estimates(value, unknown, unknown, unknown)
+    low, high, error = jackknife(rows, finalize, how.level, ranges)
+    if how.method != "jackknife":
+        left_out = finalize(left_out_sums(rows)) if how.method == "bca" else None
+        drawn = finalize(bootstrap_sums(rows, how.replicates, how.seed))
+        low, high = intervals(drawn, how.level, how.method, point=value, left_out=left_out)
+        low, high = (np.where(np.isfinite(value), end, np.nan) for end in (low, high))
+        if ranges is not None:
+            low, high = (np.clip(end, *ranges.T) for end in (low, high))
+    return Estimates(value, low, high, error)
+
+
+def join(scorers: Sequence[Scorer], widths: Sequence[int]) -> Finalize:
+    """One `finalize` of scorers whose rows stand beside each other: columns of the rows in parts of these widths."""
+    edges = np.cumsum(widths)[:-1]
+
+    def finalize(summed: Rows) -> Rows:
+        parts = np.split(summed, edges, axis=-1)
+        return np.concatenate([scorer.finalize(part) for scorer, part in zip(scorers, parts)], axis=-1)
+
+    return finalize
+
+
+def ranges_of(scorer: Scorer, context: Context) -> Numbers:
+    """(low, high) of every output of a scorer [m, 2]."""
+    return np.array([scorer.spec.range_of(output) for output in context.outputs], dtype=np.float64).reshape(-1, 2)
+
+
+def ranges_of_differences(ranges: Numbers) -> Numbers:
+    """(low, high) of the difference of two scores that have these ranges [m, 2]."""
+    width = ranges[:, 1] - ranges[:, 0]
+    return np.stack([-width, width], axis=1)

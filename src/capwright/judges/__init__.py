@@ -1,0 +1,1 @@
+"""Who is asked about texts and images: the protocols, and the language models behind them."""

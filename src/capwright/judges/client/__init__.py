@@ -1,0 +1,26 @@
+"""Asking language models and vision-language models: any OpenAI-compatible server, or a local model.
+
+>>> from capwright.judges.client import Chat, ChatRequest, Message
+>>> chat = Chat("http://localhost:8000/v1", model="Qwen/Qwen2.5-7B-Instruct")     # doctest: +SKIP
+>>> chat.ask([ChatRequest((Message("user", "Say yes."),), max_tokens=5)])[0].text  # doctest: +SKIP
+'Yes.'
+"""
+
+from capwright.judges.client.account import Account, Estimate, Prices
+from capwright.judges.client.cache import AnswerCache
+from capwright.judges.client.client import Chat
+from capwright.judges.client.messages import BudgetError, ChatAnswer, ChatDownError, ChatError, ChatRequest, Message
+
+__all__ = [
+    "Account",
+    "AnswerCache",
+    "BudgetError",
+    "Chat",
+    "ChatAnswer",
+    "ChatDownError",
+    "ChatError",
+    "ChatRequest",
+    "Estimate",
+    "Message",
+    "Prices",
+]

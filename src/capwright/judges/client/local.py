@@ -1,0 +1,197 @@
+"""A transformers model in this process, text or vision-language, asked like a server, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+
+from capwright.data.images import load_image
+from capwright.judges.client.account import Account
+from capwright.judges.client.answers import CANDIDATES, KEPT_TOKENS, Said, Token
+from capwright.judges.client.messages import ChatError, ChatRequest, Message
+from capwright.judges.client.server import Done, Outcome, with_schema_in_words
+from capwright.models.processor import load_processor
+from capwright.types import ImageError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class LocalModel:
+    """A model of a folder or of the hub, loaded on the first question.
+
+    Args:
+        name: folder, or id of the hub.
+        account: where tokens are counted.
+        device: "cpu", "cuda", ...; None takes a GPU where there is one.
+        dtype: "float32", "bfloat16" or "float16".
+        call_seconds: the most that one answer may take; None: no limit.
+        max_pixels: larger pictures are scaled down.
+
+    Answers at temperature above 0 are drawn by the seed and the text of the request, so they do not depend on what
+    else is asked. Chat templates that know no system message get it before the first message of the user.
+    """
+
+    def __init__(
+        self, name: str, account: Account, *, device: str | None = None, dtype: str = "float32",
+        call_seconds: float | None = None, max_pixels: int | None = None,
+    ) -> None:  # fmt: skip
+        if dtype not in _DTYPES:
+            raise ChatError(f"local:{name}: dtype {dtype!r} is none of {', '.join(_DTYPES)}")
+        self.name = f"{name}@{_state(Path(name))}/{dtype}" if Path(name).is_dir() else f"{name}/{dtype}"
+        self._source = name
+        self._account = account
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._dtype = _DTYPES[dtype]
+        self._call_seconds = call_seconds
+        self._max_pixels = max_pixels
+        self._model: Any = None
+        self._reader: Any = None  # processor, or tokenizer of a model that reads text only
+        self._sees = False
+
+    async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
+        """Ask all, one after the other; `done(place, outcome)` as they come."""
+        until = None if seconds is None else time.monotonic() + seconds
+        for place, request in enumerate(requests):
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                done(place, Outcome(None, "timeout", f"the step was over after {seconds:g} s"))
+                continue
+            done(place, await asyncio.to_thread(self._answer, request, left))
+
+    def forget(self) -> None:
+        """Nothing here belongs to an event loop."""
+
+    async def close(self) -> None:
+        """Lets the weights go."""
+        self._model = self._reader = None
+
+    def _answer(self, request: ChatRequest, left: float | None) -> Outcome:
+        self._load()
+        reserved = self._account.reserve(request)
+        started = time.monotonic()
+        limits = [limit for limit in (left, self._call_seconds) if limit is not None]
+        try:
+            inputs = self._inputs(request)
+            said, in_time = self._generate(inputs, request, min(limits, default=None))
+        except ImageError as error:
+            self._account.lose(reserved, billed=False)
+            return Outcome(None, "missing_image", str(error))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a prompt that this model can not take
+            self._account.lose(reserved, billed=False)
+            return Outcome(None, "judge_error", (str(error).strip().splitlines() or [type(error).__name__])[0][:300])
+        seconds = time.monotonic() - started
+        self._account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
+        if not in_time:
+            return Outcome(None, "timeout", f"no answer within {min(limits):.3g} s")
+        return Outcome(said, seconds=seconds)
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        try:
+            config = AutoConfig.from_pretrained(self._source)
+            self._sees = getattr(config, "vision_config", None) is not None
+            kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
+            self._reader = (
+                load_processor(self._source, config.model_type)
+                if self._sees
+                else AutoTokenizer.from_pretrained(self._source)
+            )
+            self._model = kind.from_pretrained(self._source, dtype=self._dtype).to(self._device).eval()
+        except Exception as error:  # every library below has errors of its own for a broken file
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ChatError(f"local:{self._source}: can not be loaded: {first}") from error
+
+    def _inputs(self, request: ChatRequest) -> Any:
+        messages = list(with_schema_in_words(request))
+        pictures = [load_image(path, self._max_pixels) for m in messages for path in m.images]
+        if pictures and not self._sees:
+            raise ValueError("this model reads text only and was shown a picture")
+        prompt = self._prompt(messages)
+        settings: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": not self._has_template}
+        if self._sees:
+            inputs = self._reader(text=[prompt], images=pictures or None, **settings)
+        else:
+            inputs = self._reader([prompt], **settings)
+        return inputs.to(self._device)
+
+    @property
+    def _has_template(self) -> bool:
+        return getattr(self._reader, "chat_template", None) is not None
+
+    def _prompt(self, messages: list[Message]) -> str:
+        """The conversation as the model was taught to read it; plain lines where it was taught nothing."""
+        goes_on = messages[-1].role == "assistant"
+        if not self._has_template:
+            return "\n".join(f"{m.role}: {m.text}" for m in messages) + ("" if goes_on else "\nassistant:")
+        settings: dict[str, Any] = {"tokenize": False, "add_generation_prompt": not goes_on}
+        if goes_on:
+            settings["continue_final_message"] = True
+        try:
+            return str(self._reader.apply_chat_template([_turn(m, self._sees) for m in messages], **settings))
+        except Exception as error:  # a template raises what it likes; what many do not know is a system message
+            if messages[0].role != "system" or len(messages) < 2:
+                raise ValueError(f"its chat template can not write these messages: {error}") from error
+            first = Message(messages[1].role, f"{messages[0].text}\n\n{messages[1].text}", messages[1].images)
+            return self._prompt([first, *messages[2:]])
+
+    def _generate(self, inputs: Any, request: ChatRequest, seconds: float | None) -> tuple[Said, bool]:
+        """What the model says, and whether it came to an end in time."""
+        start = inputs["input_ids"].shape[1]
+        drawn = request.temperature > 0
+        settings: dict[str, Any] = {"do_sample": drawn, "top_k": None, "top_p": None, "temperature": None}
+        if drawn:
+            settings |= {"temperature": request.temperature, "top_k": 0, "top_p": 1.0}
+        began = time.monotonic()
+        cuda = [torch.device(self._device)] if self._device.startswith("cuda") else []
+        with torch.inference_mode(), torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(_seed(request))
+            out = self._model.generate(
+                **inputs, max_new_tokens=request.max_tokens, max_time=seconds, output_logits=bool(request.choices),
+                return_dict_in_generate=True, **settings,
+            )  # fmt: skip
+        ids = out.sequences[0, start:].tolist()
+        ends = self._model.generation_config.eos_token_id
+        stopped = bool(ids) and ids[-1] in (ends if isinstance(ends, list) else [ends])
+        in_time = stopped or len(ids) >= request.max_tokens or seconds is None or time.monotonic() - began < seconds
+        text = self._decode(ids)
+        tokens = self._tokens(ids, out.logits) if request.choices else ()
+        return Said(text, "stop" if stopped else "length", tokens, start, len(ids)), in_time
+
+    def _tokens(self, ids: list[int], logits: Sequence[torch.Tensor]) -> tuple[Token, ...]:
+        found = []
+        for token, scores in zip(ids[:KEPT_TOKENS], logits):
+            top = torch.log_softmax(scores[0].float(), -1).topk(min(CANDIDATES, scores.shape[-1]))
+            words = [(self._decode([int(i)]), float(p)) for p, i in zip(top.values, top.indices)]
+            found.append((self._decode([token]), tuple(words)))
+        return tuple(found)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(getattr(self._reader, "tokenizer", self._reader).decode(ids, skip_special_tokens=True))
+
+
+def _turn(message: Message, sees: bool) -> dict[str, Any]:
+    if not sees:
+        return {"role": message.role, "content": message.text}
+    shown = [{"type": "image"} for _ in message.images]
+    return {"role": message.role, "content": [*shown, {"type": "text", "text": message.text}]}
+
+
+def _seed(request: ChatRequest) -> int:
+    """By what is asked, never by when."""
+    said = repr((request.seed, [(m.role, m.text, len(m.images)) for m in request.messages]))
+    return int.from_bytes(hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=7).digest(), "big")
+
+
+def _state(folder: Path) -> str:
+    """What stands for the files of a model in cache keys: it changes when a file does."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]

@@ -1,0 +1,79 @@
+"""Whom to ask about text and pictures, by name: the reader of the built-in kindergarten, a server, or a local model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+from weakref import WeakValueDictionary
+
+from capwright.types import ModelError
+
+#: name -> "module:class", imported on first use.
+_BUILT_IN = {"lexical": "capwright.scenes.assistant:LexicalAssistant"}
+#: Options of `ChatAssistant`; all others are of `Chat`.
+_OWN = ("prompts", "temperature", "thinking_tokens", "claims_per_call")
+#: Assistants that somebody holds, so that scorers that name the same one share its connections, limits and budget.
+_held: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
+    """The assistant of this name; it implements every protocol of `ports` that it can.
+
+    The same name with the same options gives the same object as long as somebody holds it.
+
+    Args:
+        name: "lexical", the reader of the built-in kindergarten, which has no options; "http://host:port/v1", an
+            OpenAI-compatible server, which needs `model`; "local:FOLDER", a transformers model in this process; or a
+            mapping with "name" and options.
+        options: those of `capwright.judges.client.Chat` (model, concurrency, patience, cache, budget, ...) and of
+            `ChatAssistant` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
+            `capwright.judges.client.rehearsal.Rehearsal`, counts what would be asked and asks nobody.
+
+    Raises:
+        ModelError: there is no assistant of that name, or it has no such option, or an option can not be used.
+
+    >>> open_assistant("lexical").signature.split(":")[0]
+    'lexical'
+    """
+    if isinstance(name, Mapping):
+        given = {**name, **options}
+        if "name" not in given:
+            raise ModelError('an assistant given as a mapping needs the key "name", such as {"name": "lexical"}')
+        return open_assistant(given.pop("name"), **given)
+    if name in _BUILT_IN:
+        if options:
+            raise ModelError(f"the {name} assistant has no options, but {', '.join(sorted(options))} is given")
+        module, _, make = _BUILT_IN[name].partition(":")
+        return getattr(import_module(module), make)()
+    if isinstance(name, str) and name.startswith(("http://", "https://", "local:")):
+        return _chat_assistant(name, options)
+    raise ModelError(
+        f'there is no assistant {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1") or a '
+        'local model ("local:FOLDER")'
+    )
+
+
+def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
+    from capwright.judges.client import Chat
+    from capwright.judges.client.rehearsal import Rehearsal, RehearsedChat
+    from capwright.judges.llm_judge import ChatAssistant
+
+    rehearsal = options.get("dry_run")
+    if rehearsal is not None and not isinstance(rehearsal, Rehearsal):
+        raise ModelError(f"{address}: dry_run must be a Rehearsal, which only a program can make, not {rehearsal!r}")
+    known = [*list(inspect.signature(Chat.__init__).parameters)[2:], *_OWN]
+    unknown = sorted(set(options) - set(known) - {"dry_run"})
+    if unknown:
+        raise ModelError(f"{address}: there is no option {', '.join(unknown)} (options: {', '.join(known)})")
+    key = json.dumps([address, options], sort_keys=True, default=repr)
+    held = _held.get(key)
+    if held is None:
+        own = {option: value for option, value in options.items() if option in _OWN}
+        of_chat = {option: value for option, value in options.items() if option not in (*_OWN, "dry_run")}
+        chat = Chat(address, **of_chat)
+        asked = chat if rehearsal is None else RehearsedChat(chat, rehearsal)
+        held = _held[key] = ChatAssistant(asked, chat.name, **own)
+    return held

@@ -1,0 +1,1 @@
+"""From logits to captions: sampling, and the key-value cache it reads from."""

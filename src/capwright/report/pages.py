@@ -1,0 +1,55 @@
+"""How pages are made: a template with its style and pictures inside, no script, nothing from elsewhere.
+
+The same content gives the same bytes. What is shown comes from models and from files of strangers: all of it is
+escaped, and characters that steer the text around them are written out by their code point.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from capwright.types import DataError
+
+#: Characters that a browser obeys or drops instead of showing them: controls, stray carriage returns, Unicode line
+#: ends, overrides of the writing direction, halves of surrogate pairs.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
+)
+
+
+def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **content: Any) -> str:
+    """The page as text; a value that the template asks for and `content` lacks is an error."""
+    environment = Environment(
+        loader=PackageLoader("capwright.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= filters
+    environment.filters["grouped"] = "{:,}".format
+    return visible(environment.get_template(template).render(**content))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write the page, making its folder. Raises DataError when that can not be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, "utf-8", errors="replace", newline="\n")
+    except OSError as error:
+        raise DataError(f"{path}: the report can not be written ({error.strerror or error})") from error
+    return path
+
+
+def visible(text: str) -> str:
+    """The text with characters that steer it replaced by their code points.
+
+    >>> visible("dog\u202egod")
+    'dog[U+202E]god'
+    """
+    return _STEERING.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)

@@ -1,0 +1,1 @@
+"""How scores behave when somebody works against them."""

@@ -1,0 +1,277 @@
+"""Questions put to a reader who sees only the caption: what `caprl`, `captionqa` and `prism` have in common.
+
+A question is answered right, answered wrong, left open (the reader abstains), or unknown: no answer could be had.
+Unknown is never wrong. A caption is measured on the questions whose answers are known when these are at least half of
+what was asked; with fewer it is unknown, with the status that most of its questions have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from capwright.judges.protocols import Answer, Evidence, Reader
+from capwright.scorers.base import SCORED
+from capwright.text.digest import fingerprint
+from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample, ScorerError
+
+#: Who answers: a name or a mapping that `models.assistants.open_assistant` knows, or an object that is a reader.
+Assistant = str | Mapping[str, Any] | Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is put to the reader.
+
+    Attributes:
+        question: as the sample has it.
+        shown: with its options in the order in which the reader sees them.
+        forced: the reader should choose an option: abstaining earns nothing.
+        abstain: place in `shown.options` of an option that says "can not tell"; None where it is left to the reader to
+            offer one.
+    """
+
+    question: Question
+    shown: Question
+    forced: bool = False
+    abstain: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of a question: `right` and `abstained` are 0 or 1, or between them when probabilities are counted.
+
+    Both are 0 where `status` is not "ok": nobody knows. `said` is the text of the chosen option, or "".
+    """
+
+    status: str
+    right: float = 0.0
+    abstained: float = 0.0
+    said: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an answer."""
+        return self.status == "ok"
+
+
+#: What a caption without words tells about anything.
+SILENT = Told("ok", abstained=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """The questions of a corpus: how many are asked and how many can not be, their kinds, and a digest of them all."""
+
+    asked: int
+    left_out: int
+    kinds: tuple[str, ...]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """For signatures: "120#3f2a1b7c", or "118-2#3f2a1b7c" when two could not be asked."""
+        return f"{self.asked}{f'-{self.left_out}' if self.left_out else ''}#{self.digest[:8]}"
+
+
+def read_bank(samples: Sequence[Sample], scorer: str, openly: bool = False) -> Bank:
+    """Gather the questions of samples, open ones too if `openly`. Raises DataError when none can be asked."""
+    askable = {sample.id: [*choices(sample), *(open_ones(sample) if openly else ())] for sample in samples}
+    asked = sum(map(len, askable.values()))
+    total = sum(len(sample.questions) for sample in samples)
+    if not asked:
+        why = (
+            f"none of the {total} questions has two different options with its answer among them"
+            if total
+            else "no sample has questions"
+        )
+        raise DataError(f'{scorer}: {why}; add "questions" with "text", "options" and "answer" to samples.jsonl')
+    found = {question.kind.strip() for questions in askable.values() for question in questions}
+    kinds = tuple(sorted(found - {""}))
+    table = {
+        name: [[q.text, list(q.options), q.answer, q.kind] for q in sorted_questions(questions)]
+        for name, questions in askable.items()
+    }
+    return Bank(asked, total - asked, kinds, fingerprint(table))
+
+
+def choices(sample: Sample) -> list[Question]:
+    """The multiple-choice questions of a sample that can be judged: two different options, the answer among them.
+
+    A question whose answer is none of its options could only be answered wrong, one without an answer only by luck, and
+    one that has only its answer to choose can not be answered wrong; they are left out, and counted in the signature.
+    """
+    told = [(question, {option.strip() for option in question.options}) for question in sample.questions]
+    return [question for question, options in told if len(options) > 1 and question.answer.strip() in options]
+
+
+def open_ones(sample: Sample) -> list[Question]:
+    """The questions of a sample that have an answer and no options."""
+    return [question for question in sample.questions if not question.options and question.answer.strip()]
+
+
+def sorted_questions(questions: Sequence[Question]) -> list[Question]:
+    """In an order that depends on what they say and not on how they were listed."""
+    return sorted(questions, key=lambda q: (q.text, q.options, q.answer))
+
+
+def dice(*content: str | int) -> Random:
+    """Random numbers that depend on this content alone, on every machine."""
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return Random(int.from_bytes(hashlib.blake2b(text.encode("ascii"), digest_size=16).digest(), "big"))
+
+
+def shuffled(question: Question, random: Random) -> Question:
+    """The question with the contents of its options in random order; the answer goes by its text and stays."""
+    order = list(range(len(question.options)))
+    random.shuffle(order)
+    return replace(question, options=tuple(question.options[place] for place in order))
+
+
+def check_options(scorer: str, port: type, assistant: object, seed: object, **switches: object) -> None:
+    """Refuse options at once. Raises ScorerError for what is no assistant, no seed, or neither true nor false."""
+    named = bool(assistant.strip()) if isinstance(assistant, str) else False
+    mapped = isinstance(assistant, Mapping) and isinstance(assistant.get("name"), str)
+    if not named and not mapped and not isinstance(assistant, port):
+        raise ScorerError(
+            f'{scorer}: assistant must be a name such as "lexical", an object with a name such as '
+            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {assistant!r}'
+        )
+    check_seed(scorer, seed)
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ScorerError(f"{scorer}: {name} must be true or false, not {value!r}")
+
+
+def check_seed(scorer: str, seed: object) -> None:
+    """Raises ScorerError for what is no whole number of 0 or more."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
+
+
+def open_port(assistant: Any, port: type, scorer: str, can: str) -> Any:
+    """The assistant that is meant by a name, a mapping or an object.
+
+    Raises ScorerError when it is not of that port, saying what it `can` not do; errors of opening it pass through.
+    """
+    found = assistant
+    if isinstance(assistant, (str, Mapping)):
+        from capwright.judges.load import open_assistant
+
+        found = open_assistant(assistant)
+    if not isinstance(found, port):
+        raise ScorerError(
+            f"{scorer}: {type(found).__name__} can not {can}; name an assistant that can, such as "
+            '{"name": "http://localhost:8000/v1", "model": "..."}'
+        )
+    return found
+
+
+def ask(reader: Reader, asked: Sequence[tuple[Evidence, Asked]], seed: int, scorer: str) -> list[Answer]:
+    """One answer for each (evidence, question), in one call; what is asked twice in the same words is asked once.
+
+    The reader never gets `Question.answer`. Raises ScorerError when it does not keep to its port; errors of its own
+    (a server that is down) pass through when they are CapwrightErrors.
+    """
+    place: dict[tuple[Evidence, str, tuple[str, ...]], int] = {}
+    unique: list[tuple[Evidence, Question]] = []
+    where: list[int] = []
+    for evidence, one in asked:
+        key = (evidence, one.shown.text, one.shown.options)
+        if key not in place:
+            place[key] = len(unique)
+            unique.append((evidence, replace(one.shown, answer="")))
+        where.append(place[key])
+    if not unique:
+        return []
+    try:
+        answers = reader.answer(unique, seed=seed)
+    except CapwrightError:
+        raise
+    except Exception as error:
+        raise ScorerError(f"{scorer}: the assistant failed on {len(unique)} questions: {error}") from error
+    if len(answers) != len(unique):
+        raise ScorerError(f"{scorer}: the assistant gave {len(answers)} answers to {len(unique)} questions")
+    strange = next((answer.status for answer in answers if answer.status not in STATUSES), None)
+    if strange is not None:
+        raise ScorerError(f"{scorer}: the assistant gave the status {strange!r}, which is not one of {STATUSES}")
+    return [answers[index] for index in where]
+
+
+def tell(asked: Asked, answer: Answer, soft: bool = False) -> Told:
+    """What an answer is worth.
+
+    `soft` counts probabilities where the reader gave them: `right` is that of the right option, `abstained` that of
+    abstaining. A forced question has no abstaining: the options share its probability, and a reader that abstains is
+    taken to have chosen the most probable option where it told probabilities.
+    """
+    if answer.status != "ok":
+        return Told(answer.status if answer.status not in SCORED else "unparseable")
+    options = asked.shown.options
+    right = [option.strip() == asked.question.answer.strip() for option in options]
+    chances = _chances(answer, len(options), asked.forced)
+    if answer.abstained or (asked.abstain is not None and answer.option == asked.abstain):
+        option = None
+        if asked.forced and chances is not None:
+            option = max(range(len(options)), key=lambda place: chances[place])
+    elif answer.option is None or not 0 <= answer.option < len(options):
+        return Told("unparseable")
+    else:
+        option = answer.option
+    said = "" if option is None else options[option]
+    if soft and chances is not None:
+        abstained = chances[-1] + (chances[asked.abstain] if asked.abstain is not None else 0.0)
+        return Told("ok", sum(c for c, is_right in zip(chances, right) if is_right), abstained, said)
+    if option is None:
+        return Told("ok", abstained=1.0)
+    return Told("ok", right=float(right[option]), said=said)
+
+
+def _chances(answer: Answer, options: int, forced: bool) -> tuple[float, ...] | None:
+    """Probabilities of the options and of abstaining, summing to 1; None where they were not told, or not usably."""
+    told = answer.probabilities
+    if told is None or len(told) != options + 1 or not all(0 <= chance <= 1 + 1e-6 for chance in told):
+        return None
+    chances = (*told[:-1], 0.0) if forced else tuple(told)
+    total = sum(chances)
+    return tuple(chance / total for chance in chances) if total > 0 else None
+
+
+def status_of(told: Sequence[Told]) -> str:
+    """The status of a caption: "ok" when at least half of its questions are known, else what most of the others are."""
+    failed = Counter(one.status for one in told if not one.known)
+    if 2 * sum(failed.values()) <= len(told):
+        return "ok"
+    most = max(failed.values())
+    return min(status for status, count in failed.items() if count == most)
+
+
+def show(asked: Asked, told: Told) -> dict[str, Any]:
+    """A question and what came of it, for reports: JSON values.
+
+    {"question", "kind", "options" (as shown), "answer", "said", "result": "right" | "wrong" | "abstained" | "unknown",
+    "right": 0..1, "status"}. "right" is None where unknown.
+    """
+    if not told.known:
+        result = "unknown"
+    elif told.said and not asked.question.options:
+        result = "right" if told.right else "wrong"
+    elif told.said:
+        result = "right" if told.said.strip() == asked.question.answer.strip() else "wrong"
+    else:
+        result = "abstained" if told.abstained else "wrong"
+    return {
+        "question": asked.question.text,
+        "kind": asked.question.kind,
+        "options": list(asked.shown.options),
+        "answer": asked.question.answer,
+        "said": told.said,
+        "result": result,
+        "right": told.right if told.known else None,
+        "status": told.status,
+    }

@@ -1,0 +1,347 @@
+"""What scorers that ask about claims share: whom they ask, what claims are held against, and what is unknown.
+
+A claim is one short statement. Somebody behind `ports.Claims` splits texts into claims, says what evidence tells about
+each, and which claim states which fact. Each kind of question is one call for a batch, and is asked once however often
+it comes up. An answer that could not be had, or that does not fit the question, makes the caption unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, Status, Verdict
+from capwright.scorers._asking import check_options, open_port
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    ScorerSpec,
+    Stats,
+    item_status,
+    references_of,
+    write_signature,
+)
+from capwright.text.digest import fingerprint
+from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError
+
+#: What claims can be held against. "auto" is the image; for the lexical reader, which sees none, "facts" where samples
+#: have them and else "references".
+EVIDENCE = ("auto", "image", "references", "facts")
+#: Where the facts come from that a caption should state. "auto" is "meta" where samples have `meta.facts`.
+FACTS = ("auto", "meta", "references")
+
+Assistant = str | Mapping[str, Any] | Claims
+
+
+class Finding(NamedTuple):
+    """What was found about one caption: its row, or None with the status that says why it is unknown.
+
+    None with the status "ok" says that there is nothing to compare with (a sample without references).
+    """
+
+    row: tuple[float, ...] | None
+    status: str = "ok"
+    evidence: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ClaimContext(Context):
+    """Whom to ask, against what, and which facts count.
+
+    Attributes:
+        claims: who is asked.
+        evidence: one of `EVIDENCE` but "auto".
+        facts: one of `FACTS` but "auto".
+        against: evidence as signatures have it: "facts/118#3f2a1b7c", how many samples have some and a digest of what
+            it says; "image" alone, because pictures are not read for it.
+        wanted: facts in the same way, "meta/118#3f2a1b7c".
+        known: claims of references, so that each is split once; only answers are kept, failures are asked again.
+    """
+
+    claims: Claims
+    evidence: str
+    facts: str
+    against: str = field(default="", kw_only=True)
+    wanted: str = field(default="", kw_only=True)
+    known: dict[str, Split] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+
+
+class ClaimScorer:
+    """Base of the scorers that ask about claims. They implement `_measure`, `_width` and `finalize`.
+
+    Args:
+        spec: what the scorer is.
+        assistant: a name or a mapping for `capwright.judges.load.open_assistant`, or an object that implements
+            `ports.Claims`.
+        evidence: one of `EVIDENCE`. References and facts are joined to one text; of several pictures the first counts.
+        facts: one of `FACTS`. `meta.facts` is a list of sentences, or of objects with a "sentence". Of the references
+            the first is split, because several say the same thing in other words.
+        seed: of everything that is asked.
+    """
+
+    #: Columns of a row.
+    _width: int
+    #: Which of "evidence" and "facts" a sample must have to be measured.
+    _needs: tuple[str, ...] = ("evidence", "facts")
+
+    def __init__(self, spec: ScorerSpec, assistant: Assistant, evidence: str, facts: str, seed: int) -> None:
+        check_options(spec.name, Claims, assistant, seed)
+        for option, value, choices in (("evidence", evidence, EVIDENCE), ("facts", facts, FACTS)):
+            if value not in choices:
+                raise ScorerError(f"{spec.name}: {option} must be one of {', '.join(choices)}, not {value!r}")
+        self._spec = spec
+        self._assistant = assistant
+        self._evidence = evidence
+        self._facts = facts
+        self._seed = seed
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is."""
+        return self._spec
+
+    def prepare(self, corpus: Corpus) -> ClaimContext:
+        """Open the assistant, and settle what claims are held against.
+
+        Raises ScorerError when the assistant can not be asked about claims, DataError when no sample has the evidence
+        or the facts that were asked for.
+        """
+        name = self._spec.name
+        claims = open_port(self._assistant, Claims, name, "be asked about claims")
+        evidence = self._evidence if self._evidence != "auto" else _best_evidence(claims, corpus.samples)
+        facts = self._facts
+        if facts == "auto":
+            facts = "meta" if any(facts_of(sample) for sample in corpus.samples) else "references"
+        if "evidence" in self._needs and not any(evidence_of(sample, evidence) for sample in corpus.samples):
+            raise DataError(f"{name}: no sample has {_WHERE[evidence]} to hold claims against; choose another evidence")
+        if "facts" in self._needs and not any(map(facts_of if facts == "meta" else references_of, corpus.samples)):
+            raise DataError(f"{name}: no sample has facts that a caption should state; add references or meta.facts")
+        against, wanted = evidence, facts
+        if "evidence" in self._needs and evidence != "image":
+            against = _named(evidence, {sample.id: evidence_of(sample, evidence) for sample in corpus.samples})
+        if "facts" in self._needs:
+            wanted = _named(facts, {sample.id: _fact_source(sample, facts) for sample in corpus.samples})
+        return ClaimContext(
+            scorer=name,
+            fingerprint=fingerprint([claims.signature, against, wanted, self._seed, *map(str, self._more(claims))]),
+            outputs=self._spec.outputs,
+            claims=claims,
+            evidence=evidence,
+            facts=facts,
+            against=against,
+            wanted=wanted,
+        )
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """One row an item; see the class for its columns. Evidence: the claims with what was found about each."""
+        context = self._own(context)
+        rows = np.zeros((len(items), self._width))
+        status = [item_status(item) for item in items]
+        evidence: list[dict[str, Any] | None] = [None] * len(items)
+        live = [i for i, state in enumerate(status) if state in SCORED]
+        for i, found in zip(live, self._measure([items[i] for i in live], context)):
+            evidence[i] = found.evidence
+            if found.row is not None:
+                rows[i] = found.row
+            elif found.status not in SCORED:
+                status[i] = found.status
+        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores [..., m] of summed rows [..., k]."""
+        raise ScorerError(f"{self._spec.name}: has no scores of its own")
+
+    def signature(self, context: Context) -> str:
+        """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
+        own: ClaimContext = self._own(context)
+        return write_signature(
+            self._spec.name,
+            assistant=own.claims.signature,
+            evidence=own.against,
+            facts=own.wanted if "facts" in self._needs else None,
+            **dict(self._more(own.claims)),
+            seed=self._seed,
+            v=self._spec.version,
+        )
+
+    def _measure(self, items: Sequence[Item], context: Any) -> list[Finding]:
+        """One Finding an item. All items have a known status; captions may be blank."""
+        raise ScorerError(f"{self._spec.name}: measures nothing of its own")
+
+    def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
+        """Whatever else changes numbers when these claims are asked, for the signature."""
+        return ()
+
+    def _own(self, context: Context) -> Any:
+        if not isinstance(context, ClaimContext) or context.scorer != self._spec.name:
+            raise ScorerError(f"{self._spec.name}: needs a context made by its own prepare()")
+        return context
+
+    def _split(
+        self, items: Sequence[Item], context: ClaimContext, captions: bool = True, facts: bool = True
+    ) -> tuple[list[Split], list[Split]]:
+        """Claims of captions, and facts of samples (each in the order of items), in one call; empty where not asked."""
+        texts = [item.caption for item in items] if captions else []
+        sources = [_fact_source(item.sample, context.facts) if facts else () for item in items]
+        new = [s for s in sources if isinstance(s, str) and s not in context.known]
+        found = split_texts(context.claims, [*texts, *new], self._seed)
+        context.known.update((text, found[text]) for text in new if found[text].status == "ok")
+        said = [found[text] for text in texts] if captions else [Split(())] * len(items)
+        wanted = [context.known.get(s) or found[s] if isinstance(s, str) else Split(s) for s in sources]
+        return said, wanted
+
+
+def is_lexical(claims: Claims) -> bool:
+    """Whether this is the reader of the built-in world, which answers the same way each time and sees no pictures."""
+    return claims.signature.startswith("lexical")
+
+
+# Evidence and facts -------------------------------------------------------------------------------------------------
+
+_WHERE = {"image": "a picture", "references": "references", "facts": "meta.facts"}
+
+
+def evidence_of(sample: Sample, kind: str) -> Evidence | None:
+    """What claims about a sample are held against; None where it has none."""
+    if kind == "image":
+        return sample.image if sample.image != NO_IMAGE else None
+    return "\n".join(references_of(sample)) or None if kind == "references" else " ".join(facts_of(sample)) or None
+
+
+def no_evidence(kind: str) -> Finding:
+    """What is found about a caption whose sample has nothing to hold claims against."""
+    return Finding(None, "missing_image" if kind == "image" else "ok")
+
+
+def facts_of(sample: Sample) -> tuple[str, ...]:
+    """The sentences of `meta.facts`, each once. Raises DataError for anything but texts and objects with "sentence"."""
+    given = sample.meta.get("facts", ())
+    if not isinstance(given, (list, tuple)):
+        raise DataError(f"sample {sample.id!r}: meta.facts must be a list, not {given!r}")
+    found: dict[str, None] = {}
+    for i, fact in enumerate(given):
+        text = fact.get("sentence") if isinstance(fact, Mapping) else fact
+        if not isinstance(text, str):
+            raise DataError(
+                f"sample {sample.id!r}: meta.facts[{i}] must be a sentence or an object with one under "
+                f'"sentence", not {fact!r}'
+            )
+        if text.strip():
+            found[text] = None
+    return tuple(found)
+
+
+def _named(kind: str, told: Mapping[str, object]) -> str:
+    """ "facts/118#3f2a1b7c": a kind, how many samples have something, and a digest of it all, whatever their order."""
+    had = {id: one for id, one in told.items() if one}
+    return f"{kind}/{len(had)}#{fingerprint(had)[:8]}"
+
+
+def _fact_source(sample: Sample, kind: str) -> str | tuple[str, ...]:
+    """Facts as they are given, or the text to split."""
+    if kind == "meta":
+        return facts_of(sample)
+    references = references_of(sample)
+    return references[0] if references else ()
+
+
+def _best_evidence(claims: Claims, samples: Sequence[Sample]) -> str:
+    order = ("facts", "references") if is_lexical(claims) else ("image", "references")
+    return next((kind for kind in order if any(evidence_of(sample, kind) for sample in samples)), order[0])
+
+
+# Questions, each asked once -----------------------------------------------------------------------------------------
+
+
+def split_texts(claims: Claims, texts: Iterable[str], seed: int) -> dict[str, Split]:
+    """The claims of each text. A blank text has none; a claim that a text makes twice counts once."""
+    texts = list(dict.fromkeys(texts))
+    asked = [text for text in texts if text.strip()]
+    answers = claims.split(asked, seed=seed) if asked else []
+    _same_number("split", answers, asked)
+    return {text: Split(()) for text in texts} | {text: _once(split) for text, split in zip(asked, answers)}
+
+
+def verify_claims(
+    claims: Claims, asked: Sequence[tuple[Sequence[str], Evidence]], seed: int
+) -> list[tuple[list[Verdict], str]]:
+    """For each (claims, evidence) a verdict a claim, and "ok" or why they are unknown as a whole.
+
+    They are unknown when a single one is: a judge that leaves out claims has not answered. No claims are no call.
+    """
+    keys = [(tuple(said), evidence) for said, evidence in asked]
+    wanted = [key for key in dict.fromkeys(keys) if key[0]]
+    answers = claims.verify(wanted, seed=seed) if wanted else []
+    _same_number("verify", answers, wanted)
+    found = {key: (list(verdicts), _verdict_status(key[0], verdicts)) for key, verdicts in zip(wanted, answers)}
+    return [found.get(key, ([], "ok")) for key in keys]
+
+
+def match_claims(
+    claims: Claims, asked: Sequence[tuple[Sequence[str], Sequence[str]]], seed: int
+) -> list[tuple[list[int | None], str]]:
+    """For each (claims, facts) which fact each claim states, and "ok" or why that is unknown."""
+    keys = [(tuple(said), tuple(facts)) for said, facts in asked]
+    wanted = [key for key in dict.fromkeys(keys) if key[0] and key[1]]
+    answers = claims.match(wanted, seed=seed) if wanted else []
+    _same_number("match", answers, wanted)
+    found = {key: (list(places), _match_status(key, places)) for key, places in zip(wanted, answers)}
+    return [found.get(key, ([None] * len(key[0]), "ok")) for key in keys]
+
+
+def failed(*statuses: str) -> str | None:
+    """The first status that is not "ok"; None when all are."""
+    return next((status for status in statuses if status != "ok"), None)
+
+
+def known_status(status: object) -> str:
+    """A status of an answer that is not "ok", as a status of a row."""
+    return status if isinstance(status, str) and status in STATUSES and status not in SCORED else "judge_error"
+
+
+def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Claims with their verdicts, as evidence of a score."""
+    return [{"claim": claim, "verdict": verdict.verdict} for claim, verdict in zip(claims, verdicts)]
+
+
+def _once(split: Split) -> Split:
+    """A split without blank and repeated claims."""
+    if split.status != "ok":
+        return Split((), status=known_status(split.status))
+    if split.descriptive and len(split.descriptive) != len(split.claims):
+        return Split((), status="unparseable")
+    places: dict[str, int] = {}
+    for i, claim in enumerate(split.claims):
+        plain = " ".join(claim.casefold().split()).rstrip(" .")
+        if plain:
+            places.setdefault(plain, i)
+    kept = list(places.values())
+    flags = tuple(bool(split.descriptive[i]) for i in kept) if split.descriptive else ()
+    return Split(tuple(split.claims[i] for i in kept), flags)
+
+
+def _verdict_status(claims: Sequence[str], verdicts: Sequence[Verdict]) -> str:
+    bad = failed(*(verdict.status for verdict in verdicts))
+    if bad is not None:
+        return known_status(bad)
+    fits = len(verdicts) == len(claims) and all(verdict.verdict in VERDICTS for verdict in verdicts)
+    return "ok" if fits else "unparseable"
+
+
+def _match_status(asked: tuple[Sequence[str], Sequence[str]], places: Sequence[int | None]) -> str:
+    said, facts = asked
+    if not places:
+        return Status("judge_error", "claims were not matched with facts, or not in a way that could be read")
+    fits = len(places) == len(said) and all(place is None or 0 <= place < len(facts) for place in places)
+    return "ok" if fits else "unparseable"
+
+
+def _same_number(what: str, answers: Sequence[object], asked: Sequence[object]) -> None:
+    if len(answers) != len(asked):
+        raise ScorerError(f"the assistant gave {len(answers)} answers to {len(asked)} questions ({what})")

@@ -1,0 +1,185 @@
+"""CCCaption: does a caption answer the questions about its image, and is what it claims true? (arXiv 2602.21655)
+
+What is the paper's and what is ours: docs/methods/claim-scores.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Claims, Reader
+from capwright.scorers._asking import (
+    SILENT,
+    Asked,
+    Told,
+    ask,
+    choices,
+    dice,
+    open_port,
+    read_bank,
+    show,
+    shuffled,
+    status_of,
+    tell,
+)
+from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, write_signature
+from capwright.scorers.claims._claims import (
+    Assistant,
+    ClaimContext,
+    ClaimScorer,
+    Finding,
+    evidence_of,
+    failed,
+    no_evidence,
+    shown,
+    split_texts,
+    verify_claims,
+)
+from capwright.text.digest import fingerprint
+from capwright.types import Sample, ScorerError
+
+_OUTPUTS = ("cccaption", "completeness", "correctness")
+
+
+@dataclass(frozen=True)
+class CCCaptionContext(ClaimContext):
+    """Who reads captions, and the questions of the corpus, as signatures name them."""
+
+    reader: Reader
+    bank: str
+
+
+class CCCaption(ClaimScorer):
+    """The scorer `cccaption`.
+
+    Outputs, 0 to 1, means over captions:
+        cccaption: alpha * completeness + (1 - alpha) * correctness. The headline.
+        completeness: questions of the sample answered right from the caption alone. Not told is not right.
+        correctness: claims of the caption that are true / its claims; 0 for a caption without any.
+    A sample without questions has a correctness only. A caption is unknown when more than half of its questions are,
+    or one of its claims. Rows are (cccaption, captions with questions, completeness, correctness, captions).
+
+    Args:
+        assistant, evidence, seed: see `ClaimScorer`.
+        reader: who answers the questions, when that is not the assistant.
+        alpha: weight of completeness. The paper's value is not certain: a note on it gives 0.05.
+    """
+
+    _width = 5
+    _needs = ("evidence",)
+
+    def __init__(
+        self,
+        assistant: Assistant = "lexical",
+        reader: Assistant | Reader | None = None,
+        evidence: str = "auto",
+        alpha: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise ScorerError(f"cccaption: alpha must be from 0 to 1, not {alpha!r}")
+        named = isinstance(reader, Mapping) and isinstance(reader.get("name"), str)
+        if not named and reader is not None and not isinstance(reader, (str, Reader)):
+            raise ScorerError(f"cccaption: reader must be a name, an object with a name, or a Reader, not {reader!r}")
+        spec = ScorerSpec(
+            name="cccaption",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
+            needs=frozenset({"assistant", "questions"}),
+            unit="item|ctx",
+            cost="calls",
+        )
+        super().__init__(spec, assistant, evidence, "auto", seed)
+        self._reader = reader
+        self._alpha = float(alpha)
+
+    def prepare(self, corpus: Corpus) -> CCCaptionContext:
+        """See `ClaimScorer.prepare`. Raises DataError also when no sample has a question that can be asked."""
+        made = super().prepare(corpus)
+        same = made.claims if self._reader is None else self._reader
+        reader = open_port(same, Reader, self._spec.name, "answer questions")
+        bank = read_bank(corpus.samples, self._spec.name)
+        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, reader.signature, bank.digest])}
+        return CCCaptionContext(**fields, reader=reader, bank=bank.name)
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 5] -> [..., 3] means over captions in the order of the outputs; 0/0 is NaN."""
+        both, asked, complete, correct, captions = np.moveaxis(np.asarray(summed, dtype=np.float64), -1, 0)
+        return np.stack([ratio(both, asked), ratio(complete, asked), ratio(correct, captions)], axis=-1)
+
+    def signature(self, context: CCCaptionContext) -> str:  # type: ignore[override]
+        """`cccaption|assistant:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
+        own: CCCaptionContext = self._own(context)
+        return write_signature(
+            self._spec.name,
+            assistant=own.claims.signature,
+            reader=own.reader.signature,
+            evidence=own.against,
+            questions=own.bank,
+            alpha=self._alpha,
+            seed=self._seed,
+            v=self._spec.version,
+        )
+
+    def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
+        return (("alpha", self._alpha),)
+
+    def _measure(self, items: Sequence[Item], context: CCCaptionContext) -> list[Finding]:
+        told = self._answers(items, context)
+        said = split_texts(context.claims, [item.caption for item in items], self._seed)
+        against = [evidence_of(item.sample, context.evidence) for item in items]
+        asked = [
+            (said[item.caption].claims if evidence is not None else (), evidence or "")
+            for item, evidence in zip(items, against)
+        ]
+        checked = verify_claims(context.claims, asked, self._seed)
+        found = []
+        for i, item in enumerate(items):
+            claims = said[item.caption]
+            verdicts, status = checked[i]
+            answers = [answer for _, answer in told[i]]
+            bad = failed(claims.status, status, status_of(answers) if answers else "ok")
+            if bad is not None:
+                found.append(Finding(None, bad))
+            elif against[i] is None:
+                found.append(no_evidence(context.evidence))
+            else:
+                evidence: dict[str, Any] = {
+                    "questions": [show(one, answer) for one, answer in told[i]],
+                    "claims": shown(claims.claims, verdicts),
+                }
+                true = sum(verdict.verdict == "entailed" for verdict in verdicts)
+                correct = true / len(verdicts) if verdicts else 0.0
+                found.append(Finding(self._row(answers, correct), evidence=evidence))
+        return found
+
+    def _answers(self, items: Sequence[Item], context: CCCaptionContext) -> list[list[tuple[Asked, Told]]]:
+        """What came of every question of every item, in one call. A blank caption tells nothing, and needs no call."""
+        shown_as = [self._questions(item.sample) for item in items]
+        speaking = [(i, one) for i, item in enumerate(items) for one in shown_as[i] if item.caption.strip()]
+        asked = [(items[i].caption, one) for i, one in speaking]
+        answers = iter(ask(context.reader, asked, self._seed, self._spec.name))
+        return [
+            [(one, tell(one, next(answers)) if item.caption.strip() else SILENT) for one in shown_as[i]]
+            for i, item in enumerate(items)
+        ]
+
+    def _questions(self, sample: Sample) -> list[Asked]:
+        """The questions with their options in an order that depends on the sample, the question and the seed."""
+        return [
+            Asked(question, shuffled(question, dice("cccaption", self._seed, sample.id, question.text)))
+            for question in choices(sample)
+        ]
+
+    def _row(self, answers: Sequence[Told], correct: float) -> tuple[float, ...]:
+        known = [answer.right for answer in answers if answer.known]
+        if not known:
+            return (0.0, 0.0, 0.0, correct, 1.0)
+        complete = sum(known) / len(known)
+        return (self._alpha * complete + (1 - self._alpha) * correct, 1.0, complete, correct, 1.0)

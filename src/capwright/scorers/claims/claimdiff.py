@@ -1,0 +1,233 @@
+"""ClaimDiff: where a caption and its reference differ, which of the two is wrong more often? (arXiv 2605.20278)
+
+What is the paper's and what is ours: docs/methods/claim-scores.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Claims, Split, Verdict, Writer
+from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, references_of
+from capwright.scorers.claims._claims import (
+    Assistant,
+    ClaimContext,
+    ClaimScorer,
+    Finding,
+    evidence_of,
+    facts_of,
+    failed,
+    known_status,
+    no_evidence,
+    shown,
+    verify_claims,
+)
+from capwright.types import Sample, ScorerError
+
+_OUTPUTS = ("claimdiff", "errors", "reference_errors", "differences")
+_HOW = ("auto", "claims", "judge")
+_MODES = ("normalized_diff", "normalized_a_only", "a_only")
+_WRONG = {"first": (True, False), "second": (False, True), "both": (True, True), "neither": (False, False)}
+
+
+class ClaimDiff(ClaimScorer):
+    """The scorer `claimdiff`.
+
+    A difference is one thing in which a caption and its reference do not say the same. Either of the two may be wrong
+    there; the reference is an anchor, not the truth. Outputs, means over captions:
+        claimdiff: from 0 to 1, see `mode`. The headline.
+        errors, reference_errors, differences: how many, a caption. Not turned around as rewards.
+    A blank caption leaves out everything. A sample without a reference is unknown.
+    Rows are (claimdiff, errors, reference_errors, differences, captions).
+
+    Args:
+        assistant, evidence, facts, seed: see `ClaimScorer`. `facts` are the claims of the reference.
+        mode: with E errors of the caption, R of the reference and D differences,
+            "normalized_diff": 0.5 - 0.5 * (E - R) / D, and 0.5 without differences;
+            "normalized_a_only": (0.05 + 0.95 * (1 - E / D)^2) * exp(-E / 4) * (0.7 + 0.3 * min(1, ln(1 + D) / ln 11)),
+            and 1 without differences; "a_only": 1 - E / 10, at least 0.
+        how: "judge" asks one model for the differences, as the paper does: it needs an assistant that writes, pictures,
+            and references. "claims" puts them together: a claim of one side that the text of the other does
+            not entail, held against the evidence. "auto" is "judge" where that is possible.
+        omissions: whether leaving out something that is so is an error. Without, silence is none.
+    """
+
+    _width = 5
+
+    def __init__(
+        self,
+        assistant: Assistant = "lexical",
+        evidence: str = "auto",
+        facts: str = "references",
+        mode: str = "normalized_diff",
+        how: str = "auto",
+        omissions: bool = True,
+        seed: int = 0,
+    ) -> None:
+        for option, value, choices in (("mode", mode, _MODES), ("how", how, _HOW)):
+            if value not in choices:
+                raise ScorerError(f"claimdiff: {option} must be one of {', '.join(choices)}, not {value!r}")
+        spec = ScorerSpec(
+            name="claimdiff",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges={name: (0.0, 1.0 if name == "claimdiff" else np.inf) for name in _OUTPUTS},
+            needs=frozenset({"assistant"} | ({"references"} if facts == "references" else set())),
+            unit="item|ctx",
+            cost="calls",
+        )
+        super().__init__(spec, assistant, evidence, facts, seed)
+        self._mode = mode
+        self._how = how
+        self._omissions = omissions
+
+    def prepare(self, corpus: Corpus) -> ClaimContext:
+        """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the assistant can not."""
+        made = super().prepare(corpus)
+        if self._how == "judge" and not _possible(made):
+            raise ScorerError(
+                'claimdiff: how: "judge" needs a language model that sees pictures, evidence "image" and facts '
+                f'"references"; here it is {made.claims.signature}, {made.evidence!r} and {made.facts!r}'
+            )
+        return made
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 5] -> [..., 4] means over captions in the order of the outputs; 0/0 is NaN."""
+        summed = np.asarray(summed, dtype=np.float64)
+        return ratio(summed[..., :4], summed[..., 4:])
+
+    def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
+        return (("mode", self._mode), ("how", self._how), ("omissions", "yes" if self._omissions else "no"))
+
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+        return self._judged(items, context) if self._asks_for_differences(context) else self._compared(items, context)
+
+    def _asks_for_differences(self, context: ClaimContext) -> bool:
+        return self._how == "judge" or (self._how == "auto" and _possible(context))
+
+    # As the paper does: one model lists the differences ---------------------------------------------------------------
+
+    def _judged(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+        given: list[tuple[Path, str, str] | None] = []
+        for item in items:
+            picture, references = evidence_of(item.sample, "image"), references_of(item.sample)
+            given.append((picture, item.caption, references[0]) if isinstance(picture, Path) and references else None)
+        wanted = [one for one in dict.fromkeys(given) if one is not None]
+        assert isinstance(context.claims, Writer)
+        asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]
+        told = context.claims.write("differences", asked, seed=self._seed) if asked else []
+        if len(told) != len(wanted):
+            raise ScorerError(f"claimdiff: the assistant gave {len(told)} records for {len(wanted)} captions")
+        records = dict(zip(wanted, told))
+        return [
+            self._read(records[one])
+            if one is not None
+            else Finding(None)
+            if evidence_of(item.sample, "image")
+            else no_evidence("image")
+            for item, one in zip(items, given)
+        ]
+
+    def _read(self, record: Mapping[str, Any]) -> Finding:
+        """Count the errors in a list of differences."""
+        if record.get("status") != "ok":
+            return Finding(None, known_status(record.get("status")))
+        differences = record.get("differences")
+        if not isinstance(differences, (list, tuple)) or not all(map(_readable, differences)):
+            return Finding(None, "unparseable")
+        errors = [0, 0]
+        for one in differences:
+            wrong = _WRONG[one["wrong"]]
+            for side, (mine, theirs) in enumerate((("first", "second"), ("second", "first"))):
+                left_out = not one[mine].strip() and bool(one[theirs].strip()) and not wrong[1 - side]
+                errors[side] += wrong[side] or (self._omissions and left_out)
+        return self._finding(errors[0], errors[1], len(differences), {"differences": list(differences)})
+
+    # Put together from claims -----------------------------------------------------------------------------------------
+
+    def _compared(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+        said, facts = self._split(items, context)
+        against = [evidence_of(item.sample, context.evidence) for item in items]
+        # What one side says and the text of the other does not. Matching would not do: "red" matches "blue".
+        texts = [_reference(item.sample, context.facts) for item in items]
+        mine = [(split.claims if text else (), text) for split, text in zip(said, texts)]
+        yours = [(split.claims if item.caption.strip() else (), item.caption) for split, item in zip(facts, items)]
+        held = verify_claims(context.claims, [*mine, *yours], self._seed)
+        parts = [
+            (_not_said(said[i], held[i][0]), _not_said(facts[i], held[len(items) + i][0])) for i in range(len(items))
+        ]
+        asked = [
+            ((*own, *theirs) if evidence is not None else (), evidence or "")
+            for (own, theirs), evidence in zip(parts, against)
+        ]
+        checked = verify_claims(context.claims, asked, self._seed)
+        found = []
+        for i, (own, theirs) in enumerate(parts):
+            verdicts, status = checked[i]
+            bad = failed(said[i].status, facts[i].status, held[i][1], held[len(items) + i][1], status)
+            if bad is not None:
+                found.append(Finding(None, bad))
+            elif against[i] is None:
+                found.append(no_evidence(context.evidence))
+            elif not facts[i].claims:
+                found.append(Finding(None))
+            else:
+                found.append(self._weigh(own, theirs, verdicts))
+        return found
+
+    def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> Finding:
+        mine, other = verdicts[: len(own)], verdicts[len(own) :]
+        true = sum(verdict.verdict == "entailed" for verdict in mine)
+        true_other = sum(verdict.verdict == "entailed" for verdict in other)
+        errors, reference_errors = len(mine) - true, len(other) - true_other
+        if self._omissions:
+            errors, reference_errors = errors + true_other, reference_errors + true
+        evidence: dict[str, Any] = {"only here": shown(own, mine), "only in the reference": shown(theirs, other)}
+        return self._finding(errors, reference_errors, len(verdicts), evidence)
+
+    def _finding(self, errors: int, others: int, differences: int, evidence: dict[str, Any]) -> Finding:
+        score = reward(self._mode, errors, others, differences)
+        return Finding((score, float(errors), float(others), float(differences), 1.0), evidence=evidence)
+
+
+def reward(mode: str, errors: int, reference_errors: int, differences: int) -> float:
+    """The number from 0 to 1 that a mode of `ClaimDiff` makes of counts."""
+    if mode == "a_only":
+        return max(0.0, 1 - errors / 10)
+    if mode == "normalized_diff":
+        return 0.5 - 0.5 * (errors - reference_errors) / differences if differences else 0.5
+    if not differences:
+        return 1.0
+    right = 1 - errors / differences
+    much = 0.7 + 0.3 * min(1.0, math.log1p(differences) / math.log(11))
+    return (0.05 + 0.95 * right**2) * math.exp(-errors / 4) * much
+
+
+def _possible(context: ClaimContext) -> bool:
+    return isinstance(context.claims, Writer) and (context.evidence, context.facts) == ("image", "references")
+
+
+def _reference(sample: Sample, facts: str) -> str:
+    """The text that stands for the reference; "" where there is none."""
+    if facts == "meta":
+        return " ".join(facts_of(sample))
+    return next(iter(references_of(sample)), "")
+
+
+def _not_said(split: Split, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The claims that a text does not entail; all of them where the text is blank, so that nobody was asked."""
+    if not verdicts:
+        return split.claims
+    return tuple(claim for claim, verdict in zip(split.claims, verdicts) if verdict.verdict != "entailed")
+
+
+def _readable(one: object) -> bool:
+    if not isinstance(one, Mapping) or one.get("wrong") not in _WRONG:
+        return False
+    return isinstance(one.get("first"), str) and isinstance(one.get("second"), str)

@@ -1,0 +1,196 @@
+"""DCScore: are the claims of a detailed caption true, and does it state the facts? (arXiv 2503.07906)
+
+Docs with a worked example, and what is ours: docs/methods/claim-scores.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Claims, Split, Verdict
+from capwright.scorers.base import Item, ScorerSpec, ratio
+from capwright.scorers.claims._claims import (
+    Assistant,
+    ClaimContext,
+    ClaimScorer,
+    Finding,
+    evidence_of,
+    failed,
+    is_lexical,
+    match_claims,
+    no_evidence,
+    verify_claims,
+)
+from capwright.types import ScorerError
+
+_OUTPUTS = ("dcscore", "precision", "recall", "f1", "f1_descriptive")
+
+
+class Marks(NamedTuple):
+    """Shares from 0 to 1 of one caption."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class DCScore(ClaimScorer):
+    """The scorer `dcscore`.
+
+    Outputs, 0 to 100, each the mean over captions:
+        dcscore: 50 * (F1 over all claims + F1 over descriptive claims). The headline.
+        precision, recall, f1: over all claims.
+        f1_descriptive: over the claims that describe rather than infer.
+    Rows are (dcscore / 100, precision, recall, f1, f1_descriptive, captions): per caption the mean over trials, as the
+    paper averages over images. A caption without claims scores 0. A sample without facts is unknown, because recall
+    would be 1 for whatever is true.
+
+    Args:
+        assistant, evidence, facts, seed: see `ClaimScorer`.
+        trials: how often matching and verifying are each asked; every match is scored with every verification, and the
+            mean is taken. None is 3 as in the paper, 1 for the lexical reader. A trial whose answer failed is left out;
+            when no match or no verification is left, the caption is unknown.
+        strict_paper: take the shared credit of descriptive claims from all claims, as the public code does.
+    """
+
+    _width = 6
+
+    def __init__(
+        self,
+        assistant: Assistant = "lexical",
+        evidence: str = "auto",
+        facts: str = "auto",
+        trials: int | None = None,
+        strict_paper: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if trials is not None and trials < 1:
+            raise ScorerError(f"dcscore: trials must be 1 or more, not {trials!r}")
+        spec = ScorerSpec(
+            name="dcscore",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)),
+            needs=frozenset({"assistant"}),
+            unit="item|ctx",
+            cost="calls",
+        )
+        super().__init__(spec, assistant, evidence, facts, seed)
+        self._trials = trials
+        self._strict = strict_paper
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 6] -> [..., 5] means over captions, 0 to 100, in the order of the outputs; 0/0 is NaN."""
+        summed = np.asarray(summed, dtype=np.float64)
+        return 100 * ratio(summed[..., :5], summed[..., 5:])
+
+    def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
+        return (("trials", self._repeats(claims)), ("strict", "yes" if self._strict else None))
+
+    def _repeats(self, claims: Claims) -> int:
+        return self._trials or (1 if is_lexical(claims) else 3)
+
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+        said, facts = self._split(items, context)
+        against = [evidence_of(item.sample, context.evidence) for item in items]
+        ready = [
+            i
+            for i, evidence in enumerate(against)
+            if evidence is not None and facts[i].claims and said[i].status == "ok" == facts[i].status
+        ]
+        # One call a trial and kind of question: a caption's trials differ in nothing but the seed.
+        seeds = [self._seed + trial for trial in range(self._repeats(context.claims))]
+        matches = [match_claims(context.claims, [(said[i].claims, facts[i].claims) for i in ready], s) for s in seeds]
+        checks = [verify_claims(context.claims, [(said[i].claims, against[i] or "") for i in ready], s) for s in seeds]
+        found = []
+        place = {i: k for k, i in enumerate(ready)}
+        for i in range(len(items)):
+            bad = failed(said[i].status, facts[i].status)
+            if bad is not None:
+                found.append(Finding(None, bad))
+            elif against[i] is None:
+                found.append(no_evidence(context.evidence))
+            elif i not in place:
+                found.append(Finding(None))
+            else:
+                k = place[i]
+                found.append(self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks]))
+        return found
+
+    def _score(
+        self,
+        said: Split,
+        facts: Split,
+        matches: Sequence[tuple[list[int | None], str]],
+        checks: Sequence[tuple[list[Verdict], str]],
+    ) -> Finding:
+        """The mean over all pairs of a match and a verification that were answered."""
+        matched = [places for places, status in matches if status == "ok"]
+        checked = [verdicts for verdicts, status in checks if status == "ok"]
+        if not matched or not checked:
+            return Finding(None, failed(*(status for _, status in (*matches, *checks))) or "judge_error")
+        rows = []
+        for verdicts in checked:
+            true = [verdict.verdict == "entailed" for verdict in verdicts]
+            flags = _descriptive(said, verdicts)
+            for places in matched:
+                whole = marks(true, places, len(facts.claims))
+                part = marks(true, places, len(facts.claims), flags, shared_with_all=self._strict)
+                rows.append(((whole.f1 + part.f1) / 2, *whole, part.f1, 1.0))
+        evidence = {
+            "claims": [
+                {
+                    "claim": claim,
+                    "true": sum(verdicts[j].verdict == "entailed" for verdicts in checked) / len(checked),
+                    "fact": None if matched[0][j] is None else facts.claims[matched[0][j] or 0],
+                    "descriptive": _descriptive(said, checked[0])[j],
+                }
+                for j, claim in enumerate(said.claims)
+            ],
+            "missed": [fact for o, fact in enumerate(facts.claims) if o not in matched[0]],
+            "trials": [len(matched), len(checked)],
+        }
+        return Finding(tuple(float(v) for v in np.mean(rows, axis=0)), evidence=evidence)
+
+
+def marks(
+    true: Sequence[bool],
+    matched: Sequence[int | None],
+    facts: int,
+    counted: Sequence[bool] | None = None,
+    shared_with_all: bool = False,
+) -> Marks:
+    """Precision, recall and F1 of claims against `facts` facts, at least one (arXiv 2503.07906).
+
+    A fact that n claims state, true ones and wrong ones, gives each true one 1/n. A true claim that states none of the
+    facts is one more fact, and found: it counts in the numerator and the denominator of recall.
+
+    Args:
+        true: for each claim, whether it is true.
+        matched: for each claim, the fact that it states, or None.
+        facts: how many there are.
+        counted: which claims count; all by default.
+        shared_with_all: let claims that do not count share the credit of facts all the same.
+    """
+    use = [j for j in range(len(true)) if counted is None or counted[j]]
+    sharing = range(len(true)) if shared_with_all else use
+    shares = Counter(matched[j] for j in sharing if matched[j] is not None)
+    right = [j for j in use if true[j]]
+    extra = sum(matched[j] is None for j in right)
+    credit = sum(1 / shares[matched[j]] for j in right if matched[j] is not None)
+    precision = len(right) / len(use) if use else 0.0
+    recall = (credit + extra) / (facts + extra)
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return Marks(precision, recall, f1)
+
+
+def _descriptive(said: Split, verdicts: Sequence[Verdict]) -> list[bool]:
+    """Which claims describe; where nobody judged, all do."""
+    if said.descriptive:
+        return list(said.descriptive)
+    return [verdict.descriptive is not False for verdict in verdicts]

@@ -1,0 +1,1 @@
+"""Scores from the vectors of a text encoder."""

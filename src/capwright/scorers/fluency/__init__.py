@@ -1,0 +1,1 @@
+"""Scores of the writing itself: language, length, readability, repetition."""

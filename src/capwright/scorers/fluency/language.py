@@ -1,0 +1,232 @@
+"""How well a caption is written: clarity, fluency, coherence, as BalCapRL grades them (arXiv 2605.07394).
+
+The paper asks a language model; so does this scorer when it has an assistant. Without one it measures what can be
+measured by counting, which says less: docs/methods/language.md says how much less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Grade, Judge
+from capwright.scorers._asking import check_seed
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.fluency._language_checks import CHECKS, Checks, learn_checks
+from capwright.text.digest import fingerprint
+from capwright.text.tokenizers import get_tokenizer
+from capwright.types import STATUSES, DataError, Sample, ScorerError
+
+#: What is graded, in the order of the columns.
+AXES = ("clarity", "fluency", "coherence")
+#: Fewer texts than this say too little about a language.
+_FEWEST_TEXTS = 20
+
+
+@dataclass(frozen=True)
+class LanguageContext(Context):
+    """What captions are held against: checks learned from texts, or a judge; the other one is None."""
+
+    checks: Checks | None
+    judge: Judge | None
+    texts: int
+
+
+class Language:
+    """The scorer `language`: means over captions, in [0, 1], higher is better.
+
+        language (headline): the mean of the three below.
+        clarity: it can be understood at once. Without an assistant: flow * known * plain.
+        fluency: its sentences are well-formed and end. Without an assistant: flow * known * ending.
+        coherence: it hangs together. Without an assistant: flow * known * fresh.
+
+    Without an assistant a language model of three words in a row is learned from good captions of the corpus, and flow,
+    known, ending, plain and fresh are checks between 0 and 1 (`language_checks`): 1 is what most of those captions
+    reach, so no caption gains by being even more likely. Whether anything is true is not looked at. A caption that was
+    cut off has an ending of 0. An empty caption scores 0.
+
+    With an assistant every caption that is not empty is graded by it; one that could not be graded is unknown.
+
+    Args:
+        assistant: whom to ask: what `models.assistants.open_assistant` takes, or an object that grades
+            (`ports.Judge`). None asks nobody.
+        learn_from: where good captions are, without an assistant: "references", "meta.<key>" (a text or a list of
+            texts in `Sample.meta`), the path of a text file with one caption a line, or several of these. What is not
+            in them counts as bad language: they should hold every manner of speaking that is welcome.
+        tokenizer: a name that `tokens.get_tokenizer` knows; without an assistant.
+        seed: for the assistant.
+    """
+
+    def __init__(
+        self,
+        assistant: Any = None,
+        learn_from: str | Sequence[str] = "references",
+        *,
+        tokenizer: str = "ptb",
+        seed: int = 0,
+    ) -> None:
+        self._assistant = assistant
+        self._sources = (learn_from,) if isinstance(learn_from, str) else tuple(learn_from)
+        if not self._sources:
+            raise ScorerError('language: learn_from is empty; name "references", "meta.<key>" or a text file')
+        for source in self._sources:
+            if not _is_of_samples(source) and not Path(source).is_file():
+                raise ScorerError(
+                    f'language: learn_from: there is no file {source!r}; name "references", "meta.<key>" or a text file'
+                )
+        check_seed("language", seed)
+        get_tokenizer(tokenizer)  # a name that does not exist is said now
+        self._tokenizer = tokenizer
+        self._seed = seed
+        offline = assistant is None
+        outputs = (*AXES, "language")
+        self._spec = ScorerSpec(
+            name="language",
+            version="1",
+            outputs=outputs,
+            ranges=dict.fromkeys(outputs, (0.0, 1.0)),
+            needs=frozenset(({"references"} if "references" in self._sources else set()) if offline else {"assistant"}),
+            unit="item|ctx" if offline else "item",
+            cost="free" if offline else "calls",
+            main="language",
+        )
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is. With an assistant its cost is "calls"."""
+        return self._spec
+
+    def prepare(self, corpus: Corpus) -> LanguageContext:
+        """Learn from the good captions of the corpus, or open the assistant.
+
+        Raises DataError when there are fewer than 20 good captions, or of fewer than 2 samples; ScorerError or
+        ModelError when the assistant is none or does not grade.
+        """
+        if self._assistant is not None:
+            judge = self._open()
+            mark = fingerprint(["language", judge.signature, self._seed])
+            return LanguageContext("language", mark, self._spec.outputs, None, judge, 0)
+        groups = [good for sample in corpus.samples if (good := self._good(sample))]
+        groups += [[line] for source in self._sources if not _is_of_samples(source) for line in _read_lines(source)]
+        texts = sum(map(len, groups))
+        if texts < _FEWEST_TEXTS or len(groups) < 2:
+            raise DataError(
+                f"language: learns what good language is from {' and '.join(self._sources)}, and needs {_FEWEST_TEXTS} "
+                f"texts of at least 2 samples (or lines); there are {texts} of {len(groups)}. Give more, name "
+                "others with learn_from, or let an assistant grade"
+            )
+        try:
+            checks = learn_checks(groups, self._tokenizer)
+        except ValueError as error:
+            raise DataError(f"language: {' and '.join(self._sources)}: {error}") from error
+        known = sorted(hashlib.blake2b(repr(group).encode(), digest_size=16).hexdigest() for group in groups)
+        mark = fingerprint([known, get_tokenizer(self._tokenizer).name, self._spec.version])
+        return LanguageContext("language", mark, self._spec.outputs, checks, None, texts)
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """Rows (clarity, fluency, coherence, 1). Evidence with an assistant: {"reason"} where it gave one."""
+        context = _own(context)
+        status = [item_status(item) for item in items]
+        rows = np.zeros((len(items), len(AXES) + 1))
+        rows[:, -1] = [state in SCORED for state in status]
+        evidence: list[dict[str, Any] | None] = [None] * len(items)
+        asked = [i for i, state in enumerate(status) if state == "ok"]
+        if context.judge is not None:
+            grades = context.judge.grade(AXES, [items[i].caption for i in asked], seed=self._seed) if asked else []
+            if len(grades) != len(asked):
+                raise ScorerError(f"language: the assistant gave {len(grades)} grades for {len(asked)} captions")
+            for i, grade in zip(asked, grades):
+                marks, status[i] = _read_grade(grade)
+                rows[i] = (*marks, 1) if status[i] in SCORED else 0
+                evidence[i] = {"reason": grade.reason} if grade.reason else None
+        elif context.checks is not None and asked:
+            flow, known, ending, plain, fresh = context.checks.measure([items[i] for i in asked]).T
+            rows[asked, :-1] = np.column_stack((plain, ending, fresh)) * (flow * known)[:, None]
+        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+
+    def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
+        """Without an assistant the checks of each caption, and "odd": the word that fits worst, up to two before it."""
+        context = _own(context)
+        if context.checks is None:
+            return list(self.stats(items, context).evidence)
+        return [context.checks.explain(item) if item_status(item) == "ok" else None for item in items]
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 4] -> [..., 4] means (clarity, fluency, coherence, language); NaN without captions."""
+        summed = np.asarray(summed, dtype=np.float64)
+        axes = ratio(summed[..., : len(AXES)], summed[..., len(AXES) :])
+        return np.concatenate((axes, axes.mean(-1, keepdims=True)), axis=-1)
+
+    def signature(self, context: Context) -> str:
+        """`language|learned:references/10000#3f2a0c1d|checks:flow,known,ending,plain,fresh|tok:ptb-py.1|v:1`.
+
+        With an assistant `language|judge:<its signature>|seed:0|v:1`.
+        """
+        context = _own(context)
+        if context.judge is not None:
+            return write_signature("language", judge=context.judge.signature, seed=self._seed, v=self._spec.version)
+        sources = ",".join(source if _is_of_samples(source) else "file" for source in self._sources)
+        learned = f"{sources}/{context.texts}#{context.fingerprint[:8]}"
+        tok = get_tokenizer(self._tokenizer).name
+        return write_signature("language", learned=learned, checks=",".join(CHECKS), tok=tok, v=self._spec.version)
+
+    def _open(self) -> Judge:
+        judge = self._assistant
+        if isinstance(judge, (str, Mapping)):
+            from capwright.judges.load import open_assistant
+
+            judge = open_assistant(judge)
+        if not callable(getattr(judge, "grade", None)) or not hasattr(judge, "signature"):
+            raise ScorerError(f"language: the assistant {self._assistant!r} does not grade; it must be a ports.Judge")
+        judge.grade(AXES, [], seed=self._seed)  # one that can not grade says so now, not after the first captions
+        return judge
+
+    def _good(self, sample: Sample) -> list[str]:
+        """The texts of a sample that are learned from."""
+        found: list[str] = []
+        for source in filter(_is_of_samples, self._sources):
+            given: Any = sample.references
+            if source != "references":
+                given = sample.meta.get(source.removeprefix("meta."), ())
+            texts = [given] if isinstance(given, str) else given
+            if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+                raise DataError(f"sample {sample.id!r}: {source} must be a text or a list of texts, not {given!r}")
+            found += [text for text in texts if text.strip()]
+        return found
+
+
+def _is_of_samples(source: str) -> bool:
+    return source == "references" or source.startswith("meta.")
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"language: {path} can not be read as UTF-8 text: {error}") from error
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
+    """(marks in the order of `AXES`, status); a mark that is missing or no number from 0 to 1 can not be used."""
+    if grade.status not in STATUSES:
+        raise ScorerError(f"language: the assistant gave the status {grade.status!r}; it must be one of {STATUSES}")
+    if grade.status != "ok":
+        return (0.0,) * len(AXES), grade.status
+    marks = tuple(grade.marks.get(axis, math.nan) for axis in AXES)
+    if not all(isinstance(mark, (int, float)) and 0 <= mark <= 1 for mark in marks):
+        return (0.0,) * len(AXES), "unparseable"
+    return marks, "ok"
+
+
+def _own(context: Context) -> LanguageContext:
+    if not isinstance(context, LanguageContext):
+        raise ScorerError("language: needs a context made by its own prepare()")
+    return context

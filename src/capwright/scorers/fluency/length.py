@@ -1,0 +1,78 @@
+"""How long captions are. No judgement: a length is neither good nor bad, but a score is hard to read without it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.text.digest import fingerprint
+from capwright.text.normalize import Folded
+
+_SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"'”’)\]]|$)|[。！？]+|\n\s*\n")
+
+
+class Length:
+    """The scorer `length`: mean words, characters and sentences a caption, and the share that was cut off.
+
+    A word is a run of letters and digits ("geo-board" is two); every Chinese, Japanese or Korean character is one. A
+    sentence ends at . ! ? … or their full-width forms; text without an end mark is one sentence. Characters are
+    counted after white space at both ends is removed. `truncated` is a share in [0, 1] of captions whose `finish` is
+    "length". Empty captions count, with zeros.
+    """
+
+    def __init__(self) -> None:
+        unbounded = (0.0, float("inf"))
+        self._spec = ScorerSpec(
+            name="length",
+            version="1",
+            outputs=("words", "characters", "sentences", "truncated"),
+            ranges={"words": unbounded, "characters": unbounded, "sentences": unbounded, "truncated": (0.0, 1.0)},
+            higher_is_better=None,
+        )
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is."""
+        return self._spec
+
+    def prepare(self, corpus: Corpus) -> Context:
+        """Nothing to learn; the corpus is not read."""
+        return Context("length", fingerprint("length"), self._spec.outputs)
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """Rows (words, characters, sentences, truncated, 1)."""
+        rows = np.zeros((len(items), 5))
+        status = tuple(item_status(item) for item in items)
+        for row, item, state in zip(rows, items, status):
+            if state in SCORED:
+                text = item.caption.strip()
+                row[:] = (count_words(text), len(text), count_sentences(text), item.finish == "length", 1)
+        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 5] -> [..., 4] means; NaN without captions."""
+        summed = np.asarray(summed, dtype=np.float64)
+        return ratio(summed[..., :4], summed[..., 4:5])
+
+    def signature(self, context: Context) -> str:
+        """`length|v:1`."""
+        return write_signature("length", v=self._spec.version)
+
+
+def count_words(text: str) -> int:
+    """Words in a text; see `Length` for what a word is."""
+    return sum(token[0].isalnum() for token in Folded(text).tokens)
+
+
+def count_sentences(text: str) -> int:
+    """Sentences in a text; 0 for a blank one."""
+    return len(split_sentences(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text without the marks at their ends; see `Length` for where they end."""
+    return [part for part in _SENTENCE_END.split(text) if any(c.isalnum() for c in part)]

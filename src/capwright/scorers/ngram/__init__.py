@@ -1,0 +1,1 @@
+"""Scores from n-grams: what a caption shares with its references, or with other captions."""

@@ -1,0 +1,64 @@
+"""The things that captions name, listed by a language model, and whether they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from capwright.judges.protocols import Claims, Verdict, Writer
+from capwright.scorers.claims._claims import known_status
+from capwright.types import NotInstalledError, ScorerError
+
+#: Words for the picture itself, and for no thing in it.
+_NO_THINGS = frozenset(
+    ("photo", "photograph", "picture", "image", "painting", "drawing", "view", "scene", "background", "foreground")
+)
+
+
+def check_writer(assistant: Claims, scorer: str, instead: str) -> None:
+    """Raises NotInstalledError, naming the scorer to use instead, when the assistant is no language model."""
+    if not isinstance(assistant, Writer):
+        raise NotInstalledError(
+            f"{scorer}: not installed: a language model that lists what captions name; name one as assistant, such as "
+            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or use {instead}'
+        )
+
+
+def named_things(
+    assistant: object, captions: Sequence[str], seed: int, scorer: str
+) -> dict[str, tuple[tuple[str, ...], str]]:
+    """What each caption names, in lower case and each once, and "ok" or why that is unknown; one call for all.
+
+    A blank caption names nothing and nobody is asked. Words for the picture itself ("photo") are left out.
+    """
+    texts = list(dict.fromkeys(captions))
+    asked = [text for text in texts if text.strip()]
+    assert isinstance(assistant, Writer)
+    told = assistant.write("terms", [{"caption": text} for text in asked], seed=seed) if asked else []
+    if len(told) != len(asked):
+        raise ScorerError(f"{scorer}: the assistant gave {len(told)} records for {len(asked)} captions")
+    blank: dict[str, tuple[tuple[str, ...], str]] = dict.fromkeys(texts, ((), "ok"))
+    return blank | {text: _read(record) for text, record in zip(asked, told)}
+
+
+def claim_of(thing: str) -> str:
+    """The claim that a thing is in the picture; no article, which only some nouns would have."""
+    return f"There is this in the picture: {thing}."
+
+
+def judged(verdict: Verdict, evidence: str) -> str:
+    """Whether a thing is "present", "absent" or "unsure": absent from a text that does not mention it, unsure where a
+    picture leaves it open."""
+    if verdict.verdict == "entailed":
+        return "present"
+    return "unsure" if verdict.verdict == "neutral" and evidence == "image" else "absent"
+
+
+def _read(record: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    if record.get("status") != "ok":
+        return (), known_status(record.get("status"))
+    terms = record.get("terms")
+    if not isinstance(terms, (list, tuple)) or not all(isinstance(term, str) for term in terms):
+        return (), "unparseable"
+    folded = (" ".join(term.casefold().split()) for term in terms)
+    return tuple(dict.fromkeys(term for term in folded if term and term not in _NO_THINGS)), "ok"

@@ -1,0 +1,166 @@
+"""TTS for captions in free words: a language model lists the names in a caption, and whether the others are there.
+
+TTS itself (tts.py) finds names by looking them up, and only names of its vocabulary can be wrong. Here every thing that
+a caption names counts. Our own, after the idea of TTS (arXiv 2604.01941): docs/methods/claim-scores.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Claims
+from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, ratio
+from capwright.scorers.claims._claims import (
+    Assistant,
+    ClaimContext,
+    ClaimScorer,
+    Finding,
+    evidence_of,
+    failed,
+    no_evidence,
+    verify_claims,
+)
+from capwright.scorers.objects._open_vocabulary import check_writer, claim_of, judged, named_things
+from capwright.text.digest import fingerprint
+from capwright.text.term_matching import TermMatcher
+from capwright.types import DataError, Sample, ScorerError
+
+_OUTPUTS = ("micro", "precision", "f1")
+
+
+@dataclass(frozen=True)
+class ExtractedContext(ClaimContext):
+    """The names of the terms of the corpus, with aliases and plurals; and for signatures which samples have which.
+
+    `terms` is "240#3f2a1b7c": how many professional terms samples have, and a digest of them and of their names.
+    """
+
+    matcher: TermMatcher
+    terms: str
+
+
+class ExtractedTTS(ClaimScorer):
+    """The scorer `tts-extracted`.
+
+    A hit is a professional term of the sample that the caption names: by its name, an alias or a plural, alone or with
+    words before it ("a wooden geoboard"). Wrong is a thing that the caption names and that the evidence does not have.
+    Generic words for what is there ("toy") are neither. Outputs, in percent over a corpus:
+        micro: hits / professional terms of the samples. The headline.
+        precision: hits / (hits + wrong).
+        f1: harmonic mean of the two.
+    A caption with one answer that could not be had is unknown. Rows are (hits, terms, wrong).
+
+    Args:
+        assistant, evidence, seed: see `ClaimScorer`. It must be a language model; without one the scorer is not
+            installed.
+        penalty: in the reward "penalized", hits / (terms + penalty * wrong): the price of a wrong name.
+    """
+
+    _width = 3
+    _needs = ("evidence",)
+
+    def __init__(
+        self, assistant: Assistant = "lexical", evidence: str = "auto", penalty: float = 1.0, seed: int = 0
+    ) -> None:
+        if not 0 <= penalty < float("inf"):
+            raise ScorerError(f"tts-extracted: penalty must be a number >= 0, not {penalty!r}")
+        spec = ScorerSpec(
+            name="tts-extracted",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)) | {"penalized": (0.0, 1.0)},
+            needs=frozenset({"assistant", "terms"}),
+            unit="item|ctx",
+            cost="calls",
+            rewards=("penalized",),
+        )
+        super().__init__(spec, assistant, evidence, "auto", seed)
+        self._penalty = float(penalty)
+
+    def prepare(self, corpus: Corpus) -> ExtractedContext:
+        """See `ClaimScorer.prepare`. Raises NotInstalledError without a language model, DataError without terms."""
+        made = super().prepare(corpus)
+        check_writer(made.claims, self._spec.name, "tts, which looks names up")
+        extra = {t.name: t for sample in corpus.samples for t in sample.terms if t.name not in corpus.vocabulary}
+        matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
+        if not len(matcher):
+            raise DataError("tts-extracted: no sample has a term; add terms to samples.jsonl")
+        had = {sample.id: sorted(_professional(sample, matcher)) for sample in corpus.samples}
+        digest = fingerprint([matcher.fingerprint, {id: names for id, names in had.items() if names}])
+        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, digest])}
+        return ExtractedContext(**fields, matcher=matcher, terms=f"{sum(map(len, had.values()))}#{digest[:8]}")
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 3] -> [..., 3] percentages in the order of the outputs; 0/0 is NaN."""
+        hits, terms, wrong = np.moveaxis(np.asarray(summed, dtype=np.float64), -1, 0)
+        f1 = np.where(terms > 0, ratio(2 * hits, hits + wrong + terms), np.nan)
+        return 100 * np.stack([ratio(hits, terms), ratio(hits, hits + wrong), f1], axis=-1)
+
+    def signature(self, context: Context) -> str:
+        """As of all claim scorers, with `|terms:240#3f2a1b7c` before the rule they are matched by."""
+        own: ExtractedContext = self._own(context)
+        start, match, rest = super().signature(context).partition("|match:")
+        return f"{start}|terms:{own.terms}{match}{rest}"
+
+    @property
+    def shaping(self) -> dict[str, object]:
+        """What changes the reward and no score; see `RewardView.signature`."""
+        return {"penalty": self._penalty}
+
+    def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The reward "penalized" [..., 1] of rows [..., 3], in [0, 1]; NaN where a sample has no terms."""
+        hits, terms, wrong = np.moveaxis(np.asarray(rows, dtype=np.float64), -1, 0)
+        return np.where(terms > 0, ratio(hits, terms + self._penalty * wrong), np.nan)[..., None]
+
+    def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
+        return (("match", "longest,plural"),)
+
+    def _measure(self, items: Sequence[Item], context: ExtractedContext) -> list[Finding]:
+        named = named_things(context.claims, [item.caption for item in items], self._seed, self._spec.name)
+        against = [evidence_of(item.sample, context.evidence) for item in items]
+        wanted = [_professional(item.sample, context.matcher) for item in items]
+        hits = [
+            {thing: _hits(thing, terms, context.matcher) for thing in named[item.caption][0]}
+            for item, terms in zip(items, wanted)
+        ]
+        others = [[thing for thing, found in of.items() if not found] for of in hits]
+        asked = [
+            ([claim_of(thing) for thing in rest] if evidence is not None else (), evidence or "")
+            for rest, evidence in zip(others, against)
+        ]
+        checked = verify_claims(context.claims, asked, self._seed)
+        found = []
+        for i, item in enumerate(items):
+            verdicts, status = checked[i]
+            bad = failed(named[item.caption][1], status)
+            if bad is not None:
+                found.append(Finding(None, bad))
+            elif against[i] is None:
+                found.append(no_evidence(context.evidence))
+            else:
+                said = dict(zip(others[i], (judged(verdict, context.evidence) for verdict in verdicts)))
+                right = set().union(*hits[i].values())
+                wrong = sorted(thing for thing, word in said.items() if word == "absent")
+                evidence: dict[str, Any] = {
+                    "right": sorted(right),
+                    "wrong": wrong,
+                    "missed": sorted(wanted[i] - right),
+                    "other": sorted(set(said) - set(wrong)),
+                }
+                found.append(Finding((float(len(right)), float(len(wanted[i])), float(len(wrong))), evidence=evidence))
+        return found
+
+
+def _professional(sample: Sample, matcher: TermMatcher) -> set[str]:
+    """The professional terms of a sample, by the names that the table has for them."""
+    entries = [matcher.lookup(term.name) for term in sample.terms if term.level == "professional"]
+    return {matcher.entries[entry].name for entry in entries if entry is not None}
+
+
+def _hits(thing: str, terms: set[str], matcher: TermMatcher) -> set[str]:
+    return {matcher.entries[match.entry].name for match in matcher.find(thing)} & terms

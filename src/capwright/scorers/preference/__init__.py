@@ -1,0 +1,1 @@
+"""Scores from which of two captions a judge prefers."""

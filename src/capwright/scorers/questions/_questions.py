@@ -1,0 +1,191 @@
+"""Scorers whose unit is a question about the image, answered from the caption: the part they share.
+
+A scorer says which questions are asked about a caption and what an abstention is worth; this class asks them all in
+one call, adds them up, and shows what came of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Answer, Reader
+from capwright.scorers._asking import (
+    SILENT,
+    Asked,
+    Assistant,
+    Bank,
+    Told,
+    ask,
+    check_options,
+    open_port,
+    read_bank,
+    show,
+    status_of,
+    tell,
+)
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio
+from capwright.text.digest import fingerprint
+from capwright.types import ScorerError
+
+#: The first columns of a row; then (credit, asked) of each kind of question. `asked` counts questions that are known.
+COLUMNS = ("right", "abstained", "credit", "asked", "unanswered")
+
+
+@dataclass(frozen=True)
+class QuestionContext(Context):
+    """What was prepared: who reads, and which questions there are.
+
+    Attributes:
+        reader: signature of the reader.
+        bank: the questions of the corpus.
+    """
+
+    reader: str
+    bank: Bank
+
+
+class QuestionScorer:
+    """What `CapRL` and `CaptionQA` have in common; a scorer of its own by `plan`, `credit` and `outputs_of`.
+
+    Rows, one a caption: (right, abstained, credit, asked, unanswered), then (credit, asked) for each kind of question
+    that the corpus has. `asked` counts the questions whose answers are known, so that ratios are over these.
+    """
+
+    def __init__(self, spec: ScorerSpec, assistant: Assistant, seed: int, soft: bool) -> None:
+        check_options(spec.name, Reader, assistant, seed, soft=soft)
+        self._spec = spec
+        self._assistant = assistant
+        self._seed = seed
+        self._soft = soft
+        self._opened: Reader | None = None
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is."""
+        return self._spec
+
+    # What a scorer is made of ------------------------------------------------------------------------------------
+
+    def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
+        """The questions that are asked about a caption."""
+        raise ScorerError(f"{self._spec.name}: has no plan")
+
+    def credit(self, asked: Asked, told: Told) -> float:
+        """What a known answer is worth, from 0 to 1."""
+        return told.right
+
+    def read(self, asked: Asked, answer: Answer) -> Told:
+        """What came of a question."""
+        return tell(asked, answer, self._soft)
+
+    def asks_about(self, caption: str) -> bool:
+        """Whether the reader is asked about a caption; else it tells nothing, and every question is left open."""
+        return bool(caption.strip())
+
+    def setup(self) -> dict[str, Any]:
+        """Options that can change a number, for the fingerprint and the signature."""
+        return {}
+
+    def outputs_of(self, summed: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """The columns of the outputs of the spec, from sums [..., 5] in the order of `COLUMNS`."""
+        raise ScorerError(f"{self._spec.name}: has no outputs")
+
+    # What all of them do -----------------------------------------------------------------------------------------
+
+    def reader(self) -> Reader:
+        """Who answers; opened when first needed."""
+        if self._opened is None:
+            self._opened = open_port(self._assistant, Reader, self._spec.name, "answer questions")
+        return self._opened
+
+    def prepare(self, corpus: Corpus) -> QuestionContext:
+        """Gather the questions and open the assistant; nobody is asked yet.
+
+        Raises DataError when no sample has a question that can be asked, ScorerError for an assistant that can not
+        answer questions.
+        """
+        bank = read_bank(corpus.samples, self._spec.name)
+        signature = self.reader().signature
+        return QuestionContext(
+            scorer=self._spec.name,
+            fingerprint=fingerprint([self._spec.name, signature, bank.digest, self._seed, self._soft, self.setup()]),
+            outputs=(*self._spec.outputs, *(f"kind:{kind}" for kind in bank.kinds)),
+            reader=signature,
+            bank=bank,
+        )
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """One row an item, see the class; zero where the sample has no question that can be asked, which is NaN.
+
+        All questions of all items are put to the assistant in one call. A caption with no words tells nothing: its
+        questions are left open, without asking. Evidence: {"questions": [see `asking.show`], "right", "abstained",
+        "asked", "unanswered"}, also for captions that are unknown because too few answers could be had.
+        """
+        own = self.own(context)
+        status = [item_status(item) for item in items]
+        plans = [self.plan(item, own) if state in SCORED else [] for item, state in zip(items, status)]
+        spoken = [bool(plan) and self.asks_about(item.caption) for item, plan in zip(items, plans)]
+        pairs = [(item.caption, one) for item, plan, says in zip(items, plans, spoken) if says for one in plan]
+        answers = iter(ask(self.reader(), pairs, self._seed, self._spec.name) if pairs else [])
+        kind_column = {kind: len(COLUMNS) + 2 * i for i, kind in enumerate(own.bank.kinds)}
+        rows = np.zeros((len(items), len(COLUMNS) + 2 * len(kind_column)))
+        evidence: list[dict[str, Any] | None] = [None] * len(items)
+        for index, (plan, says) in enumerate(zip(plans, spoken)):
+            if not plan:
+                continue
+            told = [self.read(one, next(answers)) if says else SILENT for one in plan]
+            evidence[index] = _evidence(plan, told)
+            state = status_of(told)
+            if state == "ok":
+                self._fill(rows[index], plan, told, kind_column)
+            else:
+                status[index] = state
+        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+
+    def _fill(
+        self, row: NDArray[np.float64], plan: Sequence[Asked], told: Sequence[Told], kind_column: Mapping[str, int]
+    ) -> None:
+        for asked, one in zip(plan, told):
+            if not one.known:
+                row[4] += 1
+                continue
+            worth = self.credit(asked, one)
+            row[:4] += one.right, one.abstained, worth, 1
+            column = kind_column.get(asked.question.kind.strip())
+            if column is not None:
+                row[column : column + 2] += worth, 1
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 5 + 2K] -> [..., M + K] in the order of `context.outputs`; 0/0 is NaN."""
+        summed = np.asarray(summed, dtype=np.float64)
+        kinds = summed[..., len(COLUMNS) :]
+        by_kind = [ratio(kinds[..., i], kinds[..., i + 1]) for i in range(0, kinds.shape[-1], 2)]
+        return np.stack([*self.outputs_of(summed[..., : len(COLUMNS)]), *by_kind], axis=-1)
+
+    def own(self, context: Context) -> QuestionContext:
+        """The context, if it is of this scorer. Raises ScorerError."""
+        if not isinstance(context, QuestionContext) or context.scorer != self._spec.name:
+            raise ScorerError(f"{self._spec.name}: needs a context made by its own prepare()")
+        return context
+
+
+def _evidence(plan: Sequence[Asked], told: Sequence[Told]) -> dict[str, Any]:
+    return {
+        "questions": [show(asked, one) for asked, one in zip(plan, told)],
+        "right": sum(one.right for one in told),
+        "abstained": sum(one.abstained for one in told),
+        "asked": sum(one.known for one in told),
+        "unanswered": sum(not one.known for one in told),
+    }
+
+
+def shares(summed: NDArray[np.float64], *columns: str) -> list[NDArray[np.float64]]:
+    """Columns of sums over the questions that are known, then the share of questions without an answer."""
+    table = dict(zip(COLUMNS, np.moveaxis(summed, -1, 0)))
+    asked = table["asked"]
+    return [*(ratio(table[name], asked) for name in columns), ratio(table["unanswered"], asked + table["unanswered"])]

@@ -1,0 +1,112 @@
+"""CapRL: a caption is as good as the answers that somebody finds in it (arXiv 2509.22647).
+
+A reader who never sees the image answers multiple-choice questions about it from the caption alone.
+docs/methods/caprl.md says what is the paper's, what was inferred and what we changed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.scorers._asking import Asked, Assistant, choices, dice, shuffled, sorted_questions
+from capwright.scorers.base import Context, Item, ScorerSpec, write_signature
+from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
+from capwright.types import ScorerError
+
+_MODES = ("paper", "all-questions")
+_OUTPUTS = ("accuracy", "abstained", "unanswered")
+
+
+class CapRL(QuestionScorer):
+    """The scorer `caprl`: the share of questions about the image that are answered right from the caption alone.
+
+    Outputs, shares in [0, 1]:
+        accuracy: right answers / answers. The headline and the reward. An abstention counts as not right.
+        abstained: abstentions / answers.
+        unanswered: questions without an answer (the assistant failed) / questions asked. They are in no other output.
+        kind:...: accuracy of each kind of question that the corpus has (`Question.kind`).
+
+    A caption without words leaves every question open, so its accuracy is 0. A sample without multiple-choice
+    questions is NaN. A caption of which less than half of the answers are known is unknown.
+
+    Args:
+        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `ports.Reader`.
+        mode: "paper" draws `n` questions with replacement for each caption and shuffles the options of each draw;
+            "all-questions" asks every question once and does not shuffle, so the number has no noise of drawing.
+        n: questions drawn in mode "paper" (8 in the released code). Not used otherwise.
+        seed: of draws and shuffles, which depend on it, the id of the sample and the text of the caption alone: never
+            on the order of captions. The assistant is given it too.
+        shuffle: whether options are shuffled in mode "paper".
+        soft: count probabilities instead of choices where the assistant tells them: expected accuracy.
+    """
+
+    def __init__(
+        self,
+        assistant: Assistant = "lexical",
+        *,
+        mode: str = "paper",
+        n: int = 8,
+        seed: int = 0,
+        shuffle: bool = True,
+        soft: bool = False,
+    ) -> None:
+        if mode not in _MODES:
+            raise ScorerError(f"caprl: mode must be {' or '.join(_MODES)}, not {mode!r}")
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ScorerError(f"caprl: n must be a whole number of questions, 1 or more, not {n!r}")
+        if not isinstance(shuffle, bool):
+            raise ScorerError(f"caprl: shuffle must be true or false, not {shuffle!r}")
+        spec = ScorerSpec(
+            name="caprl",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
+            needs=frozenset({"questions", "assistant"}),
+            unit="item|ctx",
+            cost="calls",
+        )
+        super().__init__(spec, assistant, seed, soft)
+        self._mode = mode
+        self._n = n
+        self._shuffle = shuffle and mode == "paper"
+
+    def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
+        """In mode "paper" `n` draws with replacement, each with a shuffle of its own; else every question once."""
+        questions = sorted_questions(choices(item.sample))
+        if not questions:
+            return []
+        if self._mode == "all-questions":
+            return [Asked(question, question) for question in questions]
+        random = dice("caprl", self._seed, item.sample.id, item.caption)
+        drawn = [questions[random.randrange(len(questions))] for _ in range(self._n)]
+        return [Asked(question, shuffled(question, random) if self._shuffle else question) for question in drawn]
+
+    def setup(self) -> dict[str, object]:
+        """Options that can change a number."""
+        return {"mode": self._mode, "n": self._n if self._mode == "paper" else 0, "shuffle": self._shuffle}
+
+    def outputs_of(self, summed: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Accuracy, abstained, unanswered."""
+        return shares(summed, "right", "abstained")
+
+    def signature(self, context: Context) -> str:
+        """`caprl|mode:paper|n:8|shuffle:yes|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
+
+        `soft:yes` says that probabilities were counted. `questions` counts the multiple-choice questions of the corpus
+        ("118-2": two could not be asked) and has a digest of them; `by` is the signature of the reader.
+        """
+        own = self.own(context)
+        paper = self._mode == "paper"
+        return write_signature(
+            "caprl",
+            mode=self._mode,
+            n=self._n if paper else None,
+            shuffle=("yes" if self._shuffle else "no") if paper else None,
+            seed=self._seed,
+            soft="yes" if self._soft else None,
+            questions=own.bank.name,
+            by=own.reader,
+            v=self._spec.version,
+        )

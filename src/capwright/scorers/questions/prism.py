@@ -1,0 +1,229 @@
+"""Prism-style evaluation: a captioner writes, somebody who only reads answers (arXiv 2406.14544; as in 2509.22647).
+
+Several captions are drawn of an image, and every question is answered from each: the mean says how good captions are,
+the best of them how good they could be. docs/methods/caprl.md says how this differs from the published evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Reader, Writer
+from capwright.scorers._asking import (
+    SILENT,
+    Asked,
+    Assistant,
+    Told,
+    ask,
+    check_options,
+    choices,
+    dice,
+    open_ones,
+    open_port,
+    read_bank,
+    show,
+    shuffled,
+    sorted_questions,
+    status_of,
+    tell,
+)
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.questions._open_questions import RULES, Said, answer_openly
+from capwright.scorers.questions._questions import QuestionContext
+from capwright.text.digest import fingerprint
+from capwright.types import ScorerError
+
+_OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
+
+
+class Prism:
+    """The scorer `prism`: every question of an image, answered from each of its captions.
+
+    Items of one call with the same `sample.id` are the captions of an image. The image has one row, owned by the first
+    of them, so this can not be a reward (that is `caprl`). Outputs, pooled over questions:
+        accuracy: right answers / answers, over all captions. The headline; the mean over k captions of an image.
+        best: questions that at least one caption answers / questions. With one caption an image it is the accuracy.
+            A question that no caption answers and that somewhere failed is in no sum: a failure is no wrong answer.
+        abstained: abstentions / answers.
+        unanswered: answers that could not be had / answers asked for.
+        captions: mean captions an image: `best` grows with it.
+    Accuracies are in [0, 1]. A question without a key among its options is never asked (counted in the signature), so
+    it can not count as right, as it does in the published program. An image without questions that can be asked is
+    NaN; one with a caption that is unknown, or with less than half of its answers known, is unknown.
+
+    Args:
+        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `ports.Reader`.
+        shuffle: whether options are shuffled, alike for all captions of an image; else they stand as in the dataset.
+        free: how answers in free words are held to the key: "exact", "relaxed" (a number may be 5 % off) or "anls"
+            (part of the letters may differ; worth less than 1 then), see `open_questions`. Questions without options
+            are asked too, and the assistant must also be a `ports.Writer`. Empty: such questions are left out.
+        seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the assistant.
+    """
+
+    def __init__(
+        self, assistant: Assistant = "lexical", *, shuffle: bool = False, free: str = "", seed: int = 0
+    ) -> None:
+        check_options("prism", Reader, assistant, seed, shuffle=shuffle)
+        if free and free not in RULES:
+            raise ScorerError(f"prism: free must be one of {', '.join(RULES)}, or empty, not {free!r}")
+        self._free = free
+        self._assistant = assistant
+        self._shuffle = shuffle
+        self._seed = seed
+        self._opened: Reader | None = None
+        ranges = dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"captions": (0.0, float("inf"))}
+        self._spec = ScorerSpec(
+            name="prism",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges=ranges,
+            needs=frozenset({"questions", "assistant", "several captions"}),
+            unit="item|ctx",
+            cost="calls",
+        )
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is."""
+        return self._spec
+
+    def prepare(self, corpus: Corpus) -> QuestionContext:
+        """Gather the questions and open the assistant.
+
+        Raises DataError when no question can be asked, ScorerError for an assistant that can not answer questions.
+        """
+        bank = read_bank(corpus.samples, "prism", openly=bool(self._free))
+        reader = self._reader()
+        if self._free:
+            open_port(reader, Writer, "prism", "answer open questions")
+        signature = reader.signature
+        setup = [signature, bank.digest, self._shuffle, self._seed, self._free]
+        return QuestionContext("prism", fingerprint(["prism", *setup]), _OUTPUTS, signature, bank)
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """One row an image: (right, abstained, answers, best, questions, unanswered, captions, 1).
+
+        Zero but for the last two where the image has no question that can be asked. All questions of all captions are
+        put in one call. Evidence: {"captions": [{"questions": [see `asking.show`]}, ...], "best", "questions"}.
+        """
+        self._own(context)
+        images: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            images.setdefault(item.sample.id, []).append(index)
+        states = [item_status(item) for item in items]
+        measured = {
+            name: self._plan(items[members[0]])
+            for name, members in images.items()
+            if all(states[index] in SCORED for index in members)
+        }
+        pairs = [
+            (items[index].caption, one)
+            for name, plan in measured.items()
+            for index in images[name]
+            if items[index].caption.strip()
+            for one in plan
+        ]
+        answers = iter(self._answers(pairs))
+        rows = np.zeros((len(images), 8))
+        status: list[str] = []
+        evidence: list[dict[str, Any] | None] = [None] * len(images)
+        for number, (name, members) in enumerate(images.items()):
+            status.append(next((states[index] for index in members if states[index] not in SCORED), states[members[0]]))
+            if name not in measured:
+                continue
+            plan = measured[name]
+            told = [[next(answers) if items[index].caption.strip() else SILENT for _ in plan] for index in members]
+            state = status_of([one for row in told for one in row])
+            if state == "ok":
+                rows[number] = _row(told)
+            else:
+                status[-1] = state
+            evidence[number] = {
+                "captions": [{"questions": [show(asked, one) for asked, one in zip(plan, row)]} for row in told],
+                "best": float(rows[number, 3]),
+                "questions": len(plan),
+            }
+        owner = np.array([members[0] for members in images.values()], dtype=np.int64)
+        return Stats(rows, owner, tuple(status), tuple(evidence))
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 8] -> [..., 5]: accuracy, best, abstained, unanswered, captions; 0/0 is NaN."""
+        summed = np.asarray(summed, dtype=np.float64)
+        right, abstained, answers, best, questions, unanswered, captions, images = np.moveaxis(summed, -1, 0)
+        columns = [
+            ratio(right, answers),
+            ratio(best, questions),
+            ratio(abstained, answers),
+            ratio(unanswered, answers + unanswered),
+            ratio(captions, images),
+        ]
+        return np.stack(columns, axis=-1)
+
+    def signature(self, context: Context) -> str:
+        """`prism|shuffle:no|seed:0|questions:120#3f2a1b7c|by:...|v:1`; see `caprl` for `questions` and `by`.
+
+        `free:relaxed` says that open questions were asked, and how their answers were held to the key.
+        """
+        own = self._own(context)
+        return write_signature(
+            "prism",
+            shuffle="yes" if self._shuffle else "no",
+            free=self._free or None,
+            seed=self._seed,
+            questions=own.bank.name,
+            by=own.reader,
+            v=self._spec.version,
+        )
+
+    def _plan(self, item: Item) -> list[Asked]:
+        plan = []
+        for question in sorted_questions([*choices(item.sample), *(open_ones(item.sample) if self._free else ())]):
+            random = dice("prism", self._seed, item.sample.id, question.text, *question.options)
+            plan.append(Asked(question, shuffled(question, random) if self._shuffle else question))
+        return plan
+
+    def _answers(self, pairs: Sequence[tuple[str, Asked]]) -> list[Told]:
+        """What comes of each (caption, question): one call for those with options, one for those without."""
+        closed = [pair for pair in pairs if pair[1].question.options]
+        free = [(caption, one.question.text) for caption, one in pairs if not one.question.options]
+        reader: Any = self._reader()
+        chosen = iter(ask(reader, closed, self._seed, "prism") if closed else [])
+        said = iter(answer_openly(reader, free, self._seed, "prism") if free else [])
+        return [
+            tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
+        ]
+
+    def _tell_free(self, asked: Asked, said: Said) -> Told:
+        if said.status != "ok":
+            return Told(said.status)
+        if not said.text:
+            return SILENT
+        return Told("ok", right=RULES[self._free](said.text, asked.question.answer), said=said.text)
+
+    def _reader(self) -> Reader:
+        if self._opened is None:
+            self._opened = open_port(self._assistant, Reader, "prism", "answer questions")
+        return self._opened
+
+    def _own(self, context: Context) -> QuestionContext:
+        if not isinstance(context, QuestionContext) or context.scorer != "prism":
+            raise ScorerError("prism: needs a context made by its own prepare()")
+        return context
+
+
+def _row(told: Sequence[Sequence[Told]]) -> tuple[float, ...]:
+    """The row of an image from what came of each question [captions][questions]."""
+    flat = [one for row in told for one in row]
+    known = sum(one.known for one in flat)
+    best, settled = 0.0, 0
+    for column in zip(*told):
+        most = max(one.right for one in column)
+        if most == 1 or all(one.known for one in column):  # else one that failed might have been better
+            best, settled = best + most, settled + 1
+    right, abstained = sum(one.right for one in flat), sum(one.abstained for one in flat)
+    return right, abstained, known, best, settled, len(flat) - known, len(told), 1

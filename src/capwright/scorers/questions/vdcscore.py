@@ -1,0 +1,212 @@
+"""VDCscore: open questions answered from the caption, the answers marked by a judge (AuroraCap, arXiv 2410.03051).
+
+docs/methods/captionqa.md says what is the paper's and what we changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capwright.judges.protocols import Writer
+from capwright.scorers._asking import Told, check_options, open_port, sorted_questions, status_of
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.questions._open_questions import Said, answer_openly, status_of_record, write_records
+from capwright.text.digest import fingerprint
+from capwright.types import DataError, Question, Sample, ScorerError
+
+_OUTPUTS = ("accuracy", "mark", "abstained", "unanswered")
+#: The best mark.
+BEST = 5
+
+
+@dataclass(frozen=True)
+class VDCContext(Context):
+    """Signature of the assistant, and for signatures the number of questions and a digest of them."""
+
+    writer: str
+    questions: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What came of a question: the answer, whether the judge took it for right, and its mark from 0 to 5."""
+
+    status: str
+    said: str = ""
+    correct: bool = False
+    mark: float = 0.0
+
+
+class VDCScore:
+    """The scorer `vdcscore`: a reader answers open questions from the caption, and a judge compares with the answers.
+
+    Every question that has an answer is asked, without its options where it has some. An answer that the caption does
+    not tell is wrong and is not marked. Outputs:
+        accuracy: share of answers that the judge takes for right, in [0, 1]: the mean over images of each image's own
+            share. The headline and the reward.
+        mark: mean mark, 0 (nothing in common) to 5 (the same in meaning), in the same way.
+        abstained: share of answers that the caption did not tell, in the same way.
+        unanswered: questions without an answer or a mark (the assistant failed) / questions. They are in no mean.
+
+    A caption without words tells nothing, and nobody is asked. A sample without questions is NaN. A caption of which
+    less than half of the questions are settled is unknown.
+
+    Args:
+        assistant: who answers and marks: {"name": "http://host:port/v1", "model": ...}, "local:FOLDER", or an object
+            that is a `ports.Writer` and knows the tasks "answer" and "mark". "lexical" only chooses among options:
+            `prepare` refuses it.
+        seed: given to the assistant.
+    """
+
+    def __init__(self, assistant: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
+        check_options("vdcscore", Writer, assistant, seed)
+        self._assistant = assistant
+        self._seed = seed
+        self._opened: Writer | None = None
+        self._spec = ScorerSpec(
+            name="vdcscore",
+            version="1",
+            outputs=_OUTPUTS,
+            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
+            needs=frozenset({"questions", "assistant"}),
+            unit="item|ctx",
+            cost="calls",
+        )
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What the scorer is."""
+        return self._spec
+
+    def prepare(self, corpus: Corpus) -> VDCContext:
+        """Gather the questions and open the assistant.
+
+        Raises DataError when no question has an answer, ScorerError for an assistant that does not write.
+        """
+        table = {sample.id: [[q.text, q.answer] for q in _questions(sample)] for sample in corpus.samples}
+        count = sum(map(len, table.values()))
+        if not count:
+            raise DataError('vdcscore: no sample has a question with an answer; add "questions" to samples.jsonl')
+        signature = self._writer().signature
+        digest = fingerprint(table)
+        return VDCContext(
+            scorer="vdcscore",
+            fingerprint=fingerprint(["vdcscore", signature, digest, self._seed]),
+            outputs=_OUTPUTS,
+            writer=signature,
+            questions=f"{count}#{digest[:8]}",
+        )
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """One row an item: (share right, mean mark, share abstained, 1, unanswered, questions).
+
+        Zero where the sample has no questions. The assistant is called twice: for all answers, and for all marks.
+        Evidence: {"questions": [{"question", "kind", "answer", "said", "result", "mark", "status"}, ...]}, where
+        "result" is "right", "wrong", "abstained" or "unknown".
+        """
+        if not isinstance(context, VDCContext):
+            raise ScorerError("vdcscore: needs a context made by its own prepare()")
+        status = [item_status(item) for item in items]
+        plans = [_questions(item.sample) if state in SCORED else [] for item, state in zip(items, status)]
+        pairs = [(item.caption, question) for item, plan in zip(items, plans) for question in plan]
+        found = iter(self._ask(pairs))
+        rows = np.zeros((len(items), 6))
+        evidence: list[dict[str, Any] | None] = [None] * len(items)
+        for index, plan in enumerate(plans):
+            if not plan:
+                continue
+            marked = [next(found) for _ in plan]
+            evidence[index] = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
+            state = status_of([Told(one.status) for one in marked])
+            if state == "ok":
+                rows[index] = _row(marked)
+            else:
+                status[index] = state
+        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 6] -> [..., 4]: accuracy, mark, abstained, unanswered; 0/0 is NaN."""
+        summed = np.asarray(summed, dtype=np.float64)
+        means = ratio(summed[..., :3], summed[..., 3:4])
+        return np.concatenate([means, ratio(summed[..., 4:5], summed[..., 5:6])], axis=-1)
+
+    def signature(self, context: Context) -> str:
+        """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
+        if not isinstance(context, VDCContext):
+            raise ScorerError("vdcscore: needs a context made by its own prepare()")
+        own = {"questions": context.questions, "by": context.writer, "v": self._spec.version}
+        return write_signature("vdcscore", seed=self._seed, **own)
+
+    def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
+        """What comes of each (caption, question); what is asked twice is asked once."""
+        asked = [(caption, question.text) for caption, question in pairs]
+        said = answer_openly(self._writer(), asked, self._seed, "vdcscore") if asked else []
+        marks = [
+            (question.text, question.answer, one.text) for (_, question), one in zip(pairs, said) if _to_be_marked(one)
+        ]
+        unique = list(dict.fromkeys(marks))
+        given = [{"question": text, "right": right, "answer": told} for text, right, told in unique]
+        records = write_records(self._writer(), "mark", given, self._seed, "vdcscore") if given else []
+        marked = dict(zip(unique, records))
+        return [
+            _mark(one.text, marked[question.text, question.answer, one.text])
+            if _to_be_marked(one)
+            else Marked(one.status)
+            for (_, question), one in zip(pairs, said)
+        ]
+
+    def _writer(self) -> Writer:
+        if self._opened is None:
+            self._opened = open_port(self._assistant, Writer, "vdcscore", "answer open questions")
+        return self._opened
+
+
+def _questions(sample: Sample) -> list[Question]:
+    return sorted_questions([question for question in sample.questions if question.answer.strip()])
+
+
+def _to_be_marked(one: Said) -> bool:
+    return one.status == "ok" and bool(one.text)
+
+
+def _mark(said: str, record: Mapping[str, Any]) -> Marked:
+    """The answer with its mark; a mark that is none (out of 0..5, text) is unknown, not 0."""
+    status, correct, mark = status_of_record(record), record.get("correct"), record.get("score")
+    if status != "ok":
+        return Marked(status, said)
+    sound = isinstance(mark, (int, float)) and not isinstance(mark, bool) and 0 <= mark <= BEST
+    if not isinstance(correct, bool) or not sound:
+        return Marked("unparseable", said)
+    return Marked("ok", said, correct, float(record["score"]))
+
+
+def _row(marked: Sequence[Marked]) -> tuple[float, ...]:
+    known = [one for one in marked if one.status == "ok"]
+    counts = Counter(right=sum(one.correct for one in known), silent=sum(not one.said for one in known))
+    n = len(known)
+    mark = sum(one.mark for one in known) / n
+    return counts["right"] / n, mark, counts["silent"] / n, 1, len(marked) - n, len(marked)
+
+
+def _show(question: Question, one: Marked) -> dict[str, Any]:
+    if one.status != "ok":
+        result = "unknown"
+    elif not one.said:
+        result = "abstained"
+    else:
+        result = "right" if one.correct else "wrong"
+    return {
+        "question": question.text,
+        "kind": question.kind,
+        "answer": question.answer,
+        "said": one.said,
+        "result": result,
+        "mark": one.mark if one.status == "ok" else None,
+        "status": one.status,
+    }

@@ -1,0 +1,100 @@
+"""What each caption of a step gets credit for: rewards of all processes become states of groups and advantages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from capwright.recipes import RlStage
+from capwright.training import advantages as methods
+from capwright.training.advantages import TOLERANCE
+from capwright.training.distributed import Team
+from capwright.training.group_states import States, route
+from capwright.training.losses import kl
+from capwright.training.rollout import Materials, Rollout, cut
+
+
+class Credit:
+    """The same in all processes, since all know all rewards.
+
+    Attributes:
+        mean: running mean [K] of rewards, of `advantage: mean_baseline`; None before its first step.
+    """
+
+    def __init__(self, stage: RlStage, materials: Materials, team: Team) -> None:
+        self.stage, self.policy, self.rewards, self.team = stage, materials.policy, materials.rewards, team
+        self.mean: Tensor | None = None
+
+    def route(self, rollout: Rollout) -> States:
+        """The state of every group of the step."""
+        given, summed = self.rewards, self.stage.advantage != "gdpo"
+        floors = rollout.stacked("floors") if rollout.spoken else None
+        values = rollout.values(len(given.weights))
+        return route(values, gates=given.gates, floors=floors, weights=given.weights, summed=summed)
+
+    def teaching(self, rollout: Rollout, states: States) -> Tensor:
+        """Which groups [P] are learned from."""
+        taught = states.live | states.saturated if self.stage.on_saturated == "keep" else states.live
+        if not self.stage.demonstrations or not rollout.spoken:
+            return taught
+        return taught | (self.surpassed(rollout) & ~states.unknown)
+
+    def surpassed(self, rollout: Rollout) -> Tensor:
+        """Groups [P] with a demonstration that is worth more than every sampled caption: in the sum of the rewards, or
+        under gdpo in some reward. One that is not there, or not known, is worth nothing."""
+        scale = torch.tensor(self.rewards.weights, dtype=torch.float64)
+        values, shown = (rollout.stacked(what)[..., scale != 0] * scale[scale != 0] for what in ("values", "shown"))
+        if self.stage.advantage != "gdpo":
+            values, shown = values.sum(2, keepdim=True), shown.sum(2, keepdim=True)
+        return (shown > values.amax(1, keepdim=True) + TOLERANCE).flatten(1).any(1)
+
+    def signal(self, rollout: Rollout, states: States) -> dict[int, Tensor]:
+        """Advantages [G] of the groups to learn from, by their place in the rollout; the same in all processes."""
+        stage = self.stage
+        places = self.teaching(rollout, states).nonzero().flatten().tolist()
+        penalties = self._penalties(rollout, places) if stage.kl.beta and stage.kl.place == "reward" else None
+        if not rollout.spoken:
+            return {}
+        values, weights = rollout.stacked("values"), torch.tensor(self.rewards.weights, dtype=torch.float64)
+        options: dict = {"whiten": stage.whiten} if stage.advantage == "gdpo" else {}
+        if stage.advantage == "scst":
+            options["greedy"] = rollout.stacked("greedy")[places]
+        if stage.advantage == "mean_baseline":
+            now = values.flatten(0, 1).nanmean(0)
+            before = now if self.mean is None else torch.where(self.mean.isnan(), now, self.mean)
+            options["mean"] = before
+            later = stage.baseline_memory * before + (1.0 - stage.baseline_memory) * now
+            self.mean = torch.where(now.isnan(), before, later)
+        values = torch.cat([values, rollout.stacked("shown")], 1)[places]
+        if penalties is not None:  # one more reward, whose baseline from outside the group is 0
+            values = torch.cat([values, penalties.unsqueeze(-1)], -1)
+            weights = torch.cat([weights, weights.new_tensor([-stage.kl.beta])])
+            options = {name: torch.nn.functional.pad(value, (0, 1)) for name, value in options.items()}
+        found = getattr(methods, stage.advantage)(values, weights, **options)
+        if stage.demonstrations:  # never away from one: where it is worse than what was sampled, it is left out
+            sampled, shown = found[:, : stage.captions_per_image], found[:, stage.captions_per_image :]
+            found = torch.cat([sampled, stage.demonstration_weight * shown.nan_to_num(0.0).clamp(min=0.0)], 1)
+        penalized = stage.kl.beta > 0 and stage.kl.place == "loss"  # then a group of zeros still has something to lose
+        kept = ~found.isnan().any(1) & ((found != 0).any(1) | penalized)
+        return {place: row for place, row, keep in zip(places, found, kept.tolist()) if keep}
+
+    def _penalties(self, rollout: Rollout, places: Sequence[int]) -> Tensor:
+        """KL from the reference summed over each caption, [len(places), G], of all processes."""
+        stage = self.stage
+        mine: list[tuple[int, Tensor]] = []
+        self.policy.model.eval()
+        wanted = set(places)
+        with torch.no_grad(), self.team.accelerator.autocast(), self.team.whole():
+            for chunk, here in rollout.by_chunk():
+                inside = [i for i, place in enumerate(here) if place in wanted]
+                for groups, batch in cut(self.policy, stage, chunk, inside):
+                    heat = stage.sampling.temperature
+                    now = self.policy.logprobs(groups, temperature=heat)
+                    gap = kl(now, self.policy.reference_logprobs(groups, temperature=heat), stage.kl.estimator)
+                    sums = (gap * groups.mask).sum(-1).to("cpu", torch.float64)
+                    mine += [(here[i], row) for i, row in zip(batch, sums)]
+        found = dict(self.team.gather(mine))
+        empty = torch.empty(0, stage.group_size, dtype=torch.float64)
+        return torch.stack([found[place] for place in places]) if found else empty
