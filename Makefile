@@ -54,7 +54,7 @@ bench: $(READY)  ## benchmarks, the quick variants; in full: make bench BENCH=
 docs-check: $(READY)  ## what the docs name exists, and their figures are those of benchmarks/results
 	$(BIN)/python docs/write_recipes_page.py --check
 	$(BIN)/python docs/write_figures.py --check
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py tests/cli/test_cli_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py tests/cli/test_docs.py
 
 base: $(READY)  ## train the embedded captioner again and put it into the package (about 40 minutes)
 	rm -rf runs/base

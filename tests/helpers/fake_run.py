@@ -1,6 +1,6 @@
 """A run folder with built-in scenes and invented captions, to look at the report without training anything.
 
-Run `python tests/evaluation/fake_run.py OUT` for a page to open in a browser.
+Run `python tests/helpers/fake_run.py OUT` for a page to open in a browser.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs.judge_costs import asked_by
 from capwright.runs.plan import make_plan
 from capwright.runs.progress import Progress
-from capwright.runs.setup import gather, open_data, warn_of_half_precision
-from capwright.runs.train_loop import OUT_OF_MEMORY
+from capwright.runs.setup import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import join
 from capwright.training.rollout import Materials

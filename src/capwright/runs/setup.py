@@ -20,6 +20,9 @@ from capwright.training.rewards import make_rewards
 from capwright.training.rollout import Materials
 from capwright.types import RecipeError
 
+#: What to do about it, whatever ran out.
+OUT_OF_MEMORY = "out of memory; lower micro_batch, micro_tokens, rollout_batch or model.max_pixels"
+
 
 def open_data(recipe: Recipe, out: Path, progress: Callable[[int, int], None] | None = None) -> Any:
     """The dataset of a recipe, all splits; built-in scenes are built into `out` once."""

@@ -23,7 +23,7 @@ from capwright.runs.changes import refuse_changes
 from capwright.runs.checkpoint import changing_weights, load_weights, random_state, replacing, states
 from capwright.runs.metrics_log import Journal
 from capwright.runs.progress import Progress
-from capwright.runs.setup import gather, warn_of_half_precision
+from capwright.runs.setup import OUT_OF_MEMORY, gather, warn_of_half_precision
 from capwright.training.distributed import Team, is_first, join
 from capwright.training.rollout import Materials
 from capwright.training.schedule import stage_seed
@@ -34,8 +34,6 @@ from capwright.types import OutageError, RunError
 AfterStage = Callable[[HFPolicy, str], Any]
 #: (policy, stage name, step) -> keys for a row of kind "eval".
 Probe = Callable[[HFPolicy, str, int], dict[str, Any]]
-
-OUT_OF_MEMORY = "out of memory; lower micro_batch, micro_tokens, rollout_batch or model.max_pixels"
 
 
 @dataclass(frozen=True)
