@@ -42,7 +42,7 @@ def measure(layout: str, folder: str, setting: dict, device: str, results) -> No
     import torch
     from PIL import Image
 
-    from capwright.models import Groups, load_policy
+    from capwright.models import CaptionBatch, load_policy
     from capwright.types import Request, Sample
 
     torch.manual_seed(0)
@@ -57,11 +57,11 @@ def measure(layout: str, folder: str, setting: dict, device: str, results) -> No
 
     def step() -> None:
         prefixes = policy.encode(requests, pictures)
-        groups = Groups(prefixes, said, mask, [[] for _ in requests])
+        groups = CaptionBatch(prefixes, said, mask, [[] for _ in requests])
         if layout == "repeated-lm":
             rows = [i for i in range(images) for _ in range(captions)]
             flat = (images * captions, 1, tokens)
-            groups = Groups(prefixes.select(rows), said.view(flat), mask.view(flat), [[] for _ in rows])
+            groups = CaptionBatch(prefixes.select(rows), said.view(flat), mask.view(flat), [[] for _ in rows])
         policy.logprobs(groups).sum().backward()
         policy.model.zero_grad()
         if device == "cuda":

@@ -129,9 +129,9 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
     from capwright.data import load_image
     from capwright.models import load_policy
     from capwright.recipes.stages import RlStage
-    from capwright.training.distributed import Team
+    from capwright.training.distributed import ProcessGroup
     from capwright.training.rewards import Rewards
-    from capwright.training.rollout import Materials
+    from capwright.training.rollout import TrainingSetup
     from capwright.training.trainer import Trainer
 
     class View:
@@ -143,7 +143,7 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
         model, device=device, dtype=setting["dtype"], train_vision=True, layout="packed", prompt=PROMPT,
         gradient_checkpointing=setting["qwen"],
     )  # fmt: skip
-    policy.ends = torch.tensor([-1])  # no token ends a caption
+    policy.eos_ids = torch.tensor([-1])  # no token ends a caption
     stage = RlStage(
         name="bench", kind="grpo", steps=setting["steps"] + 1, images_per_step=setting["images"],
         captions_per_image=setting["group"], sampling={"max_tokens": setting["tokens"]}, learning_rate=1e-5,
@@ -151,12 +151,12 @@ def run_capwright(model: str, samples: list, setting: dict, device: str, clock: 
     rewards = Rewards({"cheap": clock.wrapped(View(), "scoring")}, (1.0,), (True,), (0.0,))
     opened = clock.wrapped(load_image, "sampling")
     trainer = Trainer(
-        Materials(policy, samples, "bench", rewards, opened), stage, 0,
-        Team(Accelerator(cpu=device == "cpu")),
+        TrainingSetup(policy, samples, "bench", rewards, opened), stage, 0,
+        ProcessGroup(Accelerator(cpu=device == "cpu")),
     )  # fmt: skip
     clock.wrap(policy, "encode", "sampling")
     clock.wrap(policy, "sample", "sampling")
-    clock.count_images(policy.preparer.processor.image_processor)
+    clock.count_images(policy.prompt_processor.processor.image_processor)
 
     def go() -> None:
         for _ in range(stage.steps):

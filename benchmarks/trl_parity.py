@@ -39,7 +39,7 @@ import tiny_models
 import trl_toys
 from capwright.recipes.stages import Imitation
 from capwright.training import advantages
-from capwright.training.losses import amount, policy_loss, token_weights
+from capwright.training.losses import loss_denominator, policy_loss, token_weights
 from capwright.training.trl import RSRSTrainer
 from results_file import print_rows, write_results
 
@@ -139,7 +139,7 @@ def same_loss(bench: Bench) -> list[Row]:
 def our_loss(new: Tensor, old: Tensor, signal: Tensor, mask: Tensor, normalizer: str, high: float = 0.2, captions=4):
     groups = (-1, captions, mask.shape[1])
     mask = mask.bool().view(groups)
-    weights = token_weights(mask, normalizer, amount(mask, normalizer, LONGEST))
+    weights = token_weights(mask, normalizer, loss_denominator(mask, normalizer, LONGEST))
     return policy_loss(new.view(groups), old.view(groups), signal.view(-1, captions), weights, 0.2, high)
 
 

@@ -13,18 +13,18 @@ from torch.distributed.fsdp import fully_shard
 
 from capwright.recipes import load_recipe
 from capwright.runs import Progress, train
-from capwright.training.distributed import Learner, Team
+from capwright.training.distributed import Learner, ProcessGroup
 from capwright.types import CapwrightError
 
 
-def shard(team: Team, model) -> None:
-    if team.size == 1:
+def shard(processes: ProcessGroup, model) -> None:
+    if processes.size == 1:
         return
-    team.sharded = True
+    processes.sharded = True
     for module in model.modules():
         if type(module).__name__ in model._no_split_modules:
             fully_shard(module)
-    team.learner = fully_shard(Learner(model))
+    processes.learner = fully_shard(Learner(model))
 
 
 class DieAtStepFive(Progress):
@@ -34,7 +34,7 @@ class DieAtStepFive(Progress):
 
 
 if __name__ == "__main__":
-    Team.wrap = shard
+    ProcessGroup.wrap = shard
     recipe = load_recipe("rsrs-scenes", [argument for argument in sys.argv if "=" in argument])
     progress = DieAtStepFive() if "die" in sys.argv else Progress()
     try:

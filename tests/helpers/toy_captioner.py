@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from capwright.models import Groups
+from capwright.models import CaptionBatch
 from capwright.models.decoding.sampling import invert
 from capwright.training.rewards import Rewards
-from capwright.training.rollout import Materials
+from capwright.training.rollout import TrainingSetup
 from capwright.types import Caption, Sample
 
 WORDS = ["<end>", "a", "toy", "geoboard", "tangram", "drum", "red", "blue", "on", "rug", "board", "puzzle"]
@@ -106,7 +106,7 @@ class ToyCaptioner:
             ]
             for group, masks in zip(tokens.tolist(), mask.tolist())
         ]
-        return Groups(prefixes, tokens, mask, captions)
+        return CaptionBatch(prefixes, tokens, mask, captions)
 
     def row_tokens(self, groups):
         return [1 + int(mask.sum()) for mask in groups.mask]
@@ -181,9 +181,9 @@ def open_toy(path: Path) -> Image.Image:
     return Image.new("RGB", (int(path.stem) + 1, 1))
 
 
-def toy_materials(images: int = 12, views=None, seed: int = 0, **options) -> Materials:
+def toy_materials(images: int = 12, views=None, seed: int = 0, **options) -> TrainingSetup:
     views = views or {"tts": says()}
     k = len(views)
     rewards = Rewards(views, (1.0,) * k, (True,) * k, (0.0,) * k)
     given = {"fingerprint": "toy", "open_image": open_toy, "rewards": rewards} | options
-    return Materials(ToyCaptioner(images, seed), toy_data(images), **given)
+    return TrainingSetup(ToyCaptioner(images, seed), toy_data(images), **given)

@@ -6,7 +6,7 @@ import torch
 
 from capwright.recipes import parse_recipe
 from capwright.recipes.stages import RlStage, SftStage
-from capwright.training.distributed import Team, join
+from capwright.training.distributed import ProcessGroup, join
 from capwright.training.trainer import Trainer
 from toy_captioner import Values, toy_materials
 
@@ -27,7 +27,7 @@ RECIPE = parse_recipe({"name": "t", "data": {"path": "x"}, "stages": [{"name": "
 
 def trainer(stage, materials=None, **options) -> Trainer:
     materials = materials or toy_materials()
-    return Trainer(materials, stage, 0, Team(join(RECIPE, materials.policy)), **options)
+    return Trainer(materials, stage, 0, ProcessGroup(join(RECIPE, materials.policy)), **options)
 
 
 def weights(of: Trainer) -> dict[str, torch.Tensor]:

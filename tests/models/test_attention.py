@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 import tiny_models
 from capwright.models import load_policy
-from capwright.models.decoding.kv_cache import RoomyLayer, with_room
+from capwright.models.decoding.kv_cache import PreallocatedLayer, with_room
 from capwright.models.packing import block_mask, pack, packed_mask, sight
 from capwright.types import Request, Sample, Sampling
 
@@ -97,10 +97,10 @@ def test_a_compiled_model_learns_the_same(folder):
 @pytest.mark.parametrize("layout", ["packed", "repeated"])
 def test_captions_longer_than_the_first_room(folder, layout):
     policy = load_policy(folder, layout=layout)
-    policy.ends = torch.tensor([10**6])
-    groups = policy.sample(policy.encode(*asked()), 2, Sampling(max_tokens=2 * RoomyLayer.STEPS + 5, seed=0))
+    policy.eos_ids = torch.tensor([10**6])
+    groups = policy.sample(policy.encode(*asked()), 2, Sampling(max_tokens=2 * PreallocatedLayer.STEPS + 5, seed=0))
     reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
-    assert groups.tokens.shape[-1] == 2 * RoomyLayer.STEPS + 5
+    assert groups.tokens.shape[-1] == 2 * PreallocatedLayer.STEPS + 5
     assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 1e-3
 
 

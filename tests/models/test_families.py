@@ -38,7 +38,7 @@ GOOD, BAD = "A geoboard is on the left.", "Two children sit on the rug."
 TEXTS = [[GOOD, BAD, "blue"], ["Two children", "red and blue blocks", GOOD]]
 
 
-def noise(seed: int, width: int, height: int) -> Image.Image:
+def uniform_noise(seed: int, width: int, height: int) -> Image.Image:
     return Image.frombytes("RGB", (width, height), random.Random(seed).randbytes(3 * width * height))
 
 
@@ -66,7 +66,7 @@ def asked():
         Request(Sample("a", Path("a.png")), "Describe this image."),
         Request(Sample("b", Path("b.png"), more_images=(Path("c.png"),)), "What do the children build?"),
     ]
-    return requests, [noise(1, 60, 60), [noise(2, 112, 84), noise(3, 40, 72)]]
+    return requests, [uniform_noise(1, 60, 60), [uniform_noise(2, 112, 84), uniform_noise(3, 40, 72)]]
 
 
 def scores(policy, asked, texts=TEXTS):
@@ -206,17 +206,17 @@ def test_pictures_are_read_from_the_sample(name, folders, asked, tmp_path):
 def test_a_model_without_a_place_for_the_pictures(folders, asked):
     """A chat template for one picture, or for none, or that refuses; an instruction that holds a placeholder."""
     policy = load_policy(folders("llava"))
-    template = policy.preparer.processor.chat_template
+    template = policy.prompt_processor.processor.chat_template
     for broken in ("<image> {{ messages[0].content[-1].text }}", "{{ messages[0].content[-1].text }}"):
-        policy.preparer.processor.chat_template = broken
+        policy.prompt_processor.processor.chat_template = broken
         with pytest.raises(
             ModelError, match=r"sample 'b' \(b.png, c.png\): for 2 picture\(s\) the prompt has [01] placeholder"
         ):
             policy.encode([asked[0][1]], [asked[1][1]])
-    policy.preparer.processor.chat_template = "{{ raise_exception('one picture only') }}"
+    policy.prompt_processor.processor.chat_template = "{{ raise_exception('one picture only') }}"
     with pytest.raises(ModelError, match="sample 'b' .*one picture only"):
         policy.encode([asked[0][1]], [asked[1][1]])
-    policy.preparer.processor.chat_template = template
+    policy.prompt_processor.processor.chat_template = template
     with pytest.raises(ModelError, match=r"sample 'a' .*: for 1 picture\(s\) the prompt has 2 placeholder"):
         policy.encode([Request(asked[0][0].sample, "What is <image>?")], asked[1][:1])
 

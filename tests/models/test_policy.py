@@ -13,7 +13,7 @@ from PIL import Image
 
 import tiny_models
 from capwright.models import load_policy, packing_error
-from capwright.models.decoding.sampling import keep_likely
+from capwright.models.decoding.sampling import top_k_top_p_filter
 from capwright.types import ModelError, Request, Sample, Sampling
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
@@ -23,7 +23,7 @@ TEXTS = [
 ]
 
 
-def noise(seed: int, width: int, height: int) -> Image.Image:
+def uniform_noise(seed: int, width: int, height: int) -> Image.Image:
     return Image.frombytes("RGB", (width, height), random.Random(seed).randbytes(3 * width * height))
 
 
@@ -44,7 +44,7 @@ def asked():
         Request(Sample("a", Path("a.png")), "Describe this image."),
         Request(Sample("b", Path("b.png")), "What do the children build? Say it in one sentence."),
     ]
-    return requests, [noise(1, 60, 60), noise(2, 112, 84)]
+    return requests, [uniform_noise(1, 60, 60), uniform_noise(2, 112, 84)]
 
 
 def both_layouts(policy, asked):
@@ -131,7 +131,7 @@ def test_image_and_padding_tokens_are_never_sampled(policy, asked):
     """Even when the model wants nothing else."""
     forbidden = set(policy.head.suppressed.tolist())
     assert {policy.tokenizer.pad_token_id, policy.inner.config.image_token_id} <= forbidden
-    assert not forbidden & set(policy.ends.tolist())
+    assert not forbidden & set(policy.eos_ids.tolist())
     with torch.no_grad():
         policy.inner.get_output_embeddings().weight[policy.head.suppressed] *= 50
     groups = policy.sample(policy.encode(*asked), 8, Sampling(max_tokens=20, seed=0))
@@ -142,7 +142,7 @@ def test_a_caption_that_spells_a_special_token_is_plain_text(policy, asked):
     image = policy.tokenizer.convert_ids_to_tokens(policy.inner.config.image_token_id)
     groups = policy.tokenize(policy.encode(*asked), [[f"a {image} b"], ["</s> c"]])
     assert not set(policy.head.suppressed.tolist()) & set(groups.tokens[groups.mask].tolist())
-    assert (groups.tokens == policy.ends[0]).sum() == 2
+    assert (groups.tokens == policy.eos_ids[0]).sum() == 2
 
 
 def test_chunks_change_nothing(policy, asked, monkeypatch):
@@ -227,12 +227,12 @@ def test_groups_of_different_sizes(policy, asked):
 
 
 def test_save_and_load_keep_every_logprob(policy, asked, tmp_path):
-    policy.preparer.prompt = "Name the toys."
+    policy.prompt_processor.prompt = "Name the toys."
     policy.save(tmp_path / "saved")
     again = load_policy(tmp_path / "saved")
     groups = policy.tokenize(policy.encode(*asked), TEXTS)
     other = again.tokenize(again.encode(*asked), TEXTS)
-    assert again.preparer.prompt == "Name the toys."
+    assert again.prompt_processor.prompt == "Name the toys."
     assert torch.equal(policy.logprobs(groups), again.logprobs(other))
 
 
@@ -323,9 +323,9 @@ def test_a_broken_file_is_named(folder, tmp_path, broken):
 
 def test_nucleus_keeps_the_likeliest():
     logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
-    assert torch.isfinite(keep_likely(logits, top_p=1e-6)).tolist() == [[True, False, False, False]]
-    assert torch.isfinite(keep_likely(logits, top_k=2)).sum() == 2
-    assert torch.equal(keep_likely(logits), logits)
+    assert torch.isfinite(top_k_top_p_filter(logits, top_p=1e-6)).tolist() == [[True, False, False, False]]
+    assert torch.isfinite(top_k_top_p_filter(logits, top_k=2)).sum() == 2
+    assert torch.equal(top_k_top_p_filter(logits), logits)
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "nowhere"])

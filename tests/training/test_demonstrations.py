@@ -147,7 +147,7 @@ def logprob(it, text: str, image: int) -> torch.Tensor:
     from capwright.types import Request
 
     sample = it.data[image]
-    prefixes = it.policy.encode([Request(sample)], [[it.looker.open_image(sample.image)]])
+    prefixes = it.policy.encode([Request(sample)], [[it.worker.open_image(sample.image)]])
     groups = it.policy.tokenize(prefixes, [[text]])
     return it.policy.logprobs(groups)[0, 0].detach()
 
@@ -263,7 +263,7 @@ def test_the_best_reference_is_shown_and_ties_are_drawn_by_seed():
     name = NAMES[image % 3]
     given = ("a toy on a rug", f"a {name}", f"a red {name}", "a red toy")
     it.data[image] = Sample(sample.id, sample.image, given, sample.terms)
-    shown = {it.looker.demonstrations(["reference"], [it.data[image]], [[]], f"key {k}")[0][0][0] for k in range(20)}
+    shown = {it.worker.demonstrations(["reference"], [it.data[image]], [[]], f"key {k}")[0][0][0] for k in range(20)}
     assert shown == {f"a {name}", f"a red {name}"}
 
 
@@ -273,7 +273,7 @@ def test_an_unknown_reference_is_no_demonstration_and_is_asked_for_again():
     it.rewards.views["tts"] = lambda samples, captions: Values([[next(answers)]])
     sample = it.data[0]
     for known in (False, True):
-        _, values = it.looker.demonstrations(["reference"], [sample], [[]], "key")
+        _, values = it.worker.demonstrations(["reference"], [sample], [[]], "key")
         assert values.isnan().any().item() != known
 
 
@@ -308,7 +308,7 @@ def test_a_corrected_reference_says_the_annotated_names():
     it = showing(demonstrations=["reference", "corrected"], images_per_step=1)
     sample = it.data[4]
     vague = Sample(sample.id, sample.image, ("a toy on a rug",), sample.terms)
-    texts, values = it.looker.demonstrations(["reference", "corrected"], [vague], [[]], "key")
+    texts, values = it.worker.demonstrations(["reference", "corrected"], [vague], [[]], "key")
     assert texts == [["a toy on a rug", f"a {NAMES[4 % 3]} on a rug"]]
     assert values.flatten().tolist() == [0.0, 1.0]
 
@@ -316,9 +316,9 @@ def test_a_corrected_reference_says_the_annotated_names():
 def test_images_with_the_same_words_and_other_names_are_not_confused():
     it = showing(demonstrations=["corrected"])
     same = [Sample(s.id, s.image, ("a toy on a rug",), s.terms) for s in it.data[:3]]
-    texts, values = it.looker.demonstrations(["corrected"], same, [[]] * 3, "key")
+    texts, values = it.worker.demonstrations(["corrected"], same, [[]] * 3, "key")
     assert [row[0] for row in texts] == [f"a {name} on a rug" for name in NAMES]
-    texts, values = it.looker.demonstrations(["reference"], same, [[]] * 3, "key")
+    texts, values = it.worker.demonstrations(["reference"], same, [[]] * 3, "key")
     assert values.flatten().tolist() == [0.0] * 3
 
 
@@ -368,14 +368,14 @@ def test_a_caption_that_was_cut_off_is_not_relabeled():
     it = showing(demonstrations=["relabeled"], images_per_step=1)
     sample = it.data[0]
     cut, whole = (Caption("a toy", (), None, finish) for finish in ("length", "stop"))
-    assert it.looker.demonstrations(["relabeled"], [sample], [[cut]], "key")[0] == [[None]]
-    assert it.looker.demonstrations(["relabeled"], [sample], [[whole]], "key")[0] == [[f"a {NAMES[0]}"]]
+    assert it.worker.demonstrations(["relabeled"], [sample], [[cut]], "key")[0] == [[None]]
+    assert it.worker.demonstrations(["relabeled"], [sample], [[whole]], "key")[0] == [[f"a {NAMES[0]}"]]
 
 
 def test_a_wrong_name_counts_once_however_often_it_is_said():
     it = showing(demonstrations=["relabeled"], images_per_step=1)
     two, one = Caption("a drum tangram toy"), Caption("a drum drum toy")
-    texts, _ = it.looker.demonstrations(["relabeled"], [it.data[0]], [[two, one]], "key")
+    texts, _ = it.worker.demonstrations(["relabeled"], [it.data[0]], [[two, one]], "key")
     assert texts == [[f"a drum drum {NAMES[0]}"]]
 
 
@@ -427,11 +427,11 @@ def test_a_reward_that_is_only_watched_does_not_choose_the_reference():
             return Values([[float("nan")] * len(row) for row in captions])
 
     views = {"tts": Names(), "watched": Unknown()}
-    it.looker.demonstrations.rewards = Rewards(views, (1.0, 0.0), (True, False), (0.0, 0.0))
+    it.worker.demonstrations.rewards = Rewards(views, (1.0, 0.0), (True, False), (0.0, 0.0))
     useful = f"a {NAMES[0]} on a rug"
     sample = Sample("s0", it.data[0].image, ("a toy", useful, "nothing", "a rug"), it.data[0].terms)
     for key in "abcdefgh":
-        texts, _ = it.looker.demonstrations(["reference"], [sample], [[]], key)
+        texts, _ = it.worker.demonstrations(["reference"], [sample], [[]], key)
         assert texts == [[useful]]
 
 

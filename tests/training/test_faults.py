@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from capwright.models import FeatureCache, load_policy
-from capwright.training.advantage_estimator import Credit
+from capwright.training.advantage_estimator import AdvantageEstimator
 from capwright.training.advantages import gdpo, grpo
 from capwright.training.buffer import Buffer
-from capwright.training.distributed import Team
+from capwright.training.distributed import ProcessGroup
 from capwright.training.group_states import route
 from capwright.training.rewards import Rewards
-from capwright.training.rollout import Materials, Rollout, Spoken
+from capwright.training.rollout import GroupRecord, Rollout, TrainingSetup
 from capwright.types import OutageError, Request, Sample
 from tiny_models import write_llava
 from toy_captioner import NAMES, ToyData, Values, says, toy_materials
@@ -36,7 +36,7 @@ def llava(tmp_path_factory):
     return write_llava(tmp_path_factory.mktemp("models") / "llava")
 
 
-def photographed(llava, folder, view, opened=lambda image: None) -> Materials:
+def photographed(llava, folder, view, opened=lambda image: None) -> TrainingSetup:
     """A tiny LLaVA and four images on disk; `opened` is told about every picture that is read."""
     data = ToyData()
     for i in range(4):
@@ -49,7 +49,7 @@ def photographed(llava, folder, view, opened=lambda image: None) -> Materials:
         return image
 
     rewards = Rewards({"r": view}, (1.0,), (True,), (0.0,))
-    return Materials(load_policy(llava, layout="packed"), data, "four", rewards, open_image)
+    return TrainingSetup(load_policy(llava, layout="packed"), data, "four", rewards, open_image)
 
 
 def plain_gdpo(rewards: torch.Tensor, eps: float = 1e-4) -> torch.Tensor:
@@ -156,7 +156,7 @@ def test_5_a_picture_is_read_once_and_never_kept(llava, tmp_path):
         llava, tmp_path, lambda s, c: Values([[float(g) for g in range(len(row))] for row in c]),
         opened=lambda image: pictures.append(weakref.ref(image)),
     )  # fmt: skip
-    processor = materials.policy.preparer
+    processor = materials.policy.prompt_processor
     honest = processor.prepare
 
     def prepare(*given_):
@@ -223,11 +223,11 @@ def test_6_both_terms_make_one_update(micro_batch):
     materials = toy_materials(views={"blue": says("blue"), "tts": says()})
     it = trainer(rl(images_per_step=12, imitation={"batch": 2}, micro_batch=micro_batch), materials)
     happened = []
-    step, add = it.optimizer.step, it.team.add_gradients
-    backward = it.team.backward
+    step, add = it.optimizer.step, it.processes.add_gradients
+    backward = it.processes.backward
     it.optimizer.step = lambda: happened.append("step") or step()
-    it.team.add_gradients = lambda parameters: happened.append("add up") or add(parameters)
-    it.team.backward = lambda loss: happened.append("backward") or backward(loss)
+    it.processes.add_gradients = lambda parameters: happened.append("add up") or add(parameters)
+    it.processes.backward = lambda loss: happened.append("backward") or backward(loss)
     row = it.step()
     assert row["groups"]["live"] > 1
     assert row["imitated"] == 2
@@ -242,8 +242,10 @@ def test_6_both_terms_make_one_update(micro_batch):
 @settings(max_examples=40, deadline=None)
 def test_7_all_processes_decide_the_same(n, size):
     """A process that decides from its own share may fill its buffer and learn while another waits for gradients."""
-    teams = [Team(SimpleNamespace(process_index=i, num_processes=size, distributed_type=None)) for i in range(size)]
-    shares = [list(team.share(range(n))) for team in teams]
+    teams = [
+        ProcessGroup(SimpleNamespace(process_index=i, num_processes=size, distributed_type=None)) for i in range(size)
+    ]
+    shares = [list(processes.shard(range(n))) for processes in teams]
     assert [item for share in shares for item in share] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -253,8 +255,8 @@ def test_7_all_processes_decide_the_same(n, size):
         assert alone == [False, True]  # one of them would imitate, the other would not
 
     materials = toy_materials()
-    spoken = [
-        Spoken(
+    records = [
+        GroupRecord(
             f"s{i}",
             row.double().unsqueeze(-1),
             torch.zeros(1).double(),
@@ -269,12 +271,12 @@ def test_7_all_processes_decide_the_same(n, size):
         for i, row in enumerate(rewards)
     ]
     decisions = []
-    for team, share in zip(teams, shares):
-        credit = Credit(rl(captions_per_image=2), materials, team)
-        rollout = Rollout(places=share, spoken=spoken)  # what was gathered, and which of it is this process's own
+    for processes, share in zip(teams, shares):
+        credit = AdvantageEstimator(rl(captions_per_image=2), materials, processes)
+        rollout = Rollout(places=share, records=records)  # what was gathered, and which of it is this process's own
         states = credit.route(rollout)
-        signal = {place: row.tolist() for place, row in credit.signal(rollout, states).items()}
-        decisions.append((states.counts(), states.failed.tolist(), signal))
+        advantages = {place: row.tolist() for place, row in credit.advantages(rollout, states).items()}
+        decisions.append((states.counts(), states.failed.tolist(), advantages))
     assert all(one == decisions[0] for one in decisions)
     assert decisions[0][0]["failed"] == n // 2
     assert len(decisions[0][2]) == n - n // 2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from capwright.recipes.stages import SftStage
 from capwright.training.buffer import Buffer
 from capwright.training.group_states import STATES, route
-from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
+from capwright.training.losses import imitation_loss, kl, loss_denominator, policy_loss, reinforce_loss, token_weights
 from capwright.training.schedule import Order, learning_rate
 from capwright.types import Sample
 
@@ -99,8 +99,8 @@ def test_micro_batches_add_up_to_the_same_loss(normalizer):
     logprobs = -torch.rand(6, 4, 7, generator=generator)
     mask = torch.rand(6, 4, 7, generator=generator) < 0.7
     advantages = torch.randn(6, 4, generator=generator)
-    total = amount(mask, normalizer, 9)
-    assert amount(mask[:2], normalizer, 9) + amount(mask[2:], normalizer, 9) == total
+    total = loss_denominator(mask, normalizer, 9)
+    assert loss_denominator(mask[:2], normalizer, 9) + loss_denominator(mask[2:], normalizer, 9) == total
 
     def loss(rows):
         weights = token_weights(mask[rows], normalizer, total)
@@ -120,11 +120,11 @@ def test_what_a_token_weighs():
         ("sequence", 1 / 2, 1 / 6),
         ("constant", 1 / 10, 1 / 10),
     ):
-        weights = token_weights(mask, normalizer, amount(mask, normalizer, 5))
+        weights = token_weights(mask, normalizer, loss_denominator(mask, normalizer, 5))
         expected = torch.tensor([[[first, 0.0, 0.0], [second] * 3, [0.0] * 3]])
         torch.testing.assert_close(weights, expected)
     nothing = torch.zeros_like(mask)
-    assert (token_weights(nothing, "sequence", amount(nothing, "sequence")) == 0).all()
+    assert (token_weights(nothing, "sequence", loss_denominator(nothing, "sequence")) == 0).all()
 
 
 def gradient_of(loss, *tensors) -> torch.Tensor:

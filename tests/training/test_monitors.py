@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from capwright.training.monitors import STUCK, Alarms, repetition
+from capwright.training.monitors import STUCK, RewardMonitor, repetition
 
 NAN = float("nan")
 WORDS = [f"w{i}" for i in range(60)]
@@ -26,7 +26,7 @@ def lengths(texts: list[list[str]]) -> torch.Tensor:
     return torch.tensor([[len(text.split()) for text in group] for group in texts], dtype=torch.float64)
 
 
-def heard(alarms: Alarms, steps: int, rewards, texts=captions, seed: int = 0) -> list[str]:
+def heard(alarms: RewardMonitor, steps: int, rewards, texts=captions, seed: int = 0) -> list[str]:
     """The alarms of some steps; `rewards` maps (chance, lengths [P, G]) to values [P, G]."""
     chance, found = random.Random(seed), []
     for _ in range(steps):
@@ -39,8 +39,8 @@ def noise(chance: random.Random, like: torch.Tensor) -> torch.Tensor:
     return torch.rand(like.shape, generator=torch.Generator().manual_seed(chance.randrange(2**31))).double()
 
 
-def one() -> Alarms:
-    return Alarms(["r"], [1.0])
+def one() -> RewardMonitor:
+    return RewardMonitor(["r"], [1.0])
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -131,7 +131,7 @@ def test_a_caption_alone_can_not_vary():
 
 
 def test_rewards_without_weight_are_not_watched():
-    alarms, chance = Alarms(["idle", "r"], [0.0, 1.0]), random.Random(0)
+    alarms, chance = RewardMonitor(["idle", "r"], [0.0, 1.0]), random.Random(0)
     for _ in range(2 * STUCK):
         said = captions(chance)
         values = torch.stack([torch.zeros(8, 8).double(), noise(chance, lengths(said))], -1)

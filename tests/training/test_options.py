@@ -17,7 +17,7 @@ from capwright.recipes.rewards import Overlong
 from capwright.training.losses import kl
 from capwright.training.monitors import STUCK
 from capwright.training.rewards import Length, Rewards
-from capwright.training.rollout import Materials, by_budget
+from capwright.training.rollout import TrainingSetup, by_budget
 from capwright.types import Sample, Sampling
 from tiny_models import write_llava
 from toy_captioner import NAMES, ToyData, Values, says, toy_materials
@@ -185,13 +185,13 @@ def test_scst_compares_with_the_greedy_caption():
     rollout, _, _ = it._rollout()
     assert heats == [(1, 1.0), (1, 0.0)]
     assert materials.policy.encoded == 6
-    prefixes = it.looker.encode([materials.data.by_id(one.sample_id) for one in rollout.spoken])
+    prefixes = it.worker.encode([materials.data.by_id(one.sample_id) for one in rollout.records])
     said = honest(prefixes, 1, Sampling(temperature=0.0, max_tokens=6))
     expected = it.rewards([request.sample for request in prefixes.requests], said.captions).values[:, 0]
     assert torch.equal(rollout.stacked("greedy"), expected)
-    signal = it.credit.signal(rollout, it.credit.route(rollout))
-    for place, row in signal.items():
-        torch.testing.assert_close(row, (rollout.spoken[place].values - expected[place]).sum(-1))
+    advantages = it.estimator.advantages(rollout, it.estimator.route(rollout))
+    for place, row in advantages.items():
+        torch.testing.assert_close(row, (rollout.records[place].values - expected[place]).sum(-1))
 
 
 def test_scst_learns():
@@ -212,18 +212,18 @@ def test_the_running_mean_comes_from_earlier_steps_and_goes_on():
 
     whole = make()
     whole.step()
-    mean = whole.credit.mean.clone()
+    mean = whole.estimator.mean.clone()
     rollout, _, _ = whole._rollout()
-    signal = whole.credit.signal(rollout, whole.credit.route(rollout))
+    advantages = whole.estimator.advantages(rollout, whole.estimator.route(rollout))
     values = rollout.values(2)
-    assert len(signal) == 6
-    for place, row in signal.items():
+    assert len(advantages) == 6
+    for place, row in advantages.items():
         torch.testing.assert_close(row, ((values[place] - mean) * torch.tensor([1.0, 0.5])).sum(-1))
-    torch.testing.assert_close(whole.credit.mean, 0.75 * mean + 0.25 * values.flatten(0, 1).mean(0))
+    torch.testing.assert_close(whole.estimator.mean, 0.75 * mean + 0.25 * values.flatten(0, 1).mean(0))
     half = make()
     half.policy.model.load_state_dict(weights(whole))
     half.load_state_dict(copy.deepcopy(whole.state_dict()))
-    assert torch.equal(half.credit.mean, whole.credit.mean)
+    assert torch.equal(half.estimator.mean, whole.estimator.mean)
     for _ in range(3):
         assert whole.step() == half.step()
     assert unchanged(weights(whole), half)
@@ -232,12 +232,12 @@ def test_the_running_mean_comes_from_earlier_steps_and_goes_on():
 def test_the_running_mean_waits_for_rewards_that_are_unknown():
     it = trainer(rl(kind="rl", advantage="mean_baseline"), toy_materials(views={"r": constant(float("nan"))}))
     it.step()
-    assert it.credit.mean.isnan().all()
+    assert it.estimator.mean.isnan().all()
     it.rewards.views["r"] = constant(0.5)
     it.step()
     it.rewards.views["r"] = constant(float("nan"))
     it.step()
-    assert it.credit.mean.tolist() == [0.5]
+    assert it.estimator.mean.tolist() == [0.5]
 
 
 # ratios and penalties -----------------------------------------------------------------------------------------------
@@ -267,18 +267,18 @@ def test_ratios_of_several_inner_epochs_are_true(monkeypatch):
     assert it.counts["updates"] == 3
 
 
-def said_with(at: dict[str, torch.Tensor], groups, heat: float) -> torch.Tensor:
+def said_with(at: dict[str, torch.Tensor], groups, temperature: float) -> torch.Tensor:
     """Log-probabilities [P, G, T] of captions under the toy captioner's weights `at`, written out."""
     seen = at["look.weight"][groups.prefixes.images] @ at["see.weight"].T + at["see.bias"]
     before = torch.cat([torch.ones_like(groups.tokens[..., :1]), groups.tokens[..., :-1]], -1)
     logits = seen[:, None, None] + at["follow.weight"][before]
-    chances = torch.softmax(logits / heat, -1).gather(-1, groups.tokens.unsqueeze(-1)).squeeze(-1)
+    chances = torch.softmax(logits / temperature, -1).gather(-1, groups.tokens.unsqueeze(-1)).squeeze(-1)
     return torch.where(groups.mask, chances.log(), 0.0)
 
 
 @pytest.mark.parametrize("surrogate", ["clip", "reinforce"])
-@pytest.mark.parametrize("heat", [0.5, 1.0, 2.0])
-def test_all_probabilities_are_those_that_captions_were_drawn_with(monkeypatch, heat, surrogate):
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_all_probabilities_are_those_that_captions_were_drawn_with(monkeypatch, temperature, surrogate):
     """At a sampling temperature other than 1: today's, those before the first update and those of the reference. A
     caption that somebody else gave was not drawn, and is learned at 1."""
     reinforced, given_, penalized = [], [], []
@@ -295,7 +295,7 @@ def test_all_probabilities_are_those_that_captions_were_drawn_with(monkeypatch, 
     with torch.no_grad():
         materials.policy.model.see.bias[6:] += torch.linspace(-1, 1, 6)
     several = {"inner_epochs": 2} if surrogate == "clip" else {"surrogate": "reinforce"}
-    sampling = {"max_tokens": 6, "temperature": heat}
+    sampling = {"max_tokens": 6, "temperature": temperature}
     options = {"images_per_step": 12, "imitation": {"batch": 2}, "kl": {"beta": 0.1}, "sampling": sampling}
     it = trainer(rl(**options, **several), materials)
     honest, parts, at = it._loss, [], []
@@ -307,12 +307,12 @@ def test_all_probabilities_are_those_that_captions_were_drawn_with(monkeypatch, 
     reference = materials.policy.reference.state_dict()
     for (part, now), values, (logprobs, held, _) in zip(live, reinforced, penalized):
         assert part.mask.any(-1).all()
-        today = said_with(now, part.groups, heat)
+        today = said_with(now, part.groups, temperature)
         for said in (values[0], logprobs):
             torch.testing.assert_close(said.detach(), today, rtol=1e-5, atol=1e-5)
         if surrogate == "clip":
-            torch.testing.assert_close(values[1], said_with(at[0], part.groups, heat), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(held, said_with(reference, part.groups, heat), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(values[1], said_with(at[0], part.groups, temperature), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(held, said_with(reference, part.groups, temperature), rtol=1e-5, atol=1e-5)
     if surrogate == "clip":
         assert not torch.allclose(reinforced[1][0].detach(), reinforced[1][1], atol=1e-3)  # the second update moved
     (lesson,) = [(part, now) for part, now in zip(parts, at) if part.advantages is None]
@@ -374,16 +374,16 @@ def test_kl_in_the_reward(advantage, estimator):
     penalty = {"beta": 0.3, "place": "reward", "estimator": estimator}
     it = trainer(rl(kind="grpo", advantage=advantage, kl=penalty), materials)
     rollout, _, _ = it._rollout()
-    states = it.credit.route(rollout)
-    signal = it.credit.signal(rollout, states)
+    states = it.estimator.route(rollout)
+    advantages = it.estimator.advantages(rollout, states)
     picked = states.live | states.saturated if advantage != "dr_grpo" else states.live
-    assert list(signal) == picked.nonzero().flatten().tolist() != []
+    assert list(advantages) == picked.nonzero().flatten().tolist() != []
     ((chunk, places),) = rollout.by_chunk()
     gap = kl(it.policy.logprobs(chunk).detach(), it.policy.reference_logprobs(chunk), estimator)
     worth = rollout.values(1)[..., 0] - 0.3 * (gap * chunk.mask).sum(-1).double()
-    for place, row in signal.items():
+    for place, row in advantages.items():
         base = {"dr_grpo": worth[place].mean(), "mean_baseline": rollout.values(1).mean()}
-        expected = worth[place] - (rollout.spoken[place].greedy if advantage == "scst" else base[advantage])
+        expected = worth[place] - (rollout.records[place].greedy if advantage == "scst" else base[advantage])
         torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-6)
     assert places == list(range(6))
     row = it.step()
@@ -431,13 +431,13 @@ def test_entropy_of_a_real_model_is_told(tmp_path):
         data.append(Sample(f"s{i}", tmp_path / f"{i}.png", (f"a {NAMES[i]}",)))
     rewards = Rewards({"r": differs(0, 1)}, (1.0,), (True,), (0.0,))
     found = {}
-    for heat in (1.0, 0.05):
-        policy = load_policy(write_llava(tmp_path / f"llava-{heat}"), layout="packed")
-        materials = Materials(policy, data, "two", rewards, lambda path: Image.open(path).convert("RGB"))
-        stage = rl(kind="grpo", images_per_step=2, sampling={"max_tokens": 4, "temperature": heat})
-        found[heat] = trainer(stage, materials).step()["entropy"]
+    for temperature in (1.0, 0.05):
+        policy = load_policy(write_llava(tmp_path / f"llava-{temperature}"), layout="packed")
+        materials = TrainingSetup(policy, data, "two", rewards, lambda path: Image.open(path).convert("RGB"))
+        stage = rl(kind="grpo", images_per_step=2, sampling={"max_tokens": 4, "temperature": temperature})
+        found[temperature] = trainer(stage, materials).step()["entropy"]
         limit = float(torch.tensor(policy.inner.get_output_embeddings().out_features).log())
-        assert 0 < found[heat] < limit
+        assert 0 < found[temperature] < limit
     assert found[0.05] < found[1.0]
 
 

@@ -13,7 +13,7 @@ from capwright.runs import train
 from capwright.runs.checkpoint import changing_weights
 from capwright.runs.setup import gather, warn_of_half_precision
 from capwright.scenes import build
-from capwright.training.distributed import Team, join
+from capwright.training.distributed import ProcessGroup, join
 from capwright.training.trainer import Trainer
 from capwright.types import CapwrightError
 from interruptions import KillAt, Killed
@@ -88,7 +88,7 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
         this = recipe(models, scenes, "llava", *more)
         torch.manual_seed(0)
         materials = gather(this, tmp_path)
-        it = Trainer(materials, this.stages[1], 0, Team(join(this, materials.policy)))
+        it = Trainer(materials, this.stages[1], 0, ProcessGroup(join(this, materials.policy)))
         it.optimizer.step = lambda: None
         it.optimizer.zero_grad = lambda: None
         row = it.step()

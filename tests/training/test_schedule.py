@@ -73,7 +73,7 @@ def test_a_sample_without_a_number_is_named(value):
 
 
 def test_an_order_of_your_own():
-    """`Materials.order` is asked instead, with data, stage and seed; whatever it gives is indexed by step."""
+    """`TrainingSetup.order` is asked instead, with data, stage and seed; whatever it gives is indexed by step."""
     asked, seen = [], []
 
     class Hardest:
@@ -86,8 +86,8 @@ def test_an_order_of_your_own():
 
     materials = toy_materials(order=hook)
     it = trainer(rl(imitation={"batch": 12}), materials)
-    honest = it.looker.roll
-    it.looker.roll = lambda samples, *more: seen.append([s.id for s in samples]) or honest(samples, *more)
+    honest = it.worker.rollout
+    it.worker.rollout = lambda samples, *more: seen.append([s.id for s in samples]) or honest(samples, *more)
     rows = [it.step() for _ in range(4)]
     assert asked == [(12, "rl", 0)]
     assert seen == [["s11", "s0"], ["s10", "s0"], ["s9", "s0"], ["s11", "s0"]]

@@ -9,7 +9,7 @@ import torch
 
 from capwright.recipes.stages import Kl
 from capwright.training.demonstrations import targets
-from capwright.training.distributed import Team, join
+from capwright.training.distributed import ProcessGroup, join
 from capwright.training.rewards import Rewards
 from capwright.training.trainer import Trainer
 from capwright.types import ImageError, ModelError, RunError, Sample
@@ -201,11 +201,11 @@ def test_a_batch_larger_than_the_split_is_cut_down():
 def test_one_optimizer_at_a_time():
     """Accelerate unscales the gradients of every optimizer it holds."""
     materials = toy_materials()
-    team = Team(join(RECIPE, materials.policy))
+    processes = ProcessGroup(join(RECIPE, materials.policy))
     for stage in (sft(), rl()):
-        it = Trainer(materials, stage, 0, team)
+        it = Trainer(materials, stage, 0, processes)
         it.step()
-    assert team.accelerator._optimizers == [it.optimizer]
+    assert processes.accelerator._optimizers == [it.optimizer]
 
 
 @pytest.mark.parametrize("stage", [sft(), rl(imitation={"batch": 2})])
@@ -293,7 +293,7 @@ def test_truncated_captions_can_be_masked():
     )
     for _ in range(3):
         rollout, _, _ = it._rollout()
-        for part in it._live_parts(rollout, it.credit.signal(rollout, it.credit.route(rollout))):
+        for part in it._live_parts(rollout, it.estimator.advantages(rollout, it.estimator.route(rollout))):
             ended = torch.tensor([[c.finish == "stop" for c in group] for group in part.groups.captions])
             assert torch.equal(part.mask.any(-1), ended)
 

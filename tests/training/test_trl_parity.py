@@ -16,7 +16,7 @@ import trl_toys
 from capwright.recipes.stages import Imitation
 from capwright.training import advantages
 from capwright.training.group_states import route
-from capwright.training.losses import amount, policy_loss, token_weights
+from capwright.training.losses import loss_denominator, policy_loss, token_weights
 from capwright.training.trl import RSRSTrainer
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)
@@ -114,7 +114,7 @@ def test_the_same_loss_and_gradient_when_the_policy_has_moved(given, name):
 def our_loss(new, old, signal, mask, normalizer, high=0.2, captions=4):
     groups = (-1, captions, mask.shape[1])
     mask = mask.bool().view(groups)
-    weights = token_weights(mask, normalizer, amount(mask, normalizer, LONGEST))
+    weights = token_weights(mask, normalizer, loss_denominator(mask, normalizer, LONGEST))
     return policy_loss(new.view(groups), old.view(groups), signal.view(-1, captions), weights, 0.2, high)
 
 

@@ -52,8 +52,8 @@ def caption(
     same_origin(out, origin)  # loading takes a while
     with resumable("run the same command again to go on"), counting("captions") as progress:
         policy = _load(model, dtype, device, max_pixels)
-        preparer = policy.preparer
-        origin |= {"prompt": prompt or preparer.prompt, "max_pixels": preparer.max_pixels}
+        prompt_processor = policy.prompt_processor
+        origin |= {"prompt": prompt or prompt_processor.prompt, "max_pixels": prompt_processor.max_pixels}
         same_origin(out, origin)
         tally = caption_file(
             policy,

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from capwright.models.batch import Groups, Prefixes
+    from capwright.models.batch import CaptionBatch, EncodedPrompts
     from capwright.models.features import FeatureCache
     from capwright.models.loading import load_policy
     from capwright.models.policy import HFPolicy
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "FeatureCache": "features",
-    "Groups": "batch",
+    "CaptionBatch": "batch",
     "HFPolicy": "policy",
-    "Prefixes": "batch",
+    "EncodedPrompts": "batch",
     "load_policy": "loading",
     "packing_error": "selfcheck",
 }
 
-__all__ = ["FeatureCache", "Groups", "HFPolicy", "Prefixes", "load_policy", "packing_error"]
+__all__ = ["FeatureCache", "CaptionBatch", "HFPolicy", "EncodedPrompts", "load_policy", "packing_error"]
 
 
 def __getattr__(name: str) -> Any:

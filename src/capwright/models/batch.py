@@ -13,7 +13,7 @@ from capwright.types import Caption, Request
 
 
 @dataclass(frozen=True)
-class Prefixes:
+class EncodedPrompts:
     """Images and prompts as the language model sees them; the vision tower has already run, once an image.
 
     Attributes:
@@ -37,7 +37,7 @@ class Prefixes:
     def __len__(self) -> int:
         return len(self.requests)
 
-    def select(self, indices: Sequence[int]) -> Prefixes:
+    def select(self, indices: Sequence[int]) -> EncodedPrompts:
         """The prefixes of some images, in the order given; gradients flow through.
 
         Padding that all of them share is cut, so that short prompts do not pay for a long one they came with.
@@ -61,14 +61,14 @@ class Prefixes:
             return 0
         return int(self.mask[rows].any(0).to(torch.uint8).argmax())
 
-    def detach(self) -> Prefixes:
+    def detach(self) -> EncodedPrompts:
         """The same values outside the autograd graph."""
         extras = {name: _detach(value) for name, value in self.extras.items()} if self.extras else self.extras
         return replace(self, embeds=self.embeds.detach(), extras=extras)
 
 
 @dataclass(frozen=True)
-class Groups:
+class CaptionBatch:
     """G captions for each of P images.
 
     Attributes:
@@ -79,7 +79,7 @@ class Groups:
             top-k and top-p, at the temperature of sampling (1 for greedy captions). None where nothing was sampled.
     """
 
-    prefixes: Prefixes
+    prefixes: EncodedPrompts
     tokens: Tensor
     mask: Tensor
     captions: list[list[Caption]]
@@ -88,10 +88,10 @@ class Groups:
     def __len__(self) -> int:
         return len(self.captions)
 
-    def select(self, indices: Sequence[int]) -> Groups:
+    def select(self, indices: Sequence[int]) -> CaptionBatch:
         """The groups of some images, in the order given."""
         rows = torch.as_tensor(list(indices), dtype=torch.long, device=self.tokens.device)
-        return Groups(
+        return CaptionBatch(
             self.prefixes.select(indices),
             self.tokens[rows],
             self.mask[rows],
@@ -99,7 +99,7 @@ class Groups:
             None if self.entropy is None else self.entropy[rows],
         )
 
-    def join(self, more: Groups) -> Groups:
+    def join(self, more: CaptionBatch) -> CaptionBatch:
         """The captions of both, these first, on these prefixes; missing captions of `more` are empty and masked."""
         width = max(self.tokens.shape[2], more.tokens.shape[2])
 
@@ -115,7 +115,7 @@ class Groups:
             captions=[[*mine, *theirs] for mine, theirs in zip(self.captions, added)],
         )
 
-    def with_prefixes(self, prefixes: Prefixes) -> Groups:
+    def with_prefixes(self, prefixes: EncodedPrompts) -> CaptionBatch:
         """The same captions on freshly encoded prefixes (a second optimizer step on one rollout)."""
         return replace(self, prefixes=prefixes)
 

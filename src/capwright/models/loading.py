@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from capwright.models.policy import HFPolicy
-from capwright.models.processor import DEFAULT_PROMPT, SETTINGS, Preparer, load_processor
+from capwright.models.processor import DEFAULT_PROMPT, SETTINGS, PromptProcessor, load_processor
 from capwright.models.selfcheck import packing_error, packing_tolerance
 from capwright.types import ModelError, Request, Sample
 
@@ -79,8 +79,10 @@ def load_policy(
         if hasattr(model, "enable_input_require_grads"):
             model.enable_input_require_grads()
     processor = load_processor(base, _inner(model).config.model_type)
-    preparer = Preparer(processor, prompt or saved.get("prompt", DEFAULT_PROMPT), max_pixels or saved.get("max_pixels"))
-    policy = HFPolicy(model, preparer, "packed" if layout == "auto" else layout)
+    prompt_processor = PromptProcessor(
+        processor, prompt or saved.get("prompt", DEFAULT_PROMPT), max_pixels or saved.get("max_pixels")
+    )
+    policy = HFPolicy(model, prompt_processor, "packed" if layout == "auto" else layout)
     if layout == "auto":
         policy.layout = _checked_layout(policy, str(name))
     return policy

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from capwright.data import load_image
-from capwright.models.batch import Groups, Prefixes
+from capwright.models.batch import CaptionBatch, EncodedPrompts
 from capwright.models.decoding import sampling as decoding
 from capwright.models.decoding.kv_cache import Packed, Repeated
-from capwright.models.decoding.sampling import Drawn, generate
+from capwright.models.decoding.sampling import GeneratedTokens, generate
 from capwright.models.features import FeatureCache
 from capwright.models.lm_head import Head
 from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
-from capwright.models.processor import Pictures, Preparer, collate
+from capwright.models.processor import Pictures, PromptProcessor, collate
 from capwright.types import Caption, ModelError, Request, Sampling
 
 #: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).
@@ -32,7 +32,7 @@ PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
 Step = Callable[[Tensor, Tensor, int], Tensor]
 
 
-class _Reached(Exception):
+class _StopForward(Exception):
     """Raised by the hook in `HFPolicy.encode`: the language model was reached, its arguments are known."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class HFPolicy:
 
     Args:
         model: an image-text-to-text model, possibly wrapped by PEFT.
-        preparer: makes its inputs.
+        prompt_processor: makes its inputs.
         layout: "packed" (captions share their prefix in one sequence) or "repeated" (every caption has its own copy of
             image and prompt; slower, right for every model). `capwright.models.load_policy` finds out which is exact.
 
@@ -53,10 +53,10 @@ class HFPolicy:
             knows samples by id, paths and prompt: one sample must always come with the same pictures.
     """
 
-    def __init__(self, model: Any, preparer: Preparer, layout: str = "packed") -> None:
+    def __init__(self, model: Any, prompt_processor: PromptProcessor, layout: str = "packed") -> None:
         self.model = model
-        self.preparer = preparer
-        self.tokenizer = preparer.tokenizer
+        self.prompt_processor = prompt_processor
+        self.tokenizer = prompt_processor.tokenizer
         self.layout = layout
         self.inner = model.get_base_model() if hasattr(model, "peft_config") else model
         self.decoder = self.inner.get_decoder()
@@ -64,20 +64,22 @@ class HFPolicy:
         self._reference: HFPolicy | None = None
         self._learner: Callable[..., Any] = self.decoder
         generation = self.inner.generation_config
-        ends = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
-        if ends is None:
+        eos_ids = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
+        if eos_ids is None:
             raise ModelError("the model has no end token: set eos_token_id in its generation_config.json")
-        self.ends = torch.as_tensor([ends] if isinstance(ends, int) else list(ends))
-        self._end_ids = frozenset(self.ends.tolist())
+        self.eos_ids = torch.as_tensor([eos_ids] if isinstance(eos_ids, int) else list(eos_ids))
+        self._end_ids = frozenset(self.eos_ids.tolist())
         text = self.inner.config.get_text_config()
         head = self.inner.get_output_embeddings()
-        self.head = Head(head, head.out_features, self._never_said(), getattr(text, "final_logit_softcapping", None))
+        self.head = Head(
+            head, head.out_features, self._banned_token_ids(), getattr(text, "final_logit_softcapping", None)
+        )
 
     @property
     def device(self) -> torch.device:
         return self.decoder.get_input_embeddings().weight.device
 
-    def _never_said(self) -> Tensor:
+    def _banned_token_ids(self) -> Tensor:
         """Image, padding and other placeholder tokens: all that is special, but for the end tokens."""
         added = self.tokenizer.added_tokens_decoder
         never = set(self.tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
@@ -89,7 +91,7 @@ class HFPolicy:
             never.add(self.tokenizer.pad_token_id)
         rows = self.inner.get_output_embeddings().out_features
         never |= set(range(max(self.tokenizer.get_vocab().values()) + 1, rows))  # they only round the matrix up
-        return torch.tensor(sorted(never - set(self.ends.tolist())), dtype=torch.long)
+        return torch.tensor(sorted(never - set(self.eos_ids.tolist())), dtype=torch.long)
 
     # encode ---------------------------------------------------------------------------------------------------------
 
@@ -98,7 +100,7 @@ class HFPolicy:
         requests: Sequence[Request],
         images: Sequence[Pictures | Callable[[], Pictures]] | None = None,
         blind: bool = False,
-    ) -> Prefixes:
+    ) -> EncodedPrompts:
         """Runs every image through the vision tower once and returns what the language model will see.
 
         Differentiable when gradients are on, so a trained vision tower needs no second pass for the loss.
@@ -111,7 +113,7 @@ class HFPolicy:
             ImageError: a picture can not be read. ModelError: the model does not accept it.
         """
         if blind:
-            return self._embed(requests, [self.preparer.prepare(request, None) for request in requests])
+            return self._embed(requests, [self.prompt_processor.prepare(request, None) for request in requests])
         if images is None:
             images = [partial(self._read, request) for request in requests]
         return self._embed(
@@ -119,22 +121,22 @@ class HFPolicy:
         )
 
     def _read(self, request: Request) -> Pictures:
-        return [load_image(path, self.preparer.max_pixels) for path in request.sample.images]
+        return [load_image(path, self.prompt_processor.max_pixels) for path in request.sample.images]
 
     def _inputs(self, request: Request, image: Pictures | Callable[[], Pictures]) -> dict[str, Tensor]:
         def make() -> dict[str, Tensor]:
-            return self.preparer.prepare(request, image() if callable(image) else image)
+            return self.prompt_processor.prepare(request, image() if callable(image) else image)
 
         return make() if self.cache is None or image is None else self.cache.inputs(self._key(request), make)
 
     def _key(self, request: Request) -> tuple[Any, ...]:
-        return request.sample.id, request.sample.images, request.prompt or self.preparer.prompt
+        return request.sample.id, request.sample.images, request.prompt or self.prompt_processor.prompt
 
-    def encode_again(self, prefixes: Prefixes) -> Prefixes:
+    def encode_again(self, prefixes: EncodedPrompts) -> EncodedPrompts:
         """Fresh prefixes for today's weights; nothing is decoded or processed again."""
         return self._embed(prefixes.requests, prefixes.inputs)
 
-    def _embed(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> Prefixes:
+    def _embed(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> EncodedPrompts:
         batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
         with self._cached_tower(requests, rows):
             reached = self._language_arguments(batch)
@@ -148,7 +150,7 @@ class HFPolicy:
         if not isinstance(attention, dict) and getattr(attention, "ndim", 0) != 4:
             attention = None  # the plain one: `mask`
         extras = {name: reached[name] for name in PREFIX_EXTRAS if reached.get(name) is not None}
-        return Prefixes(tuple(requests), tuple(rows), embeds, mask, positions, attention, extras or None)
+        return EncodedPrompts(tuple(requests), tuple(rows), embeds, mask, positions, attention, extras or None)
 
     def _cached_tower(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> Any:
         """Inside, the vision tower answers from the cache where there is one and it can."""
@@ -166,12 +168,12 @@ class HFPolicy:
         """What the model hands to its language model for these inputs; the language model itself does not run."""
 
         def stop(_: nn.Module, args: tuple, arguments: dict[str, Any]) -> None:
-            raise _Reached(arguments | ({"input_ids": args[0]} if args else {}))
+            raise _StopForward(arguments | ({"input_ids": args[0]} if args else {}))
 
         hook = self.decoder.register_forward_pre_hook(stop, with_kwargs=True)
         try:
             self.inner(**batch, use_cache=False)
-        except _Reached as reached:
+        except _StopForward as reached:
             return reached.arguments
         finally:
             hook.remove()
@@ -184,7 +186,7 @@ class HFPolicy:
     # sample ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(self, prefixes: Prefixes, n: int, sampling: Sampling, noise: Tensor | None = None) -> Groups:
+    def sample(self, prefixes: EncodedPrompts, n: int, sampling: Sampling, noise: Tensor | None = None) -> CaptionBatch:
         """Draws `n` captions for every image from one prefill an image.
 
         What is said about an image does not depend on the images beside it, up to float rounding.
@@ -202,18 +204,18 @@ class HFPolicy:
             raise ModelError(f"noise has shape {list(noise.shape)}; these captions need {needed}")
         with self._evaluating(), self._without_flex():
             first, step = self._start(prefixes.detach(), n, sampling.temperature)
-            drawn = generate(first, step, self.ends.to(self.device), sampling, noise.flatten(0, 1).to(self.device))
+            drawn = generate(first, step, self.eos_ids.to(self.device), sampling, noise.flatten(0, 1).to(self.device))
         return self._groups(prefixes, n, drawn)
 
-    def _noise(self, prefixes: Prefixes, n: int, sampling: Sampling) -> Tensor:
+    def _noise(self, prefixes: EncodedPrompts, n: int, sampling: Sampling) -> Tensor:
         """One key a request: its sample, and how often this sample came before in the batch."""
         if sampling.seed is None:
             return torch.rand(len(prefixes), n, sampling.max_tokens)
         ids = [request.sample.id for request in prefixes.requests]
         keys = [f"{sampling.seed}/{name}/{ids[:i].count(name)}" for i, name in enumerate(ids)]
-        return decoding.noise(keys, n, sampling.max_tokens)
+        return decoding.uniform_noise(keys, n, sampling.max_tokens)
 
-    def _start(self, prefixes: Prefixes, n: int, temperature: float) -> tuple[Tensor, Step]:
+    def _start(self, prefixes: EncodedPrompts, n: int, temperature: float) -> tuple[Tensor, Step]:
         """Prefill, once an image: the first logits [P*n, V] and a function that continues."""
         attention = prefixes.attention if prefixes.attention is not None else prefixes.mask.long()
         out = self.decoder(
@@ -228,14 +230,16 @@ class HFPolicy:
         first = self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0), temperature)
         return first, lambda tokens, rows, said: self.head.logits(step(tokens, rows, said), temperature)
 
-    def tokenize(self, prefixes: Prefixes, texts: Sequence[Sequence[str]], max_tokens: int | None = None) -> Groups:
+    def tokenize(
+        self, prefixes: EncodedPrompts, texts: Sequence[Sequence[str]], max_tokens: int | None = None
+    ) -> CaptionBatch:
         """Given captions as groups: what imitation learns from. An end token is appended to each.
 
         Groups may differ in size; missing captions are empty and masked. Longer captions than `max_tokens` are cut and
         end without an end token (finish "length"). Special tokens inside a caption are read as plain text.
         """
         size = max(len(group) for group in texts)
-        end = int(self.ends[0])
+        end = int(self.eos_ids[0])
         rows: list[list[int]] = []
         finishes: list[str] = []
         for group in texts:
@@ -255,7 +259,7 @@ class HFPolicy:
             ]
             for p, group in enumerate(texts)
         ]
-        return Groups(prefixes, tokens.view(len(texts), size, -1), mask.view(len(texts), size, -1), captions)
+        return CaptionBatch(prefixes, tokens.view(len(texts), size, -1), mask.view(len(texts), size, -1), captions)
 
     def offsets(self, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:
         """Where each token of a caption stands in its text: (first, last + 1) characters. Empty for a token
@@ -273,10 +277,10 @@ class HFPolicy:
         reach = [min(max(r - shift, 0), len(text)) for r in reach]
         return list(pairwise(reach))
 
-    def _groups(self, prefixes: Prefixes, n: int, drawn: Drawn) -> Groups:
+    def _groups(self, prefixes: EncodedPrompts, n: int, drawn: GeneratedTokens) -> CaptionBatch:
         shape = (len(prefixes), n, -1)
         tokens, mask = drawn.tokens.view(shape), drawn.mask.view(shape)
-        ended = torch.isin(tokens, self.ends.to(tokens.device)) & mask
+        ended = torch.isin(tokens, self.eos_ids.to(tokens.device)) & mask
         logprobs = drawn.logprobs.view(shape).sum(-1)
         captions = []
         for rows, kept, stops, scores in zip(tokens.tolist(), mask.tolist(), ended.any(-1).tolist(), logprobs.tolist()):
@@ -288,7 +292,9 @@ class HFPolicy:
                     for text, i, score, stop in zip(texts, ids, scores, stops)
                 ]
             )
-        return Groups(prefixes, tokens, mask, captions, (drawn.entropies.view(shape).sum(-1) / mask.sum(-1)).float())
+        return CaptionBatch(
+            prefixes, tokens, mask, captions, (drawn.entropies.view(shape).sum(-1) / mask.sum(-1)).float()
+        )
 
     def caption(self, requests: Sequence[Request], sampling: Sampling, n: int = 1) -> list[list[Caption]]:
         """`n` captions a request: `encode` and `sample` in one."""
@@ -297,7 +303,7 @@ class HFPolicy:
 
     # log-probabilities ----------------------------------------------------------------------------------------------
 
-    def logprobs(self, groups: Groups, *, temperature: float = 1.0, blind: bool = False) -> Tensor:
+    def logprobs(self, groups: CaptionBatch, *, temperature: float = 1.0, blind: bool = False) -> Tensor:
         """Natural-log probability of every caption token, float32 [P, G, T], 0 where the mask is False.
 
         Differentiable. The distribution is the one `sample` draws from (at this temperature, before top-k and top-p):
@@ -310,7 +316,7 @@ class HFPolicy:
         values = self.head.logprobs(hidden[mask], groups.tokens[mask], temperature)
         return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, values.float())
 
-    def row_tokens(self, groups: Groups) -> list[int]:
+    def row_tokens(self, groups: CaptionBatch) -> list[int]:
         """What each image costs in `logprobs`: tokens of the language model, without padding of its prompt."""
         _, captions, tokens = groups.tokens.shape
         prefix = groups.prefixes.mask.sum(1)
@@ -318,7 +324,7 @@ class HFPolicy:
             return (prefix + groups.mask[..., 1:].sum((1, 2))).tolist()
         return (captions * (prefix + tokens)).tolist()
 
-    def _packed(self, groups: Groups) -> Tensor:
+    def _packed(self, groups: CaptionBatch) -> Tensor:
         """Hidden states [P, G, T, D] from one sequence an image."""
         prefixes, (images, captions, tokens) = groups.prefixes, groups.tokens.shape
         packing = pack(groups.mask)
@@ -333,7 +339,7 @@ class HFPolicy:
         )
         return predictors(out.last_hidden_state, prefixes.mask.shape[1], packing, captions, tokens)
 
-    def _packed_attention(self, prefixes: Prefixes, packing: Packing) -> Any:
+    def _packed_attention(self, prefixes: EncodedPrompts, packing: Packing) -> Any:
         own, config = prefixes.attention, self.decoder.config
         if config._attn_implementation == "flex_attention":
             return block_mask(prefixes.mask, packing)
@@ -343,7 +349,7 @@ class HFPolicy:
             mask[..., :length, :length] |= own if own.dtype == torch.bool else own == 0
         return as_attention(mask, config, prefixes.embeds.dtype)
 
-    def _extended(self, prefixes: Prefixes, added: int) -> dict[str, Any]:
+    def _extended(self, prefixes: EncodedPrompts, added: int) -> dict[str, Any]:
         """The prefix's extra arguments, said to concern none of the `added` caption tokens."""
         extras = dict(prefixes.extras or {})
         if (where := extras.get("visual_pos_masks")) is not None:
@@ -351,14 +357,14 @@ class HFPolicy:
             extras["visual_pos_masks"] = torch.cat([where, blank], dim=1)
         return extras
 
-    def _repeated(self, groups: Groups) -> Tensor:
+    def _repeated(self, groups: CaptionBatch) -> Tensor:
         """Hidden states [P, G, T, D] from one sequence a caption: image and prompt repeated, the whole model run."""
         images, captions, tokens = groups.tokens.shape
         rows = [row for row in groups.prefixes.inputs for _ in range(captions)]
         batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
         flat, seen = groups.tokens.reshape(-1, tokens)[:, :-1], groups.mask.reshape(-1, tokens)[:, :-1]
         length = batch["input_ids"].shape[1]
-        kinds = torch.full_like(flat, self.preparer.caption_type)
+        kinds = torch.full_like(flat, self.prompt_processor.caption_type)
         tails = {"input_ids": flat, "attention_mask": seen.long(), "token_type_ids": kinds}
         for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
             if key in batch:
@@ -394,10 +400,10 @@ class HFPolicy:
         """Keeps today's weights as the reference of a KL term. With LoRA nothing is copied: the adapter goes off."""
         if not hasattr(self.model, "disable_adapter"):
             frozen = copy.deepcopy(self.model).eval().requires_grad_(False)
-            self._reference = HFPolicy(frozen, self.preparer, self.layout)
+            self._reference = HFPolicy(frozen, self.prompt_processor, self.layout)
 
     @torch.no_grad()
-    def reference_logprobs(self, groups: Groups, *, temperature: float = 1.0) -> Tensor:
+    def reference_logprobs(self, groups: CaptionBatch, *, temperature: float = 1.0) -> Tensor:
         """`logprobs` under the reference policy; no gradients. Call `freeze_reference` first.
 
         The reference encodes the images itself, since the trained policy may see them differently.
@@ -418,7 +424,7 @@ class HFPolicy:
             weights: the whole state dictionary, where the model itself holds only a part of it (FSDP).
         """
         self.model.save_pretrained(folder, **({"state_dict": weights} if weights is not None else {}))
-        self.preparer.save(folder)
+        self.prompt_processor.save(folder)
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

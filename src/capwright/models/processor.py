@@ -85,7 +85,7 @@ def _without_number_words(family: type) -> Iterator[None]:
             vars(module)["num2words"] = None
 
 
-class Preparer:
+class PromptProcessor:
     """Turns requests into model inputs with a processor.
 
     Attributes:

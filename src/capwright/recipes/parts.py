@@ -13,13 +13,13 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Part(BaseModel):
+class Config(BaseModel):
     """A group of keys. Unknown keys are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Sampling(Part):
+class Sampling(Config):
     """How captions are drawn."""
 
     temperature: float = Field(1.0, ge=0.0, description="0 is greedy; training needs a value above 0")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from capwright.recipes.parts import Part
+from capwright.recipes.parts import Config
 
 #: How long a judge may be silent, by default: recipes know no assistant. A test holds them to those of `Chat`.
 JUDGE_SECONDS = {"patience": 60.0, "call_seconds": 120.0}
@@ -16,7 +16,7 @@ QUANTITIES = ("words", "tokens", "length_ratio")
 Quantity = Literal["words", "tokens", "length_ratio"]
 
 
-class OnlyIf(Part):
+class OnlyIf(Config):
     """Where a reward counts; elsewhere it is 0. An easy reward waits for a hard one (conditioned rewards, arXiv
     2601.05242, eq. 8), or quality of language counts only at a reasonable length (BalCapRL, arXiv 2605.07394).
     """
@@ -32,7 +32,7 @@ class OnlyIf(Part):
         return self
 
 
-class Overlong(Part):
+class Overlong(Config):
     """A reward of length in place of a scorer: 1 up to `soft`, falling to 0 at `hard` (CapRL++, arXiv 2606.09393; the
     punishment of DAPO, arXiv 2503.14476, is the same minus 1).
     """
@@ -48,7 +48,7 @@ class Overlong(Part):
         return self
 
 
-class Reward(Part):
+class Reward(Config):
     """One reward: a scorer seen as a number per caption."""
 
     scorer: str | None = Field(None, description="name of the scorer; null: the name of the reward")

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from capwright.recipes.parts import Count, Part, Probability, Sampling
+from capwright.recipes.parts import Config, Count, Probability, Sampling
 from capwright.recipes.rewards import QUANTITIES, Reward
 from capwright.recipes.stages import SftStage, Stage
 
 
-class Lora(Part):
+class Lora(Config):
     """Low-rank adapters (arXiv 2106.09685): only they train, the model itself stays as it was."""
 
     r: Count = Field(16, description="rank")
@@ -25,7 +25,7 @@ class Lora(Part):
     targets: str | list[str] | None = Field(None, description="layers to adapt; null: those of the language model")
 
 
-class Cache(Part):
+class Cache(Config):
     """Processed pictures, and what a frozen vision tower says about them, are kept so that no picture is decoded,
     processed or looked at twice in a run."""
 
@@ -33,7 +33,7 @@ class Cache(Part):
     folder: str | None = Field(None, description="where to put what does not fit; null: it is made again")
 
 
-class Model(Part):
+class Model(Config):
     """The captioner that learns."""
 
     name: str = Field("embedded", description="'embedded', a folder, or a Hugging Face model id")
@@ -78,7 +78,7 @@ class Model(Part):
         return self
 
 
-class Scenes(Part):
+class Scenes(Config):
     """Build the kindergarten that comes with capwright."""
 
     n: Count = Field(4000, description="how many scenes, split 80 / 10 / 10")
@@ -97,7 +97,7 @@ class Scenes(Part):
         return {key: value for key, value in changed.items() if key not in ("n", "seed", "size")}
 
 
-class Data(Part):
+class Data(Config):
     """What to learn from: `path` or `scenes`."""
 
     path: str | None = Field(None, description="a dataset folder")
@@ -113,7 +113,7 @@ class Data(Part):
         return self
 
 
-class Evaluation(Part):
+class Evaluation(Config):
     """How stages are measured; training never depends on it."""
 
     scorers: list[str] = Field(default_factory=lambda: ["tts", "length"], description="scorers of the report")
@@ -127,7 +127,7 @@ class Evaluation(Part):
     batch_size: Count = Field(32, description="images captioned at once")
 
 
-class Recipe(Part):
+class Recipe(Config):
     """A whole run: model, data, rewards, stages, evaluation."""
 
     name: str = Field(description="what the run is called")

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from capwright.recipes.parts import Count, Part, Sampling, Share
+from capwright.recipes.parts import Config, Count, Sampling, Share
 
 
-class Imitation(Part):
+class Imitation(Config):
     """What failed images do under `on_failed: imitate`."""
 
     batch: Count = Field(
@@ -27,14 +27,14 @@ class Imitation(Part):
     target: str = Field("references", description="'references' or 'meta.<key>': where the captions to imitate are")
 
 
-class Clip(Part):
+class Clip(Config):
     """Bounds of the importance ratio, 1 - low and 1 + high. They matter only when inner_epochs > 1."""
 
     low: float = Field(0.2, ge=0.0, lt=1.0, description="PPO and GRPO: 0.2")
     high: float = Field(0.2, ge=0.0, description="GRPO: 0.2; clip-higher of DAPO (arXiv 2503.14476): 0.28")
 
 
-class Kl(Part):
+class Kl(Config):
     """Penalty for leaving the reference policy: the model as it was when the stage began. With adapters (`model.lora`)
     the reference is instead the model without its adapter: what earlier stages learned is penalized too. It looks at
     the tokens that are learned from: under `credit: names` those of names, and of demonstrations only where they teach.
@@ -47,7 +47,7 @@ class Kl(Part):
     )
 
 
-class StageBase(Part):
+class StageBase(Config):
     """What every stage has."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="addresses the stage in overrides")

@@ -24,7 +24,7 @@ META_KEYS = ("slice", "category")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Slice:
     """Some of the images: their places, and the score of every system on them with how many of them it is of."""
 
     name: str
@@ -37,7 +37,7 @@ class Division:
     """A way to divide the images; `left_out` says what is not shown. Parts may overlap."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[Slice, ...]
     left_out: str = ""
 
 
@@ -51,7 +51,7 @@ def divide(sheet: Sheet, score: Score) -> list[Division]:
         shown = {key: places for key, places in members.items() if key in _largest(members)}
         left_out = f"{len(members) - len(shown):,} smaller ones are not shown" if len(shown) < len(members) else ""
         parts = tuple(
-            Part(key, places, tuple(measure_part(sheet.systems, score, places))) for key, places in shown.items()
+            Slice(key, places, tuple(measure_part(sheet.systems, score, places))) for key, places in shown.items()
         )
         divisions.append(Division(name, parts, left_out))
     return divisions

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from capwright.models import Groups
+from capwright.models import CaptionBatch
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs.judge_costs import asked_by
@@ -23,14 +23,14 @@ from capwright.runs.progress import Progress
 from capwright.runs.setup import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import join
-from capwright.training.rollout import Materials
+from capwright.training.rollout import TrainingSetup
 from capwright.types import DataError, ImageError, Request, Sample
 
 #: So many images are looked at for the largest one; on bigger datasets they are spread evenly.
 LOOKED_AT = 2000
 
 
-def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: Materials | None = None) -> None:
+def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: TrainingSetup | None = None) -> None:
     """Print the plan; then, when weights and data are here, try the heaviest sample: its captions sampled (rl stages),
     and one forward and backward pass.
 
@@ -81,7 +81,7 @@ def weights_present(name: str) -> bool:
 
 
 def heaviest_step(
-    recipe: Recipe, stage: SftStage | RlStage, materials: Materials, sample: Sample, pictures: list[Image.Image]
+    recipe: Recipe, stage: SftStage | RlStage, materials: TrainingSetup, sample: Sample, pictures: list[Image.Image]
 ) -> str:
     """Sample as many captions at once as the stage will (rl only), then one micro-batch with captions of the greatest
     length, forward and backward, and one of failed images where they are imitated; no update, and every image is this
@@ -108,7 +108,7 @@ def heaviest_step(
         text = " ".join((text.split() * limit)[:limit])  # a word is a token or more
         shown = longest_target(materials.data, "references") if stage.shows_references else text
 
-    def made(n: int) -> Groups:
+    def made(n: int) -> CaptionBatch:
         prefixes = policy.encode([Request(sample)] * n, [pictures] * n)
         groups = policy.tokenize(prefixes, [[text] * stage.captions_per_image] * n, limit)
         if isinstance(stage, RlStage) and stage.demonstrations:  # these are not cut
@@ -116,12 +116,12 @@ def heaviest_step(
             groups = groups.join(more)
         return groups
 
-    def imitated(n: int) -> Groups:  # nor are these
+    def imitated(n: int) -> CaptionBatch:  # nor are these
         assert isinstance(stage, RlStage)
         prefixes = policy.encode([Request(sample)] * n, [pictures] * n)
         return policy.tokenize(prefixes, [[target] * stage.imitation.captions] * n)
 
-    def tried(making: Callable[[int], Groups], images: int) -> str:
+    def tried(making: Callable[[int], CaptionBatch], images: int) -> str:
         with accelerator.autocast():
             if stage.micro_tokens:
                 images = min(images, max(1, stage.micro_tokens // policy.row_tokens(making(1))[0]))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from capwright.evaluation import Evaluation
     from capwright.recipes import Recipe
     from capwright.scorers import Context, Scorer
-    from capwright.training import Materials
+    from capwright.training import TrainingSetup
 
 JOURNAL = "metrics.jsonl"
 REPORT = "report.html"
@@ -97,7 +97,7 @@ def _conclude(
     data: Dataset,
     samples: Dataset,
     rulers: Sequence[tuple[Scorer, Context]],
-    materials: Materials,
+    materials: TrainingSetup,
 ) -> list[Evaluation]:
     """Measure all systems; write summary.json and report.html."""
     from capwright.data import read_captions
@@ -167,7 +167,7 @@ def _from_journal(path: Path) -> tuple[dict[str, float | None], dict[str, int]]:
     return {name: round(value, 3) for name, value in seconds.items()}, seen
 
 
-def _reward_signatures(materials: Materials) -> dict[str, str]:
+def _reward_signatures(materials: TrainingSetup) -> dict[str, str]:
     views = materials.rewards.views if materials.rewards else {}
     return {name: str(getattr(view, "signature", name)) for name, view in views.items()}
 

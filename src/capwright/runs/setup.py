@@ -17,7 +17,7 @@ from capwright.runs.checkpoint import replacing
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import device_of, join
 from capwright.training.rewards import make_rewards
-from capwright.training.rollout import Materials
+from capwright.training.rollout import TrainingSetup
 from capwright.types import RecipeError
 
 #: What to do about it, whatever ran out.
@@ -43,7 +43,7 @@ def open_data(recipe: Recipe, out: Path, progress: Callable[[int, int], None] | 
     return open_dataset(folder)
 
 
-def gather(recipe: Recipe, out: Path) -> Materials:
+def gather(recipe: Recipe, out: Path) -> TrainingSetup:
     """Open the data, prepare the rewards, load the model: whatever is missing shows before anything is trained."""
     from capwright.data import load_image
 
@@ -65,7 +65,7 @@ def gather(recipe: Recipe, out: Path) -> Materials:
     rewards = make_rewards(recipe, data, whole.vocabulary)
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
     policy = load_recipe_policy(recipe, device=device_of(recipe, accelerator))
-    return Materials(policy, data, whole.fingerprint, rewards, open_image, _prefix_trains(policy))
+    return TrainingSetup(policy, data, whole.fingerprint, rewards, open_image, _prefix_trains(policy))
 
 
 def _prefix_trains(policy: HFPolicy) -> bool:

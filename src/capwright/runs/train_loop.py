@@ -24,8 +24,8 @@ from capwright.runs.checkpoint import changing_weights, load_weights, random_sta
 from capwright.runs.metrics_log import Journal
 from capwright.runs.progress import Progress
 from capwright.runs.setup import OUT_OF_MEMORY, gather, warn_of_half_precision
-from capwright.training.distributed import Team, is_first, join
-from capwright.training.rollout import Materials
+from capwright.training.distributed import ProcessGroup, is_first, join
+from capwright.training.rollout import TrainingSetup
 from capwright.training.schedule import stage_seed
 from capwright.training.trainer import Trainer
 from capwright.types import OutageError, RunError
@@ -65,7 +65,7 @@ def train(
     progress: Progress | None = None,
     after_stage: AfterStage | None = None,
     probe: Probe | None = None,
-    materials: Materials | None = None,
+    materials: TrainingSetup | None = None,
 ) -> list[StageResult]:
     """Train a captioner as a recipe says.
 
@@ -98,7 +98,7 @@ def train(
             raise RunError(f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out")
         materials = materials or gather(recipe, out)
         run = Run(recipe, out, materials, progress, after_stage, probe)
-        if run.team.first and (not resume or not (out / "recipe.yaml").exists()):
+        if run.processes.is_main and (not resume or not (out / "recipe.yaml").exists()):
             save_recipe(recipe, out / "recipe.yaml")
         return run.go(resume)
     except RuntimeError as error:
@@ -120,7 +120,7 @@ class Run:
         self,
         recipe: Recipe,
         out: Path,
-        materials: Materials,
+        materials: TrainingSetup,
         progress: Progress,
         after_stage: AfterStage | None,
         probe: Probe | None,
@@ -129,7 +129,7 @@ class Run:
         self.after_stage = after_stage or (lambda policy, stage: None)
         self.probe = probe
         self.policy = materials.policy
-        self.team = Team(join(recipe, self.policy))
+        self.processes = ProcessGroup(join(recipe, self.policy))
         self.results: list[StageResult] = []
         self.checkpoints = out / "checkpoints"
         self.images_seen = 0
@@ -137,14 +137,14 @@ class Run:
 
     def go(self, resume: bool) -> list[StageResult]:
         """All stages, or what is left of them."""
-        if self.team.first:
+        if self.processes.is_main:
             warn_of_half_precision(self.policy, self.progress.say)
         self._check_team()
         found = states(self.checkpoints) if resume else []
         place, state = (self._restore(found[-1])) if found else ({"stage": 0, "step": 0, "bytes": 0}, {})
-        self.team.wrap(self.policy.model)
-        self.journal = Journal(self.out / "metrics.jsonl", place["bytes"]) if self.team.first else None
-        for torn in self.checkpoints.glob(".*") if self.team.first else ():
+        self.processes.wrap(self.policy.model)
+        self.journal = Journal(self.out / "metrics.jsonl", place["bytes"]) if self.processes.is_main else None
+        for torn in self.checkpoints.glob(".*") if self.processes.is_main else ():
             shutil.rmtree(torn, ignore_errors=True)
         try:
             if not found:
@@ -170,14 +170,14 @@ class Run:
             self._go_back(stage, stage.start_from)
         self._hold_reference(stage)
         seed = stage_seed(self.recipe, number)
-        trainer = Trainer(self.materials, stage, seed, self.team, self.progress.say)
+        trainer = Trainer(self.materials, stage, seed, self.processes, self.progress.say)
         if state:
             trainer.load_state_dict(state)
         done, steps = trainer.counts["done"], trainer.steps
         self.progress.start(stage.name, steps, done)
         for step in range(done + 1, steps + 1):
             row = self._step(stage, trainer)
-            stopped = self.team.any(stop.is_set())
+            stopped = self.processes.any(stop.is_set())
             if self.probe and stage.eval_every and (step % stage.eval_every == 0 or step == steps):
                 found = self._outside(self.probe, stage.name, step)
                 self._journal("eval", stage.name, step, found or {})
@@ -194,15 +194,17 @@ class Run:
                 f"{stage.name}: rewards of {lost:,} of {groups:,} groups are unknown; they taught nothing"
             )
         path = self.checkpoints / stage.name
-        sharded = {"weights": self.team.collect(self.policy.model.state_dict())} if self.team.sharded else {}
-        if self.team.first:
+        sharded = (
+            {"weights": self.processes.full_state(self.policy.model.state_dict())} if self.processes.sharded else {}
+        )
+        if self.processes.is_main:
             with replacing(path) as draft:
                 self.policy.save(draft, **sharded)
         self.results.append(self._result(stage, trainer, path))
         self._outside(self.after_stage, stage.name)
         self._keep_start(stage.name)
         self._save(number + 1, None)
-        if self.team.any(stop.is_set()) and number + 1 < len(self.recipe.stages):
+        if self.processes.any(stop.is_set()) and number + 1 < len(self.recipe.stages):
             raise Stopped(f"stopped after stage '{stage.name}'; {self._go_on}")
 
     @property
@@ -234,8 +236,8 @@ class Run:
     def _outside(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call something that is not training, in the first process; training goes on as if it had not been called."""
         found = None
-        with self.team.whole():
-            if self.team.first:
+        with self.processes.unsharded_weights():
+            if self.processes.is_main:
                 before, mode = random_state(), self.policy.model.training
                 self.policy.model.eval()
                 try:
@@ -243,7 +245,7 @@ class Run:
                 finally:
                     checkpoint.restore_random_state(before)
                     self.policy.model.train(mode)
-            self.team.wait()
+            self.processes.barrier()
         return found
 
     def _result(self, stage: SftStage | RlStage, trainer: Trainer, path: Path) -> StageResult:
@@ -262,18 +264,18 @@ class Run:
 
     def _keep_start(self, name: str) -> None:
         """Keep the weights as they are now, if a later stage starts from here."""
-        if self.team.first and any(stage.start_from == name for stage in self.recipe.stages):
+        if self.processes.is_main and any(stage.start_from == name for stage in self.recipe.stages):
             checkpoint.save_weights(self.checkpoints / f"start-{name}", changing_weights(self.policy.model))
-        self.team.wait()
+        self.processes.barrier()
 
     def _save(self, number: int, trainer: Trainer | None) -> Path:
         """A checkpoint: in the middle or at the end of stage `number`, or (without trainer) just before it."""
         done = trainer.counts["done"] if trainer else 0
         name = self.recipe.stages[number].name if number < len(self.recipe.stages) else "done"
         place = self.checkpoints / f"state-{number:02d}-{name}-{done:06d}"
-        state = {"weights": self.team.collect(changing_weights(self.policy.model)), "random": random_state()}
+        state = {"weights": self.processes.full_state(changing_weights(self.policy.model)), "random": random_state()}
         if trainer:
-            state["trainer"] = self.team.collect(trainer.state_dict())
+            state["trainer"] = self.processes.full_state(trainer.state_dict())
         if self.journal is None:
             return place
         about = {
@@ -303,12 +305,12 @@ class Run:
         """Raises RunError for what several processes can not do."""
         for stage in self.recipe.stages:
             here, images = f"stages.{stage.name}", min(stage.images_per_step, len(self.materials.data))
-            if images < self.team.size:
-                raise RunError(f"{here}: {images} images a step are too few for {self.team.size} processes")
-            if self.team.sharded and stage.start_from:
+            if images < self.processes.size:
+                raise RunError(f"{here}: {images} images a step are too few for {self.processes.size} processes")
+            if self.processes.sharded and stage.start_from:
                 raise RunError(f"{here}.start_from: needs whole weights, which FSDP does not keep; run it on its own")
             copied = isinstance(stage, RlStage) and stage.kl.beta and not hasattr(self.policy.model, "disable_adapter")
-            if self.team.sharded and copied:
+            if self.processes.sharded and copied:
                 raise RunError(f"{here}.kl: needs a copy of the whole model, which FSDP can not keep; use model.lora")
 
     def _hold_reference(self, stage: SftStage | RlStage) -> None:
@@ -323,9 +325,9 @@ class Run:
             return
         kept = self.checkpoints / f"reference-{stage.name}"
         now = changing_weights(self.policy.model)
-        if self.team.first and not kept.exists():
+        if self.processes.is_main and not kept.exists():
             checkpoint.save_weights(kept, now)
-        self.team.wait()
+        self.processes.barrier()
         now = {name: tensor.clone() for name, tensor in now.items()}
         load_weights(self.policy.model, checkpoint.read_weights(kept, f"stages.{stage.name}.kl"))
         self.policy.freeze_reference()

@@ -27,7 +27,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from capwright.data import Dataset, load_image, open_dataset
 from capwright.models.loading import EMBEDDED, load_policy
 from capwright.models.policy import HFPolicy
-from capwright.models.processor import Preparer
+from capwright.models.processor import PromptProcessor
 from capwright.scenes import casual_captions, expert_captions, sample_scene
 from capwright.scenes.word_detectors import teach_to_see
 
@@ -109,12 +109,12 @@ def build(seed: int = 0) -> HFPolicy:
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
     )
-    return HFPolicy(model, Preparer(processor, PROMPT))
+    return HFPolicy(model, PromptProcessor(processor, PROMPT))
 
 
 def see(policy: HFPolicy, dataset: Dataset, steps: int = 2400) -> None:
     """Teaches the vision tower the words that casual captions of `dataset` use; see `word_detectors`."""
-    image_processor = policy.preparer.processor.image_processor
+    image_processor = policy.prompt_processor.processor.image_processor
     pixels = [image_processor(load_image(s.image), return_tensors="pt").pixel_values.half() for s in dataset]
     teach_to_see(
         policy.inner.model.vision_tower,

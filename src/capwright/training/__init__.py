@@ -14,7 +14,7 @@ _HOMES = {
     "group_states": ("States", "route"),
     "buffer": ("Buffer",),
     "rewards": ("Rewards", "make_rewards"),
-    "rollout": ("Materials",),
+    "rollout": ("TrainingSetup",),
     "schedule": ("Order", "make_order"),
     "trainer": ("Trainer",),
 }

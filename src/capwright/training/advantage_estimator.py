@@ -10,34 +10,34 @@ from torch import Tensor
 from capwright.recipes import RlStage
 from capwright.training import advantages as methods
 from capwright.training.advantages import TOLERANCE
-from capwright.training.distributed import Team
+from capwright.training.distributed import ProcessGroup
 from capwright.training.group_states import States, route
 from capwright.training.losses import kl
-from capwright.training.rollout import Materials, Rollout, cut
+from capwright.training.rollout import Rollout, TrainingSetup, cut
 
 
-class Credit:
+class AdvantageEstimator:
     """The same in all processes, since all know all rewards.
 
     Attributes:
         mean: running mean [K] of rewards, of `advantage: mean_baseline`; None before its first step.
     """
 
-    def __init__(self, stage: RlStage, materials: Materials, team: Team) -> None:
-        self.stage, self.policy, self.rewards, self.team = stage, materials.policy, materials.rewards, team
+    def __init__(self, stage: RlStage, materials: TrainingSetup, processes: ProcessGroup) -> None:
+        self.stage, self.policy, self.rewards, self.processes = stage, materials.policy, materials.rewards, processes
         self.mean: Tensor | None = None
 
     def route(self, rollout: Rollout) -> States:
         """The state of every group of the step."""
         given, summed = self.rewards, self.stage.advantage != "gdpo"
-        floors = rollout.stacked("floors") if rollout.spoken else None
+        floors = rollout.stacked("floors") if rollout.records else None
         values = rollout.values(len(given.weights))
         return route(values, gates=given.gates, floors=floors, weights=given.weights, summed=summed)
 
-    def teaching(self, rollout: Rollout, states: States) -> Tensor:
+    def trainable(self, rollout: Rollout, states: States) -> Tensor:
         """Which groups [P] are learned from."""
         taught = states.live | states.saturated if self.stage.on_saturated == "keep" else states.live
-        if not self.stage.demonstrations or not rollout.spoken:
+        if not self.stage.demonstrations or not rollout.records:
             return taught
         return taught | (self.surpassed(rollout) & ~states.unknown)
 
@@ -50,12 +50,12 @@ class Credit:
             values, shown = values.sum(2, keepdim=True), shown.sum(2, keepdim=True)
         return (shown > values.amax(1, keepdim=True) + TOLERANCE).flatten(1).any(1)
 
-    def signal(self, rollout: Rollout, states: States) -> dict[int, Tensor]:
+    def advantages(self, rollout: Rollout, states: States) -> dict[int, Tensor]:
         """Advantages [G] of the groups to learn from, by their place in the rollout; the same in all processes."""
         stage = self.stage
-        places = self.teaching(rollout, states).nonzero().flatten().tolist()
+        places = self.trainable(rollout, states).nonzero().flatten().tolist()
         penalties = self._penalties(rollout, places) if stage.kl.beta and stage.kl.place == "reward" else None
-        if not rollout.spoken:
+        if not rollout.records:
             return {}
         values, weights = rollout.stacked("values"), torch.tensor(self.rewards.weights, dtype=torch.float64)
         options: dict = {"whiten": stage.whiten} if stage.advantage == "gdpo" else {}
@@ -86,15 +86,15 @@ class Credit:
         mine: list[tuple[int, Tensor]] = []
         self.policy.model.eval()
         wanted = set(places)
-        with torch.no_grad(), self.team.accelerator.autocast(), self.team.whole():
+        with torch.no_grad(), self.processes.accelerator.autocast(), self.processes.unsharded_weights():
             for chunk, here in rollout.by_chunk():
                 inside = [i for i, place in enumerate(here) if place in wanted]
                 for groups, batch in cut(self.policy, stage, chunk, inside):
-                    heat = stage.sampling.temperature
-                    now = self.policy.logprobs(groups, temperature=heat)
-                    gap = kl(now, self.policy.reference_logprobs(groups, temperature=heat), stage.kl.estimator)
+                    temperature = stage.sampling.temperature
+                    now = self.policy.logprobs(groups, temperature=temperature)
+                    gap = kl(now, self.policy.reference_logprobs(groups, temperature=temperature), stage.kl.estimator)
                     sums = (gap * groups.mask).sum(-1).to("cpu", torch.float64)
                     mine += [(here[i], row) for i, row in zip(batch, sums)]
-        found = dict(self.team.gather(mine))
+        found = dict(self.processes.gather(mine))
         empty = torch.empty(0, stage.group_size, dtype=torch.float64)
         return torch.stack([found[place] for place in places]) if found else empty

@@ -47,7 +47,7 @@ class Learner(nn.Module):
         return compute()
 
 
-class Team:
+class ProcessGroup:
     """The processes of a run, seen from one of them; alone, all of this does nothing.
 
     Attributes:
@@ -57,7 +57,7 @@ class Team:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.rank, self.size = accelerator.process_index, accelerator.num_processes
-        self.first = self.rank == 0
+        self.is_main = self.rank == 0
         self.sharded = accelerator.distributed_type == DistributedType.FSDP
         self.learner: nn.Module | None = None
 
@@ -69,7 +69,7 @@ class Team:
         idle = torch.optim.SGD(parameters, lr=0.0)  # FSDP is only prepared together with an optimizer
         self.learner, _ = self.accelerator.prepare(Learner(model), idle)
 
-    def share(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's slice; the slices of all, in order of rank, are `items`."""
         n = len(items)
         return items[n * self.rank // self.size : n * (self.rank + 1) // self.size]
@@ -107,14 +107,14 @@ class Team:
         learner = self.learner
         self.accelerator.backward(learner(lambda: sum((p.sum() * 0.0 for p in parameters), torch.tensor(0.0))))
 
-    def collect(self, state: Any) -> Any:
+    def full_state(self, state: Any) -> Any:
         """The same dictionary with sharded tensors gathered; all processes must call it, in the same order of keys."""
         if isinstance(state, dict):
-            return {key: self.collect(value) for key, value in state.items()}
+            return {key: self.full_state(value) for key, value in state.items()}
         return state.full_tensor().cpu() if isinstance(state, DTensor) else state
 
-    def spread(self, state: dict[str, Any], parameters: Sequence[nn.Parameter]) -> dict[str, Any]:
-        """An optimizer's state as `collect` left it, for parameters that are sharded."""
+    def shard_state(self, state: dict[str, Any], parameters: Sequence[nn.Parameter]) -> dict[str, Any]:
+        """An optimizer's state as `full_state` left it, for parameters that are sharded."""
         from torch.distributed.tensor import distribute_tensor
 
         def place(value: Any, parameter: Any) -> Any:
@@ -126,12 +126,12 @@ class Team:
         kept = {i: {k: place(v, by_number[i]) for k, v in one.items()} for i, one in state["state"].items()}
         return {**state, "state": kept}
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes have come this far."""
         self.gather([None])
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def unsharded_weights(self) -> Iterator[None]:
         """Inside, every process holds all weights, and may run the model as often as it likes."""
         parts: list[Any] = []
         if self.sharded and self.learner is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def amount(mask: Tensor, normalizer: str, longest: int = 1) -> int:
+def loss_denominator(mask: Tensor, normalizer: str, longest: int = 1) -> int:
     """What a normalizer counts over `mask` bool `[P, G, T]`: tokens ("token"), captions that have any token
     ("sequence"), or the tokens there could have been ("constant": those captions times `longest`)."""
     if normalizer == "token":
@@ -26,7 +26,7 @@ def token_weights(mask: Tensor, normalizer: str, total: int) -> Tensor:
         normalizer: "token" gives all tokens the same weight (DAPO, arXiv 2503.14476); "sequence" gives all captions the
             same weight, so a token of a short caption weighs more (GRPO, arXiv 2402.03300); "constant" gives a token
             the same weight however long the captions are (Dr.GRPO, arXiv 2503.20783).
-        total: `amount` over the whole step, all micro-batches and processes together.
+        total: `loss_denominator` over the whole step, all micro-batches and processes together.
     """
     weights = mask.to(torch.float32)
     if normalizer == "sequence":

@@ -22,7 +22,7 @@ SAMENESS = 0.5  # share of images that get one and the same caption
 STUCK = 20  # steps in a row without any spread
 
 
-class Alarms:
+class RewardMonitor:
     """Watches every step; each alarm is raised once a stage.
 
     Args:

@@ -13,18 +13,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from capwright.models import Groups, HFPolicy, Prefixes
-from capwright.models.decoding.sampling import noise
+from capwright.models import CaptionBatch, EncodedPrompts, HFPolicy
+from capwright.models.decoding.sampling import uniform_noise
 from capwright.recipes import RlStage, SftStage
 from capwright.training.demonstrations import Demonstrations
-from capwright.training.distributed import Team
+from capwright.training.distributed import ProcessGroup
 from capwright.training.relabel import missed_terms
 from capwright.training.rewards import Rewards
 from capwright.types import Caption, ImageError, ModelError, Request, Sample, Sampling
 
 
 @dataclass
-class Materials:
+class TrainingSetup:
     """What a run works with.
 
     Attributes:
@@ -48,7 +48,7 @@ class Materials:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class GroupRecord:
     """The captions of one image as all processes know them.
 
     Attributes:
@@ -77,15 +77,15 @@ class Rollout:
 
     Attributes:
         chunks: groups of this process, as they were encoded together.
-        places: of each of its groups, the place in `spoken`.
-        spoken: of all processes, in the order of the images.
+        places: of each of its groups, the place in `records`.
+        records: of all processes, in the order of the images.
         failures, why: see `Measured`, of all processes; of sampled captions alone.
         lost: demonstrations without a reward because its view raised, by reward.
     """
 
-    chunks: list[Groups] = field(default_factory=list)
+    chunks: list[CaptionBatch] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
-    spoken: list[Spoken] = field(default_factory=list)
+    records: list[GroupRecord] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     why: dict[str, str] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
@@ -93,14 +93,14 @@ class Rollout:
     def __add__(self, more: Rollout) -> Rollout:
         return Rollout(
             self.chunks + more.chunks,
-            self.places + [len(self.spoken) + place for place in more.places],
-            self.spoken + more.spoken,
+            self.places + [len(self.records) + place for place in more.places],
+            self.records + more.records,
             self.failures + more.failures,
             self.why | more.why,
             self.lost + more.lost,
         )
 
-    def by_chunk(self) -> Iterator[tuple[Groups, list[int]]]:
+    def by_chunk(self) -> Iterator[tuple[CaptionBatch, list[int]]]:
         """Each chunk with the places of its groups."""
         start = 0
         for chunk in self.chunks:
@@ -109,25 +109,25 @@ class Rollout:
 
     def values(self, k: int) -> Tensor:
         """Rewards [P, G, K] of all images."""
-        return self.stacked("values") if self.spoken else torch.empty(0, 1, k, dtype=torch.float64)
+        return self.stacked("values") if self.records else torch.empty(0, 1, k, dtype=torch.float64)
 
     def describe(self) -> dict[str, Any]:
         """What was said, for the journal."""
-        n = max(1, sum(len(one.texts) for one in self.spoken))
-        entropies = [one.entropy for one in self.spoken if one.entropy is not None]
+        n = max(1, sum(len(one.texts) for one in self.records))
+        entropies = [one.entropy for one in self.records if one.entropy is not None]
         return {
-            "tokens": sum(one.tokens for one in self.spoken),
-            "caption_words": round(sum(len(text.split()) for one in self.spoken for text in one.texts) / n, 3),
-            "truncated": round(sum(one.truncated for one in self.spoken) / n, 4),
+            "tokens": sum(one.tokens for one in self.records),
+            "caption_words": round(sum(len(text.split()) for one in self.records for text in one.texts) / n, 3),
+            "truncated": round(sum(one.truncated for one in self.records) / n, 4),
             "entropy": round(sum(entropies) / len(entropies), 4) if entropies else None,
         }
 
     def stacked(self, what: str) -> Tensor:
         """`values` [P, G, K], `floors` or `greedy` [P, K] of all images."""
-        return torch.stack([getattr(one, what) for one in self.spoken])
+        return torch.stack([getattr(one, what) for one in self.records])
 
 
-class Looker:
+class RolloutWorker:
     """Encodes images, samples captions and asks for their rewards, for one process of a team.
 
     Attributes:
@@ -135,18 +135,18 @@ class Looker:
         left_out: why images could not be used, since the last `tell`.
     """
 
-    def __init__(self, materials: Materials, team: Team, keeps_graph: bool) -> None:
+    def __init__(self, materials: TrainingSetup, processes: ProcessGroup, keeps_graph: bool) -> None:
         self.policy, self.rewards, self.open_image = materials.policy, materials.rewards, materials.open_image
-        self.team, self.keeps_graph = team, keeps_graph
+        self.processes, self.keeps_graph = processes, keeps_graph
         self.left_out: list[str] = []
         self.demonstrations = Demonstrations(self.rewards)
 
-    def encode(self, samples: Sequence[Sample]) -> Prefixes | None:
+    def encode(self, samples: Sequence[Sample]) -> EncodedPrompts | None:
         """Every picture through the vision tower once; those that can not be read, or that the model refuses, are named
         and left out. Pictures are opened only where the policy has not kept what became of them."""
         if not samples:
             return None
-        with torch.set_grad_enabled(self.keeps_graph), self.team.accelerator.autocast():
+        with torch.set_grad_enabled(self.keeps_graph), self.processes.accelerator.autocast():
             try:
                 pictures = [partial(self._pictures, sample) for sample in samples]
                 return self.policy.encode([Request(sample) for sample in samples], pictures)
@@ -159,31 +159,31 @@ class Looker:
     def _pictures(self, sample: Sample) -> list[Image.Image]:
         return [self.open_image(path) for path in sample.images]
 
-    def roll(self, samples: Sequence[Sample], stage: RlStage, key: str) -> Rollout:
+    def rollout(self, samples: Sequence[Sample], stage: RlStage, key: str) -> Rollout:
         """G captions of each sample of a step and their rewards; each process does its share.
 
         Args:
             key: with a sample's id, it decides what is drawn, whichever process or batch the image is in.
         """
         self.policy.model.eval()
-        chunks, spoken = [], []
+        chunks, records = [], []
         failures: Counter[str] = Counter()
         lost: Counter[str] = Counter()
         why: dict[str, str] = {}
-        with self.team.whole():
-            for batch in slices(self.team.share(samples), stage.rollout_batch):
+        with self.processes.unsharded_weights():
+            for batch in slices(self.processes.shard(samples), stage.rollout_batch):
                 if (prefixes := self.encode(batch)) is not None:
-                    groups = self._say(prefixes, stage, key)
-                    found = self._judge(groups, stage, failures, why)
+                    groups = self._generate(prefixes, stage, key)
+                    found = self._score(groups, stage, failures, why)
                     if stage.demonstrations:
                         groups, found = self._show(groups, found, stage, key)
                         lost.update(self.demonstrations.failures)
                         why |= self.demonstrations.why
                     chunks.append(groups)
-                    spoken += found
+                    records += found
         mine = sum(len(chunk) for chunk in chunks)
-        parts = self.team.gather([(spoken, failures, why, lost)])
-        before = sum(len(part[0]) for part in parts[: self.team.rank])
+        parts = self.processes.gather([(records, failures, why, lost)])
+        before = sum(len(part[0]) for part in parts[: self.processes.rank])
         return Rollout(
             chunks,
             list(range(before, before + mine)),
@@ -193,14 +193,16 @@ class Looker:
             sum((part[3] for part in parts), Counter()),
         )
 
-    def _say(self, prefixes: Prefixes, stage: RlStage, key: str) -> Groups:
+    def _generate(self, prefixes: EncodedPrompts, stage: RlStage, key: str) -> CaptionBatch:
         sampling = stage.sampling.to_types()
         keys = [f"{key}/{request.sample.id}" for request in prefixes.requests]
-        numbers = noise(keys, stage.captions_per_image, sampling.max_tokens)
-        with self.team.accelerator.autocast():
+        numbers = uniform_noise(keys, stage.captions_per_image, sampling.max_tokens)
+        with self.processes.accelerator.autocast():
             return self.policy.sample(prefixes, stage.captions_per_image, sampling, numbers)
 
-    def _judge(self, groups: Groups, stage: RlStage, failures: Counter[str], why: dict[str, str]) -> list[Spoken]:
+    def _score(
+        self, groups: CaptionBatch, stage: RlStage, failures: Counter[str], why: dict[str, str]
+    ) -> list[GroupRecord]:
         samples = [request.sample for request in groups.prefixes.requests]
         measured = self.rewards(samples, groups.captions)
         failures.update(measured.failures)
@@ -208,11 +210,11 @@ class Looker:
         greedy = None
         if stage.advantage == "scst":
             sampling = Sampling(temperature=0.0, max_tokens=stage.sampling.max_tokens)
-            with self.team.accelerator.autocast():
+            with self.processes.accelerator.autocast():
                 said = self.policy.sample(groups.prefixes, 1, sampling)
             greedy = self.rewards(samples, said.captions).values[:, 0]
         return [
-            Spoken(
+            GroupRecord(
                 sample.id,
                 measured.values[i],
                 floors,
@@ -233,14 +235,16 @@ class Looker:
         """Whether there is an annotated name that no caption says."""
         return bool(missed_terms(sample, [s for c in captions for s in self.rewards.spans(c.text, sample)]))
 
-    def _show(self, groups: Groups, spoken: list[Spoken], stage: RlStage, key: str) -> tuple[Groups, list[Spoken]]:
+    def _show(
+        self, groups: CaptionBatch, records: list[GroupRecord], stage: RlStage, key: str
+    ) -> tuple[CaptionBatch, list[GroupRecord]]:
         """The groups with their demonstrations, and what those are worth."""
         samples = [request.sample for request in groups.prefixes.requests]
         texts, values = self.demonstrations(stage.demonstrations, samples, groups.captions, key)
         more = self.policy.tokenize(groups.prefixes, [[text or "" for text in given] for given in texts])
         there = torch.tensor([[text is not None for text in given] for given in texts], device=more.mask.device)
         joined = groups.join(replace(more, mask=more.mask & there.unsqueeze(-1)))
-        return joined, [replace(one, shown=shown) for one, shown in zip(spoken, values)]
+        return joined, [replace(one, shown=shown) for one, shown in zip(records, values)]
 
 
 def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:
@@ -250,8 +254,8 @@ def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:
 
 
 def cut(
-    policy: HFPolicy, stage: SftStage | RlStage, groups: Groups, picked: Sequence[int]
-) -> list[tuple[Groups, list[int]]]:
+    policy: HFPolicy, stage: SftStage | RlStage, groups: CaptionBatch, picked: Sequence[int]
+) -> list[tuple[CaptionBatch, list[int]]]:
     """Some groups of a chunk in micro-batches, with their places in the chunk."""
     if not picked:
         return []

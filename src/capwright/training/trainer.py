@@ -13,23 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capwright.models import Groups
+from capwright.models import CaptionBatch
 from capwright.recipes import RlStage, SftStage
-from capwright.training.advantage_estimator import Credit
+from capwright.training.advantage_estimator import AdvantageEstimator
 from capwright.training.buffer import Buffer
 from capwright.training.demonstrations import targets
-from capwright.training.distributed import Team
+from capwright.training.distributed import ProcessGroup
 from capwright.training.group_states import STATES, States
-from capwright.training.losses import amount, imitation_loss, kl, policy_loss, reinforce_loss, token_weights
-from capwright.training.monitors import Alarms
+from capwright.training.losses import imitation_loss, kl, loss_denominator, policy_loss, reinforce_loss, token_weights
+from capwright.training.monitors import RewardMonitor
 from capwright.training.rewards import Length, summarize
-from capwright.training.rollout import Looker, Materials, Rollout, cut, slices
+from capwright.training.rollout import Rollout, RolloutWorker, TrainingSetup, cut, slices
 from capwright.training.schedule import images_for, learning_rate, make_order, stage_steps
 from capwright.types import RunError, Sample
 
 
 @dataclass
-class Part:
+class MicroBatch:
     """Captions that go through the model together: one micro-batch of the loss.
 
     Attributes:
@@ -38,7 +38,7 @@ class Part:
         old, reference: log-probabilities [P, G, T] before the first update, and under the reference policy.
     """
 
-    groups: Groups
+    groups: CaptionBatch
     mask: Tensor
     advantages: Tensor | None = None
     old: Tensor | None = None
@@ -56,17 +56,17 @@ class Trainer:
 
     def __init__(
         self,
-        materials: Materials,
+        materials: TrainingSetup,
         stage: SftStage | RlStage,
         seed: int,
-        team: Team,
+        processes: ProcessGroup,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.policy, self.data, self.rewards = materials.policy, materials.data, materials.rewards
-        self.stage, self.seed, self.team, self.say = stage, seed, team, say
-        whole_steps = stage.micro_batch is None and stage.micro_tokens is None and not team.sharded
+        self.stage, self.seed, self.processes, self.say = stage, seed, processes, say
+        whole_steps = stage.micro_batch is None and stage.micro_tokens is None and not processes.sharded
         self.prefix_trains = materials.prefix_trains
-        self.looker = Looker(materials, team, keeps_graph=self.prefix_trains and whole_steps)
+        self.worker = RolloutWorker(materials, processes, keeps_graph=self.prefix_trains and whole_steps)
         self.data = images_for(stage, self.data)
         self.steps = stage_steps(stage, len(self.data))
         self.order = (materials.order or make_order)(self.data, stage, seed)
@@ -77,17 +77,17 @@ class Trainer:
         plain = [p for p in self.parameters if p.dim() < 2]
         groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=stage.learning_rate)
-        self.accelerator = team.accelerator
+        self.accelerator = processes.accelerator
         self.accelerator.free_memory()  # of the former stage: its states, and a second unscaling of gradients in fp16
         self.optimizer = self.accelerator.prepare(optimizer)
         self.counts = Counter(done=0, drawn=0, updates=0, skipped=0, imitated=0, unreadable=0, judged=0, failures=0)
         self.idle = Counter[str]()  # states of groups over the steps in a row without anything to learn
         if isinstance(stage, RlStage):
-            self.credit = Credit(stage, materials, team)
+            self.estimator = AdvantageEstimator(stage, materials, processes)
             pairs = zip(self.rewards.views.values(), self.rewards.weights)
             watched = [0.0 if isinstance(view, Length) else weight for view, weight in pairs]  # length by design
-            self.alarms = Alarms(list(self.rewards.views), watched)
-        self._spare: Part | None = None  # keeps sharded processes company that have fewer parts than others
+            self.monitor = RewardMonitor(list(self.rewards.views), watched)
+        self._spare: MicroBatch | None = None  # keeps sharded processes company that have fewer parts than others
 
     def _imitation_batch(self) -> int:
         """How many images the buffer must hold: never more than there are to learn from."""
@@ -120,18 +120,20 @@ class Trainer:
             experts = self._imitations(batch)
         else:
             rollout, states, row["seen"] = self._rollout()
-            signal = self.credit.signal(rollout, states)
-            live = self._live_parts(rollout, signal)
+            advantages = self.estimator.advantages(rollout, states)
+            live = self._live_parts(rollout, advantages)
             if self.stage.on_failed == "imitate":
-                waiting = states.failed & ~self.credit.teaching(rollout, states)
-                missed = torch.tensor([one.missed for one in rollout.spoken], dtype=torch.bool) & ~states.unknown
-                failed = [self.data.by_id(rollout.spoken[i].sample_id) for i in (waiting | missed).nonzero().flatten()]
+                waiting = states.failed & ~self.estimator.trainable(rollout, states)
+                missed = torch.tensor([one.missed for one in rollout.records], dtype=torch.bool) & ~states.unknown
+                failed = [self.data.by_id(rollout.records[i].sample_id) for i in (waiting | missed).nonzero().flatten()]
                 entered = self.buffer.add(s for s in failed if targets(s, self.stage.imitation.target))
             if 0 < self.imitation_batch <= len(self.buffer):
                 experts = self._imitations([self.data.by_id(name) for name in self.buffer.take(self.imitation_batch)])
             row |= self._describe(rollout, states)
             if self.stage.demonstrations:
-                row["demonstrated"] = sum(int((a[self.stage.captions_per_image :] > 0).sum()) for a in signal.values())
+                row["demonstrated"] = sum(
+                    int((a[self.stage.captions_per_image :] > 0).sum()) for a in advantages.values()
+                )
         self._tell()
         self._learn(live, experts, row, entered)
         return row
@@ -149,16 +151,16 @@ class Trainer:
         key = f"{self.seed}/{self.counts['done']}"
         for turn in range(stage.resample_rounds + 1 if stage.on_failed == "resample" else 1):
             batch = self._next_images()
-            rollout, seen = rollout + self.looker.roll(batch, stage, f"{key}/{turn}"), seen + len(batch)
-            states, wanted = self.credit.route(rollout), wanted or len(batch)
-            if not rollout.spoken or int(self.credit.teaching(rollout, states).sum()) >= wanted:
+            rollout, seen = rollout + self.worker.rollout(batch, stage, f"{key}/{turn}"), seen + len(batch)
+            states, wanted = self.estimator.route(rollout), wanted or len(batch)
+            if not rollout.records or int(self.estimator.trainable(rollout, states).sum()) >= wanted:
                 break
         return rollout, states, seen
 
     def _tell(self) -> None:
         """Name the images that could not be used, of all processes."""
-        left_out = self.team.gather(self.looker.left_out)
-        self.looker.left_out = []
+        left_out = self.processes.gather(self.worker.left_out)
+        self.worker.left_out = []
         for why in left_out:
             self.counts["unreadable"] += 1
             if self.counts["unreadable"] <= 10:
@@ -166,34 +168,34 @@ class Trainer:
 
     # micro-batches --------------------------------------------------------------------------------------------------
 
-    def _live_parts(self, rollout: Rollout, signal: dict[int, Tensor]) -> list[Part]:
+    def _live_parts(self, rollout: Rollout, advantages: dict[int, Tensor]) -> list[MicroBatch]:
         """What reinforcement learns from in this process: the live groups alone, with their advantages."""
         parts = []
         for chunk, places in rollout.by_chunk():
-            inside = [i for i, place in enumerate(places) if place in signal]
+            inside = [i for i, place in enumerate(places) if place in advantages]
             for groups, batch in cut(self.policy, self.stage, chunk, inside):
                 mask = groups.mask
                 if self._rl.mask_truncated:
                     ended = [[caption.finish != "length" for caption in group] for group in groups.captions]
                     mask = mask & torch.tensor(ended, device=mask.device).unsqueeze(-1)
-                values = torch.stack([signal[places[i]] for i in batch]).to(mask.device)
+                values = torch.stack([advantages[places[i]] for i in batch]).to(mask.device)
                 shown = torch.arange(mask.shape[1], device=mask.device) >= self._rl.captions_per_image
                 mask = mask & ~(shown & (values <= 0)).unsqueeze(-1)  # a demonstration no better than the group
                 if self._rl.credit == "names":
                     mask = mask & self._names(groups, {"right", "wrong", "generic", "vague"}, spare=True)
-                parts.append(Part(groups, mask, values))
-            if self.team.sharded:
-                self._spare = Part(chunk.select([0]), chunk.select([0]).mask)
+                parts.append(MicroBatch(groups, mask, values))
+            if self.processes.sharded:
+                self._spare = MicroBatch(chunk.select([0]), chunk.select([0]).mask)
         return [part for part in parts if part.mask.any()]
 
-    def _imitations(self, samples: Sequence[Sample]) -> list[Part]:
+    def _imitations(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         """Given captions of this process's share of these images; images without any are left out."""
         rl = isinstance(self.stage, RlStage)
         where = self.stage.imitation.target if isinstance(self.stage, RlStage) else self.stage.target
         self.policy.model.train()  # whatever ran before: dropout in front of the captions, too
-        mine = self.team.share([sample for sample in samples if targets(sample, where)])
-        with self.team.whole():
-            encoded = [self.looker.encode(some) for some in slices(mine, self.stage.micro_batch)]
+        mine = self.processes.shard([sample for sample in samples if targets(sample, where)])
+        with self.processes.unsharded_weights():
+            encoded = [self.worker.encode(some) for some in slices(mine, self.stage.micro_batch)]
         parts = []
         for prefixes in encoded:
             if prefixes is None:
@@ -210,12 +212,12 @@ class Trainer:
                 if rl and self._rl.imitation.tokens == "names":
                     mask = mask & self._names(batch, {"right"})
                 if mask.any():
-                    parts.append(Part(batch, mask))
-        if self.team.sharded and parts:
+                    parts.append(MicroBatch(batch, mask))
+        if self.processes.sharded and parts:
             self._spare = parts[-1]
         return parts
 
-    def _names(self, groups: Groups, wanted: set[str], spare: bool = False) -> Tensor:
+    def _names(self, groups: CaptionBatch, wanted: set[str], spare: bool = False) -> Tensor:
         """Which tokens bool [P, G, T] belong to names of a wanted status; `spare`: all, in captions without any."""
         found = torch.zeros_like(groups.mask)
         for p, (request, captions) in enumerate(zip(groups.prefixes.requests, groups.captions)):
@@ -230,15 +232,15 @@ class Trainer:
 
     # learning -------------------------------------------------------------------------------------------------------
 
-    def _learn(self, live: list[Part], experts: list[Part], row: dict[str, Any], entered: int = 0) -> None:
+    def _learn(self, live: list[MicroBatch], experts: list[MicroBatch], row: dict[str, Any], entered: int = 0) -> None:
         """One optimizer step on everything there is (`inner_epochs` of them on the live captions); adds to `row`."""
         rate = learning_rate(self.stage, self.counts["done"], self.steps)
         longest = self.stage.sampling.max_tokens if isinstance(self.stage, RlStage) else 1
         size = self.stage.normalizer, longest
-        sums = self.team.sum(
+        sums = self.processes.sum(
             {
-                "live": sum(amount(part.mask, *size) for part in live),
-                "experts": sum(amount(part.mask, *size) for part in experts),
+                "live": sum(loss_denominator(part.mask, *size) for part in live),
+                "experts": sum(loss_denominator(part.mask, *size) for part in experts),
                 "tokens": sum(int(part.mask.sum()) for part in experts),
                 "imitated": sum(len(part.groups) for part in experts),
             }
@@ -261,56 +263,56 @@ class Trainer:
                 row |= found | {"grad_norm": norm}
         self.counts["imitated"] += imitated
 
-    def _remember(self, live: list[Part], rounds: int) -> None:
+    def _remember(self, live: list[MicroBatch], rounds: int) -> None:
         """Log-probabilities that must stay as they are now: before the first update, and of the reference policy."""
         if not isinstance(self.stage, RlStage):
             return
         penalized = self.stage.kl.beta > 0 and self.stage.kl.place == "loss"
         if rounds == 1 and not penalized:
             return
-        heat = self.stage.sampling.temperature
+        temperature = self.stage.sampling.temperature
         self.policy.model.eval()
-        with torch.no_grad(), self.accelerator.autocast(), self.team.whole():
+        with torch.no_grad(), self.accelerator.autocast(), self.processes.unsharded_weights():
             for part in live:
-                part.old = self.policy.logprobs(part.groups, temperature=heat) if rounds > 1 else None
+                part.old = self.policy.logprobs(part.groups, temperature=temperature) if rounds > 1 else None
                 if penalized:
-                    part.reference = self.policy.reference_logprobs(part.groups, temperature=heat)
+                    part.reference = self.policy.reference_logprobs(part.groups, temperature=temperature)
 
-    def _backward(self, parts: list[Part], sums: dict[str, float], first: bool) -> dict[str, float]:
+    def _backward(self, parts: list[MicroBatch], sums: dict[str, float], first: bool) -> dict[str, float]:
         """Gradients of one loss over all parts of all processes. The normalizers are those of the whole step, so it
         does not matter how the step is cut. Imitation joins the same loss: one backward boundary, one update."""
         totals: dict[str, float] = defaultdict(float)
         self.policy.model.train()
-        for part in self._company(parts):
-            loss = self.team.compute(lambda part=part: self._loss(part, sums, first, totals))  # type: ignore[misc]
-            self.team.backward(loss)
-        self.team.add_gradients(self.parameters)
-        totals = self.team.sum(totals)
+        for part in self._pad_micro_batches(parts):
+            loss = self.processes.compute(lambda part=part: self._loss(part, sums, first, totals))  # type: ignore[misc]
+            self.processes.backward(loss)
+        self.processes.add_gradients(self.parameters)
+        totals = self.processes.sum(totals)
         if not math.isfinite(totals["loss"]):
             self.optimizer.zero_grad()
             raise RunError(f"{self._here}: the loss is {totals['loss']}; {FINITE_ADVICE}")
         return {name: round(value, 6) for name, value in totals.items()}
 
-    def _company(self, parts: list[Part]) -> list[Part]:
+    def _pad_micro_batches(self, parts: list[MicroBatch]) -> list[MicroBatch]:
         """With sharded weights all processes run the model equally often: some once more for a loss of 0."""
-        if not self.team.sharded:
+        if not self.processes.sharded:
             return parts
-        missing = max(self.team.gather([len(parts)])) - len(parts)
+        missing = max(self.processes.gather([len(parts)])) - len(parts)
         spare = parts[-1] if parts else self._spare
         if not missing:
             return parts
         if spare is None:
-            raise RunError(f"{self._here}: process {self.team.rank} has no image; raise images_per_step")
+            raise RunError(f"{self._here}: process {self.processes.rank} has no image; raise images_per_step")
         return [*parts, *[replace(spare, mask=torch.zeros_like(spare.mask), advantages=None)] * missing]
 
-    def _loss(self, part: Part, sums: dict[str, float], first: bool, totals: dict[str, float]) -> Tensor:
+    def _loss(self, part: MicroBatch, sums: dict[str, float], first: bool, totals: dict[str, float]) -> Tensor:
         """The share of one part in the loss of the step; adds its terms to `totals`."""
         groups, stage = part.groups, self.stage
         with self.accelerator.autocast():
-            if self.prefix_trains and not (self.looker.keeps_graph and first):
+            if self.prefix_trains and not (self.worker.keeps_graph and first):
                 groups = groups.with_prefixes(self.policy.encode_again(groups.prefixes))
-            heat = 1.0 if part.advantages is None else self._rl.sampling.temperature
-            logprobs = self.policy.logprobs(groups, temperature=heat)
+            temperature = 1.0 if part.advantages is None else self._rl.sampling.temperature
+            logprobs = self.policy.logprobs(groups, temperature=temperature)
         total = int(sums["experts" if part.advantages is None else "live"])
         weights = token_weights(part.mask, stage.normalizer, total)
         if part.advantages is None:
@@ -371,8 +373,8 @@ class Trainer:
     def _describe(self, rollout: Rollout, states: States) -> dict[str, Any]:
         """The numbers of what was said; says alarms, and stops when too many rewards fail."""
         values = rollout.values(len(self.rewards.weights))
-        texts = [one.texts for one in rollout.spoken]
-        seen = self.alarms.look(values, texts)
+        texts = [one.texts for one in rollout.records]
+        seen = self.monitor.look(values, texts)
         for text in seen["alarms"]:
             self.say(f"warning: {self._here}: {text}")
         self._count_failures(rollout, sum(len(group) for group in texts))
@@ -384,10 +386,10 @@ class Trainer:
         worst = max(rollout.failures.values(), default=0)
         if worst and not self.counts["failures"]:
             self.say(f"warning: {self._here}: {worst} captions without a reward: {rollout.why}")
-        if rollout.lost and not self.counts["lost"]:
+        if rollout.lost and not self.counts["lost_demonstrations"]:
             lost = max(rollout.lost.values())
             self.say(f"warning: {self._here}: {lost} demonstrations without a reward, not shown: {rollout.why}")
-        self.counts.update(lost=sum(rollout.lost.values()))
+        self.counts.update(lost_demonstrations=sum(rollout.lost.values()))
         self.counts.update(judged=captions, failures=worst)
         share = self.counts["failures"] / max(1, self.counts["judged"])
         if worst and share > self._rl.max_failures:
@@ -414,8 +416,8 @@ class Trainer:
             "counts": dict(self.counts),
             "idle": dict(self.idle),
             "buffer": self.buffer.state_dict(),
-            "credit": self.credit.mean if isinstance(self.stage, RlStage) else None,
-            "alarms": self.alarms.state_dict() if isinstance(self.stage, RlStage) else None,
+            "credit": self.estimator.mean if isinstance(self.stage, RlStage) else None,
+            "alarms": self.monitor.state_dict() if isinstance(self.stage, RlStage) else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
         }
@@ -424,10 +426,10 @@ class Trainer:
         self.counts, self.idle = Counter(state["counts"]), Counter(state["idle"])
         self.buffer.load_state_dict(state["buffer"])
         if isinstance(self.stage, RlStage):
-            self.credit.mean = state["credit"]
-            self.alarms.load_state_dict(state["alarms"])
+            self.estimator.mean = state["credit"]
+            self.monitor.load_state_dict(state["alarms"])
         ordered = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.optimizer.load_state_dict(self.team.spread(state["optimizer"], ordered))
+        self.optimizer.load_state_dict(self.processes.shard_state(state["optimizer"], ordered))
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import tiny_models
 from capwright.models import load_policy
-from capwright.models.decoding.sampling import generate, invert, keep_likely, noise, pick
+from capwright.models.decoding.sampling import generate, invert, sample_token, top_k_top_p_filter, uniform_noise
 from capwright.types import ModelError, Request, Sample, Sampling
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
@@ -20,19 +20,19 @@ PROMPTS = ["Describe this.", "What is on the rug? Say it in one sentence.", "Toy
 
 
 def test_a_row_of_noise_depends_on_its_key_alone():
-    many, one = noise(["a", "b", "c"], 4, 16), noise(["b"], 4, 16)
+    many, one = uniform_noise(["a", "b", "c"], 4, 16), uniform_noise(["b"], 4, 16)
     assert torch.equal(many[1], one[0])
     assert not torch.equal(many[0], many[1])
     assert many.dtype == torch.float32
     assert ((many >= 0) & (many < 1)).all()
-    assert abs(noise([str(i) for i in range(50)], 8, 100).mean() - 0.5) < 0.005
-    assert noise([], 4, 16).shape == (0, 4, 16)
+    assert abs(uniform_noise([str(i) for i in range(50)], 8, 100).mean() - 0.5) < 0.005
+    assert uniform_noise([], 4, 16).shape == (0, 4, 16)
 
 
 def test_noise_is_the_same_on_every_machine():
     """A resumed run says the same captions: the numbers may not change with the version of anything."""
     expected = torch.tensor([0.6625, 0.9745, 0.9534])
-    assert torch.allclose(noise(["0/s1/0"], 1, 3)[0, 0], expected, atol=1e-4)
+    assert torch.allclose(uniform_noise(["0/s1/0"], 1, 3)[0, 0], expected, atol=1e-4)
 
 
 def test_tokens_fall_where_the_cumulative_probability_passes_the_number():
@@ -45,7 +45,7 @@ def test_nothing_impossible_is_drawn_at_the_edges_of_a_large_vocabulary():
     logits = torch.randn(64, 50_000, generator=torch.Generator().manual_seed(0))
     logits[:, ::2] = float("-inf")
     uniform = torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).repeat(16)
-    tokens, logprobs, _ = pick(logits, Sampling(), uniform)
+    tokens, logprobs, _ = sample_token(logits, Sampling(), uniform)
     assert torch.isfinite(logprobs).all()
     assert (tokens % 2 == 1).all()
 
@@ -60,7 +60,7 @@ def test_draws_follow_the_distribution():
 def test_filters_cut_the_draw_but_neither_probability_nor_entropy():
     logits = torch.tensor([[2.0, 1.0, 0.0, float("-inf")]])
     plain = logits[:, :3].softmax(-1)
-    token, logprob, entropy = pick(logits, Sampling(top_k=1), torch.tensor([0.999]))
+    token, logprob, entropy = sample_token(logits, Sampling(top_k=1), torch.tensor([0.999]))
     assert token.item() == 0
     assert torch.allclose(logprob.exp(), plain[:, 0])
     assert torch.allclose(entropy, -(plain * plain.log()).sum(-1))
@@ -73,25 +73,25 @@ def test_filters_cut_the_draw_but_neither_probability_nor_entropy():
 def test_the_nucleus_keeps_the_token_that_crosses_its_threshold(top_p, kept):
     """Of 1/2, 1/4, 1/8, 1/8: the smallest set that reaches `top_p`, in whatever order the tokens stand."""
     likely = torch.tensor([[0.5, 0.25, 0.125, 0.125], [0.125, 0.25, 0.125, 0.5]])
-    left = torch.isfinite(keep_likely(likely.log(), top_p=top_p))
+    left = torch.isfinite(top_k_top_p_filter(likely.log(), top_p=top_p))
     assert left.sum(-1).tolist() == [kept, kept]
     for row, chances in zip(left, likely):
         assert chances[row].sum() >= top_p
         assert chances[row].sum() - chances[row].min() < top_p
         assert kept == 4 or chances[row].min() >= chances[~row].max()
-    tokens, _, _ = pick(likely.log(), Sampling(top_p=top_p), torch.full((2,), 1 - 2**-24))
+    tokens, _, _ = sample_token(likely.log(), Sampling(top_p=top_p), torch.full((2,), 1 - 2**-24))
     last = [row.nonzero().max().item() for row in left]
     assert tokens.tolist() == last  # and what is kept can be drawn
 
 
 @pytest.mark.parametrize(("top_p", "kept"), [(0.25, 1), (0.5, 2), (0.75, 3)])
 def test_a_nucleus_that_is_reached_exactly_takes_no_more(top_p, kept):
-    assert torch.isfinite(keep_likely(torch.zeros(1, 4), top_p=top_p)).sum() == kept
+    assert torch.isfinite(top_k_top_p_filter(torch.zeros(1, 4), top_p=top_p)).sum() == kept
 
 
 @pytest.mark.parametrize(("top_k", "kept"), [(1, [3]), (2, [1, 3]), (3, [0, 1, 3]), (9, [0, 1, 2, 3])])
 def test_the_likeliest_k_are_kept(top_k, kept):
-    left = torch.isfinite(keep_likely(torch.tensor([[1.0, 2.0, 0.0, 3.0]]), top_k=top_k))
+    left = torch.isfinite(top_k_top_p_filter(torch.tensor([[1.0, 2.0, 0.0, 3.0]]), top_k=top_k))
     assert left.nonzero()[:, 1].tolist() == kept
 
 
@@ -179,7 +179,7 @@ def test_only_captions_that_go_on_are_fed():
     for i, length in enumerate(lengths.tolist()):  # each caption by itself, the slow way
         token, said = 5, []
         for t in range(length):
-            picked, _, _ = pick(model.table[i, token][None], sampling, uniform[i, t][None])
+            picked, _, _ = sample_token(model.table[i, token][None], sampling, uniform[i, t][None])
             said.append(token := picked.item())
         assert drawn.tokens[i].tolist() == said + [0] * (drawn.tokens.shape[1] - length)
         assert drawn.mask[i].tolist() == [t < length for t in range(drawn.tokens.shape[1])]
@@ -192,11 +192,11 @@ def test_only_captions_that_go_on_are_fed():
 def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked, layout):
     """With captions of many lengths, what is reported while rows leave the cache is what scoring finds."""
     policy.layout = layout
-    ends, policy.ends = policy.ends, torch.arange(0, 300, 12)  # about every tenth token ends a caption
+    eos_ids, policy.eos_ids = policy.eos_ids, torch.arange(0, 300, 12)  # about every tenth token ends a caption
     try:
         groups = policy.sample(policy.encode(*asked), 6, Sampling(max_tokens=40, seed=5))
     finally:
-        policy.ends = ends
+        policy.eos_ids = eos_ids
     lengths = groups.mask.sum(-1)
     assert len(set(lengths.flatten().tolist())) > 6
     assert len(set(lengths.amax(1).tolist())) > 2
@@ -212,18 +212,18 @@ def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked,
 @pytest.mark.parametrize("most", [1, 2, 9])
 def test_captions_that_do_not_end_have_max_tokens_exactly(policy, asked, most):
     """Not one more and not one fewer; a caption whose last token is an end has ended."""
-    ends, sampling = policy.ends, Sampling(max_tokens=most, seed=11)
+    eos_ids, sampling = policy.eos_ids, Sampling(max_tokens=most, seed=11)
     try:
-        policy.ends = torch.empty(0, dtype=torch.long)
+        policy.eos_ids = torch.empty(0, dtype=torch.long)
         groups = policy.sample(policy.encode(*asked), 3, sampling)
         assert groups.tokens.shape == (4, 3, most)
         assert groups.mask.all()
         assert [len(caption.tokens) for group in groups.captions for caption in group] == [most] * 12
         assert {caption.finish for group in groups.captions for caption in group} == {"length"}
-        policy.ends = groups.tokens[0, 0, -1:]  # what one of them said last
+        policy.eos_ids = groups.tokens[0, 0, -1:]  # what one of them said last
         again = policy.sample(policy.encode(*asked), 3, sampling).captions[0][0]
     finally:
-        policy.ends = ends
+        policy.eos_ids = eos_ids
     assert again.finish == "stop"
     assert len(again.tokens) == 1 + groups.tokens[0, 0].tolist().index(groups.tokens[0, 0, -1])
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicLayer
 
-from capwright.models.batch import Prefixes
+from capwright.models.batch import EncodedPrompts
 from capwright.models.packing import as_attention, next_positions
 
 #: Rows leave the cache when no more than this share of them is still needed: each time, the rest is copied.
@@ -22,7 +22,7 @@ SHRINK = 0.75
 class Packed:
     """Every image stays one row: its captions say their next tokens side by side, on one shared cache."""
 
-    def __init__(self, decoder: Any, embed: nn.Module, prefixes: Prefixes, n: int, cache: Any) -> None:
+    def __init__(self, decoder: Any, embed: nn.Module, prefixes: EncodedPrompts, n: int, cache: Any) -> None:
         self.decoder, self.embed, self.n = decoder, embed, n
         self.cache = with_room(cache)
         self.start = next_positions(prefixes.positions, prefixes.mask)
@@ -67,7 +67,7 @@ class Packed:
 class Repeated:
     """Every caption is a row with its own copy of the cache; see `Packed` for what a call is given and returns."""
 
-    def __init__(self, decoder: Any, embed: nn.Module, prefixes: Prefixes, n: int, cache: Any) -> None:
+    def __init__(self, decoder: Any, embed: nn.Module, prefixes: EncodedPrompts, n: int, cache: Any) -> None:
         self.decoder, self.embed = decoder, embed
         cache.batch_repeat_interleave(n)
         self.cache = with_room(cache)
@@ -97,11 +97,11 @@ class Repeated:
 
 def with_room(cache: Any) -> Any:
     """The same cache, whose plain layers no longer copy the whole prompt at every step."""
-    cache.layers = [RoomyLayer(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [PreallocatedLayer(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """Keys and values [B, H, L, D] of one layer, in a buffer with room for the next steps.
 
     Only for decoding without gradients: what is there is written once and seen through views.

@@ -16,7 +16,7 @@ from torch import Tensor
 from capwright.types import Sampling
 
 
-def keep_likely(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+def top_k_top_p_filter(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     """Logits [N, V] with everything outside the `top_k` likeliest and the `top_p` nucleus at minus infinity.
 
     The nucleus is the smallest set of tokens whose probabilities reach `top_p`; the likeliest token always stays.
@@ -33,7 +33,7 @@ def keep_likely(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     return logits
 
 
-def noise(keys: Sequence[str], n: int, tokens: int) -> Tensor:
+def uniform_noise(keys: Sequence[str], n: int, tokens: int) -> Tensor:
     """Uniform numbers in [0, 1) to draw `n` captions an image with, float32 [P, n, tokens] on the CPU.
 
     Row p depends on `keys[p]` alone: what is said about an image does not change with the images beside it.
@@ -57,7 +57,7 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return torch.where(beyond.any(-1), first, probabilities.argmax(-1))  # rounding left nothing beyond
 
 
-def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def sample_token(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One token a row: ids [N], their natural-log probability [N] and the entropy [N] in nats.
 
     Probability and entropy are those of the unfiltered distribution. `logits` [N, V] are already divided by the
@@ -70,13 +70,13 @@ def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, T
         tokens = logits.argmax(-1)
     else:
         if sampling.top_k or sampling.top_p < 1.0:
-            probabilities = keep_likely(logits, sampling.top_k, sampling.top_p).softmax(-1)
+            probabilities = top_k_top_p_filter(logits, sampling.top_k, sampling.top_p).softmax(-1)
         tokens = invert(probabilities, uniform)
     return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1), entropy
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GeneratedTokens:
     """N captions, token by token.
 
     Attributes:
@@ -94,10 +94,10 @@ class Drawn:
 def generate(
     first: Tensor,
     step: Callable[[Tensor, Tensor, int], Tensor],
-    ends: Tensor,
+    eos_ids: Tensor,
     sampling: Sampling,
     noise: Tensor,
-) -> Drawn:
+) -> GeneratedTokens:
     """Draws one caption a row, token by token, until all have ended.
 
     Args:
@@ -113,10 +113,10 @@ def generate(
     logprobs, entropies = first.new_zeros(shape), first.new_zeros(shape)
     logits, said = first, 0
     while True:
-        picked, logprobs[rows, said], entropies[rows, said] = pick(logits, sampling, noise[rows, said])
+        picked, logprobs[rows, said], entropies[rows, said] = sample_token(logits, sampling, noise[rows, said])
         tokens[rows, said], mask[rows, said] = picked, True
-        going = ~torch.isin(picked, ends)
+        going = ~torch.isin(picked, eos_ids)
         picked, rows, said = picked[going], rows[going], said + 1
         if said == sampling.max_tokens or not len(rows):
-            return Drawn(tokens[:, :said], mask[:, :said], logprobs[:, :said], entropies[:, :said])
+            return GeneratedTokens(tokens[:, :said], mask[:, :said], logprobs[:, :said], entropies[:, :said])
         logits = step(picked, rows, said)
