@@ -15,7 +15,7 @@ from capwright.types import DataError, Vocabulary
 
 if TYPE_CHECKING:
     from capwright.evaluation import Scoring
-    from capwright.judges.client.rehearsal import Rehearsal
+    from capwright.judges.client.cost_estimate import CostEstimate
 
 #: Scorers that load a model of transformers, which talks.
 _WITH_MODELS = {"bertscore", "similarity"}
@@ -77,11 +77,11 @@ def measure_files(
     method: str = "jackknife",
     cluster: str | None = None,
     images: Path | None = None,
-    rehearsal: Rehearsal | None = None,
+    costs: CostEstimate | None = None,
 ) -> Scoring:
     """Score files of captions (all but the last path) against references (the last).
 
-    With a `rehearsal` only scorers that ask somebody are measured, nobody is asked, and no number means anything. What
+    With a `costs` only scorers that ask somebody are measured, nobody is asked, and no number means anything. What
     should be read before the numbers are trusted goes to stderr.
     """
     from capwright.evaluation import DEFAULT_SCORERS, score_systems
@@ -98,8 +98,8 @@ def measure_files(
             raise DataError(f"--idf {idf}: is for cider, ciderD and diversity, and none of them is among the scorers")
         for name in weighed:
             options.setdefault(name, {}).setdefault("idf", idf)
-    if rehearsal is not None:
-        wanted, options = rehearsed(wanted, options, rehearsal)
+    if costs is not None:
+        wanted, options = only_asking(wanted, options, costs)
     marks = _trained_on(trained_on or [], systems)
     if _WITH_MODELS & set(wanted):
         from capwright.cli._quiet import quiet_libraries
@@ -169,16 +169,16 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
     return options
 
 
-def rehearsed(
-    scorers: Sequence[str], options: Mapping[str, Mapping[str, Any]], rehearsal: Rehearsal
+def only_asking(
+    scorers: Sequence[str], options: Mapping[str, Mapping[str, Any]], costs: CostEstimate
 ) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Those of the scorers that ask a server or a model, with options under which they only count what they would ask.
 
     Raises DataError when none does.
     """
-    from capwright.judges.client.rehearsal import counting
+    from capwright.judges.client.cost_estimate import counted_options
 
-    changed = {name: own for name in scorers if (own := counting(options.get(name, {}), rehearsal)) is not None}
+    changed = {name: own for name in scorers if (own := counted_options(options.get(name, {}), costs)) is not None}
     if not changed:
         raise DataError(
             "--dry-run: none of the scorers asks a server or a model, so nothing would be paid; name one with "
@@ -188,11 +188,11 @@ def rehearsed(
     return list(changed), changed | strange
 
 
-def print_rehearsal(rehearsal: Rehearsal) -> None:
+def print_costs(costs: CostEstimate) -> None:
     """What each server or model would be asked, a line each on stdout."""
-    from capwright.judges.client.rehearsal import ENTRIES
+    from capwright.judges.client.cost_estimate import ENTRIES
 
-    for who, estimate in rehearsal.found.items():
+    for who, estimate in costs.found.items():
         print(f"{who}: {estimate}")
     say(f"nobody was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
 

@@ -24,7 +24,7 @@ def show(context: typer.Context) -> None:
     if cache is None:
         typer.echo("off: CAPWRIGHT_CACHE is off, nothing is kept")
         return
-    from capwright.judges.client.account import several
+    from capwright.judges.client.usage import several
 
     with warnings_said():
         state = cache.state()
@@ -37,7 +37,7 @@ def clear(
     older: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only answers older than so many days.")] = 0.0,
 ) -> None:
     """Forget what is kept; it will be asked, and paid, again."""
-    from capwright.judges.client.account import several
+    from capwright.judges.client.usage import several
 
     cache = _opened()
     gone = 0 if cache is None else cache.clear(older)

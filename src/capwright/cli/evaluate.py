@@ -15,9 +15,9 @@ from capwright.cli._options import (
     MethodOption,
     SetOption,
     name_systems,
-    print_rehearsal,
+    only_asking,
+    print_costs,
     read_settings,
-    rehearsed,
 )
 from capwright.cli.injection import InjectionOption
 from capwright.console import say
@@ -73,17 +73,17 @@ def evaluate(
     if injection:
         find_judged(wanted, options)
     if dry_run:
-        from capwright.judges.client.rehearsal import Rehearsal
+        from capwright.judges.client.cost_estimate import CostEstimate
 
-        rehearsal = Rehearsal()
-        asked, counted = rehearsed(wanted, options, rehearsal)
+        costs = CostEstimate()
+        asked, counted = only_asking(wanted, options, costs)
         made, _ = make_installed(asked, counted)
         evaluations, _ = measure_installed(
             samples, made, samples.vocabulary, lambda rulers: measure(samples, systems, rulers, replicates=0)
         )
         if injection:
             measure_orders(samples, evaluations[0], counted, vocabulary=samples.vocabulary, replicates=0)
-        print_rehearsal(rehearsal)
+        print_costs(costs)
         return
     made, absent = make_installed(wanted, options)
     evaluations, more = measure_installed(

@@ -24,9 +24,9 @@ from capwright.cli._options import (
     TrainedOption,
     VocabularyOption,
     measure_files,
-    print_rehearsal,
+    only_asking,
+    print_costs,
     read_settings,
-    rehearsed,
 )
 from capwright.cli.injection import InjectionOption
 from capwright.console import counting, say
@@ -88,18 +88,18 @@ def files(
     if injection:
         find_judged((name.strip() for name in scorers.split(",") if name.strip()), options)
     if dry_run:
-        from capwright.judges.client.rehearsal import Rehearsal
+        from capwright.judges.client.cost_estimate import CostEstimate
 
-        rehearsal = Rehearsal()
+        costs = CostEstimate()
         counted = measure_files(
             paths, scorers, settings=set_, split=split, vocabulary=vocabulary, missing=missing, replicates=0,
-            rehearsal=rehearsal,
+            costs=costs,
         )  # fmt: skip
         if injection:
             first = counted.evaluations[0]
-            _, options = rehearsed(list(first.scores), options, rehearsal)
+            _, options = only_asking(list(first.scores), options, costs)
             measure_orders(counted.samples, first, options, vocabulary=counted.vocabulary, replicates=0)
-        print_rehearsal(rehearsal)
+        print_costs(costs)
         return
     scoring = measure_files(
         paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval, cluster

@@ -62,7 +62,7 @@ def train(
         raise typer.Exit(run_in_processes(processes, ["train", *given, *where], folder))
     quiet_libraries()
     if dry_run:
-        rehearse(plan, folder)
+        _preview(plan, folder)
         return
     from capwright.cli._tables import print_result
     from capwright.runs.pipeline import run_recipe
@@ -83,7 +83,7 @@ def _check_devices(recipe: Recipe, processes: int) -> None:
         )
 
 
-def rehearse(recipe: Recipe, out: Path) -> None:
+def _preview(recipe: Recipe, out: Path) -> None:
     """Print the plan on stdout and try the heaviest step."""
     from capwright.runs import Progress
     from capwright.runs import train as run

@@ -30,7 +30,7 @@ def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
             mapping with "name" and options.
         options: those of `capwright.judges.client.Chat` (model, concurrency, patience, cache, budget, ...) and of
             `ChatAssistant` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
-            `capwright.judges.client.rehearsal.Rehearsal`, counts what would be asked and asks nobody.
+            `capwright.judges.client.cost_estimate.CostEstimate`, counts what would be asked and asks nobody.
 
     Raises:
         ModelError: there is no assistant of that name, or it has no such option, or an option can not be used.
@@ -58,12 +58,12 @@ def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
 
 def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
     from capwright.judges.client import Chat
-    from capwright.judges.client.rehearsal import Rehearsal, RehearsedChat
+    from capwright.judges.client.cost_estimate import CostEstimate, EstimatingChat
     from capwright.judges.llm_judge import ChatAssistant
 
-    rehearsal = options.get("dry_run")
-    if rehearsal is not None and not isinstance(rehearsal, Rehearsal):
-        raise ModelError(f"{address}: dry_run must be a Rehearsal, which only a program can make, not {rehearsal!r}")
+    costs = options.get("dry_run")
+    if costs is not None and not isinstance(costs, CostEstimate):
+        raise ModelError(f"{address}: dry_run must be a CostEstimate, which only a program can make, not {costs!r}")
     known = [*list(inspect.signature(Chat.__init__).parameters)[2:], *_OWN]
     unknown = sorted(set(options) - set(known) - {"dry_run"})
     if unknown:
@@ -74,6 +74,6 @@ def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
         own = {option: value for option, value in options.items() if option in _OWN}
         of_chat = {option: value for option, value in options.items() if option not in (*_OWN, "dry_run")}
         chat = Chat(address, **of_chat)
-        asked = chat if rehearsal is None else RehearsedChat(chat, rehearsal)
+        asked = chat if costs is None else EstimatingChat(chat, costs)
         held = _held[key] = ChatAssistant(asked, chat.name, **own)
     return held

@@ -30,7 +30,7 @@ from capwright.types import DataError, ImageError, Request, Sample
 LOOKED_AT = 2000
 
 
-def rehearse(recipe: Recipe, out: Path, progress: Progress, materials: TrainingSetup | None = None) -> None:
+def preview(recipe: Recipe, out: Path, progress: Progress, materials: TrainingSetup | None = None) -> None:
     """Print the plan; then, when weights and data are here, try the heaviest sample: its captions sampled (rl stages),
     and one forward and backward pass.
 

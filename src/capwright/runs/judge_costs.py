@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from capwright.judges.client.account import Estimate
-from capwright.judges.client.rehearsal import ENTRIES, Rehearsal, counting
+from capwright.judges.client.cost_estimate import ENTRIES, CostEstimate, counted_options
+from capwright.judges.client.usage import Cost
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage
 from capwright.training.rewards import make_rewards
@@ -22,10 +22,10 @@ def asked_by(recipe: Recipe, stage: RlStage, data: Any, steps: int) -> list[str]
 
     Captions are taken to be as long as they may be, and all different. Empty when no reward asks anybody.
     """
-    rehearsal = Rehearsal()
+    costs = CostEstimate()
     rewards = {}
     for name, reward in recipe.rewards.items():
-        options = counting(reward.options, rehearsal)
+        options = counted_options(reward.options, costs)
         if options is not None:
             rewards[name] = reward.model_copy(update={"options": options})
     if not rewards:
@@ -42,12 +42,12 @@ def asked_by(recipe: Recipe, stage: RlStage, data: Any, steps: int) -> list[str]
     images = stage.images_per_step / count
     lines = [
         f"a step asks {who}: {_amount(found, images)}; all {steps:,} steps: {_amount(found, images * steps)}"
-        for who, found in rehearsal.found.items()
+        for who, found in costs.found.items()
     ]
     return [*lines, f"nobody was asked; lists that only answers would tell are taken to have {ENTRIES} entries"]
 
 
-def _amount(found: Estimate, times: float) -> str:
+def _amount(found: Cost, times: float) -> str:
     cost = "" if found.cost is None else f" and {found.cost * times:.4g} by your prices"
     return f"{found.calls * times:,.0f} calls, at most {found.tokens * times:,.0f} tokens{cost}"
 

@@ -87,9 +87,9 @@ def train(
     """
     out, progress = Path(out), progress or Progress()
     if dry_run:
-        from capwright.runs.dry_run import rehearse
+        from capwright.runs.dry_run import preview
 
-        rehearse(recipe, out, progress, materials)
+        preview(recipe, out, progress, materials)
         return []
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import traceback
 import pytest
 from PIL import Image
 
-from capwright.judges.client import BudgetError, Chat, ChatDownError, ChatError, ChatRequest, Estimate, Message
+from capwright.judges.client import BudgetError, Chat, ChatDownError, ChatError, ChatRequest, Cost, Message
 from capwright.judges.client.loop import LoopThread
 from chat_server import ask, asks, echo, text_of
 
@@ -146,9 +146,9 @@ def test_an_estimate_asks_nobody(server, opened, tmp_path):
     server.bodies.clear()
     found = chat.estimate([*asks(5), *asks(5)])
     tokens = 3 * ((10 // 3) + 8 + 512)
-    assert found == Estimate(3, 2, tokens, pytest.approx(3 * (11 * 2 + 512 * 10) / 1e6))
+    assert found == Cost(3, 2, tokens, pytest.approx(3 * (11 * 2 + 512 * 10) / 1e6))
     assert "3 calls, 2 answers from the cache" in str(found)
-    assert str(Estimate(1, 1, 1, None)) == "1 call, 1 answer from the cache, at most 1 token"
+    assert str(Cost(1, 1, 1, None)) == "1 call, 1 answer from the cache, at most 1 token"
     assert server.bodies == []
 
 

@@ -57,7 +57,7 @@ def test_cut_off_system_messages_and_going_on(text_folder):
     assert said[0].status in ("ok", "unparseable")
     assert said[0].tokens_in == said[1].tokens_in
     goes_on = ChatRequest((Message("user", "hello"), Message("assistant", "The answer is")), max_tokens=2)
-    assert chat._talker._prompt(list(goes_on.messages)).endswith("assistant: The answer is")
+    assert chat._backend._prompt(list(goes_on.messages)).endswith("assistant: The answer is")
 
 
 def test_a_schema_goes_along_where_user_and_assistant_must_take_turns(text_folder):
@@ -76,11 +76,11 @@ def test_a_schema_goes_along_where_user_and_assistant_must_take_turns(text_folde
 def test_probabilities_are_the_softmax_of_the_first_token(text_folder):
     chat = Chat(f"local:{text_folder}", cache=None)
     request = ask("?", max_tokens=1, choices=tuple("ABC"))
-    chat._talker._load()
-    inputs = chat._talker._inputs(request)
+    chat._backend._load()
+    inputs = chat._backend._inputs(request)
     with torch.no_grad():
-        probabilities = chat._talker._model(**inputs).logits[0, -1].softmax(-1)
-    said, _ = chat._talker._generate(inputs, request, None)
+        probabilities = chat._backend._model(**inputs).logits[0, -1].softmax(-1)
+    said, _ = chat._backend._generate(inputs, request, None)
     word, candidates = said.tokens[0]
     assert len(candidates) == 20
     assert sum(2.718281828**p for _, p in candidates) == pytest.approx(
@@ -101,7 +101,7 @@ def test_pictures_are_seen(seeing_folder, tmp_path):
     assert [answer.status for answer in said[2:3]] == ["missing_image"]
     assert all(answer.tokens_in > 16 for answer in said[:2])  # 16 image tokens
     assert 0 < said[3].tokens_in < 16 + 40
-    images = [chat._talker._inputs(request)["pixel_values"] for request in requests[:2]]
+    images = [chat._backend._inputs(request)["pixel_values"] for request in requests[:2]]
     assert not torch.equal(*images)
 
 

@@ -6,13 +6,13 @@
 'Yes.'
 """
 
-from capwright.judges.client.account import Account, Estimate, Prices
 from capwright.judges.client.cache import AnswerCache
 from capwright.judges.client.client import Chat
 from capwright.judges.client.messages import BudgetError, ChatAnswer, ChatDownError, ChatError, ChatRequest, Message
+from capwright.judges.client.usage import Cost, Prices, Usage
 
 __all__ = [
-    "Account",
+    "Usage",
     "AnswerCache",
     "BudgetError",
     "Chat",
@@ -20,7 +20,7 @@ __all__ = [
     "ChatDownError",
     "ChatError",
     "ChatRequest",
-    "Estimate",
+    "Cost",
     "Message",
     "Prices",
 ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.cache_dir import set_aside
-from capwright.judges.client.forks import renewed_after_fork
+from capwright.judges.client.fork_safety import renewed_after_fork
 from capwright.judges.client.messages import ChatError
 
 _Answer = TypeVar("_Answer")

@@ -17,15 +17,15 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from capwright.data.cache_dir import cache_folder
-from capwright.judges.client.account import Account, Estimate, Prices
-from capwright.judges.client.answers import Said, read
 from capwright.judges.client.cache import LIMIT_MB, AnswerCache
-from capwright.judges.client.forks import renewed_after_fork
+from capwright.judges.client.completions import RawCompletion, read
+from capwright.judges.client.fork_safety import renewed_after_fork
+from capwright.judges.client.images import Fingerprints
 from capwright.judges.client.loop import LoopThread
 from capwright.judges.client.messages import ROLES, ChatAnswer, ChatDownError, ChatError, ChatRequest
-from capwright.judges.client.pictures import Fingerprints
 from capwright.judges.client.schema import check_schema
-from capwright.judges.client.server import Done, Outcome, Server, ServerOptions, processes
+from capwright.judges.client.server import CallResult, Done, Server, ServerOptions, processes
+from capwright.judges.client.usage import Cost, Prices, Usage
 from capwright.types import ImageError
 
 #: Version of how requests become prompts and of what is kept; part of every key.
@@ -37,7 +37,7 @@ _MAY_BE_NONE = (
 )  # fmt: skip
 
 
-class Talker(Protocol):
+class Backend(Protocol):
     """What does the asking: a server, or a model in this process."""
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None: ...
@@ -111,8 +111,8 @@ class Chat:
                 raise ChatError(f"{self.address}: prices are input, output and image_tokens, not {prices!r}") from None
         if budget is not None and prices is None:
             raise ChatError(f"{self.address}: a budget needs prices, for example prices={{input: 0.15, output: 0.6}}")
-        self.account = Account(prices, None if budget is None else budget / processes())
-        self._talker: Talker
+        self.account = Usage(prices, None if budget is None else budget / processes())
+        self._backend: Backend
         if self.address.startswith("local:"):
             from capwright.judges.client.local import LocalModel
 
@@ -124,7 +124,7 @@ class Chat:
                 self.address.removeprefix("local:"), self.account, device=device, dtype=dtype,
                 call_seconds=call_seconds, max_pixels=max_pixels,
             )  # fmt: skip
-            self.model, self._talker = local.name, local
+            self.model, self._backend = local.name, local
         else:
             if not model:
                 raise ChatError(
@@ -140,7 +140,7 @@ class Chat:
                 key_variable, concurrency, call_seconds, retries, patience, requests_per_minute, tokens_per_minute,
                 max_pixels, extra,
             )  # fmt: skip
-            self.model, self._talker = model, Server(self.address, model, options, self.account)
+            self.model, self._backend = model, Server(self.address, model, options, self.account)
         self._shared = [_FORMAT, self.model, dict(extra or {}), max_pixels]
         try:
             json.dumps(self._shared)
@@ -152,7 +152,7 @@ class Chat:
         self._loop = LoopThread()
         self.after_fork()
         renewed_after_fork(self)
-        weakref.finalize(self, _let_go, self._loop, self._talker)  # also at the end of the program
+        weakref.finalize(self, _let_go, self._loop, self._backend)  # also at the end of the program
 
     def after_fork(self) -> None:
         """In a child a thread of the parent may have held the lock."""
@@ -180,7 +180,7 @@ class Chat:
         with self._lock:
             return self._ask(requests)
 
-    def estimate(self, requests: Sequence[ChatRequest]) -> Estimate:
+    def estimate(self, requests: Sequence[ChatRequest]) -> Cost:
         """What asking would cost, without asking; answers in the cache cost nothing."""
         keys, _ = self._keys(requests)
         first = {key: request for key, request in zip(keys, requests) if key}
@@ -196,7 +196,7 @@ class Chat:
     def close(self) -> None:
         """Ends connections and the thread. Asking again opens them anew."""
         with self._lock:
-            _let_go(self._loop, self._talker)
+            _let_go(self._loop, self._backend)
             if self.cache:
                 self.cache.close()
 
@@ -221,7 +221,7 @@ class Chat:
         answers: dict[bytes, ChatAnswer] = {}
         for key, kept in (self.cache.get(list(first)) if self.cache else {}).items():
             try:
-                answers[key] = dataclasses.replace(read(Said.from_json(kept), first[key]), cached=True)
+                answers[key] = dataclasses.replace(read(RawCompletion.from_json(kept), first[key]), cached=True)
             except (KeyError, TypeError, ValueError):  # written by another version, or damaged
                 continue
         return answers
@@ -230,16 +230,16 @@ class Chat:
         answers: dict[bytes, ChatAnswer] = {}
         keeper = _Keeper(self.cache)
 
-        def done(place: int, outcome: Outcome) -> None:
+        def done(place: int, outcome: CallResult) -> None:
             answers[keys[place]] = answer = _answer(outcome, requests[place])
             # A fault may heal: what could not be read is asked again the next time.
             if outcome.said is not None and answer.status != "unparseable":
                 keeper.keep(keys[place], outcome.said)
 
         if self._loop.fresh:  # connections of an earlier loop, or of the parent before a fork, are of no use
-            self._talker.forget()
+            self._backend.forget()
         try:
-            self._loop.run(self._talker.run(requests, done, self.step_seconds))
+            self._loop.run(self._backend.run(requests, done, self.step_seconds))
         except ChatDownError as error:
             kept = " and are in the cache" if self.cache else ""
             raise ChatDownError(f"{error}; {len(answers):,} of {len(keys):,} answers had come{kept}") from None
@@ -273,9 +273,9 @@ class Chat:
         return hashlib.sha256(text.encode("ascii")).digest()
 
 
-def _let_go(loop: LoopThread, talker: Talker) -> None:
+def _let_go(loop: LoopThread, backend: Backend) -> None:
     """Closes what this process opened; what a parent opened before a fork is the parent's."""
-    loop.end(talker.close())
+    loop.end(backend.close())
 
 
 class _Keeper:
@@ -286,7 +286,7 @@ class _Keeper:
         self._held: dict[bytes, dict[str, Any]] = {}
         self._last = time.monotonic()
 
-    def keep(self, key: bytes, said: Said) -> None:
+    def keep(self, key: bytes, said: RawCompletion) -> None:
         self._held[key] = said.to_json()
         if len(self._held) >= _WRITE_AFTER or time.monotonic() - self._last > _WRITE_SECONDS:
             self.flush()
@@ -297,7 +297,7 @@ class _Keeper:
         self._held, self._last = {}, time.monotonic()
 
 
-def _answer(outcome: Outcome, request: ChatRequest) -> ChatAnswer:
+def _answer(outcome: CallResult, request: ChatRequest) -> ChatAnswer:
     if outcome.said is None:
         return ChatAnswer(outcome.status, reason=outcome.reason)
     return dataclasses.replace(read(outcome.said, request), seconds=outcome.seconds)

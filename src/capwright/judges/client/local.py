@@ -13,10 +13,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from capwright.data.images import load_image
-from capwright.judges.client.account import Account
-from capwright.judges.client.answers import CANDIDATES, KEPT_TOKENS, Said, Token
+from capwright.judges.client.completions import CANDIDATES, KEPT_TOKENS, RawCompletion, Token
 from capwright.judges.client.messages import ChatError, ChatRequest, Message
-from capwright.judges.client.server import Done, Outcome, with_schema_in_words
+from capwright.judges.client.server import CallResult, Done, with_schema_in_words
+from capwright.judges.client.usage import Usage
 from capwright.models.processor import load_processor
 from capwright.types import ImageError
 
@@ -39,7 +39,7 @@ class LocalModel:
     """
 
     def __init__(
-        self, name: str, account: Account, *, device: str | None = None, dtype: str = "float32",
+        self, name: str, account: Usage, *, device: str | None = None, dtype: str = "float32",
         call_seconds: float | None = None, max_pixels: int | None = None,
     ) -> None:  # fmt: skip
         if dtype not in _DTYPES:
@@ -61,7 +61,7 @@ class LocalModel:
         for place, request in enumerate(requests):
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
-                done(place, Outcome(None, "timeout", f"the step was over after {seconds:g} s"))
+                done(place, CallResult(None, "timeout", f"the step was over after {seconds:g} s"))
                 continue
             done(place, await asyncio.to_thread(self._answer, request, left))
 
@@ -72,7 +72,7 @@ class LocalModel:
         """Lets the weights go."""
         self._model = self._reader = None
 
-    def _answer(self, request: ChatRequest, left: float | None) -> Outcome:
+    def _answer(self, request: ChatRequest, left: float | None) -> CallResult:
         self._load()
         reserved = self._account.reserve(request)
         started = time.monotonic()
@@ -82,15 +82,15 @@ class LocalModel:
             said, in_time = self._generate(inputs, request, min(limits, default=None))
         except ImageError as error:
             self._account.lose(reserved, billed=False)
-            return Outcome(None, "missing_image", str(error))
+            return CallResult(None, "missing_image", str(error))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a prompt that this model can not take
             self._account.lose(reserved, billed=False)
-            return Outcome(None, "judge_error", (str(error).strip().splitlines() or [type(error).__name__])[0][:300])
+            return CallResult(None, "judge_error", (str(error).strip().splitlines() or [type(error).__name__])[0][:300])
         seconds = time.monotonic() - started
         self._account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
         if not in_time:
-            return Outcome(None, "timeout", f"no answer within {min(limits):.3g} s")
-        return Outcome(said, seconds=seconds)
+            return CallResult(None, "timeout", f"no answer within {min(limits):.3g} s")
+        return CallResult(said, seconds=seconds)
 
     def _load(self) -> None:
         if self._model is not None:
@@ -142,7 +142,7 @@ class LocalModel:
             first = Message(messages[1].role, f"{messages[0].text}\n\n{messages[1].text}", messages[1].images)
             return self._prompt([first, *messages[2:]])
 
-    def _generate(self, inputs: Any, request: ChatRequest, seconds: float | None) -> tuple[Said, bool]:
+    def _generate(self, inputs: Any, request: ChatRequest, seconds: float | None) -> tuple[RawCompletion, bool]:
         """What the model says, and whether it came to an end in time."""
         start = inputs["input_ids"].shape[1]
         drawn = request.temperature > 0
@@ -163,7 +163,7 @@ class LocalModel:
         in_time = stopped or len(ids) >= request.max_tokens or seconds is None or time.monotonic() - began < seconds
         text = self._decode(ids)
         tokens = self._tokens(ids, out.logits) if request.choices else ()
-        return Said(text, "stop" if stopped else "length", tokens, start, len(ids)), in_time
+        return RawCompletion(text, "stop" if stopped else "length", tokens, start, len(ids)), in_time
 
     def _tokens(self, ids: list[int], logits: Sequence[torch.Tensor]) -> tuple[Token, ...]:
         found = []

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from capwright.judges.client.forks import renewed_after_fork
+from capwright.judges.client.fork_safety import renewed_after_fork
 
 _Answer = TypeVar("_Answer")
 #: How long the end of a call may take that was cancelled.

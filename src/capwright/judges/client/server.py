@@ -31,13 +31,13 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from capwright.judges.client.account import Account, prompt_tokens
-from capwright.judges.client.answers import CANDIDATES, Said, said_by_server
+from capwright.judges.client.completions import CANDIDATES, RawCompletion, said_by_server
+from capwright.judges.client.http_client import LARGEST, BrokenError, HTTPClient, Reply, TooLargeError
+from capwright.judges.client.images import data_url
 from capwright.judges.client.messages import BudgetError, ChatError, ChatRequest, Message
-from capwright.judges.client.pace import Pace
-from capwright.judges.client.patience import Patience
-from capwright.judges.client.pictures import data_url
-from capwright.judges.client.wire import LARGEST, BrokenError, Reply, TooLargeError, Wire
+from capwright.judges.client.outage_detector import OutageDetector
+from capwright.judges.client.rate_limiter import RateLimiter
+from capwright.judges.client.usage import Usage, prompt_tokens
 from capwright.types import ImageError
 
 log = logging.getLogger("capwright")
@@ -47,7 +47,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
 #: What a proxy says when nobody is behind it.
 _NOBODY = (502, 503)
 #: After a fork: clients of the parent. To close them, or to let them be collected, would disturb its connections.
-_OF_PARENTS: list[Wire] = []
+_OF_PARENTS: list[HTTPClient] = []
 #: Parameters that some servers refuse, and what is sent instead (None: nothing).
 _OPTIONAL: dict[str, str | None] = {
     "response_format": None, "top_logprobs": None, "logprobs": None, "seed": None, "temperature": None,
@@ -60,16 +60,16 @@ _UNKNOWN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallResult:
     """What became of a call: `said`, or a status and a reason."""
 
-    said: Said | None
+    said: RawCompletion | None
     status: str = "ok"
     reason: str = ""
     seconds: float = 0.0
 
 
-Done = Callable[[int, Outcome], None]
+Done = Callable[[int, CallResult], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +90,22 @@ class ServerOptions:
 class Server:
     """A server that speaks /chat/completions at `address`."""
 
-    def __init__(self, address: str, model: str, options: ServerOptions, account: Account) -> None:
+    def __init__(self, address: str, model: str, options: ServerOptions, account: Usage) -> None:
         self.address = address.rstrip("/")
         self.model = model
         self.options = options
         self.account = account
-        self._pace = Pace(options.requests_per_minute, options.tokens_per_minute, processes())
+        self._pace = RateLimiter(options.requests_per_minute, options.tokens_per_minute, processes())
         self._key = os.environ.get(options.key_variable, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):  # what refuses it later would show it
             where = options.key_variable
             raise ChatError(f"{self.address}: the key in the variable {where} has signs that no key has; set it again")
-        self._wire: Wire | None = None
+        self._wire: HTTPClient | None = None
         self._refused: set[str] = set()
         self._answered = 0
         self._other_name = False
         self._under_way = 0
-        self._patience = Patience(self.address, options.patience, options.call_seconds)
+        self._patience = OutageDetector(self.address, options.patience, options.call_seconds)
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
         """Ask all; `done(place, outcome)` as they come. What is not done after `seconds` is a "timeout".
@@ -132,7 +132,7 @@ class Server:
             if running:
                 reason = f"the step was over after {seconds:g} s"
                 for place in sorted([*open_calls, *waiting]):
-                    done(place, Outcome(None, "timeout", reason))
+                    done(place, CallResult(None, "timeout", reason))
         finally:
             for task in workers:
                 task.cancel()
@@ -161,7 +161,7 @@ class Server:
             open_calls.discard(place)
             done(place, outcome)
 
-    async def _call(self, request: ChatRequest) -> Outcome:
+    async def _call(self, request: ChatRequest) -> CallResult:
         """One request, tried until there is an outcome."""
         try:
             pictures = [
@@ -169,7 +169,7 @@ class Server:
                 for message in request.messages
             ]
         except ImageError as error:
-            return Outcome(None, "missing_image", str(error))
+            return CallResult(None, "missing_image", str(error))
         tokens = prompt_tokens(request, 0) + request.max_tokens
         dice: random.Random | None = None
         failures = waits = 0
@@ -193,7 +193,7 @@ class Server:
                 too_long = limited is not None and time.monotonic() - limited > self.options.patience
                 too_long &= not self._patience.undecided
                 if failures > self.options.retries or failed.final or too_long:
-                    return Outcome(None, failed.status, reason)
+                    return CallResult(None, failed.status, reason)
                 waits += 1
                 dice = dice or _dice(request)
                 backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + dice.random() / 2)
@@ -209,16 +209,18 @@ class Server:
             self._patience.heard()
             self._answered += 1
             self.account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
-            return Outcome(said, seconds=seconds)
+            return CallResult(said, seconds=seconds)
 
-    async def _try(self, request: ChatRequest, pictures: list[list[str]]) -> Said:
+    async def _try(self, request: ChatRequest, pictures: list[list[str]]) -> RawCompletion:
         """One try over the wire. Raises _Failed for everything that may happen there."""
         from anyio import fail_after  # comes with openai; asyncio.wait_for makes a task of every call, which takes time
 
         body = self._body(request, pictures)
         answered = self._answered
         if self._wire is None:
-            self._wire = Wire(self.address, self._key, self.options.call_seconds + 5)  # our own clock ends a call first
+            self._wire = HTTPClient(
+                self.address, self._key, self.options.call_seconds + 5
+            )  # our own clock ends a call first
         self._under_way += 1
         try:
             with fail_after(self.options.call_seconds):
@@ -244,7 +246,7 @@ class Server:
             wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
             raise _Failed("judge_error", wrong, billed=True) from None
         self._look_at_name(whole.get("model"))
-        return Said(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
+        return RawCompletion(self._without_key(said.text), said.finish, said.tokens, said.tokens_in, said.tokens_out)
 
     def _refusal(self, reply: Reply, body: Mapping[str, Any], answered: int) -> _Failed:
         """What an HTTP status other than 200 means."""

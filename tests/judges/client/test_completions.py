@@ -7,7 +7,7 @@ import math
 import pytest
 
 from capwright.judges.client import ChatRequest, Message
-from capwright.judges.client.answers import Said, choice_probabilities, read, without_reasoning
+from capwright.judges.client.completions import RawCompletion, choice_probabilities, read, without_reasoning
 from capwright.judges.client.schema import check_schema, problem, read_json
 from capwright.judges.client.server import retry_after
 
@@ -86,9 +86,9 @@ def test_reasoning_is_cut_away():
     assert without_reasoning("<think>A or B? I am not") == ""
     assert without_reasoning(" B ") == "B"
     request = ChatRequest((Message("user", "?"),), schema={"type": "object"})
-    assert read(Said('<think>{"a": 1}</think>{"b": 2}'), request).data == {"b": 2}
-    assert read(Said("<think>hm", "length"), request).status == "truncated"
-    assert read(Said("<think>hm"), request).status == "unparseable"
+    assert read(RawCompletion('<think>{"a": 1}</think>{"b": 2}'), request).data == {"b": 2}
+    assert read(RawCompletion("<think>hm", "length"), request).status == "truncated"
+    assert read(RawCompletion("<think>hm"), request).status == "unparseable"
 
 
 def token(word, **top):

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 
-class Pace:
+class RateLimiter:
     """Spreads calls evenly over time, so that limits a minute hold in every minute.
 
     Args:

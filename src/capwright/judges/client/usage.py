@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capwright.judges.client.forks import renewed_after_fork
+from capwright.judges.client.fork_safety import renewed_after_fork
 from capwright.judges.client.messages import BudgetError, ChatError, ChatRequest
 
 #: Characters of a token, on the careful side; text of languages without spaces counts by bytes.
@@ -38,7 +38,7 @@ def several(number: int, noun: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Cost:
     """What requests would cost: calls to be made, answers that are in the cache, tokens and money at most.
 
     `tokens` are those of the prompts, about, and of answers as long as they may be. `cost` is None without prices.
@@ -55,7 +55,7 @@ class Estimate:
         return f"{calls}, {cached} from the cache, at most {several(self.tokens, 'token')}{cost}"
 
 
-class Account:
+class Usage:
     """Counts what was asked. May be used by several threads.
 
     Args:
@@ -120,12 +120,12 @@ class Account:
         with self._lock:
             self.cached += count
 
-    def estimate(self, requests: Sequence[ChatRequest], cached: int) -> Estimate:
+    def estimate(self, requests: Sequence[ChatRequest], cached: int) -> Cost:
         """What these requests cost when none of them is in the cache; `cached` others are."""
         prompts = sum(prompt_tokens(request, self._image_tokens) for request in requests)
         answers = sum(request.max_tokens for request in requests)
         cost = None if self.prices is None else self._price(prompts, answers)
-        return Estimate(len(requests), cached, prompts + answers, cost)
+        return Cost(len(requests), cached, prompts + answers, cost)
 
     def summary(self) -> dict[str, float | None]:
         """Plain numbers for journals and reports. Seconds are medians and 95th percentiles over answered calls."""

@@ -45,7 +45,7 @@ class Reply:
     text: str
 
 
-class Wire:
+class HTTPClient:
     """Connections to one address; belongs to the event loop that makes it."""
 
     def __init__(self, address: str, key: str, seconds: float) -> None:

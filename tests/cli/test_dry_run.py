@@ -8,7 +8,7 @@ import re
 import pytest
 
 from capwright.data import open_dataset
-from capwright.judges.client.rehearsal import ENTRIES, Rehearsal, example
+from capwright.judges.client.cost_estimate import ENTRIES, CostEstimate, example
 from capwright.judges.load import open_assistant
 from capwright.scenes import build
 from capwright.types import ModelError
@@ -65,7 +65,7 @@ def test_mistakes_are_told(cli, server, world, said):
     told = cli(*given, "--set", "captionqa.seed=1")
     assert told.code == 1
     assert "captionqa: has options but is not among the scorers" in told.err
-    with pytest.raises(ModelError, match="dry_run must be a Rehearsal"):
+    with pytest.raises(ModelError, match="dry_run must be a CostEstimate"):
         open_assistant(server.address, model="toy", dry_run=True)
 
 
@@ -82,12 +82,12 @@ def test_made_up_answers_fit_their_schema(server):
     found = example(schema)
     assert len({one["claim"] for one in found["claims"]}) == ENTRIES
     assert (found["mark"], found["sure"], found["share"]) == (3, True, 0.5)
-    rehearsal = Rehearsal()
-    assistant = open_assistant(server.address, model="toy", cache=None, dry_run=rehearsal)
+    costs = CostEstimate()
+    assistant = open_assistant(server.address, model="toy", cache=None, dry_run=costs)
     verdicts = assistant.verify([(assistant.split(["A red board."])[0].claims, "A red board.")])
     assert len(verdicts[0]) == ENTRIES
-    assert rehearsal.found[f"{server.address}, toy"].calls == 2
-    assert rehearsal.found[f"{server.address}, toy"].cost is None
+    assert costs.found[f"{server.address}, toy"].calls == 2
+    assert costs.found[f"{server.address}, toy"].cost is None
     assert server.bodies == []
 
 

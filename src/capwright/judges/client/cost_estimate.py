@@ -9,35 +9,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from capwright.judges.client.account import Estimate
 from capwright.judges.client.client import Chat
 from capwright.judges.client.messages import ChatAnswer, ChatRequest
+from capwright.judges.client.usage import Cost
 
 #: Entries of a list whose length only the answer would tell: claims of a caption, for example.
 ENTRIES = 8
 
 
-class Rehearsal:
-    """Counts what all rehearsed chats would ask: "address, model" -> Estimate."""
+class CostEstimate:
+    """Counts what chats would ask: "address, model" -> `Cost`."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Estimate] = {}
+        self.found: dict[str, Cost] = {}
 
-    def add(self, who: str, more: Estimate) -> None:
+    def add(self, who: str, more: Cost) -> None:
         """Adds up what one assistant would be asked."""
-        before = self.found.get(who, Estimate(0, 0, 0, None if more.cost is None else 0.0))
+        before = self.found.get(who, Cost(0, 0, 0, None if more.cost is None else 0.0))
         cost = None if before.cost is None or more.cost is None else before.cost + more.cost
-        self.found[who] = Estimate(
+        self.found[who] = Cost(
             before.calls + more.calls, before.cached + more.cached, before.tokens + more.tokens, cost
         )
 
 
-class RehearsedChat:
-    """`ask` of a Chat, without asking: requests are counted in a Rehearsal."""
+class EstimatingChat:
+    """`ask` of a Chat, without asking: requests are counted in a `CostEstimate`."""
 
-    def __init__(self, chat: Chat, rehearsal: Rehearsal) -> None:
+    def __init__(self, chat: Chat, costs: CostEstimate) -> None:
         self._chat = chat
-        self._rehearsal = rehearsal
+        self._costs = costs
         self._counted: set[tuple[Any, ...]] = set()
 
     def ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
@@ -54,17 +54,17 @@ class RehearsedChat:
                 here.add(key)
                 calls.append(request)
         who = f"{self._chat.address}, {self._chat.model}"
-        self._rehearsal.add(who, self._chat.account.estimate(calls, cached))
+        self._costs.add(who, self._chat.account.estimate(calls, cached))
         return [answer or made_up(request) for request, answer in zip(requests, kept)]
 
 
-def counting(options: Mapping[str, Any], rehearsal: Rehearsal) -> dict[str, Any] | None:
+def counted_options(options: Mapping[str, Any], costs: CostEstimate) -> dict[str, Any] | None:
     """The options of a scorer with which it only counts what it would ask; None when it asks no server and no model."""
     asked = {option: value for option, value in options.items() if _is_model(value)}
     if not asked:
         return None
     named = {option: {"name": value} if isinstance(value, str) else dict(value) for option, value in asked.items()}
-    return dict(options) | {option: value | {"dry_run": rehearsal} for option, value in named.items()}
+    return dict(options) | {option: value | {"dry_run": costs} for option, value in named.items()}
 
 
 def _is_model(value: Any) -> bool:

@@ -20,7 +20,7 @@ Token = tuple[str, tuple[tuple[str, float], ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RawCompletion:
     """What a model said, before anybody read it; this is what the cache keeps.
 
     `finish` is "stop", "length", "refusal", or "" where the server does not say.
@@ -36,12 +36,14 @@ class Said:
         return asdict(self)
 
     @staticmethod
-    def from_json(kept: dict[str, Any]) -> Said:
+    def from_json(kept: dict[str, Any]) -> RawCompletion:
         tokens = tuple((t, tuple((str(w), float(p)) for w, p in top)) for t, top in kept["tokens"])
-        return Said(str(kept["text"]), str(kept["finish"]), tokens, int(kept["tokens_in"]), int(kept["tokens_out"]))
+        return RawCompletion(
+            str(kept["text"]), str(kept["finish"]), tokens, int(kept["tokens_in"]), int(kept["tokens_out"])
+        )
 
 
-def said_by_server(body: Any) -> Said:
+def said_by_server(body: Any) -> RawCompletion:
     """What the body of a chat completion says. Raises ValueError when it is none."""
     if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
         raise ValueError("the answer is no chat completion")
@@ -61,12 +63,12 @@ def said_by_server(body: Any) -> Said:
     if refusal or finish == "content_filter":
         finish, text = "refusal", text or refusal or ""
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
-    return Said(
+    return RawCompletion(
         str(text or ""), finish, _tokens(choice), _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     )
 
 
-def read(said: Said, request: ChatRequest) -> ChatAnswer:
+def read(said: RawCompletion, request: ChatRequest) -> ChatAnswer:
     """An answer with its status; `cached` and `seconds` are for the caller to add."""
     text = without_reasoning(said.text)
     cut = said.finish == "length" and not request.choices  # an answer that is one word may go on as it likes

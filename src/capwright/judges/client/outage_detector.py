@@ -11,7 +11,7 @@ from capwright.judges.client.messages import ChatDownError
 _CALLS = 3
 
 
-class Patience:
+class OutageDetector:
     """Counts the time without an answer, also over several `ask`; time in which nobody asks does not count.
 
     Args:
