@@ -137,7 +137,7 @@ def places(runs: int, images: int) -> list[Row]:
     for odds in (ODDS, 1):
         for orders in ("paper", "both"):
             scores = [
-                score(get_scorer("caparena", opponents={"it": other}, assistant=Leaning(odds), orders=orders, seed=run),
+                score(get_scorer("caparena", opponents={"it": other}, judge=Leaning(odds), orders=orders, seed=run),
                       samples, mine)
                 for run in range(runs)
             ]  # fmt: skip

@@ -92,7 +92,7 @@ def recipe_of(arm: str, seed: int, scenes: Path, quick: bool) -> Recipe:
     elif arm.startswith("CIDEr-D"):
         plan["rewards"] = {"ciderD": {"gate": False}}
     elif arm == "CapRL-8":
-        rewards["caprl"]["options"] = {"assistant": "lexical", "mode": "paper", "n": 8}
+        rewards["caprl"]["options"] = {"judge": "lexical", "mode": "paper", "n": 8}
     elif arm == "summed":
         plan["stages"][1]["advantage"] = "grpo"
     elif arm == "-mask":

@@ -17,7 +17,7 @@ from pathlib import Path
 from capwright.curation import QuestionMaker
 from capwright.judges.protocols import Answer
 from capwright.scenes import expert_captions, questions, sample_scene
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.types import NO_IMAGE, Question, Sample
 from results_file import write_results
 
@@ -41,7 +41,7 @@ def measure(count: int, seed: int) -> list[dict[str, object]]:
         Sample(f"scene{index}", NO_IMAGE, tuple(expert_captions(scene)), questions=questions(scene))
         for index, scene in ((index, sample_scene(seed, index)) for index in range(count))
     ]
-    filtered = QuestionMaker(LexicalAssistant(), None, blind_reader=SaysOne(), evidence="references")(samples)
+    filtered = QuestionMaker(LexicalJudge(), None, blind_reader=SaysOne(), evidence="references")(samples)
     asked, kept, right = Counter[str](), Counter[str](), Counter[str]()
     for before, after in zip(samples, filtered, strict=True):
         asked.update(question.kind for question in before.questions)

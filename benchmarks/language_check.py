@@ -1,4 +1,4 @@
-"""Does the scorer `language`, without an assistant, see how badly a caption was spoiled?
+"""Does the scorer `language`, without a judge, see how badly a caption was spoiled?
 
     python benchmarks/language_check.py [--quick] [--parts spoiled fooled speed] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What the scorer `language`, without an assistant, says of single sentences and of manners that it did not learn.
+"""What the scorer `language`, without a judge, says of single sentences and of manners that it did not learn.
 
     python benchmarks/language_manners.py [--quick] [--parts examples manners captioner reward] [--json FILE]
 

@@ -33,7 +33,7 @@ def files(tmp_path):
 
 def arena(cli, files, *names, more=()):
     paths = [files / f"{name}.jsonl" for name in names]
-    return cli("arena", *paths, files / "references.json", "--assistant", "lexical", "--bootstrap", 50, *more)
+    return cli("arena", *paths, files / "references.json", "--judge", "lexical", "--bootstrap", 50, *more)
 
 
 def test_the_best_system_stands_first(cli, files):
@@ -58,11 +58,11 @@ def test_the_same_command_twice_asks_once(cli, files, monkeypatch):
     assert first.code == 0, first.err
     assert "± judge" in first.out
     assert len(out.read_text(encoding="utf-8").splitlines()) == 12
-    monkeypatch.setattr("capwright.scenes.assistant.LexicalAssistant.compare", None)
+    monkeypatch.setattr("capwright.scenes.lexical_judge.LexicalJudge.compare", None)
     again = arena(cli, files, "good", "half", more=["--out", out, "--repeats", 2, "--json", files / "2.json"])
     assert again.code == 1  # nobody who could be asked
     assert "can not compare" in again.err
-    monkeypatch.setattr("capwright.scenes.assistant.LexicalAssistant.compare", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("capwright.scenes.lexical_judge.LexicalJudge.compare", lambda *_, **__: 1 / 0)
     again = arena(cli, files, "good", "half", more=["--out", out, "--repeats", 2, "--json", files / "2.json"])
     assert again.out == first.out
     assert (files / "1.json").read_bytes() == (files / "2.json").read_bytes()
@@ -72,7 +72,7 @@ def test_a_judge_that_is_down_leaves_everything_unknown(cli, files, monkeypatch)
     def down(self, asked, *, seed=0):
         return [Preference(None, "judge_error", "down") for _ in asked]
 
-    monkeypatch.setattr("capwright.scenes.assistant.LexicalAssistant.compare", down)
+    monkeypatch.setattr("capwright.scenes.lexical_judge.LexicalJudge.compare", down)
     said = arena(cli, files, "good", "half", more=["--json", files / "board.json"])
     assert said.code == 0
     assert "6 of 6 verdicts are unknown, and 3 battles with them" in said.err
@@ -85,7 +85,7 @@ def test_a_judge_that_is_down_leaves_everything_unknown(cli, files, monkeypatch)
     ("names", "more", "says"),
     [
         (["good"], [], "at least two files of captions"),
-        (["good", "half"], ["--set", "judge.model=x"], "--set judge...: is for the assistant"),
+        (["good", "half"], ["--set", "judge.model=x"], "--set judge...: is for the judge"),
         (["good", "half"], ["--orders", "one"], "orders must be both or paper"),
         (["good", "half"], ["--no-reference"], "could look at"),
         (["good", "gone"], [], "gone.jsonl"),

@@ -9,7 +9,7 @@ import pytest
 
 from capwright.data import open_dataset
 from capwright.judges.client.cost_estimate import ENTRIES, CostEstimate, example
-from capwright.judges.load import open_assistant
+from capwright.judges.load import load_judge
 from capwright.scenes import build
 from capwright.types import ModelError
 
@@ -23,7 +23,7 @@ def world(tmp_path_factory):
 
 def asking(server, names, **options):
     who = json.dumps({"name": server.address, "model": "toy", "cache": None, "prices": PRICES} | options)
-    settings = [f"{name}.assistant={who}" for name in names]
+    settings = [f"{name}.judge={who}" for name in names]
     settings += [f"{name}.evidence=facts" for name in names if name in ("dcscore", "balcap")]
     return [word for setting in settings for word in ("--set", setting)]
 
@@ -66,7 +66,7 @@ def test_mistakes_are_told(cli, server, world, said):
     assert told.code == 1
     assert "captionqa: has options but is not among the scorers" in told.err
     with pytest.raises(ModelError, match="dry_run must be a CostEstimate"):
-        open_assistant(server.address, model="toy", dry_run=True)
+        load_judge(server.address, model="toy", dry_run=True)
 
 
 def test_made_up_answers_fit_their_schema(server):
@@ -83,8 +83,8 @@ def test_made_up_answers_fit_their_schema(server):
     assert len({one["claim"] for one in found["claims"]}) == ENTRIES
     assert (found["mark"], found["sure"], found["share"]) == (3, True, 0.5)
     costs = CostEstimate()
-    assistant = open_assistant(server.address, model="toy", cache=None, dry_run=costs)
-    verdicts = assistant.verify([(assistant.split(["A red board."])[0].claims, "A red board.")])
+    judge = load_judge(server.address, model="toy", cache=None, dry_run=costs)
+    verdicts = judge.verify([(judge.split(["A red board."])[0].claims, "A red board.")])
     assert len(verdicts[0]) == ENTRIES
     assert costs.found[f"{server.address}, toy"].calls == 2
     assert costs.found[f"{server.address}, toy"].cost is None
@@ -93,7 +93,7 @@ def test_made_up_answers_fit_their_schema(server):
 
 def test_training_says_what_its_judges_will_be_asked(cli, server, world, tmp_path):
     who = json.dumps({"name": server.address, "model": "toy", "cache": None, "prices": PRICES})
-    changed = [f"data.path={world.root}", f"rewards.caprl.options.assistant={who}", "rewards.caprl.options.mode=paper"]
+    changed = [f"data.path={world.root}", f"rewards.caprl.options.judge={who}", "rewards.caprl.options.mode=paper"]
     few = ["stages.caprl.images_per_step=4", "stages.caprl.captions_per_image=2", "rewards.caprl.options.n=5"]
     told = cli("train", "caprl-scenes", *changed, *few, "stages.caprl.steps=3", "--out", tmp_path / "run", "--dry-run")
     assert told.code == 0, told.err

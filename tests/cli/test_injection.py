@@ -33,7 +33,7 @@ def world(tmp_path_factory):
 
 def asking(server, **options):
     who = {"name": server.address, "model": "toy", "cache": None} | options
-    return ["--scorers", "caprl,length", "--set", f"caprl.assistant={json.dumps(who)}"]
+    return ["--scorers", "caprl,length", "--set", f"caprl.judge={json.dumps(who)}"]
 
 
 @pytest.mark.parametrize("command", ["score", "eval"])

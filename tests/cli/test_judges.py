@@ -28,7 +28,7 @@ def judge(server, **options):
 
 def asking(server, **options):
     """Settings under which all four scorers ask this server, about text."""
-    settings = [f"{name}.assistant={judge(server, **options)}" for name in ASKING.split(",")]
+    settings = [f"{name}.judge={judge(server, **options)}" for name in ASKING.split(",")]
     settings += ["dcscore.evidence=facts", "balcap.evidence=facts"]
     return [word for setting in settings for word in ("--set", setting)]
 
@@ -47,7 +47,7 @@ def per_image(system):
 def test_a_call_that_fails_makes_one_caption_unknown_and_none_0(cli, server, said, world, tmp_path, fault):
     def settings(seconds):
         asked = judge(server, concurrency=1, call_seconds=seconds)
-        return ["--set", f"dcscore.assistant={asked}", "--set", "dcscore.evidence=facts"]
+        return ["--set", f"dcscore.judge={asked}", "--set", "dcscore.evidence=facts"]
 
     _, whole = scored(cli, said, world, tmp_path / "whole.json", *settings(30), scorers="dcscore")
     server.fault(fault)
@@ -108,7 +108,7 @@ def test_an_outage_that_ends_costs_time_and_no_score(cli, server, said, world, t
 
 def test_a_judge_that_is_down_ends_the_command(cli, server, said, world, tmp_path):
     server.go_down()
-    settings = ["--set", f"caprl.assistant={judge(server, patience=1)}"]
+    settings = ["--set", f"caprl.judge={judge(server, patience=1)}"]
     told = cli("score", said, world.root, "--scorers", "caprl", "--json", tmp_path / "s.json", *settings)
     assert told.code == 1
     assert server.address in told.err
@@ -118,7 +118,7 @@ def test_a_judge_that_is_down_ends_the_command(cli, server, said, world, tmp_pat
 
 def test_eval_and_the_reports_say_what_a_judge_did_not(cli, server, said, world, tmp_path):
     asked = judge(server, concurrency=1, call_seconds=30)
-    settings = ["--set", f"dcscore.assistant={asked}", "--set", "dcscore.evidence=facts"]
+    settings = ["--set", f"dcscore.judge={asked}", "--set", "dcscore.evidence=facts"]
     server.fault("500", times=2)
     measured = ["--scorers", "dcscore,length", "--bootstrap", 20, *settings]
     told = cli("eval", world.root, said, *measured, "--json", tmp_path / "e.json", "--out", tmp_path / "run")

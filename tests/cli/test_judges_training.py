@@ -16,7 +16,7 @@ FEW = (
 
 def train(cli, server, llava, out, *more, **options):
     judge = {"name": server.address, "model": "toy", "cache": None, "call_seconds": 0.3, "retries": 0, "patience": 10}
-    reward = f"rewards.caprl.options.assistant={json.dumps(judge | options)}"
+    reward = f"rewards.caprl.options.judge={json.dumps(judge | options)}"
     return cli("train", "caprl-scenes", f"model.name={llava}", *FEW, reward, *more, "--out", out)
 
 
@@ -82,7 +82,7 @@ def test_a_judge_that_is_down_when_the_run_is_measured(cli, server, llava, tmp_p
     """Training is over and kept; only the measuring is done again."""
     server.go_down()
     out, who = tmp_path / "run", {"name": server.address, "model": "toy", "cache": None, "patience": 1}
-    last = ["evaluation.scorers=[caprl]", f"evaluation.options.caprl.assistant={json.dumps(who)}"]
+    last = ["evaluation.scorers=[caprl]", f"evaluation.options.caprl.judge={json.dumps(who)}"]
     told = cli("train", "caprl-scenes", f"model.name={llava}", *FEW, *last, "--out", out)
     assert told.code == 1
     assert server.address in told.err

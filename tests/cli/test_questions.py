@@ -17,7 +17,7 @@ def world(tmp_path_factory):
 
 def test_questions_for_the_built_in_world(cli, world, tmp_path):
     out = tmp_path / "asked"
-    said = cli("data", "questions", world, "--out", out, "--assistant", "lexical", "--per-image", 3, "--seed", 5)
+    said = cli("data", "questions", world, "--out", out, "--judge", "lexical", "--per-image", 3, "--seed", 5)
     assert (said.code, said.out) == (0, "36 of 36 questions kept, 12 samples\n")
     assert "asked.questions.jsonl" in said.err
     made = open_dataset(out)
@@ -27,14 +27,12 @@ def test_questions_for_the_built_in_world(cli, world, tmp_path):
     assert cli("data", "check", out).code == 0
     rows = [json.loads(line) for line in (tmp_path / "asked.questions.jsonl").open()]
     assert [row["id"] for row in rows[1:]] == [sample.id for sample in made]
-    assert "already exists" in cli("data", "questions", world, "--out", out, "--assistant", "lexical").err
+    assert "already exists" in cli("data", "questions", world, "--out", out, "--judge", "lexical").err
 
 
 def test_own_questions_of_a_split(cli, world, tmp_path):
     out = tmp_path / "own"
-    said = cli(
-        "data", "questions", world, "--out", out, "--assistant", "lexical", "--writer", "dataset", "--split", "val"
-    )
+    said = cli("data", "questions", world, "--out", out, "--judge", "lexical", "--writer", "dataset", "--split", "val")
     assert said.code == 0
     assert [sample.questions for sample in open_dataset(out)] == [
         sample.questions for sample in open_dataset(world, "val")
@@ -44,16 +42,16 @@ def test_own_questions_of_a_split(cli, world, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--assistant", "lexical", "--writer", "lexical"], "can not write questions; use --writer facts or dataset"),
-        (["--assistant", "lexical", "--rotations", "5"], "rotations must be 1 to 4"),
-        (["--assistant", "lexical", "--blind-rule", "mine"], 'blind rule "mine" is not one of caprl, captionqa'),
-        (["--assistant", "lexical", "--evidence", "smell"], 'evidence "smell" is not one of image, references'),
-        (["--assistant", "lexical", "--evidence", "image"], "can not see"),
-        (["--assistant", "lexical", "--set", "judge.model=x"], "is for assistant, writer or blind"),
-        (["--assistant", "lexical", "--set", "writer.model=x"], "name one with --writer"),
-        (["--assistant", "lexical", "--set", "blind.model=x"], "name one with --blind-assistant"),
-        (["--assistant", "nobody"], "nobody"),
-        (["--assistant", "lexical", "--split", "none"], 'there is no split "none"'),
+        (["--judge", "lexical", "--writer", "lexical"], "can not write questions; use --writer facts or dataset"),
+        (["--judge", "lexical", "--rotations", "5"], "rotations must be 1 to 4"),
+        (["--judge", "lexical", "--blind-rule", "mine"], 'blind rule "mine" is not one of caprl, captionqa'),
+        (["--judge", "lexical", "--evidence", "smell"], 'evidence "smell" is not one of image, references'),
+        (["--judge", "lexical", "--evidence", "image"], "can not see"),
+        (["--judge", "lexical", "--set", "judge.model=x"], "is for judge, writer or blind"),
+        (["--judge", "lexical", "--set", "writer.model=x"], "name one with --writer"),
+        (["--judge", "lexical", "--set", "blind.model=x"], "name one with --blind-judge"),
+        (["--judge", "nobody"], "nobody"),
+        (["--judge", "lexical", "--split", "none"], 'there is no split "none"'),
     ],
 )
 def test_what_can_not_be_done(cli, world, tmp_path, arguments, says):

@@ -16,13 +16,13 @@ import pytest
 
 from capwright.curation import QuestionMaker
 from capwright.data import open_dataset
-from capwright.judges.load import open_assistant
+from capwright.judges.load import load_judge
 from capwright.judges.prompt_files import load_prompts
 from capwright.scenes import build
 from capwright.scenes.question_writer import FactsWriter
 from capwright.types import Question
 from chat_server import ChatServer
-from exact_assistants import KNOWN, Guesser
+from exact_judges import KNOWN, Guesser
 from lexical_server import lexical_reply
 
 PLANTED = [
@@ -76,10 +76,8 @@ def test_from_pictures_to_questions_through_a_server_that_fails_at_times(cli, wo
     with ChatServer(sees) as server:
         for kind in ("500", "malformed", "cut", "empty"):
             server.fault(kind)
-        settings = ["--set", "assistant.model=toy", "--set", "assistant.cache=null"]
-        said = cli(
-            "data", "questions", world.root, "--out", tmp_path / "asked", "--assistant", server.address, *settings
-        )
+        settings = ["--set", "judge.model=toy", "--set", "judge.cache=null"]
+        said = cli("data", "questions", world.root, "--out", tmp_path / "asked", "--judge", server.address, *settings)
     assert said.code == 0, said.err
     made = open_dataset(tmp_path / "asked")
     for sample in made:
@@ -99,9 +97,9 @@ def test_from_pictures_to_questions_through_a_server_that_fails_at_times(cli, wo
 def test_what_could_not_be_had_is_asked_again_when_the_folder_is_removed(cli, world, tmp_path):
     with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
         out = tmp_path / "asked"
-        words = ["data", "questions", world.root, "--out", out, "--assistant", server.address, "--writer", "facts"]
-        words += ["--evidence", "references", "--set", "assistant.model=toy", "--set", "assistant.retries=0"]
-        words += ["--set", "assistant.cache=null"]
+        words = ["data", "questions", world.root, "--out", out, "--judge", server.address, "--writer", "facts"]
+        words += ["--evidence", "references", "--set", "judge.model=toy", "--set", "judge.retries=0"]
+        words += ["--set", "judge.cache=null"]
         server.fault("500", times=2)
         told = cli(*words)
         assert "an answer could not be had" in told.out
@@ -118,8 +116,8 @@ def test_a_picture_that_is_none_costs_itself_alone(world, tmp_path):
     shutil.copytree(world.root, tmp_path / "world")
     (tmp_path / "world" / "images" / world[3].image.name).write_bytes(b"not a picture")
     with ChatServer(Sees(world)) as server:
-        assistant = open_assistant(server.address, model="toy", cache=None)
-        step = QuestionMaker(assistant, assistant)
+        judge = load_judge(server.address, model="toy", cache=None)
+        step = QuestionMaker(judge, judge)
         made = list(step(open_dataset(tmp_path / "world")))
     assert [len(sample.questions) for sample in made] == [0 if i == 3 else 4 for i in range(10)]
     assert step.tally.unwritten == {"missing_image": 1}
@@ -131,8 +129,8 @@ def test_killed_by_the_system_and_gone_on_with(cli, tmp_path):
     sees = Sees(world)
     journal = tmp_path / "broken.questions.jsonl"
     with ChatServer(sees, latency=0.005) as server:
-        settings = ["--assistant", server.address, "--set", "assistant.model=toy", "--set", "assistant.cache=null"]
-        settings += ["--set", "assistant.concurrency=4", "--rotations", "2"]
+        settings = ["--judge", server.address, "--set", "judge.model=toy", "--set", "judge.cache=null"]
+        settings += ["--set", "judge.concurrency=4", "--rotations", "2"]
         assert cli("data", "questions", world.root, "--out", tmp_path / "whole", *settings).code == 0
         command = ["data", "questions", str(world.root), "--out", str(tmp_path / "broken"), *settings]
         with subprocess.Popen([sys.executable, "-m", "capwright", *command]) as process:

@@ -10,7 +10,7 @@ import pytest
 from capwright.data import open_dataset
 from capwright.evaluation import evaluate
 from capwright.judges.client.messages import ChatAnswer
-from capwright.judges.llm_judge import ChatAssistant
+from capwright.judges.llm_judge import LLMJudge
 from capwright.judges.protocols import Status, reason_of
 from capwright.scenes import build
 from capwright.scorers import get_scorer
@@ -42,7 +42,7 @@ def world(tmp_path_factory):
 def measure(name, world, spoil):
     said = {sample.id: sample.meta["casual"][0] for sample in world}
     options = {"opponents": {"expert": {s.id: s.references[0] for s in world}}} if name == "caparena" else OPTIONS[name]
-    scorer = get_scorer(name, assistant=ChatAssistant(LexicalChat(spoil), "toy"), **options)
+    scorer = get_scorer(name, judge=LLMJudge(LexicalChat(spoil), "toy"), **options)
     return evaluate(world, said, [scorer], replicates=0)
 
 

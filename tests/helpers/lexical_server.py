@@ -11,10 +11,10 @@ from typing import Any
 from capwright.judges.client.messages import ChatAnswer, ChatRequest
 from capwright.judges.parsing import letters_of
 from capwright.judges.prompt_files import load_prompts
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.types import Question
 
-LEXICAL = LexicalAssistant()
+LEXICAL = LexicalJudge()
 
 
 def lexical_reply(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 CHAT = (
     "{% for m in messages %}{{ m.role }}: {% for c in m.content %}"
     "{% if c.type == 'image' %}IMAGE{% else %}{{ c.text }}{% endif %}{% endfor %}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% if add_generation_prompt %}judge:{% endif %}"
 )
 WORDS = "A child builds with red and blue blocks. Two children sit on the rug. A geoboard is on the left. describe this"
 

@@ -1,4 +1,4 @@
-"""Assistants over a chat: the lexical reader, asked in words, must say what it says when it is asked directly."""
+"""Judges over a chat: the lexical reader, asked in words, must say what it says when it is asked directly."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from capwright.judges.client.messages import ChatAnswer
-from capwright.judges.llm_judge import ChatAssistant
-from capwright.judges.load import open_assistant
+from capwright.judges.llm_judge import LLMJudge
+from capwright.judges.load import load_judge
 from capwright.judges.parsing import letters_of
 from capwright.judges.protocols import VERDICTS, Claims, Judge, Preference, Reader, Split, Verdict, Writer
 from capwright.robustness import prompt_injection as injection
 from capwright.scenes import casual_captions, expert_captions, facts, questions, sample_scene
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.types import CapwrightError, ModelError, Question
 from chat_server import ChatServer
 from lexical_server import LexicalChat, lexical_reply
 
-LEXICAL = LexicalAssistant()
+LEXICAL = LexicalJudge()
 COLOR = Question("What color is the geoboard?", ("blue", "red", "green", "pink"), "red")
 RED, BLUE = "A red geoboard is on the left.", "A blue geoboard is on the left."
 ATTACKS = tuple(injection.ATTACKS.values())
@@ -36,7 +36,7 @@ def saying(*texts: str, status: str = "ok"):
             return ChatAnswer(status, text, reason="planted" if status != "ok" else "")
         return ChatAnswer("ok", text, json.loads(text))
 
-    return ChatAssistant(LexicalChat(spoil), "planted")
+    return LLMJudge(LexicalChat(spoil), "planted")
 
 
 def scenes(n: int):
@@ -45,60 +45,60 @@ def scenes(n: int):
         yield scene, expert_captions(scene)[0] if index % 2 else casual_captions(scene)[0]
 
 
-def same_as_lexical(assistant, n: int) -> None:
+def same_as_lexical(judge, n: int) -> None:
     """All ports of the reader, asked in words and directly."""
     asked = [(caption, question) for scene, caption in scenes(n) for question in questions(scene)]
-    told, wanted = assistant.answer(asked), LEXICAL.answer(asked)
+    told, wanted = judge.answer(asked), LEXICAL.answer(asked)
     assert [(a.option, a.abstained, a.status) for a in told] == [(a.option, a.abstained, a.status) for a in wanted]
     texts = [caption for _, caption in scenes(n)]
     claims = LEXICAL.split(texts)
-    assert assistant.split(texts) == claims
+    assert judge.split(texts) == claims
     held = [(one.claims, other) for one, other in zip(claims, texts[1:] + texts[:1])]
-    told_verdicts, wanted_verdicts = assistant.verify(held), LEXICAL.verify(held)
+    told_verdicts, wanted_verdicts = judge.verify(held), LEXICAL.verify(held)
     for told_, wanted_ in zip(told_verdicts, wanted_verdicts):
         assert [(v.verdict, v.pointable) for v in told_] == [(v.verdict, v.pointable) for v in wanted_]
     lists = [[fact.sentence for fact in facts(scene)] for scene, _ in scenes(n)]
     matched = [(one.claims, known) for one, known in zip(claims, lists[1:] + lists[:1])]
-    assert assistant.match(matched) == LEXICAL.match(matched)
+    assert judge.match(matched) == LEXICAL.match(matched)
     pairs = [(None, one, other, one) for one, other in pairwise(texts)]
-    assert assistant.compare(pairs) == LEXICAL.compare(pairs)
+    assert judge.compare(pairs) == LEXICAL.compare(pairs)
 
 
 def test_it_implements_every_port():
-    assistant = ChatAssistant(LexicalChat(), "toy")
+    judge = LLMJudge(LexicalChat(), "toy")
     for port in (Reader, Claims, Writer, Judge):
-        assert isinstance(assistant, port)
+        assert isinstance(judge, port)
 
 
 def test_the_lexical_reader_asked_in_words_says_the_same():
-    same_as_lexical(ChatAssistant(LexicalChat(), "toy"), 30)
+    same_as_lexical(LLMJudge(LexicalChat(), "toy"), 30)
 
 
 def test_fifty_scenes_over_http(tmp_path):
     with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
-        assistant = open_assistant(server.address, model="toy", cache=str(tmp_path))
+        judge = load_judge(server.address, model="toy", cache=str(tmp_path))
         server.fault("500")
         server.fault("malformed")
-        same_as_lexical(assistant, 50)
-        assert assistant.chat.account.calls > 400
-        assistant.chat.close()
+        same_as_lexical(judge, 50)
+        assert judge.chat.account.calls > 400
+        judge.chat.close()
 
 
 def test_options_are_shown_in_their_order_and_the_key_is_not():
     chat = LexicalChat()
-    ChatAssistant(chat).answer([(RED, COLOR), (BLUE, Question("What color?", ("x", "y"), "x"))])
+    LLMJudge(chat).answer([(RED, COLOR), (BLUE, Question("What color?", ("x", "y"), "x"))])
     shown = chat.requests[0].messages[1].text
     assert "A) blue\nB) red\nC) green\nD) pink\nF) This can not be told" in shown
     assert chat.requests[0].choices == letters_of(4)
     assert "A) x\nB) y\nF) " in chat.requests[1].messages[1].text
-    other_key = ChatAssistant(again := LexicalChat())
+    other_key = LLMJudge(again := LexicalChat())
     other_key.answer([(RED, Question(COLOR.text, COLOR.options, "pink"))])
     assert again.requests[0] == chat.requests[0]
 
 
 def test_the_same_request_is_sent_once():
     chat = LexicalChat()
-    answers = ChatAssistant(chat).answer([(RED, COLOR), (BLUE, COLOR), (RED, COLOR)])
+    answers = LLMJudge(chat).answer([(RED, COLOR), (BLUE, COLOR), (RED, COLOR)])
     assert [answer.option for answer in answers] == [1, 0, 1]
     assert len(chat.requests) == 2
 
@@ -107,14 +107,14 @@ def test_probabilities_come_with_the_answer():
     def spoil(request, text):
         return ChatAnswer("ok", text, probabilities=(0.1, 0.6, 0.1, 0.1, 0.1))
 
-    (answer,) = ChatAssistant(LexicalChat(spoil)).answer([(RED, COLOR)])
+    (answer,) = LLMJudge(LexicalChat(spoil)).answer([(RED, COLOR)])
     assert answer.option == 1
     assert answer.probabilities == (0.1, 0.6, 0.1, 0.1, 0.1)
 
 
 def test_replies_that_can_not_be_read_are_unknown():
-    assistant = saying("A cat", "north", "E", "B")
-    answers = assistant.answer([(text, COLOR) for text in ("one", "two", "three", "four")])
+    judge = saying("A cat", "north", "E", "B")
+    answers = judge.answer([(text, COLOR) for text in ("one", "two", "three", "four")])
     assert [answer.status for answer in answers] == ["unparseable"] * 3 + ["ok"]
     assert [answer.option for answer in answers] == [None, None, None, 1]
     assert answers[0].text == "A cat"
@@ -141,25 +141,25 @@ def test_one_failed_call_leaves_the_others_alone():
     def spoil(request, _):
         return ChatAnswer("timeout") if "blue" in request.messages[1].text.partition("<question>")[0] else None
 
-    answers = ChatAssistant(LexicalChat(spoil)).answer([(RED, COLOR), (BLUE, COLOR), (RED, COLOR)])
+    answers = LLMJudge(LexicalChat(spoil)).answer([(RED, COLOR), (BLUE, COLOR), (RED, COLOR)])
     assert [answer.status for answer in answers] == ["ok", "timeout", "ok"]
 
 
 def test_questions_without_choices_are_not_asked():
     chat = LexicalChat()
     many = Question("Which?", tuple(f"option {i}" for i in range(26)))
-    answers = ChatAssistant(chat).answer([(RED, Question("What?")), (RED, many), (RED, COLOR)])
+    answers = LLMJudge(chat).answer([(RED, Question("What?")), (RED, many), (RED, COLOR)])
     assert [answer.status for answer in answers] == ["judge_error", "judge_error", "ok"]
     assert len(chat.requests) == 1
 
 
 def test_evidence_is_a_text_a_picture_or_nothing():
     chat = LexicalChat()
-    assistant = ChatAssistant(chat)
+    judge = LLMJudge(chat)
     picture = Path("photo.png")
-    assistant.answer([(RED, COLOR), (picture, COLOR), ("", COLOR), (None, COLOR)])
-    assistant.verify([(["The geoboard is red."], picture), (["The geoboard is red."], RED)])
-    assistant.compare([(picture, RED, BLUE, ""), (None, RED, BLUE, RED)])
+    judge.answer([(RED, COLOR), (picture, COLOR), ("", COLOR), (None, COLOR)])
+    judge.verify([(["The geoboard is red."], picture), (["The geoboard is red."], RED)])
+    judge.compare([(picture, RED, BLUE, ""), (None, RED, BLUE, RED)])
     tasks = [request.protocol.partition(":")[0] for request in chat.requests]
     assert tasks == ["answer_text", "answer_image", "answer_blind", "verify_image", "verify_text", "compare", "compare"]
     assert [request.messages[1].images for request in chat.requests] == [
@@ -171,12 +171,12 @@ def test_evidence_is_a_text_a_picture_or_nothing():
 
 def test_what_needs_no_asking_is_not_asked():
     chat = LexicalChat()
-    assistant = ChatAssistant(chat)
-    assert assistant.split(["", " \n"]) == [Split(()), Split(())]
-    assert assistant.verify([([], RED), (["a", "b"], "")]) == [[], [Verdict("neutral")] * 2]
-    assert assistant.match([([], ["a"]), (["a", "b"], [])]) == [[], [None, None]]
-    assert assistant.grade(["clarity"], [" "])[0].status == "empty"
-    assert assistant.answer([]) == []
+    judge = LLMJudge(chat)
+    assert judge.split(["", " \n"]) == [Split(()), Split(())]
+    assert judge.verify([([], RED), (["a", "b"], "")]) == [[], [Verdict("neutral")] * 2]
+    assert judge.match([([], ["a"]), (["a", "b"], [])]) == [[], [None, None]]
+    assert judge.grade(["clarity"], [" "])[0].status == "empty"
+    assert judge.answer([]) == []
     assert chat.requests == []
 
 
@@ -211,7 +211,7 @@ def test_many_claims_are_verified_in_several_calls():
     chat = LexicalChat()
     claims = [fact.sentence for fact in facts(sample_scene(3, 1))]
     caption = expert_captions(sample_scene(3, 1))[0]
-    (verdicts,) = ChatAssistant(chat, claims_per_call=4).verify([(claims, caption)])
+    (verdicts,) = LLMJudge(chat, claims_per_call=4).verify([(claims, caption)])
     assert [verdict.verdict for verdict in verdicts] == ["entailed"] * len(claims)
     assert len(chat.requests) == -(-len(claims) // 4)
 
@@ -233,21 +233,21 @@ def test_a_match_counts_facts_from_one_and_none_as_zero():
 
 def test_marks_from_one_to_five_become_nought_to_one():
     reply = json.dumps({"reason": "fine", "marks": {"clarity": 1, "fluency": 4, "coherence": 5}})
-    assistant = saying(reply)
-    (grade,) = assistant.grade(["clarity", "fluency", "coherence"], [RED])
+    judge = saying(reply)
+    (grade,) = judge.grade(["clarity", "fluency", "coherence"], [RED])
     assert grade.marks == {"clarity": 0.0, "fluency": 0.75, "coherence": 1.0}
-    (request,) = assistant.chat.requests
+    (request,) = judge.chat.requests
     marks = request.schema["properties"]["marks"]
     assert marks["required"] == ["clarity", "fluency", "coherence"]
     assert marks["properties"]["clarity"] == {"type": "integer", "enum": [1, 2, 3, 4, 5]}
     assert '"fluency": grammar' in request.messages[0].text
     with pytest.raises(ModelError, match="can not grade beauty"):
-        assistant.grade(["beauty"], [RED])
+        judge.grade(["beauty"], [RED])
 
 
 def test_writing_by_task():
-    assistant = saying('{"terms": ["geoboard"]}')
-    assert assistant.write("terms", [{"caption": RED}]) == [{"terms": ["geoboard"], "status": "ok"}]
+    judge = saying('{"terms": ["geoboard"]}')
+    assert judge.write("terms", [{"caption": RED}]) == [{"terms": ["geoboard"], "status": "ok"}]
     picture = Path("photo.png")
     asked = saying('{"questions": []}')
     asked.write("questions", [{"id": "a", "image": picture, "facts": (), "n": 5}])
@@ -255,24 +255,24 @@ def test_writing_by_task():
     assert request.messages[1].images == (picture,)
     assert "<n>\n5\n</n>" in request.messages[1].text
     with pytest.raises(ModelError, match="task 'poem'.*terms"):
-        assistant.write("poem", [])
+        judge.write("poem", [])
     with pytest.raises(ModelError, match="needs the picture image"):
-        assistant.write("questions", [{"n": 5}])
+        judge.write("questions", [{"n": 5}])
     with pytest.raises(ModelError, match="also needs caption"):
-        assistant.write("terms", [{}])
+        judge.write("terms", [{}])
 
 
 def test_orders_in_a_caption_change_no_other_item():
     """Whatever a caption says, the requests about other captions are the same to the byte, and so are the results."""
     clean = [(RED, COLOR), (BLUE, COLOR)]
     alone_chat, among_chat = LexicalChat(), LexicalChat()
-    alone = ChatAssistant(alone_chat).answer(clean)
-    among = ChatAssistant(among_chat).answer([clean[0], *((text, COLOR) for text in ATTACKS), clean[1]])
+    alone = LLMJudge(alone_chat).answer(clean)
+    among = LLMJudge(among_chat).answer([clean[0], *((text, COLOR) for text in ATTACKS), clean[1]])
     assert [among[0], among[-1]] == alone
     assert [among_chat.requests[0], among_chat.requests[-1]] == alone_chat.requests
     wanted = LEXICAL.answer([(text, COLOR) for text in ATTACKS])
     assert [(answer.option, answer.status) for answer in among[1:-1]] == [(answer.option, "ok") for answer in wanted]
-    claims, both = ["The geoboard is red."], ChatAssistant(LexicalChat())
+    claims, both = ["The geoboard is red."], LLMJudge(LexicalChat())
     verdicts = both.verify([(claims, RED), *((claims, f"{BLUE} {text}") for text in ATTACKS)])
     assert [one[0].verdict for one in verdicts] == ["entailed"] + ["contradicted"] * len(ATTACKS)
 
@@ -280,8 +280,8 @@ def test_orders_in_a_caption_change_no_other_item():
 def test_orders_in_a_caption_stay_between_its_tags():
     chat = LexicalChat()
     for attack in ATTACKS:
-        ChatAssistant(chat).compare([(None, attack, RED, RED), (None, RED, attack, RED)])
-        ChatAssistant(chat).verify([([attack, "b"], RED)])
+        LLMJudge(chat).compare([(None, attack, RED, RED), (None, RED, attack, RED)])
+        LLMJudge(chat).verify([([attack, "b"], RED)])
     for request in chat.requests:
         text = request.messages[1].text
         for tag in ("first", "second", "reference", "claims", "evidence"):
@@ -295,19 +295,19 @@ def test_the_signature_changes_with_what_can_change_an_answer(tmp_path):
     (tmp_path / "split.yaml").write_text("version: 1\nsystem: Cut.\nuser: '{caption}'\n")
     chat = LexicalChat()
     several = [
-        ChatAssistant(chat, "toy"), ChatAssistant(chat, "other"), ChatAssistant(chat, "toy", prompts=tmp_path),
-        ChatAssistant(chat, "toy", temperature=0.7), ChatAssistant(chat, "toy", temperature={"split": 0.7}),
-        ChatAssistant(chat, "toy", thinking_tokens=100), ChatAssistant(chat, "toy", claims_per_call=3),
+        LLMJudge(chat, "toy"), LLMJudge(chat, "other"), LLMJudge(chat, "toy", prompts=tmp_path),
+        LLMJudge(chat, "toy", temperature=0.7), LLMJudge(chat, "toy", temperature={"split": 0.7}),
+        LLMJudge(chat, "toy", thinking_tokens=100), LLMJudge(chat, "toy", claims_per_call=3),
     ]  # fmt: skip
     assert len({one.signature for one in several}) == len(several)
-    assert ChatAssistant(chat, "toy").signature == several[0].signature
+    assert LLMJudge(chat, "toy").signature == several[0].signature
     assert several[0].signature.startswith("chat:toy;prompts=")
     assert several[0].prompts["split"].startswith("split:1:")
 
 
 def test_the_signature_changes_with_what_is_sent_along():
     def signature(**options):
-        return open_assistant("http://localhost:1/v1", model="toy", cache=None, **options).signature
+        return load_judge("http://localhost:1/v1", model="toy", cache=None, **options).signature
 
     several = [signature(), signature(extra={"top_p": 0.5}), signature(extra={"top_p": 0.6}), signature(max_pixels=9)]
     assert len(set(several)) == 4
@@ -316,9 +316,9 @@ def test_the_signature_changes_with_what_is_sent_along():
 
 def test_temperature_seed_and_room_for_thinking_reach_the_request():
     chat = LexicalChat()
-    assistant = ChatAssistant(chat, temperature={"split": 1.0}, thinking_tokens=100)
-    assistant.split([RED], seed=7)
-    assistant.answer([(RED, COLOR)], seed=2**31 + 8)
+    judge = LLMJudge(chat, temperature={"split": 1.0}, thinking_tokens=100)
+    judge.split([RED], seed=7)
+    judge.answer([(RED, COLOR)], seed=2**31 + 8)
     assert [(r.temperature, r.seed) for r in chat.requests] == [(1.0, 7), (0.0, 8)]
     assert chat.requests[1].max_tokens == 110
 
@@ -331,24 +331,24 @@ def test_temperature_seed_and_room_for_thinking_reach_the_request():
 )  # fmt: skip
 def test_options_that_make_no_sense(options, says):
     with pytest.raises(CapwrightError, match=says):
-        ChatAssistant(LexicalChat(), **options)
+        LLMJudge(LexicalChat(), **options)
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("gpt", "there is no assistant 'gpt'"), ("", "there is no assistant"), ({"model": "m"}, 'needs the key "name"'),
+    [("gpt", "there is no judge 'gpt'"), ("", "there is no judge"), ({"model": "m"}, 'needs the key "name"'),
      ({"name": "lexical", "model": "m"}, "has no options, but model is given"),
      ({"name": "http://localhost:1/v1", "model": "m", "temprature": 1}, "no option temprature .*temperature"),
-     ("http://localhost:1/v1", "say which model.* assistant.model=NAME"), ({"name": 3}, "there is no assistant 3")],
+     ("http://localhost:1/v1", "say which model.* judge.model=NAME"), ({"name": 3}, "there is no judge 3")],
 )  # fmt: skip
 def test_names_and_options_that_can_not_be_opened(name, says):
     with pytest.raises(CapwrightError, match=says):
-        open_assistant(name)
+        load_judge(name)
 
 
-def test_the_same_name_and_options_are_one_assistant_while_it_is_held():
+def test_the_same_name_and_options_are_one_judge_while_it_is_held():
     given = {"name": "http://localhost:1/v1", "model": "m", "cache": None}
-    one = open_assistant(given)
-    assert open_assistant("http://localhost:1/v1", cache=None, model="m") is one
-    assert open_assistant({**given, "temperature": 0.5}) is not one
+    one = load_judge(given)
+    assert load_judge("http://localhost:1/v1", cache=None, model="m") is one
+    assert load_judge({**given, "temperature": 0.5}) is not one
     assert one.signature.startswith("chat:m;")

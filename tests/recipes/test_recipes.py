@@ -219,11 +219,11 @@ def test_a_saved_recipe_with_every_kind_of_reward_reads_back(tmp_path):
         (["rewards.short={overlong: {soft: 1, hard: 4}, scorer: tts}"], "leave scorer out"),
         (["rewards.short={overlong: {soft: 1, hard: 4}, gate: true}"], "leave gate out"),
         (
-            ["rewards.caprl={timeout: 180, options: {assistant: {name: 'http://judge:8000/v1', model: m}}}"],
+            ["rewards.caprl={timeout: 180, options: {judge: {name: 'http://judge:8000/v1', model: m}}}"],
             r"timeout 180 is no longer than the 180 s .* http://judge:8000/v1 .*patience 60 \+ call_seconds 120",
         ),
         (
-            ["rewards.caprl={timeout: 20, options: {assistant: {name: 'http://j/v1', patience: 15, call_seconds: 5}}}"],
+            ["rewards.caprl={timeout: 20, options: {judge: {name: 'http://j/v1', patience: 15, call_seconds: 5}}}"],
             "no longer than the 20 s",
         ),
         (["rewards.tts.only_if={of: nothing, at_least: 1}"], "no other reward 'nothing'"),
@@ -244,6 +244,6 @@ def test_a_reward_whose_timeout_is_longer_than_an_outage():
     from capwright.judges.client.server import ServerOptions
 
     judge = "{name: 'http://judge/v1', model: m, patience: 15, call_seconds: 5}"
-    recipe = load_recipe("rsrs-scenes", [f"rewards.caprl={{timeout: 21, options: {{assistant: {judge}}}}}"])
+    recipe = load_recipe("rsrs-scenes", [f"rewards.caprl={{timeout: 21, options: {{judge: {judge}}}}}"])
     assert recipe.rewards["caprl"].timeout == 21
     assert {name: getattr(ServerOptions(), name) for name in JUDGE_SECONDS} == JUDGE_SECONDS

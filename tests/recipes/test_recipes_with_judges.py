@@ -94,12 +94,12 @@ def run(name, family, judge, world, tmp_path, *changes):
         settings = [
             f"model.name={TINY[family](tmp_path / 'model')}", f"data.path={world.root}", *SHORT,
             *(f"stages.{stage}.{change}" for change in STAGE), *changes,
-            f"rewards.{reward}.options.assistant.name={server.address}",
-            f"rewards.{reward}.options.assistant.cache=null",
+            f"rewards.{reward}.options.judge.name={server.address}",
+            f"rewards.{reward}.options.judge.cache=null",
         ]  # fmt: skip
         recipe = load_recipe(name, settings)
         told = json.dumps([recipe.evaluation.options, *(reward.options for reward in recipe.rewards.values())])
-        assert "localhost:8000" not in told  # one change reaches every place where the assistant is named
+        assert "localhost:8000" not in told  # one change reaches every place where the judge is named
         (result,) = train(recipe, out=tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     return result, [row for row in rows if "grad_norm" in row or "loss" in row]

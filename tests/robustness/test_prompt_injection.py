@@ -6,15 +6,15 @@ import pytest
 
 from capwright import DataError
 from capwright.data import open_dataset
-from capwright.judges.llm_judge import ChatAssistant
+from capwright.judges.llm_judge import LLMJudge
 from capwright.judges.protocols import Answer
 from capwright.robustness.prompt_injection import ATTACKS, CONTROL, injection_report
 from capwright.scenes import build
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.types import ScorerError
 from lexical_server import LexicalChat
 
-LEXICAL = LexicalAssistant()
+LEXICAL = LexicalJudge()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ class Silenced(Gullible):
         return [Answer(None, status="refusal") if "Ignore" in e else a for (e, _), a in zip(asked, told)]
 
 
-@pytest.mark.parametrize("judge", [LEXICAL, ChatAssistant(LexicalChat(), "toy")], ids=["direct", "by prompts"])
+@pytest.mark.parametrize("judge", [LEXICAL, LLMJudge(LexicalChat(), "toy")], ids=["direct", "by prompts"])
 def test_the_lexical_reader_can_not_be_persuaded(judge, world, said):
     options = {name: {"evidence": "facts"} for name in ("dcscore", "balcap")}
     effects = injection_report(
@@ -132,7 +132,7 @@ def test_how_many_captions_changed_is_counted_caption_by_caption(world, said):
 
 
 def test_scorers_that_name_their_own_judge(world, said):
-    options = {"caprl": {"assistant": Gullible()}, "captionqa": {"assistant": LEXICAL}}
+    options = {"caprl": {"judge": Gullible()}, "captionqa": {"judge": LEXICAL}}
     found = injection_report(None, world, said, ("caprl", "captionqa"), options=options, replicates=0)
     changed = {effect.scorer: effect.changed for effect in found if effect.attack == "order"}
     assert changed["caprl"] > 0 == changed["captionqa"]

@@ -62,7 +62,7 @@ KINDS = {
     "Embedder": {"embedder"},
 }  # fmt: skip
 #: Options that take objects of many kinds; the tests of their scorers say what they refuse.
-OPEN = {"assistant", "balcap.language", "learn_from", "opponents", "reader"}
+OPEN = {"judge", "balcap.language", "learn_from", "opponents", "reader"}
 OPTIONS = [
     (name, option)
     for name in list_scorers()
@@ -126,3 +126,12 @@ def test_measuring_needs_no_torch():
         "import sys, capwright.scorers as s; s.get_scorer('tts'), s.get_scorer('length'); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_options_go_by_their_old_names_too():
+    with pytest.warns(FutureWarning, match="caprl: the option assistant is called judge now"):
+        old = get_scorer("caprl", assistant="lexical", n=3)
+    new = get_scorer("caprl", judge="lexical", n=3)
+    assert vars(old)["_judge"] == vars(new)["_judge"] == "lexical"
+    with pytest.raises(ScorerError, match="has no option 'assistant'"):
+        get_scorer("bleu", assistant="lexical")

@@ -40,9 +40,7 @@ SplitOption = Annotated[str | None, typer.Option(help="Of references that have s
 VocabularyOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Names of the domain (vocabulary.yaml), for tts and chair.")
 ]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what asking the assistants would take, and ask nobody.")
-]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what asking the judges would take, and ask nobody.")]
 MissingOption = Annotated[
     str, typer.Option(help="Images without a caption: error, skip (unknown) or empty (scored as no words).")
 ]
@@ -182,7 +180,7 @@ def only_asking(
     if not changed:
         raise DataError(
             "--dry-run: none of the scorers asks a server or a model, so nothing would be paid; name one with "
-            "--set SCORER.assistant='{name: http://localhost:8000/v1, model: NAME}'"
+            "--set SCORER.judge='{name: http://localhost:8000/v1, model: NAME}'"
         )
     strange = {name: dict(own) for name, own in options.items() if name not in scorers}  # refused where they are used
     return list(changed), changed | strange

@@ -22,12 +22,15 @@ def arena(
         list[Path],
         typer.Argument(metavar="PRED PRED... REFS", help="Files of captions, then the file or dataset of references."),
     ],
-    assistant: Annotated[
-        str, typer.Option(metavar="NAME", help="Who judges: http://host:port/v1, local:FOLDER, or lexical.")
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge", "--assistant", metavar="NAME", help="Who judges: http://host:port/v1, local:FOLDER, or lexical."
+        ),
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="assistant.OPTION=VALUE", help="An option of the assistant; repeatable."),
+        typer.Option("--set", metavar="judge.OPTION=VALUE", help="An option of the judge; repeatable."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep every verdict (.jsonl); the same command goes on there.")
@@ -59,18 +62,18 @@ def arena(
     from capwright.cli._errors import resumable
     from capwright.evaluation.arena.leaderboard import make_leaderboard
     from capwright.evaluation.arena.play import hold_arena
-    from capwright.judges.load import open_assistant
+    from capwright.judges.load import load_judge
 
     if len(paths) < 3:
         raise DataError("name at least two files of captions, and then the file of references: PRED PRED [...] REFS")
     *captions, references = paths
     systems = dict(zip(name_systems(captions), captions))
-    judge = open_assistant(assistant, **_options(settings or []))
+    asked = load_judge(judge, **_options(settings or []))
     with counting("verdicts") as progress, resumable("the same command goes on" if out else "with --out it can go on"):
         judgements = hold_arena(
             systems,
             references,
-            judge,
+            asked,
             orders=orders,
             repeats=repeats,
             reference=reference,
@@ -88,7 +91,7 @@ def arena(
     _print_standings(board)
     _print_meetings(board)
     _print_judge(board)
-    how = f"arena|judge:{judge.signature.replace('|', ',')}|orders:{orders}|repeats:{repeats}"
+    how = f"arena|judge:{asked.signature.replace('|', ',')}|orders:{orders}|repeats:{repeats}"
     sees = "+".join(word for word, there in (("ref", reference), ("img", picture)) if there)
     signature = f"{how}|sees:{sees}|model:bt,order|ties:half|ci:percentile,{bootstrap}|unit:image|seed:{seed}|v:1"
     print(signature)
@@ -102,9 +105,9 @@ def arena(
 def _options(settings: list[str]) -> dict[str, Any]:
     found = read_settings(settings)
     for who in found:
-        if who != "assistant":
-            raise DataError(f"--set {who}...: is for the assistant, such as assistant.model=NAME")
-    return found.get("assistant", {})
+        if who not in ("judge", "assistant"):
+            raise DataError(f"--set {who}...: is for the judge, such as judge.model=NAME")
+    return {**found.get("assistant", {}), **found.get("judge", {})}
 
 
 def _print_standings(board: Leaderboard) -> None:

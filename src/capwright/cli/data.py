@@ -83,22 +83,31 @@ def from_coco(
 def questions(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
     out: Annotated[Path, typer.Option(help="The folder to write; pictures are copied.")],
-    assistant: Annotated[
-        str, typer.Option(metavar="NAME", help="Who answers: http://host:port/v1, local:FOLDER, or lexical.")
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge", "--assistant", metavar="NAME", help="Who answers: http://host:port/v1, local:FOLDER, or lexical."
+        ),
     ],
     writer: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who writes: an assistant (by default the same; with lexical facts), facts, or dataset.",
+            help="Who writes: a judge (by default the same; with lexical facts), facts, or dataset.",
         ),
     ] = None,
-    blind_assistant: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who answers without the picture; by default the same.")
+    blind_judge: Annotated[
+        str | None,
+        typer.Option(
+            "--blind-judge",
+            "--blind-assistant",
+            metavar="NAME",
+            help="Who answers without the picture; by default the same.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="WHO.OPTION=VALUE", help="Of assistant, writer or blind; repeatable."),
+        typer.Option("--set", metavar="WHO.OPTION=VALUE", help="Of judge, writer or blind; repeatable."),
     ] = None,
     evidence: Annotated[
         str | None, typer.Option(help="What is answered from: image, or references (the default of lexical).")
@@ -118,30 +127,30 @@ def questions(
     from capwright.cli._errors import resumable
     from capwright.curation import Filter, QuestionMaker, write_new
     from capwright.data import open_dataset
-    from capwright.judges.load import open_assistant
+    from capwright.judges.load import load_judge
     from capwright.judges.protocols import Reader, Writer
     from capwright.scenes.question_writer import FactsWriter
 
     options = _settings_of(settings or [])
     rules = Filter(rotations, seen, blind, blind_rule, seed=seed)
     samples = open_dataset(dataset, split)
-    reader = open_assistant(assistant, **options["assistant"])
-    guesser = open_assistant(blind_assistant, **options["blind"]) if blind_assistant else reader
+    reader = load_judge(judge, **options["judge"])
+    guesser = load_judge(blind_judge, **options["blind"]) if blind_judge else reader
     author: Any = reader
-    if writer in ("facts", "dataset") or (writer is None and assistant == "lexical"):
+    if writer in ("facts", "dataset") or (writer is None and judge == "lexical"):
         author = None if writer == "dataset" else FactsWriter()
     elif writer is not None:
-        author = open_assistant(writer, **options["writer"])
+        author = load_judge(writer, **options["writer"])
     if options["writer"] and writer in (None, "facts", "dataset"):
-        raise DataError("--set writer...: no assistant writes by itself; name one with --writer")
-    if options["blind"] and blind_assistant is None:
-        raise DataError("--set blind...: no assistant answers blind by itself; name one with --blind-assistant")
+        raise DataError("--set writer...: no judge writes by itself; name one with --writer")
+    if options["blind"] and blind_judge is None:
+        raise DataError("--set blind...: no judge answers blind by itself; name one with --blind-judge")
     for who, each, port in (
-        (assistant, reader, Reader), (blind_assistant, guesser, Reader), (writer or assistant, author, Writer),
+        (judge, reader, Reader), (blind_judge, guesser, Reader), (writer or judge, author, Writer),
     ):  # fmt: skip
         if each is not None and not isinstance(each, port):
             doing = "write questions; use --writer facts or dataset" if port is Writer else "answer questions"
-            raise DataError(f"the assistant {who} can not {doing}")
+            raise DataError(f"the judge {who} can not {doing}")
     journal = out.with_name(f"{out.name}.questions.jsonl")
     with counting("questions of samples") as progress, resumable("the same command goes on"):
         maker = QuestionMaker(
@@ -149,7 +158,7 @@ def questions(
             author,
             rules,
             blind_reader=guesser,
-            evidence=evidence or ("references" if assistant == "lexical" else "image"),
+            evidence=evidence or ("references" if judge == "lexical" else "image"),
             per_image=per_image,
             journal=journal,
             data=f"{samples.fingerprint} {split or ''}".strip(),
@@ -164,14 +173,15 @@ def questions(
 
 
 def _settings_of(settings: list[str]) -> dict[str, dict[str, Any]]:
-    """Options of the assistants by who they are for."""
+    """Options of the judges by who they are for."""
     from capwright.cli._options import read_settings
 
-    found: dict[str, dict[str, Any]] = {"assistant": {}, "writer": {}, "blind": {}}
+    found: dict[str, dict[str, Any]] = {"judge": {}, "writer": {}, "blind": {}}
     for who, options in read_settings(settings).items():
+        who = {"assistant": "judge"}.get(who, who)
         if who not in found:
-            raise DataError(f"--set {who}...: is for assistant, writer or blind, such as assistant.model=NAME")
-        found[who] = options
+            raise DataError(f"--set {who}...: is for judge, writer or blind, such as judge.model=NAME")
+        found[who] |= options
     return found
 
 

@@ -29,7 +29,7 @@ class Asks(Protocol):
     def ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]: ...
 
 
-class ChatAssistant:
+class LLMJudge:
     """Implements `ports.Reader`, `Claims`, `Writer` and `Judge` over a chat model.
 
     Args:

@@ -12,15 +12,15 @@ from weakref import WeakValueDictionary
 from capwright.types import ModelError
 
 #: name -> "module:class", imported on first use.
-_BUILT_IN = {"lexical": "capwright.scenes.assistant:LexicalAssistant"}
-#: Options of `ChatAssistant`; all others are of `Chat`.
+_BUILT_IN = {"lexical": "capwright.scenes.lexical_judge:LexicalJudge"}
+#: Options of `LLMJudge`; all others are of `Chat`.
 _OWN = ("prompts", "temperature", "thinking_tokens", "claims_per_call")
-#: Assistants that somebody holds, so that scorers that name the same one share its connections, limits and budget.
+#: Judges that somebody holds, so that scorers that name the same one share its connections, limits and budget.
 _held: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
-def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
-    """The assistant of this name; it implements every protocol of `ports` that it can.
+def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
+    """The judge of this name; it implements every protocol of `ports` that it can.
 
     The same name with the same options gives the same object as long as somebody holds it.
 
@@ -29,37 +29,37 @@ def open_assistant(name: str | Mapping[str, Any], **options: Any) -> Any:
             OpenAI-compatible server, which needs `model`; "local:FOLDER", a transformers model in this process; or a
             mapping with "name" and options.
         options: those of `capwright.judges.client.Chat` (model, concurrency, patience, cache, budget, ...) and of
-            `ChatAssistant` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
+            `LLMJudge` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
             `capwright.judges.client.cost_estimate.CostEstimate`, counts what would be asked and asks nobody.
 
     Raises:
-        ModelError: there is no assistant of that name, or it has no such option, or an option can not be used.
+        ModelError: there is no judge of that name, or it has no such option, or an option can not be used.
 
-    >>> open_assistant("lexical").signature.split(":")[0]
+    >>> load_judge("lexical").signature.split(":")[0]
     'lexical'
     """
     if isinstance(name, Mapping):
         given = {**name, **options}
         if "name" not in given:
-            raise ModelError('an assistant given as a mapping needs the key "name", such as {"name": "lexical"}')
-        return open_assistant(given.pop("name"), **given)
+            raise ModelError('a judge given as a mapping needs the key "name", such as {"name": "lexical"}')
+        return load_judge(given.pop("name"), **given)
     if name in _BUILT_IN:
         if options:
-            raise ModelError(f"the {name} assistant has no options, but {', '.join(sorted(options))} is given")
+            raise ModelError(f"the {name} judge has no options, but {', '.join(sorted(options))} is given")
         module, _, make = _BUILT_IN[name].partition(":")
         return getattr(import_module(module), make)()
     if isinstance(name, str) and name.startswith(("http://", "https://", "local:")):
-        return _chat_assistant(name, options)
+        return _llm_judge(name, options)
     raise ModelError(
-        f'there is no assistant {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1") or a '
+        f'there is no judge {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1") or a '
         'local model ("local:FOLDER")'
     )
 
 
-def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
+def _llm_judge(address: str, options: dict[str, Any]) -> Any:
     from capwright.judges.client import Chat
     from capwright.judges.client.cost_estimate import CostEstimate, EstimatingChat
-    from capwright.judges.llm_judge import ChatAssistant
+    from capwright.judges.llm_judge import LLMJudge
 
     costs = options.get("dry_run")
     if costs is not None and not isinstance(costs, CostEstimate):
@@ -75,5 +75,5 @@ def _chat_assistant(address: str, options: dict[str, Any]) -> Any:
         of_chat = {option: value for option, value in options.items() if option not in (*_OWN, "dry_run")}
         chat = Chat(address, **of_chat)
         asked = chat if costs is None else EstimatingChat(chat, costs)
-        held = _held[key] = ChatAssistant(asked, chat.name, **own)
+        held = _held[key] = LLMJudge(asked, chat.name, **own)
     return held

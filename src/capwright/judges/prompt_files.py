@@ -1,4 +1,4 @@
-"""The prompts of assistants: data files with slots, and the rule that a text in a slot can not leave it.
+"""The prompts of judges: data files with slots, and the rule that a text in a slot can not leave it.
 
 A prompt is a file `NAME.yaml` with `version`, `system` and `user`, and where they apply `max_tokens`, `temperature`,
 `schema` (of a JSON answer), `abstain`, `axes` and `images` (which of the given things are pictures). A slot is `{name}`

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from capwright.recipes.parts import Config
 
-#: How long a judge may be silent, by default: recipes know no assistant. A test holds them to those of `Chat`.
+#: How long a judge may be silent, by default: recipes import no judge. A test holds them to those of `Chat`.
 JUDGE_SECONDS = {"patience": 60.0, "call_seconds": 120.0}
 #: What a caption can be measured by besides rewards: its words, its tokens, its words over those of the references.
 QUANTITIES = ("words", "tokens", "length_ratio")
@@ -79,7 +79,7 @@ class Reward(Config):
                 continue
             limits = {key: one.get(key, value) for key, value in JUDGE_SECONDS.items()}
             if not all(isinstance(value, (int, float)) for value in limits.values()):
-                continue  # the assistant says what is wrong with it
+                continue  # the judge says what is wrong with it
             if self.timeout <= (noticed := sum(limits.values())):
                 raise ValueError(
                     f"timeout {self.timeout:g} is no longer than the {noticed:g} s that an outage of {one['name']} may "

@@ -20,8 +20,8 @@ from capwright.scorers.base import SCORED
 from capwright.text.digest import fingerprint
 from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample, ScorerError
 
-#: Who answers: a name or a mapping that `models.assistants.open_assistant` knows, or an object that is a reader.
-Assistant = str | Mapping[str, Any] | Reader
+#: Who answers: a name or a mapping that `models.judges.load_judge` knows, or an object that is a reader.
+ReaderOption = str | Mapping[str, Any] | Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ def shuffled(question: Question, random: Random) -> Question:
     return replace(question, options=tuple(question.options[place] for place in order))
 
 
-def check_options(scorer: str, port: type, assistant: object, seed: object, **switches: object) -> None:
-    """Refuse options at once. Raises ScorerError for what is no assistant, no seed, or neither true nor false."""
-    named = bool(assistant.strip()) if isinstance(assistant, str) else False
-    mapped = isinstance(assistant, Mapping) and isinstance(assistant.get("name"), str)
-    if not named and not mapped and not isinstance(assistant, port):
+def check_options(scorer: str, port: type, judge: object, seed: object, **switches: object) -> None:
+    """Refuse options at once. Raises ScorerError for what is no judge, no seed, or neither true nor false."""
+    named = bool(judge.strip()) if isinstance(judge, str) else False
+    mapped = isinstance(judge, Mapping) and isinstance(judge.get("name"), str)
+    if not named and not mapped and not isinstance(judge, port):
         raise ScorerError(
-            f'{scorer}: assistant must be a name such as "lexical", an object with a name such as '
-            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {assistant!r}'
+            f'{scorer}: judge must be a name such as "lexical", an object with a name such as '
+            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {judge!r}'
         )
     check_seed(scorer, seed)
     for name, value in switches.items():
@@ -154,19 +154,19 @@ def check_seed(scorer: str, seed: object) -> None:
         raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
 
 
-def open_port(assistant: Any, port: type, scorer: str, can: str) -> Any:
-    """The assistant that is meant by a name, a mapping or an object.
+def open_port(judge: Any, port: type, scorer: str, can: str) -> Any:
+    """The judge that is meant by a name, a mapping or an object.
 
     Raises ScorerError when it is not of that port, saying what it `can` not do; errors of opening it pass through.
     """
-    found = assistant
-    if isinstance(assistant, (str, Mapping)):
-        from capwright.judges.load import open_assistant
+    found = judge
+    if isinstance(judge, (str, Mapping)):
+        from capwright.judges.load import load_judge
 
-        found = open_assistant(assistant)
+        found = load_judge(judge)
     if not isinstance(found, port):
         raise ScorerError(
-            f"{scorer}: {type(found).__name__} can not {can}; name an assistant that can, such as "
+            f"{scorer}: {type(found).__name__} can not {can}; name a judge that can, such as "
             '{"name": "http://localhost:8000/v1", "model": "..."}'
         )
     return found
@@ -194,12 +194,12 @@ def ask(reader: Reader, asked: Sequence[tuple[Evidence, Asked]], seed: int, scor
     except CapwrightError:
         raise
     except Exception as error:
-        raise ScorerError(f"{scorer}: the assistant failed on {len(unique)} questions: {error}") from error
+        raise ScorerError(f"{scorer}: the judge failed on {len(unique)} questions: {error}") from error
     if len(answers) != len(unique):
-        raise ScorerError(f"{scorer}: the assistant gave {len(answers)} answers to {len(unique)} questions")
+        raise ScorerError(f"{scorer}: the judge gave {len(answers)} answers to {len(unique)} questions")
     strange = next((answer.status for answer in answers if answer.status not in STATUSES), None)
     if strange is not None:
-        raise ScorerError(f"{scorer}: the assistant gave the status {strange!r}, which is not one of {STATUSES}")
+        raise ScorerError(f"{scorer}: the judge gave the status {strange!r}, which is not one of {STATUSES}")
     return [answers[index] for index in where]
 
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -72,6 +73,7 @@ def get_scorer(name: str, **options: Any) -> Scorer:
     'micro'
     """
     make = _maker(name)
+    options = _present(name, make, options)
     _check_options(name, make, options)
     try:
         return make(**options)
@@ -82,6 +84,20 @@ def get_scorer(name: str, **options: Any) -> Scorer:
 def options_of(name: str) -> tuple[str, ...]:
     """Names of the options of a scorer. Raises ScorerError when the name is unknown."""
     return tuple(inspect.signature(_maker(name)).parameters)
+
+
+#: What options were called before -> what they are called.
+_RENAMED = {"assistant": "judge"}
+
+
+def _present(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> dict[str, Any]:
+    """The options under the names they have now."""
+    known = inspect.signature(make).parameters
+    for old, new in _RENAMED.items():
+        if old in options and old not in known and new in known and new not in options:
+            warnings.warn(f"{name}: the option {old} is called {new} now", FutureWarning, stacklevel=3)
+            options = {new if option == old else option: value for option, value in options.items()}
+    return options
 
 
 def _maker(name: str) -> Callable[..., Scorer]:

@@ -8,7 +8,7 @@ from capwright.curation import Candidate, Filter, judge, repeats
 from capwright.curation.questions.filtering import NOTHING
 from capwright.judges.protocols import Answer
 from capwright.types import DataError, Question
-from exact_assistants import Guesser, Says
+from exact_judges import Guesser, Says
 
 CUP = Question("What color is the cup?", ("red", "blue", "green", "pink"), "blue")
 PICTURE = "the picture"

@@ -13,10 +13,10 @@ from capwright.curation import Filter, QuestionMaker, write_new
 from capwright.data import open_dataset
 from capwright.judges.protocols import Answer, Reader, Writer
 from capwright.scenes import build, facts, questions, sample_scene
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.scenes.question_writer import FactsWriter
 from capwright.types import CapwrightError, DataError, Question
-from exact_assistants import KNOWN, Guesser, Killed, Says, Writes, scenes
+from exact_judges import KNOWN, Guesser, Killed, Says, Writes, scenes
 
 KNOWN_TEXT = next(iter(KNOWN))
 BLIND = {"question": KNOWN_TEXT, "options": ["eight", "two", "four", "six"], "answer": "eight"}
@@ -74,9 +74,9 @@ def test_the_writer_of_facts_draws_by_seed_and_sample_alone():
         writer.write("corruptions", [])
 
 
-def test_the_lexical_assistant_keeps_all_questions_from_facts():
+def test_the_lexical_judge_keeps_all_questions_from_facts():
     """It is exact on references and knows nothing without them, so nothing that facts tell is left out."""
-    step = maker(LexicalAssistant())
+    step = maker(LexicalJudge())
     made = list(step(scenes(40)))
     assert step.tally.kept == step.tally.written == 200
     assert isinstance(Guesser(), Reader)

@@ -346,7 +346,7 @@ def test_rows_that_are_no_verdicts_are_named(tmp_path, row, says):
     ],
 )
 def test_what_can_not_be_held_is_said(options, says):
-    given = {"systems": {"a": {"1": "x 1"}, "b": {"1": "x 2"}}, "references": {"1": ["r"]}, "assistant": FakeJudge()}
+    given = {"systems": {"a": {"1": "x 1"}, "b": {"1": "x 2"}}, "references": {"1": ["r"]}, "judge": FakeJudge()}
     with pytest.raises(DataError, match=says):
         hold_arena(**{**given, **options})
 

@@ -18,7 +18,7 @@ def text_folder(tmp_path_factory):
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
         "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('take turns') }}{% endif %}"
-        "{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+        "{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}judge:{% endif %}"
     )
     torch.manual_seed(0)
     LlamaForCausalLM(LlamaConfig(**text_sizes(len(tokenizer)))).save_pretrained(folder)
@@ -60,7 +60,7 @@ def test_cut_off_system_messages_and_going_on(text_folder):
     assert chat._backend._prompt(list(goes_on.messages)).endswith("assistant: The answer is")
 
 
-def test_a_schema_goes_along_where_user_and_assistant_must_take_turns(text_folder):
+def test_a_schema_goes_along_where_user_and_judge_must_take_turns(text_folder):
     """As with Gemma, Mistral and Llama 2: no system message, and never two of the user in a row."""
     schema = {"type": "object", "properties": {"answer": {"type": "string"}}}
     chat = Chat(f"local:{text_folder}", cache=None)

@@ -75,7 +75,7 @@ class Grading(FakeClaims):
 
 
 def test_b_capscore_is_the_harmonic_mean_of_three_by_hand():
-    scorer = BalCap(Grading(["red ball"]), language="assistant")
+    scorer = BalCap(Grading(["red ball"]), language="judge")
     assert scorer.spec.headline == "b_capscore"
     found, _ = scores(scorer, "red ball. blue cat")  # precision 1/2, recall 1/2, language 1
     assert found == pytest.approx(
@@ -93,7 +93,7 @@ def test_b_capscore_is_the_harmonic_mean_of_three_by_hand():
 
 
 def test_b_capscore_without_units_is_unknown_and_without_truth_0():
-    scorer = BalCap(Grading(["red ball"]), language="assistant", evidence="image", facts="references")
+    scorer = BalCap(Grading(["red ball"]), language="judge", evidence="image", facts="references")
     mute = Sample("mute", Path("2.png"))
     _, stats, table = measure(scorer, ["red ball", "a cat"], [mute, PICTURE])
     assert stats.status == ("ok", "ok")
@@ -127,6 +127,6 @@ def test_b_capscore_refusals():
     with pytest.raises(ScorerError, match="balcap: b-CapScore needs parts: both, not 'recall'"):
         BalCap(FakeClaims(), parts="recall", language="references")
     with pytest.raises(ModelError, match="does not grade"):
-        BalCap("lexical", language="assistant").prepare(Corpus([PICTURE]))
+        BalCap("lexical", language="judge").prepare(Corpus([PICTURE]))
     with pytest.raises(ScorerError, match="there is no file 'assistent'"):
         BalCap(FakeClaims(), language="assistent")

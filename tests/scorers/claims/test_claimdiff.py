@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.scorers import Corpus, Item
 from capwright.scorers.claims.claimdiff import ClaimDiff, reward
 from capwright.types import NO_IMAGE, Sample, ScorerError
@@ -73,7 +73,7 @@ def test_a_judge_that_failed_is_unknown(record, status):
 
 def test_a_judge_needs_pictures_and_references():
     with pytest.raises(ScorerError, match="needs a language model that sees pictures"):
-        ClaimDiff(LexicalAssistant(), how="judge").prepare(Corpus([PICTURE]))
+        ClaimDiff(LexicalJudge(), how="judge").prepare(Corpus([PICTURE]))
     bare = Sample("2", NO_IMAGE, ("a",))
     assert scores(ClaimDiff(FakeWriter({})), "x", bare)[1] == "missing_image"
     with pytest.raises(ScorerError, match="mode must be one of"):

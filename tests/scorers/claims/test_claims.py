@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from capwright.judges.client.messages import ChatAnswer
-from capwright.judges.llm_judge import ChatAssistant
+from capwright.judges.llm_judge import LLMJudge
 from capwright.judges.protocols import Split, Verdict
 from capwright.scenes import facts, sample_scene, to_sample
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.scorers import Corpus, Item, RewardView, explain
 from capwright.scorers.claims._claims import facts_of, split_texts, verify_claims
 from capwright.scorers.claims.balcap import BalCap
@@ -208,7 +208,7 @@ def test_answers_that_do_not_fit_are_unparseable():
     assert verify_claims(Short(), [(["a"], "a")], 0) == [([], "unparseable")]
 
 
-def test_an_assistant_with_too_few_answers_is_an_error():
+def test_an_judge_with_too_few_answers_is_an_error():
     class Few(FakeClaims):
         def split(self, texts, *, seed=0):
             return []
@@ -238,7 +238,7 @@ def test_bad_options_are_refused(make):
     with pytest.raises(ScorerError, match="evidence must be one of"):
         make(evidence="memory")
     for nobody in (object(), None, "", 3, {"model": "x"}):
-        with pytest.raises(ScorerError, match="assistant must be a name"):
+        with pytest.raises(ScorerError, match="judge must be a name"):
             make(nobody)
     with pytest.raises(ScorerError, match="seed must be"):
         make(seed=-1)
@@ -251,7 +251,7 @@ def test_bad_options_are_refused(make):
 def test_signatures_say_who_was_asked_and_how():
     scorer = DCScore(FakeClaims())
     context = scorer.prepare(Corpus([PICTURE]))
-    text = r"dcscore\|assistant:fake:1\|evidence:image\|facts:references/1#[0-9a-f]{8}\|trials:3\|seed:0\|v:1"
+    text = r"dcscore\|judge:fake:1\|evidence:image\|facts:references/1#[0-9a-f]{8}\|trials:3\|seed:0\|v:1"
     assert re.fullmatch(text, scorer.signature(context))
     strict = DCScore(FakeClaims(), strict_paper=True)
     assert "|strict:yes|" in strict.signature(strict.prepare(Corpus([PICTURE])))
@@ -308,7 +308,7 @@ def scenes(tmp_path_factory):
 
 
 def test_facts_of_scenes_are_true_of_themselves(scenes):
-    reader = LexicalAssistant()
+    reader = LexicalJudge()
     for sample in scenes:
         stated = facts_of(sample)
         assert stated == tuple(dict.fromkeys(fact.sentence for fact in facts(sample_scene(5, scenes.index(sample)))))
@@ -337,7 +337,7 @@ def test_a_chat_model_that_reads_as_well_gives_the_same_numbers(make, scenes):
     captions = [sample.meta["casual"][0] for sample in some[1:] + some[:1]]
     options = {"trials": 1} if make is DCScore else {}
     evidence = "references" if make is DNLI else "facts"
-    asked = ChatAssistant(LexicalChat(), model="lexical")
+    asked = LLMJudge(LexicalChat(), model="lexical")
     _, stats, _ = measure(make(asked, evidence=evidence, **options), captions, some)
     assert set(stats.status) == {"ok"}
     np.testing.assert_array_equal(stats.rows, measure(make(evidence=evidence), captions, some)[1].rows)
@@ -353,6 +353,6 @@ def test_a_chat_model_that_fails_makes_only_its_captions_unknown(make, scenes):
         hit = request.protocol.startswith("split") and spoiled in request.messages[1].text
         return ChatAnswer("timeout", "") if hit else None
 
-    asked = ChatAssistant(LexicalChat(spoil), model="lexical")
+    asked = LLMJudge(LexicalChat(spoil), model="lexical")
     _, stats, _ = measure(make(asked, evidence="facts"), captions, some)
     assert stats.status == tuple("timeout" if i == 3 else "ok" for i in range(8))

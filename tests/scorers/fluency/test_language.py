@@ -57,7 +57,7 @@ class Judge:
         return [self.grades[text] for text in texts]
 
 
-# without an assistant -------------------------------------------------------------------------------------------------
+# without a judge -------------------------------------------------------------------------------------------------
 
 
 def test_good_captions_are_near_one_and_spoiled_ones_are_not():
@@ -224,7 +224,7 @@ def test_wrong_options():
         SCORER.stats([], Language.__new__(Language))
 
 
-# with an assistant ----------------------------------------------------------------------------------------------------
+# with a judge ----------------------------------------------------------------------------------------------------
 
 
 def test_a_judge_is_asked_once_for_all_captions():
@@ -237,7 +237,7 @@ def test_a_judge_is_asked_once_for_all_captions():
     assert scorer.finalize(stats.rows)[1].tolist() == [0, 0, 0, 0]
     assert stats.evidence == ({"reason": "reads well"}, None, {"reason": "reads well"})
     assert scorer.signature(context) == "language|judge:judge:table.1|seed:3|v:1"
-    assert (scorer.spec.cost, scorer.spec.needs) == ("calls", {"assistant"})
+    assert (scorer.spec.cost, scorer.spec.needs) == ("calls", {"judge"})
 
 
 def test_grades_that_could_not_be_had_are_unknown():
@@ -265,7 +265,7 @@ def test_a_judge_that_loses_count_is_an_error():
     scorer = Language(judge)
     context = scorer.prepare(Corpus([]))
     judge.grade = lambda axes, texts, seed: []
-    with pytest.raises(ScorerError, match="language: the assistant gave 0 grades for 1 captions"):
+    with pytest.raises(ScorerError, match="language: the judge gave 0 grades for 1 captions"):
         scorer.stats([Item(SAMPLES[0], "good")], context)
 
 
@@ -288,7 +288,7 @@ def test_a_server_grades():
     assert "toy" in scorer.signature(context)
 
 
-def test_assistants_that_do_not_grade_are_refused_at_once():
+def test_judges_that_do_not_grade_are_refused_at_once():
     with pytest.raises(ScorerError, match="does not grade"):
         Language(object()).prepare(Corpus([]))
     with pytest.raises(ModelError, match="does not grade"):
@@ -300,7 +300,7 @@ def test_assistants_that_do_not_grade_are_refused_at_once():
 
 def test_options_of_a_recipe_fit():
     registry._check_options(
-        "language", Language, {"assistant": None, "learn_from": ["references", "meta.casual"], "seed": 1}
+        "language", Language, {"judge": None, "learn_from": ["references", "meta.casual"], "seed": 1}
     )
     with pytest.raises(ScorerError, match="learn_from must be"):
         registry._check_options("language", Language, {"learn_from": 3})

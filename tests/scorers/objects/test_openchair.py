@@ -77,11 +77,11 @@ def test_without_evidence_nothing_is_known():
 
 
 def test_without_a_language_model_it_is_not_installed():
-    for assistant in (FakeClaims(), "lexical"):
+    for judge in (FakeClaims(), "lexical"):
         with pytest.raises(NotInstalledError, match=r"^openchair: not installed: a language model .* use chair"):
-            OpenCHAIR(assistant).prepare(Corpus([SAMPLE]))
+            OpenCHAIR(judge).prepare(Corpus([SAMPLE]))
 
 
-def test_the_signature_names_assistant_and_evidence():
+def test_the_signature_names_judge_and_evidence():
     scorer, context, _ = measure(Judge({}, {}), [])
-    assert scorer.signature(context).startswith("openchair|assistant:fake:1|evidence:references/1#")
+    assert scorer.signature(context).startswith("openchair|judge:fake:1|evidence:references/1#")

@@ -238,16 +238,16 @@ def test_signature_says_what_can_change_the_number():
         ({"seed": 0.5}, "seed"),
         ({"soft": 1}, "soft"),
         ({"shuffle": "no"}, "shuffle"),
-        ({"assistant": None}, "assistant"),
-        ({"assistant": " "}, "assistant"),
-        ({"assistant": object()}, "assistant"),
-        ({"assistant": {"model": "m"}}, "assistant"),
+        ({"judge": None}, "judge"),
+        ({"judge": " "}, "judge"),
+        ({"judge": object()}, "judge"),
+        ({"judge": {"model": "m"}}, "judge"),
         ({"seed": -1}, "seed"),
     ],
 )
 def test_bad_options_are_refused(options, match):
     with pytest.raises(ScorerError, match=f"caprl: {match}"):
-        CapRL(**({"assistant": Words()} | options))
+        CapRL(**({"judge": Words()} | options))
 
 
 def test_a_reader_that_breaks_its_port_is_an_error():
@@ -261,7 +261,7 @@ def test_a_reader_that_breaks_its_port_is_an_error():
 
     with pytest.raises(ScorerError, match="2 answers to 3 questions"):
         run(every(Short()), [Item(SAMPLE, "x")])
-    with pytest.raises(ScorerError, match="caprl: the assistant failed on 3 questions: 'choices'"):
+    with pytest.raises(ScorerError, match="caprl: the judge failed on 3 questions: 'choices'"):
         run(every(Broken()), [Item(SAMPLE, "x")])
     with pytest.raises(ScorerError, match="'fine'"):
         run(every(Fixed(Answer(0, status="fine"))), [Item(SAMPLE, "x")])

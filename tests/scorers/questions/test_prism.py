@@ -122,10 +122,10 @@ def test_it_is_no_reward():
         RewardView(scorer, scorer.prepare(Corpus([SAMPLE])))
 
 
-@pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"assistant": 3}, {"free": "fuzzy"}])
+@pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"judge": 3}, {"free": "fuzzy"}])
 def test_bad_options_are_refused(options):
     with pytest.raises(ScorerError, match=f"prism: {next(iter(options))}"):
-        Prism(**({"assistant": SlowWords()} | options))
+        Prism(**({"judge": SlowWords()} | options))
 
 
 def test_signature():

@@ -125,9 +125,9 @@ def test_explain_and_reward():
 
 
 def test_who_can_be_asked():
-    with pytest.raises(ScorerError, match="vdcscore: LexicalAssistant can not answer open questions; name"):
+    with pytest.raises(ScorerError, match="vdcscore: LexicalJudge can not answer open questions; name"):
         VDCScore("lexical").prepare(Corpus([SAMPLE]))
-    with pytest.raises(ScorerError, match="vdcscore: assistant must be"):
+    with pytest.raises(ScorerError, match="vdcscore: judge must be"):
         VDCScore(None)
     with pytest.raises(ScorerError, match="vdcscore: seed"):
         VDCScore(Writer(), seed=1.5)
@@ -142,7 +142,7 @@ def test_who_can_be_asked():
 
     with pytest.raises(ScorerError, match="0 records for 1 of 'answer'"):
         run([Item(OTHER, "color red")], Short())
-    with pytest.raises(ScorerError, match="vdcscore: the assistant failed on 1 of 'answer': no such task"):
+    with pytest.raises(ScorerError, match="vdcscore: the judge failed on 1 of 'answer': no such task"):
         run([Item(OTHER, "color red")], Broken())
 
 

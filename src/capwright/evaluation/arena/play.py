@@ -33,7 +33,7 @@ _Planned = tuple[Judgement, Pair | None]
 def hold_arena(
     systems: Mapping[str, str | Path | Mapping[Any, Any] | Sequence[Any]],
     references: str | Path | Mapping[Any, Any] | Sequence[Any],
-    assistant: str | Mapping[str, Any] | Judge = "lexical",
+    judge: str | Mapping[str, Any] | Judge = "lexical",
     *,
     orders: str = "both",
     repeats: int = 1,
@@ -51,7 +51,7 @@ def hold_arena(
     Args:
         systems: name -> predictions: a file, or what stands in one (see `capwright.data.predictions`); two or more.
         references: a file, a dataset, or what stands in one (see `capwright.data.references`).
-        assistant: who judges: the name of an assistant, a mapping with its options, or a `Judge`.
+        judge: who judges: a name, a mapping with a name and options, or a `Judge`.
         orders: "both" shows each pair twice, each caption first once; "paper" once, in an order drawn by the id.
         repeats: how often the same is asked, each time with another seed; two or more tell the judge's noise from the
             choice of images.
@@ -85,7 +85,7 @@ def hold_arena(
     if not any(seen(sample, picture, reference) for sample in samples):
         raise DataError("no sample has a reference or a picture that the judge could look at; name --images, or others")
     said = {name: _captions(name, source, samples, missing) for name, source in systems.items()}
-    judge = open_judge(assistant, "arena")
+    judge = open_judge(judge, "arena")
     plan = list(_plan(samples, said, orders, repeats, reference, picture, seed))
     plan = [(replace(one, judge=judge.signature), pair) for one, pair in plan]
     held = {} if log is None or not Path(log).exists() else _held(Path(log), [one for one, _ in plan])

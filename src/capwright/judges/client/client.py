@@ -129,8 +129,8 @@ class Chat:
             if not model:
                 raise ChatError(
                     f"{self.address}: say which model to ask, by the name it has at the server: model=NAME; on the "
-                    f"command line --set SCORER.assistant='{{name: {self.address}, model: NAME}}', or where --assistant"
-                    " names who is asked --set assistant.model=NAME"
+                    f"command line --set SCORER.judge='{{name: {self.address}, model: NAME}}', or where --judge"
+                    " names who is asked --set judge.model=NAME"
                 )
             if not _installed("openai"):
                 raise ChatError(

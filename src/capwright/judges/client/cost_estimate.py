@@ -24,7 +24,7 @@ class CostEstimate:
         self.found: dict[str, Cost] = {}
 
     def add(self, who: str, more: Cost) -> None:
-        """Adds up what one assistant would be asked."""
+        """Adds up what one judge would be asked."""
         before = self.found.get(who, Cost(0, 0, 0, None if more.cost is None else 0.0))
         cost = None if before.cost is None or more.cost is None else before.cost + more.cost
         self.found[who] = Cost(

@@ -39,7 +39,7 @@ class ChatRequest:
     """One call.
 
     Attributes:
-        messages: the conversation. When the last message is of the assistant, the model goes on from it, where the
+        messages: the conversation. When the last message is of the judge, the model goes on from it, where the
             server can do that.
         max_tokens: of the answer; a longer one is cut off.
         temperature: 0 is greedy.

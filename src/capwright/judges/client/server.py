@@ -369,7 +369,7 @@ def processes() -> int:
 def with_schema_in_words(request: ChatRequest) -> tuple[Message, ...]:
     """The messages, for models that take no schema: it stands at the end of what the user says last.
 
-    It is no message of its own, because many chat templates want user and assistant to take turns.
+    It is no message of its own, because many chat templates want user and judge to take turns.
     """
     if request.schema is None:
         return request.messages

@@ -36,7 +36,7 @@ EVIDENCE = ("auto", "image", "references", "facts")
 #: Where the facts come from that a caption should state. "auto" is "meta" where samples have `meta.facts`.
 FACTS = ("auto", "meta", "references")
 
-Assistant = str | Mapping[str, Any] | Claims
+ClaimsOption = str | Mapping[str, Any] | Claims
 
 
 class Finding(NamedTuple):
@@ -77,7 +77,7 @@ class ClaimScorer:
 
     Args:
         spec: what the scorer is.
-        assistant: a name or a mapping for `capwright.judges.load.open_assistant`, or an object that implements
+        judge: a name or a mapping for `capwright.judges.load.load_judge`, or an object that implements
             `ports.Claims`.
         evidence: one of `EVIDENCE`. References and facts are joined to one text; of several pictures the first counts.
         facts: one of `FACTS`. `meta.facts` is a list of sentences, or of objects with a "sentence". Of the references
@@ -90,13 +90,13 @@ class ClaimScorer:
     #: Which of "evidence" and "facts" a sample must have to be measured.
     _needs: tuple[str, ...] = ("evidence", "facts")
 
-    def __init__(self, spec: ScorerSpec, assistant: Assistant, evidence: str, facts: str, seed: int) -> None:
-        check_options(spec.name, Claims, assistant, seed)
+    def __init__(self, spec: ScorerSpec, judge: ClaimsOption, evidence: str, facts: str, seed: int) -> None:
+        check_options(spec.name, Claims, judge, seed)
         for option, value, choices in (("evidence", evidence, EVIDENCE), ("facts", facts, FACTS)):
             if value not in choices:
                 raise ScorerError(f"{spec.name}: {option} must be one of {', '.join(choices)}, not {value!r}")
         self._spec = spec
-        self._assistant = assistant
+        self._judge = judge
         self._evidence = evidence
         self._facts = facts
         self._seed = seed
@@ -107,13 +107,13 @@ class ClaimScorer:
         return self._spec
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
-        """Open the assistant, and settle what claims are held against.
+        """Open the judge, and settle what claims are held against.
 
-        Raises ScorerError when the assistant can not be asked about claims, DataError when no sample has the evidence
+        Raises ScorerError when the judge can not be asked about claims, DataError when no sample has the evidence
         or the facts that were asked for.
         """
         name = self._spec.name
-        claims = open_port(self._assistant, Claims, name, "be asked about claims")
+        claims = open_port(self._judge, Claims, name, "be asked about claims")
         evidence = self._evidence if self._evidence != "auto" else _best_evidence(claims, corpus.samples)
         facts = self._facts
         if facts == "auto":
@@ -158,11 +158,11 @@ class ClaimScorer:
         raise ScorerError(f"{self._spec.name}: has no scores of its own")
 
     def signature(self, context: Context) -> str:
-        """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
+        """`name|judge:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
         own: ClaimContext = self._own(context)
         return write_signature(
             self._spec.name,
-            assistant=own.claims.signature,
+            judge=own.claims.signature,
             evidence=own.against,
             facts=own.wanted if "facts" in self._needs else None,
             **dict(self._more(own.claims)),
@@ -344,4 +344,4 @@ def _match_status(asked: tuple[Sequence[str], Sequence[str]], places: Sequence[i
 
 def _same_number(what: str, answers: Sequence[object], asked: Sequence[object]) -> None:
     if len(answers) != len(asked):
-        raise ScorerError(f"the assistant gave {len(answers)} answers to {len(asked)} questions ({what})")
+        raise ScorerError(f"the judge gave {len(answers)} answers to {len(asked)} questions ({what})")

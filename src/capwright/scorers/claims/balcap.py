@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from capwright.judges.protocols import Claims, Evidence, Split, Verdict
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     failed,
@@ -56,17 +56,17 @@ class BalCap(ClaimScorer):
     captions, recall, captions with units, language, captions), without what `parts` and `language` leave out.
 
     Args:
-        assistant, evidence, facts, seed: see `ClaimScorer`. `facts` are the units of the reference.
+        judge, evidence, facts, seed: see `ClaimScorer`. `facts` are the units of the reference.
         parts: "both", "precision" or "recall": the others are no output, and cost no calls.
-        pointable: whether a true claim must also be about something that can be pointed at. Where the assistant does
+        pointable: whether a true claim must also be about something that can be pointed at. Where the judge does
             not tell, the caption is unknown.
-        language: "assistant": the assistant grades language, too; or what `learn_from` of the scorer `language` takes
+        language: "judge": the judge grades language, too; or what `learn_from` of the scorer `language` takes
             ("references", "meta.<key>", a file, or several): language is measured without asking. Empty: not measured.
     """
 
     def __init__(
         self,
-        assistant: Assistant = "lexical",
+        judge: ClaimsOption = "lexical",
         evidence: str = "auto",
         facts: str = "auto",
         parts: str = "both",
@@ -85,14 +85,14 @@ class BalCap(ClaimScorer):
             version="1",
             outputs=outputs,
             ranges=dict.fromkeys(outputs, (0.0, 1.0)),
-            needs=frozenset({"assistant"}),
+            needs=frozenset({"judge"}),
             unit="item|ctx",
             cost="calls",
         )
-        super().__init__(spec, assistant, evidence, facts, seed)
+        super().__init__(spec, judge, evidence, facts, seed)
         self._parts = ("precision", "recall") if parts == "both" else (parts,)
         self._pointable = pointable
-        self._graded = language == "assistant"
+        self._graded = language in ("judge", "assistant")  # the latter is what it was called before
         self._learned = Language(learn_from=language) if language and not self._graded else None
         self._width = 2 * (len(self._parts) + bool(language))
         self._needs = tuple(
@@ -100,7 +100,7 @@ class BalCap(ClaimScorer):
         )
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
-        """See `ClaimScorer.prepare`. With language also learns it, or asks whether the assistant grades; raises as
+        """See `ClaimScorer.prepare`. With language also learns it, or asks whether the judge grades; raises as
         `Language.prepare`."""
         made = super().prepare(corpus)
         language = Language(made.claims, seed=self._seed) if self._graded else self._learned

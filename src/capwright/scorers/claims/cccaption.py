@@ -29,9 +29,9 @@ from capwright.scorers._asking import (
 )
 from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, write_signature
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     failed,
@@ -65,8 +65,8 @@ class CCCaption(ClaimScorer):
     or one of its claims. Rows are (cccaption, captions with questions, completeness, correctness, captions).
 
     Args:
-        assistant, evidence, seed: see `ClaimScorer`.
-        reader: who answers the questions, when that is not the assistant.
+        judge, evidence, seed: see `ClaimScorer`.
+        reader: who answers the questions, when that is not the judge.
         alpha: weight of completeness. The paper's value is not certain: a note on it gives 0.05.
     """
 
@@ -75,8 +75,8 @@ class CCCaption(ClaimScorer):
 
     def __init__(
         self,
-        assistant: Assistant = "lexical",
-        reader: Assistant | Reader | None = None,
+        judge: ClaimsOption = "lexical",
+        reader: ClaimsOption | Reader | None = None,
         evidence: str = "auto",
         alpha: float = 0.5,
         seed: int = 0,
@@ -91,11 +91,11 @@ class CCCaption(ClaimScorer):
             version="1",
             outputs=_OUTPUTS,
             ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
-            needs=frozenset({"assistant", "questions"}),
+            needs=frozenset({"judge", "questions"}),
             unit="item|ctx",
             cost="calls",
         )
-        super().__init__(spec, assistant, evidence, "auto", seed)
+        super().__init__(spec, judge, evidence, "auto", seed)
         self._reader = reader
         self._alpha = float(alpha)
 
@@ -114,11 +114,11 @@ class CCCaption(ClaimScorer):
         return np.stack([ratio(both, asked), ratio(complete, asked), ratio(correct, captions)], axis=-1)
 
     def signature(self, context: CCCaptionContext) -> str:  # type: ignore[override]
-        """`cccaption|assistant:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
+        """`cccaption|judge:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
         own: CCCaptionContext = self._own(context)
         return write_signature(
             self._spec.name,
-            assistant=own.claims.signature,
+            judge=own.claims.signature,
             reader=own.reader.signature,
             evidence=own.against,
             questions=own.bank,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from capwright.judges.protocols import Claims, Split, Verdict, Writer
 from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, references_of
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     facts_of,
@@ -47,12 +47,12 @@ class ClaimDiff(ClaimScorer):
     Rows are (claimdiff, errors, reference_errors, differences, captions).
 
     Args:
-        assistant, evidence, facts, seed: see `ClaimScorer`. `facts` are the claims of the reference.
+        judge, evidence, facts, seed: see `ClaimScorer`. `facts` are the claims of the reference.
         mode: with E errors of the caption, R of the reference and D differences,
             "normalized_diff": 0.5 - 0.5 * (E - R) / D, and 0.5 without differences;
             "normalized_a_only": (0.05 + 0.95 * (1 - E / D)^2) * exp(-E / 4) * (0.7 + 0.3 * min(1, ln(1 + D) / ln 11)),
             and 1 without differences; "a_only": 1 - E / 10, at least 0.
-        how: "judge" asks one model for the differences, as the paper does: it needs an assistant that writes, pictures,
+        how: "judge" asks one model for the differences, as the paper does: it needs a judge that writes, pictures,
             and references. "claims" puts them together: a claim of one side that the text of the other does
             not entail, held against the evidence. "auto" is "judge" where that is possible.
         omissions: whether leaving out something that is so is an error. Without, silence is none.
@@ -62,7 +62,7 @@ class ClaimDiff(ClaimScorer):
 
     def __init__(
         self,
-        assistant: Assistant = "lexical",
+        judge: ClaimsOption = "lexical",
         evidence: str = "auto",
         facts: str = "references",
         mode: str = "normalized_diff",
@@ -78,17 +78,17 @@ class ClaimDiff(ClaimScorer):
             version="1",
             outputs=_OUTPUTS,
             ranges={name: (0.0, 1.0 if name == "claimdiff" else np.inf) for name in _OUTPUTS},
-            needs=frozenset({"assistant"} | ({"references"} if facts == "references" else set())),
+            needs=frozenset({"judge"} | ({"references"} if facts == "references" else set())),
             unit="item|ctx",
             cost="calls",
         )
-        super().__init__(spec, assistant, evidence, facts, seed)
+        super().__init__(spec, judge, evidence, facts, seed)
         self._mode = mode
         self._how = how
         self._omissions = omissions
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
-        """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the assistant can not."""
+        """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the judge can not."""
         made = super().prepare(corpus)
         if self._how == "judge" and not _possible(made):
             raise ScorerError(
@@ -123,7 +123,7 @@ class ClaimDiff(ClaimScorer):
         asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]
         told = context.claims.write("differences", asked, seed=self._seed) if asked else []
         if len(told) != len(wanted):
-            raise ScorerError(f"claimdiff: the assistant gave {len(told)} records for {len(wanted)} captions")
+            raise ScorerError(f"claimdiff: the judge gave {len(told)} records for {len(wanted)} captions")
         records = dict(zip(wanted, told))
         return [
             self._read(records[one])

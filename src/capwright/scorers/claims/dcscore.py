@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from capwright.judges.protocols import Claims, Split, Verdict
 from capwright.scorers.base import Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     failed,
@@ -51,7 +51,7 @@ class DCScore(ClaimScorer):
     would be 1 for whatever is true.
 
     Args:
-        assistant, evidence, facts, seed: see `ClaimScorer`.
+        judge, evidence, facts, seed: see `ClaimScorer`.
         trials: how often matching and verifying are each asked; every match is scored with every verification, and the
             mean is taken. None is 3 as in the paper, 1 for the lexical reader. A trial whose answer failed is left out;
             when no match or no verification is left, the caption is unknown.
@@ -62,7 +62,7 @@ class DCScore(ClaimScorer):
 
     def __init__(
         self,
-        assistant: Assistant = "lexical",
+        judge: ClaimsOption = "lexical",
         evidence: str = "auto",
         facts: str = "auto",
         trials: int | None = None,
@@ -76,11 +76,11 @@ class DCScore(ClaimScorer):
             version="1",
             outputs=_OUTPUTS,
             ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)),
-            needs=frozenset({"assistant"}),
+            needs=frozenset({"judge"}),
             unit="item|ctx",
             cost="calls",
         )
-        super().__init__(spec, assistant, evidence, facts, seed)
+        super().__init__(spec, judge, evidence, facts, seed)
         self._trials = trials
         self._strict = strict_paper
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from capwright.scorers.base import Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     failed,
@@ -43,14 +43,14 @@ class DNLI(ClaimScorer):
     captions with propositions).
 
     Args:
-        assistant, evidence, facts, seed: see `ClaimScorer`. The paper's description is a text, so `evidence` is
+        judge, evidence, facts, seed: see `ClaimScorer`. The paper's description is a text, so `evidence` is
             "references" by default.
     """
 
     _width = 8
 
     def __init__(
-        self, assistant: Assistant = "lexical", evidence: str = "references", facts: str = "auto", seed: int = 0
+        self, judge: ClaimsOption = "lexical", evidence: str = "references", facts: str = "auto", seed: int = 0
     ) -> None:
         spec = ScorerSpec(
             name="dnli",
@@ -58,12 +58,12 @@ class DNLI(ClaimScorer):
             outputs=_OUTPUTS,
             ranges={name: (0.0, np.inf if name.endswith("recall") else 1.0) for name in _OUTPUTS}
             | dict.fromkeys(("descriptive", "consistent"), (0.0, 1.0)),
-            needs=frozenset({"assistant"} | ({"references"} if evidence == "references" else set())),
+            needs=frozenset({"judge"} | ({"references"} if evidence == "references" else set())),
             unit="item|ctx",
             cost="calls",
             rewards=("descriptive", "consistent"),
         )
-        super().__init__(spec, assistant, evidence, facts, seed)
+        super().__init__(spec, judge, evidence, facts, seed)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 8] -> [..., 5] means over captions in the order of the outputs; 0/0 is NaN."""

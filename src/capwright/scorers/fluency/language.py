@@ -1,6 +1,6 @@
 """How well a caption is written: clarity, fluency, coherence, as BalCapRL grades them (arXiv 2605.07394).
 
-The paper asks a language model; so does this scorer when it has an assistant. Without one it measures what can be
+The paper asks a language model; so does this scorer when it has a judge. Without one it measures what can be
 measured by counting, which says less: docs/methods/language.md says how much less.
 """
 
@@ -43,36 +43,36 @@ class Language:
     """The scorer `language`: means over captions, in [0, 1], higher is better.
 
         language (headline): the mean of the three below.
-        clarity: it can be understood at once. Without an assistant: flow * known * plain.
-        fluency: its sentences are well-formed and end. Without an assistant: flow * known * ending.
-        coherence: it hangs together. Without an assistant: flow * known * fresh.
+        clarity: it can be understood at once. Without a judge: flow * known * plain.
+        fluency: its sentences are well-formed and end. Without a judge: flow * known * ending.
+        coherence: it hangs together. Without a judge: flow * known * fresh.
 
-    Without an assistant a language model of three words in a row is learned from good captions of the corpus, and flow,
+    Without a judge a language model of three words in a row is learned from good captions of the corpus, and flow,
     known, ending, plain and fresh are checks between 0 and 1 (`language_checks`): 1 is what most of those captions
     reach, so no caption gains by being even more likely. Whether anything is true is not looked at. A caption that was
     cut off has an ending of 0. An empty caption scores 0.
 
-    With an assistant every caption that is not empty is graded by it; one that could not be graded is unknown.
+    With a judge every caption that is not empty is graded by it; one that could not be graded is unknown.
 
     Args:
-        assistant: whom to ask: what `models.assistants.open_assistant` takes, or an object that grades
+        judge: whom to ask: what `models.judges.load_judge` takes, or an object that grades
             (`ports.Judge`). None asks nobody.
-        learn_from: where good captions are, without an assistant: "references", "meta.<key>" (a text or a list of
+        learn_from: where good captions are, without a judge: "references", "meta.<key>" (a text or a list of
             texts in `Sample.meta`), the path of a text file with one caption a line, or several of these. What is not
             in them counts as bad language: they should hold every manner of speaking that is welcome.
-        tokenizer: a name that `tokens.get_tokenizer` knows; without an assistant.
-        seed: for the assistant.
+        tokenizer: a name that `tokens.get_tokenizer` knows; without a judge.
+        seed: for the judge.
     """
 
     def __init__(
         self,
-        assistant: Any = None,
+        judge: Any = None,
         learn_from: str | Sequence[str] = "references",
         *,
         tokenizer: str = "ptb",
         seed: int = 0,
     ) -> None:
-        self._assistant = assistant
+        self._judge = judge
         self._sources = (learn_from,) if isinstance(learn_from, str) else tuple(learn_from)
         if not self._sources:
             raise ScorerError('language: learn_from is empty; name "references", "meta.<key>" or a text file')
@@ -85,14 +85,14 @@ class Language:
         get_tokenizer(tokenizer)  # a name that does not exist is said now
         self._tokenizer = tokenizer
         self._seed = seed
-        offline = assistant is None
+        offline = judge is None
         outputs = (*AXES, "language")
         self._spec = ScorerSpec(
             name="language",
             version="1",
             outputs=outputs,
             ranges=dict.fromkeys(outputs, (0.0, 1.0)),
-            needs=frozenset(({"references"} if "references" in self._sources else set()) if offline else {"assistant"}),
+            needs=frozenset(({"references"} if "references" in self._sources else set()) if offline else {"judge"}),
             unit="item|ctx" if offline else "item",
             cost="free" if offline else "calls",
             main="language",
@@ -100,16 +100,16 @@ class Language:
 
     @property
     def spec(self) -> ScorerSpec:
-        """What the scorer is. With an assistant its cost is "calls"."""
+        """What the scorer is. With a judge its cost is "calls"."""
         return self._spec
 
     def prepare(self, corpus: Corpus) -> LanguageContext:
-        """Learn from the good captions of the corpus, or open the assistant.
+        """Learn from the good captions of the corpus, or open the judge.
 
         Raises DataError when there are fewer than 20 good captions, or of fewer than 2 samples; ScorerError or
-        ModelError when the assistant is none or does not grade.
+        ModelError when the judge is none or does not grade.
         """
-        if self._assistant is not None:
+        if self._judge is not None:
             judge = self._open()
             mark = fingerprint(["language", judge.signature, self._seed])
             return LanguageContext("language", mark, self._spec.outputs, None, judge, 0)
@@ -120,7 +120,7 @@ class Language:
             raise DataError(
                 f"language: learns what good language is from {' and '.join(self._sources)}, and needs {_FEWEST_TEXTS} "
                 f"texts of at least 2 samples (or lines); there are {texts} of {len(groups)}. Give more, name "
-                "others with learn_from, or let an assistant grade"
+                "others with learn_from, or let a judge grade"
             )
         try:
             checks = learn_checks(groups, self._tokenizer)
@@ -131,7 +131,7 @@ class Language:
         return LanguageContext("language", mark, self._spec.outputs, checks, None, texts)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """Rows (clarity, fluency, coherence, 1). Evidence with an assistant: {"reason"} where it gave one."""
+        """Rows (clarity, fluency, coherence, 1). Evidence with a judge: {"reason"} where it gave one."""
         context = _own(context)
         status = [item_status(item) for item in items]
         rows = np.zeros((len(items), len(AXES) + 1))
@@ -141,7 +141,7 @@ class Language:
         if context.judge is not None:
             grades = context.judge.grade(AXES, [items[i].caption for i in asked], seed=self._seed) if asked else []
             if len(grades) != len(asked):
-                raise ScorerError(f"language: the assistant gave {len(grades)} grades for {len(asked)} captions")
+                raise ScorerError(f"language: the judge gave {len(grades)} grades for {len(asked)} captions")
             for i, grade in zip(asked, grades):
                 marks, status[i] = _read_grade(grade)
                 rows[i] = (*marks, 1) if status[i] in SCORED else 0
@@ -152,7 +152,7 @@ class Language:
         return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
-        """Without an assistant the checks of each caption, and "odd": the word that fits worst, up to two before it."""
+        """Without a judge the checks of each caption, and "odd": the word that fits worst, up to two before it."""
         context = _own(context)
         if context.checks is None:
             return list(self.stats(items, context).evidence)
@@ -167,7 +167,7 @@ class Language:
     def signature(self, context: Context) -> str:
         """`language|learned:references/10000#3f2a0c1d|checks:flow,known,ending,plain,fresh|tok:ptb-py.1|v:1`.
 
-        With an assistant `language|judge:<its signature>|seed:0|v:1`.
+        With a judge `language|judge:<its signature>|seed:0|v:1`.
         """
         context = _own(context)
         if context.judge is not None:
@@ -178,13 +178,13 @@ class Language:
         return write_signature("language", learned=learned, checks=",".join(CHECKS), tok=tok, v=self._spec.version)
 
     def _open(self) -> Judge:
-        judge = self._assistant
+        judge = self._judge
         if isinstance(judge, (str, Mapping)):
-            from capwright.judges.load import open_assistant
+            from capwright.judges.load import load_judge
 
-            judge = open_assistant(judge)
+            judge = load_judge(judge)
         if not callable(getattr(judge, "grade", None)) or not hasattr(judge, "signature"):
-            raise ScorerError(f"language: the assistant {self._assistant!r} does not grade; it must be a ports.Judge")
+            raise ScorerError(f"language: the judge {self._judge!r} does not grade; it must be a ports.Judge")
         judge.grade(AXES, [], seed=self._seed)  # one that can not grade says so now, not after the first captions
         return judge
 
@@ -217,7 +217,7 @@ def _read_lines(path: str) -> list[str]:
 def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
     """(marks in the order of `AXES`, status); a mark that is missing or no number from 0 to 1 can not be used."""
     if grade.status not in STATUSES:
-        raise ScorerError(f"language: the assistant gave the status {grade.status!r}; it must be one of {STATUSES}")
+        raise ScorerError(f"language: the judge gave the status {grade.status!r}; it must be one of {STATUSES}")
     if grade.status != "ok":
         return (0.0,) * len(AXES), grade.status
     marks = tuple(grade.marks.get(axis, math.nan) for axis in AXES)

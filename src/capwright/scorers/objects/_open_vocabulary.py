@@ -15,17 +15,17 @@ _NO_THINGS = frozenset(
 )
 
 
-def check_writer(assistant: Claims, scorer: str, instead: str) -> None:
-    """Raises NotInstalledError, naming the scorer to use instead, when the assistant is no language model."""
-    if not isinstance(assistant, Writer):
+def check_writer(judge: Claims, scorer: str, instead: str) -> None:
+    """Raises NotInstalledError, naming the scorer to use instead, when the judge is no language model."""
+    if not isinstance(judge, Writer):
         raise NotInstalledError(
-            f"{scorer}: not installed: a language model that lists what captions name; name one as assistant, such as "
+            f"{scorer}: not installed: a language model that lists what captions name; name one as judge, such as "
             f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or use {instead}'
         )
 
 
 def named_things(
-    assistant: object, captions: Sequence[str], seed: int, scorer: str
+    judge: object, captions: Sequence[str], seed: int, scorer: str
 ) -> dict[str, tuple[tuple[str, ...], str]]:
     """What each caption names, in lower case and each once, and "ok" or why that is unknown; one call for all.
 
@@ -33,10 +33,10 @@ def named_things(
     """
     texts = list(dict.fromkeys(captions))
     asked = [text for text in texts if text.strip()]
-    assert isinstance(assistant, Writer)
-    told = assistant.write("terms", [{"caption": text} for text in asked], seed=seed) if asked else []
+    assert isinstance(judge, Writer)
+    told = judge.write("terms", [{"caption": text} for text in asked], seed=seed) if asked else []
     if len(told) != len(asked):
-        raise ScorerError(f"{scorer}: the assistant gave {len(told)} records for {len(asked)} captions")
+        raise ScorerError(f"{scorer}: the judge gave {len(told)} records for {len(asked)} captions")
     blank: dict[str, tuple[tuple[str, ...], str]] = dict.fromkeys(texts, ((), "ok"))
     return blank | {text: _read(record) for text, record in zip(asked, told)}
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     failed,
@@ -39,7 +39,7 @@ class OpenCHAIR(ClaimScorer):
         faithful: present / things named; 0 for a caption that names nothing, so that silence does not pay.
 
     Args:
-        assistant, evidence, seed: see `ClaimScorer`. It must be a language model: it lists the things,
+        judge, evidence, seed: see `ClaimScorer`. It must be a language model: it lists the things,
             and without one the scorer is not installed. The paper judges
             by a text, so `evidence` is "references" by default. A thing that a text does not mention is absent, one
             that a picture does not show clearly is unsure.
@@ -48,22 +48,22 @@ class OpenCHAIR(ClaimScorer):
     _width = 4
     _needs = ("evidence",)
 
-    def __init__(self, assistant: Assistant = "lexical", evidence: str = "references", seed: int = 0) -> None:
+    def __init__(self, judge: ClaimsOption = "lexical", evidence: str = "references", seed: int = 0) -> None:
         spec = ScorerSpec(
             name="openchair",
             version="1",
             outputs=("openchair", "unsure"),
             ranges=dict.fromkeys(("openchair", "unsure", "faithful"), (0.0, 1.0)),
-            needs=frozenset({"assistant"} | ({"references"} if evidence == "references" else set())),
+            needs=frozenset({"judge"} | ({"references"} if evidence == "references" else set())),
             unit="item|ctx",
             higher_is_better=False,
             cost="calls",
             rewards=("faithful",),
         )
-        super().__init__(spec, assistant, evidence, "auto", seed)
+        super().__init__(spec, judge, evidence, "auto", seed)
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
-        """See `ClaimScorer.prepare`. Raises NotInstalledError when the assistant is no language model."""
+        """See `ClaimScorer.prepare`. Raises NotInstalledError when the judge is no language model."""
         made = super().prepare(corpus)
         check_writer(made.claims, self._spec.name, "chair, which has a list of objects")
         return made

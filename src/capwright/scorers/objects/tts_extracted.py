@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from capwright.judges.protocols import Claims
 from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
-    Assistant,
     ClaimContext,
     ClaimScorer,
+    ClaimsOption,
     Finding,
     evidence_of,
     failed,
@@ -56,7 +56,7 @@ class ExtractedTTS(ClaimScorer):
     A caption with one answer that could not be had is unknown. Rows are (hits, terms, wrong).
 
     Args:
-        assistant, evidence, seed: see `ClaimScorer`. It must be a language model; without one the scorer is not
+        judge, evidence, seed: see `ClaimScorer`. It must be a language model; without one the scorer is not
             installed.
         penalty: in the reward "penalized", hits / (terms + penalty * wrong): the price of a wrong name.
     """
@@ -65,7 +65,7 @@ class ExtractedTTS(ClaimScorer):
     _needs = ("evidence",)
 
     def __init__(
-        self, assistant: Assistant = "lexical", evidence: str = "auto", penalty: float = 1.0, seed: int = 0
+        self, judge: ClaimsOption = "lexical", evidence: str = "auto", penalty: float = 1.0, seed: int = 0
     ) -> None:
         if not 0 <= penalty < float("inf"):
             raise ScorerError(f"tts-extracted: penalty must be a number >= 0, not {penalty!r}")
@@ -74,12 +74,12 @@ class ExtractedTTS(ClaimScorer):
             version="1",
             outputs=_OUTPUTS,
             ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)) | {"penalized": (0.0, 1.0)},
-            needs=frozenset({"assistant", "terms"}),
+            needs=frozenset({"judge", "terms"}),
             unit="item|ctx",
             cost="calls",
             rewards=("penalized",),
         )
-        super().__init__(spec, assistant, evidence, "auto", seed)
+        super().__init__(spec, judge, evidence, "auto", seed)
         self._penalty = float(penalty)
 
     def prepare(self, corpus: Corpus) -> ExtractedContext:

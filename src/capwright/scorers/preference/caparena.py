@@ -60,7 +60,7 @@ class CapArena:
 
     Args:
         opponents: name -> captions: a file that `read_predictions` understands, or {id: caption}.
-        assistant: who judges: the name of an assistant, a mapping with its options, or a `Judge`.
+        judge: who judges: a name, a mapping with a name and options, or a `Judge`.
         match: "one": each image meets one opponent, drawn by its id among those that captioned it, so that it does not
             depend on the other images; "all": every opponent that captioned it.
         orders: "both", or "paper": one order, drawn by the id of the image and the name of the opponent.
@@ -74,7 +74,7 @@ class CapArena:
     def __init__(
         self,
         opponents: Mapping[str, Captions] | None = None,
-        assistant: str | Mapping[str, Any] | Judge = "lexical",
+        judge: str | Mapping[str, Any] | Judge = "lexical",
         match: str = "one",
         orders: str = "both",
         itself: str = "",
@@ -97,7 +97,7 @@ class CapArena:
         self._opponents = dict(opponents or {})
         if itself and itself not in self._opponents:
             raise ScorerError(f"caparena: itself: {itself!r} is not an opponent ({', '.join(self._opponents)})")
-        self._assistant = assistant
+        self._judge = judge
         self._match, self._orders, self._itself, self._own = match, orders, itself, own
         self._reference, self._picture, self._seed = reference, picture, seed
         self._spec = ScorerSpec(
@@ -109,7 +109,7 @@ class CapArena:
                 "vs": (-100.0, 100.0),
                 **dict.fromkeys(("ties", "first", "agreement"), (0.0, 1.0)),
             },
-            needs=frozenset({"assistant", *(["references"] if reference else ["image"])}),
+            needs=frozenset({"judge", *(["references"] if reference else ["image"])}),
             unit="item|ctx",
             cost="calls",
             rewards=("won",),
@@ -126,13 +126,13 @@ class CapArena:
         Raises:
             DataError: no opponents, several captions of one image, an opponent that captioned none of the samples, or
                 samples of which the judge could see nothing.
-            ScorerError, ModelError: the assistant can not be had or can not compare.
+            ScorerError, ModelError: the judge can not be had or can not compare.
         """
         if not self._opponents:
             raise DataError("caparena: has no opponents; name caption files, opponents={name: file}")
         if not any(seen(sample, self._picture, self._reference) for sample in corpus.samples):
             raise DataError("caparena: no sample has a reference or a picture that the judge could look at")
-        judge = open_judge(self._assistant, "caparena")
+        judge = open_judge(self._judge, "caparena")
         said: dict[str, dict[str, str]] = {}
         for name, source in self._opponents.items():
             for id, text in _captions(name, source, corpus.samples).items():

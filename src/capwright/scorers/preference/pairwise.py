@@ -46,19 +46,19 @@ class Decision:
 
 
 def open_judge(asked: str | Mapping[str, Any] | Judge, name: str) -> Judge:
-    """A judge by the name of an assistant, or the judge itself. `name` begins the message of errors.
+    """A judge by its name, or the judge itself. `name` begins the message of errors.
 
     Raises:
         ScorerError: it can not compare captions.
-        ModelError: there is no assistant of that name.
+        ModelError: there is no judge of that name.
     """
     judge: Any = asked
     if isinstance(asked, (str, Mapping)):
-        from capwright.judges.load import open_assistant
+        from capwright.judges.load import load_judge
 
-        judge = open_assistant(asked)
+        judge = load_judge(asked)
     if not callable(getattr(judge, "compare", None)) or not hasattr(judge, "signature"):
-        raise ScorerError(f"{name}: {asked!r} can not compare captions; name an assistant, or give a Judge")
+        raise ScorerError(f"{name}: {asked!r} can not compare captions; name a judge, or give a Judge")
     return judge
 
 

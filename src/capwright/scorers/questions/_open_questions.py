@@ -53,9 +53,9 @@ def write_records(
     except CapwrightError:
         raise
     except Exception as error:
-        raise ScorerError(f"{scorer}: the assistant failed on {len(given)} of {task!r}: {error}") from error
+        raise ScorerError(f"{scorer}: the judge failed on {len(given)} of {task!r}: {error}") from error
     if len(found) != len(given):
-        raise ScorerError(f"{scorer}: the assistant gave {len(found)} records for {len(given)} of {task!r}")
+        raise ScorerError(f"{scorer}: the judge gave {len(found)} records for {len(given)} of {task!r}")
     return found
 
 

@@ -17,8 +17,8 @@ from capwright.judges.protocols import Answer, Reader
 from capwright.scorers._asking import (
     SILENT,
     Asked,
-    Assistant,
     Bank,
+    ReaderOption,
     Told,
     ask,
     check_options,
@@ -56,10 +56,10 @@ class QuestionScorer:
     that the corpus has. `asked` counts the questions whose answers are known, so that ratios are over these.
     """
 
-    def __init__(self, spec: ScorerSpec, assistant: Assistant, seed: int, soft: bool) -> None:
-        check_options(spec.name, Reader, assistant, seed, soft=soft)
+    def __init__(self, spec: ScorerSpec, judge: ReaderOption, seed: int, soft: bool) -> None:
+        check_options(spec.name, Reader, judge, seed, soft=soft)
         self._spec = spec
-        self._assistant = assistant
+        self._judge = judge
         self._seed = seed
         self._soft = soft
         self._opened: Reader | None = None
@@ -100,13 +100,13 @@ class QuestionScorer:
     def reader(self) -> Reader:
         """Who answers; opened when first needed."""
         if self._opened is None:
-            self._opened = open_port(self._assistant, Reader, self._spec.name, "answer questions")
+            self._opened = open_port(self._judge, Reader, self._spec.name, "answer questions")
         return self._opened
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
-        """Gather the questions and open the assistant; nobody is asked yet.
+        """Gather the questions and open the judge; nobody is asked yet.
 
-        Raises DataError when no sample has a question that can be asked, ScorerError for an assistant that can not
+        Raises DataError when no sample has a question that can be asked, ScorerError for a judge that can not
         answer questions.
         """
         bank = read_bank(corpus.samples, self._spec.name)
@@ -122,7 +122,7 @@ class QuestionScorer:
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item, see the class; zero where the sample has no question that can be asked, which is NaN.
 
-        All questions of all items are put to the assistant in one call. A caption with no words tells nothing: its
+        All questions of all items are put to the judge in one call. A caption with no words tells nothing: its
         questions are left open, without asking. Evidence: {"questions": [see `asking.show`], "right", "abstained",
         "asked", "unanswered"}, also for captions that are unknown because too few answers could be had.
         """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._asking import Asked, Assistant, choices, dice, shuffled, sorted_questions
+from capwright.scorers._asking import Asked, ReaderOption, choices, dice, shuffled, sorted_questions
 from capwright.scorers.base import Context, Item, ScorerSpec, write_signature
 from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.types import ScorerError
@@ -24,27 +24,27 @@ class CapRL(QuestionScorer):
     Outputs, shares in [0, 1]:
         accuracy: right answers / answers. The headline and the reward. An abstention counts as not right.
         abstained: abstentions / answers.
-        unanswered: questions without an answer (the assistant failed) / questions asked. They are in no other output.
+        unanswered: questions without an answer (the judge failed) / questions asked. They are in no other output.
         kind:...: accuracy of each kind of question that the corpus has (`Question.kind`).
 
     A caption without words leaves every question open, so its accuracy is 0. A sample without multiple-choice
     questions is NaN. A caption of which less than half of the answers are known is unknown.
 
     Args:
-        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+        judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
             that is a `ports.Reader`.
         mode: "paper" draws `n` questions with replacement for each caption and shuffles the options of each draw;
             "all-questions" asks every question once and does not shuffle, so the number has no noise of drawing.
         n: questions drawn in mode "paper" (8 in the released code). Not used otherwise.
         seed: of draws and shuffles, which depend on it, the id of the sample and the text of the caption alone: never
-            on the order of captions. The assistant is given it too.
+            on the order of captions. The judge is given it too.
         shuffle: whether options are shuffled in mode "paper".
-        soft: count probabilities instead of choices where the assistant tells them: expected accuracy.
+        soft: count probabilities instead of choices where the judge tells them: expected accuracy.
     """
 
     def __init__(
         self,
-        assistant: Assistant = "lexical",
+        judge: ReaderOption = "lexical",
         *,
         mode: str = "paper",
         n: int = 8,
@@ -63,11 +63,11 @@ class CapRL(QuestionScorer):
             version="1",
             outputs=_OUTPUTS,
             ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
-            needs=frozenset({"questions", "assistant"}),
+            needs=frozenset({"questions", "judge"}),
             unit="item|ctx",
             cost="calls",
         )
-        super().__init__(spec, assistant, seed, soft)
+        super().__init__(spec, judge, seed, soft)
         self._mode = mode
         self._n = n
         self._shuffle = shuffle and mode == "paper"

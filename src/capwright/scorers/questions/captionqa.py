@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Answer
-from capwright.scorers._asking import Asked, Assistant, Told, choices, dice, shuffled, sorted_questions, tell
+from capwright.scorers._asking import Asked, ReaderOption, Told, choices, dice, shuffled, sorted_questions, tell
 from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, write_signature
 from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.text.digest import fingerprint
@@ -68,18 +68,18 @@ class CaptionQA(QuestionScorer):
         score: mean score of a question. The headline and the reward.
         accuracy: right answers / answers.
         abstained: abstentions / answers.
-        unanswered: questions without an answer (the assistant failed) / questions asked. They are in no other output.
+        unanswered: questions without an answer (the judge failed) / questions asked. They are in no other output.
         kind:...: score of each kind of question that the corpus has (`Question.kind`).
 
     A caption without words abstains on every question, without anybody being asked. A sample without multiple-choice
     questions is NaN. A caption of which less than half of the answers are known is unknown.
 
     Args:
-        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+        judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
             that is a `ports.Reader`.
         seed: of the shuffles of options, which depend on it, the id of the sample and the question alone. So every
             captioner is asked alike, and leaving an image out changes no other.
-        soft: count probabilities instead of choices where the assistant tells them: expected score.
+        soft: count probabilities instead of choices where the judge tells them: expected score.
         strict_paper: as the released evaluation does: one sequence of random numbers over all questions in the order
             of the corpus, the abstaining option shuffled among the others, yes/no questions found by letters inside
             words, its parser of replies (see `strict_choice`), a reply that can not be parsed is wrong, and empty
@@ -87,7 +87,7 @@ class CaptionQA(QuestionScorer):
     """
 
     def __init__(
-        self, assistant: Assistant = "lexical", *, seed: int = 0, soft: bool = False, strict_paper: bool = False
+        self, judge: ReaderOption = "lexical", *, seed: int = 0, soft: bool = False, strict_paper: bool = False
     ) -> None:
         if not isinstance(strict_paper, bool):
             raise ScorerError(f"captionqa: strict_paper must be true or false, not {strict_paper!r}")
@@ -98,11 +98,11 @@ class CaptionQA(QuestionScorer):
             version="1",
             outputs=_OUTPUTS,
             ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
-            needs=frozenset({"questions", "assistant"}),
+            needs=frozenset({"questions", "judge"}),
             unit="item|ctx",
             cost="calls",
         )
-        super().__init__(spec, assistant, seed, soft)
+        super().__init__(spec, judge, seed, soft)
         self._strict = strict_paper
 
     def prepare(self, corpus: Corpus) -> QuestionContext:

@@ -16,7 +16,7 @@ from capwright.judges.protocols import Reader, Writer
 from capwright.scorers._asking import (
     SILENT,
     Asked,
-    Assistant,
+    ReaderOption,
     Told,
     ask,
     check_options,
@@ -56,23 +56,23 @@ class Prism:
     NaN; one with a caption that is unknown, or with less than half of its answers known, is unknown.
 
     Args:
-        assistant: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+        judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
             that is a `ports.Reader`.
         shuffle: whether options are shuffled, alike for all captions of an image; else they stand as in the dataset.
         free: how answers in free words are held to the key: "exact", "relaxed" (a number may be 5 % off) or "anls"
             (part of the letters may differ; worth less than 1 then), see `open_questions`. Questions without options
-            are asked too, and the assistant must also be a `ports.Writer`. Empty: such questions are left out.
-        seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the assistant.
+            are asked too, and the judge must also be a `ports.Writer`. Empty: such questions are left out.
+        seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the judge.
     """
 
     def __init__(
-        self, assistant: Assistant = "lexical", *, shuffle: bool = False, free: str = "", seed: int = 0
+        self, judge: ReaderOption = "lexical", *, shuffle: bool = False, free: str = "", seed: int = 0
     ) -> None:
-        check_options("prism", Reader, assistant, seed, shuffle=shuffle)
+        check_options("prism", Reader, judge, seed, shuffle=shuffle)
         if free and free not in RULES:
             raise ScorerError(f"prism: free must be one of {', '.join(RULES)}, or empty, not {free!r}")
         self._free = free
-        self._assistant = assistant
+        self._judge = judge
         self._shuffle = shuffle
         self._seed = seed
         self._opened: Reader | None = None
@@ -82,7 +82,7 @@ class Prism:
             version="1",
             outputs=_OUTPUTS,
             ranges=ranges,
-            needs=frozenset({"questions", "assistant", "several captions"}),
+            needs=frozenset({"questions", "judge", "several captions"}),
             unit="item|ctx",
             cost="calls",
         )
@@ -93,9 +93,9 @@ class Prism:
         return self._spec
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
-        """Gather the questions and open the assistant.
+        """Gather the questions and open the judge.
 
-        Raises DataError when no question can be asked, ScorerError for an assistant that can not answer questions.
+        Raises DataError when no question can be asked, ScorerError for a judge that can not answer questions.
         """
         bank = read_bank(corpus.samples, "prism", openly=bool(self._free))
         reader = self._reader()
@@ -207,7 +207,7 @@ class Prism:
 
     def _reader(self) -> Reader:
         if self._opened is None:
-            self._opened = open_port(self._assistant, Reader, "prism", "answer questions")
+            self._opened = open_port(self._judge, Reader, "prism", "answer questions")
         return self._opened
 
     def _own(self, context: Context) -> QuestionContext:

@@ -27,7 +27,7 @@ BEST = 5
 
 @dataclass(frozen=True)
 class VDCContext(Context):
-    """Signature of the assistant, and for signatures the number of questions and a digest of them."""
+    """Signature of the judge, and for signatures the number of questions and a digest of them."""
 
     writer: str
     questions: str
@@ -52,21 +52,21 @@ class VDCScore:
             share. The headline and the reward.
         mark: mean mark, 0 (nothing in common) to 5 (the same in meaning), in the same way.
         abstained: share of answers that the caption did not tell, in the same way.
-        unanswered: questions without an answer or a mark (the assistant failed) / questions. They are in no mean.
+        unanswered: questions without an answer or a mark (the judge failed) / questions. They are in no mean.
 
     A caption without words tells nothing, and nobody is asked. A sample without questions is NaN. A caption of which
     less than half of the questions are settled is unknown.
 
     Args:
-        assistant: who answers and marks: {"name": "http://host:port/v1", "model": ...}, "local:FOLDER", or an object
+        judge: who answers and marks: {"name": "http://host:port/v1", "model": ...}, "local:FOLDER", or an object
             that is a `ports.Writer` and knows the tasks "answer" and "mark". "lexical" only chooses among options:
             `prepare` refuses it.
-        seed: given to the assistant.
+        seed: given to the judge.
     """
 
-    def __init__(self, assistant: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
-        check_options("vdcscore", Writer, assistant, seed)
-        self._assistant = assistant
+    def __init__(self, judge: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
+        check_options("vdcscore", Writer, judge, seed)
+        self._judge = judge
         self._seed = seed
         self._opened: Writer | None = None
         self._spec = ScorerSpec(
@@ -74,7 +74,7 @@ class VDCScore:
             version="1",
             outputs=_OUTPUTS,
             ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
-            needs=frozenset({"questions", "assistant"}),
+            needs=frozenset({"questions", "judge"}),
             unit="item|ctx",
             cost="calls",
         )
@@ -85,9 +85,9 @@ class VDCScore:
         return self._spec
 
     def prepare(self, corpus: Corpus) -> VDCContext:
-        """Gather the questions and open the assistant.
+        """Gather the questions and open the judge.
 
-        Raises DataError when no question has an answer, ScorerError for an assistant that does not write.
+        Raises DataError when no question has an answer, ScorerError for a judge that does not write.
         """
         table = {sample.id: [[q.text, q.answer] for q in _questions(sample)] for sample in corpus.samples}
         count = sum(map(len, table.values()))
@@ -106,7 +106,7 @@ class VDCScore:
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item: (share right, mean mark, share abstained, 1, unanswered, questions).
 
-        Zero where the sample has no questions. The assistant is called twice: for all answers, and for all marks.
+        Zero where the sample has no questions. The judge is called twice: for all answers, and for all marks.
         Evidence: {"questions": [{"question", "kind", "answer", "said", "result", "mark", "status"}, ...]}, where
         "result" is "right", "wrong", "abstained" or "unknown".
         """
@@ -163,7 +163,7 @@ class VDCScore:
 
     def _writer(self) -> Writer:
         if self._opened is None:
-            self._opened = open_port(self._assistant, Writer, "vdcscore", "answer open questions")
+            self._opened = open_port(self._judge, Writer, "vdcscore", "answer open questions")
         return self._opened
 
 

@@ -24,12 +24,12 @@ from capwright.types import ModelError, Question
 VERSION = 1
 
 _CANNOT_SEE = (
-    "the lexical assistant reads text and can not see {path}; give it references or facts as evidence, or name a "
+    "the lexical judge reads text and can not see {path}; give it references or facts as evidence, or name a "
     'server with a model that sees pictures, such as "http://localhost:8000/v1"'
 )
 
 
-class LexicalAssistant:
+class LexicalJudge:
     """`LexicalReader` as a `ports.Reader`, `ports.Claims` and, with limits, `ports.Judge`. Stateless and exact.
 
     `seed` changes nothing anywhere. Evidence must be text: a path raises ModelError. It is no `ports.Writer`.
@@ -101,7 +101,7 @@ class LexicalAssistant:
     def grade(self, axes: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[Grade]:
         """Raises ModelError: looking words up says nothing about clarity, fluency or coherence."""
         raise ModelError(
-            "the lexical assistant does not grade language; measure language without an assistant, or name a server"
+            "the lexical judge does not grade language; measure language without a judge, or name a server"
         )
 
     def _verify(self, claims: Sequence[str], evidence: str) -> list[Verdict]:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from capwright.judges.load import open_assistant
+from capwright.judges.load import load_judge
 from capwright.judges.protocols import Claims, Judge, Reader, Writer
 from capwright.scenes import casual_captions, expert_captions, facts, questions, sample_scene
-from capwright.scenes.assistant import LexicalAssistant, stated
 from capwright.scenes.language import Fact
+from capwright.scenes.lexical_judge import LexicalJudge, stated
 from capwright.scenes.reading import LexicalReader
 from capwright.types import CapwrightError, Question
 
-ASSISTANT = LexicalAssistant()
+ASSISTANT = LexicalJudge()
 READER = LexicalReader()
 COLOR = Question("What color is the geoboard?", ("blue", "red", "green", "pink"), "red")
 
@@ -28,8 +28,8 @@ def captions(seed: int, n: int = 60) -> list[str]:
 
 
 def test_it_is_what_the_ports_ask_for_and_opens_by_name():
-    opened = open_assistant("lexical")
-    assert isinstance(opened, LexicalAssistant)
+    opened = load_judge("lexical")
+    assert isinstance(opened, LexicalJudge)
     assert isinstance(opened, Reader)
     assert isinstance(opened, Claims)
     assert isinstance(opened, Judge)

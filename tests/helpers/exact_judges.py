@@ -1,4 +1,4 @@
-"""Assistants for the tests of curation: exact readers of captions that can also guess, be down, or be counted."""
+"""Judges for the tests of curation: exact readers of captions that can also guess, be down, or be counted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from capwright.judges.protocols import Answer, Evidence
 from capwright.scenes import sample_scene, to_sample
-from capwright.scenes.assistant import LexicalAssistant
+from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.types import Question, Sample
 
 #: What anybody knows without looking.
@@ -26,7 +26,7 @@ class Guesser:
     def __init__(self, known: Mapping[str, str] = KNOWN, kill_after: int = 0) -> None:
         self.known = known
         self.asked: list[tuple[Evidence, Question]] = []
-        self._reader = LexicalAssistant()
+        self._reader = LexicalJudge()
         self._kill_after = kill_after
         self._calls = 0
 
