@@ -91,7 +91,7 @@ def test_another_reader_can_answer():
     context, _, _ = measure(scorer, ["red"])
     assert claims.count("answer") == 0
     assert reader.count("answer") == 1
-    text = "cccaption|judge:fake:1|reader:fake:1|evidence:image|questions:3#"
+    text = "cccaption|assistant:fake:1|reader:fake:1|evidence:image|questions:3#"
     assert scorer.signature(context).startswith(text)
     assert scorer.signature(context).endswith("|alpha:.5|seed:0|v:1")
 

@@ -251,7 +251,7 @@ def test_bad_options_are_refused(make):
 def test_signatures_say_who_was_asked_and_how():
     scorer = DCScore(FakeClaims())
     context = scorer.prepare(Corpus([PICTURE]))
-    text = r"dcscore\|judge:fake:1\|evidence:image\|facts:references/1#[0-9a-f]{8}\|trials:3\|seed:0\|v:1"
+    text = r"dcscore\|assistant:fake:1\|evidence:image\|facts:references/1#[0-9a-f]{8}\|trials:3\|seed:0\|v:1"
     assert re.fullmatch(text, scorer.signature(context))
     strict = DCScore(FakeClaims(), strict_paper=True)
     assert "|strict:yes|" in strict.signature(strict.prepare(Corpus([PICTURE])))

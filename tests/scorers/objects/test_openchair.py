@@ -84,4 +84,4 @@ def test_without_a_language_model_it_is_not_installed():
 
 def test_the_signature_names_judge_and_evidence():
     scorer, context, _ = measure(Judge({}, {}), [])
-    assert scorer.signature(context).startswith("openchair|judge:fake:1|evidence:references/1#")
+    assert scorer.signature(context).startswith("openchair|assistant:fake:1|evidence:references/1#")

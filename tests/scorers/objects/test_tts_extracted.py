@@ -84,7 +84,7 @@ def test_what_it_needs():
         ExtractedTTS(penalty=-1)
     scorer, context, _ = measure(Judge(), [])
     start, _, rest = scorer.signature(context).partition("|terms:")
-    assert start == "tts-extracted|judge:fake:1|evidence:image"
+    assert start == "tts-extracted|assistant:fake:1|evidence:image"
     assert re.fullmatch(r"2#[0-9a-f]{8}\|match:longest,plural\|seed:0\|v:1", rest)
 
 

@@ -158,11 +158,11 @@ class ClaimScorer:
         raise ScorerError(f"{self._spec.name}: has no scores of its own")
 
     def signature(self, context: Context) -> str:
-        """`name|judge:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
+        """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
         own: ClaimContext = self._own(context)
         return write_signature(
             self._spec.name,
-            judge=own.claims.signature,
+            assistant=own.claims.signature,  # the word it began with: a signature lasts as long as its number
             evidence=own.against,
             facts=own.wanted if "facts" in self._needs else None,
             **dict(self._more(own.claims)),

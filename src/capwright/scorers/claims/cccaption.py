@@ -114,11 +114,11 @@ class CCCaption(ClaimScorer):
         return np.stack([ratio(both, asked), ratio(complete, asked), ratio(correct, captions)], axis=-1)
 
     def signature(self, context: CCCaptionContext) -> str:  # type: ignore[override]
-        """`cccaption|judge:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
+        """`cccaption|assistant:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
         own: CCCaptionContext = self._own(context)
         return write_signature(
             self._spec.name,
-            judge=own.claims.signature,
+            assistant=own.claims.signature,  # the word it began with: a signature lasts as long as its number
             reader=own.reader.signature,
             evidence=own.against,
             questions=own.bank,
