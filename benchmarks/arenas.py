@@ -47,9 +47,9 @@ class Leaning:
         self.signature = f"leaning:{odds:g}"
 
     def compare(self, asked: Sequence[tuple[object, str, str, str]], *, seed: int = 0) -> list[Preference]:
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         share = self.odds / (1 + self.odds)
-        return [Preference("first" if dice.random() < share else "second") for _ in asked]
+        return [Preference("first" if rng.random() < share else "second") for _ in asked]
 
     def grade(self, axes: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[Grade]:
         raise NotImplementedError("this judge only compares")
@@ -112,9 +112,9 @@ def intervals(arenas: int, images: int, seed: int) -> list[Row]:
     planted = {name: 1000 + 400 / math.log(10) * (strength - mean) for name, strength in STRENGTHS.items()}
     held = 0
     for arena in range(arenas):
-        dice = random.Random(f"{seed}:{arena}")
+        rng = random.Random(f"{seed}:{arena}")
         verdicts = [
-            Judgement(str(image), a, b, better="first" if dice.random() < first_wins(a, b) else "second")
+            Judgement(str(image), a, b, better="first" if rng.random() < first_wins(a, b) else "second")
             for image in range(images)
             for a, b in permutations(STRENGTHS, 2)
         ]

@@ -119,10 +119,10 @@ def of_others(texts: Texts, steps: int = 1) -> list[str]:
 def random_words(texts: Texts, seed: int = 0) -> list[str]:
     """As many captions of ten words, all words of these captions equally likely."""
     words = sorted({word.strip(".,!?\"'").lower() for text in texts for word in text.split()} - {""})
-    dice = random.Random(seed)
-    return [" ".join(dice.choices(words, k=10)) for _ in texts]
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(words, k=10)) for _ in texts]
 
 
-def made_up(dice: random.Random) -> str:
+def made_up(rng: random.Random) -> str:
     """A word that nobody knows."""
-    return "".join(dice.choices("aeioubdfgklmnprstvz", k=10))
+    return "".join(rng.choices("aeioubdfgklmnprstvz", k=10))

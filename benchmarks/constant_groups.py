@@ -78,29 +78,29 @@ else:
 SIZES = ((7, 1), (8, 4), (16, 4), (5, 2), (7, 2), (8, 2), (12, 2))
 
 
-def constant(groups: int, captions: int, rewards: int, dice: torch.Generator) -> Tensor:
-    return torch.rand(groups, 1, rewards, generator=dice).expand(groups, captions, rewards)
+def constant(groups: int, captions: int, rewards: int, rng: torch.Generator) -> Tensor:
+    return torch.rand(groups, 1, rewards, generator=rng).expand(groups, captions, rewards)
 
 
 def measure(batches: int, seed: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for method, advantage in METHODS.items():
-        dice = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
         for captions, rewards in SIZES:
-            draws = [advantage(constant(16, captions, rewards, dice)) for _ in range(batches)]
+            draws = [advantage(constant(16, captions, rewards, rng)) for _ in range(batches)]
             rows.append(row("constant", method, captions, rewards, batches, largest=highest(draws)))
         draws = []
         for _ in range(batches):
-            live = torch.rand(1, 7, 2, generator=dice)
-            draws.append(advantage(torch.cat([live, constant(15, 7, 2, dice)]))[1:])
+            live = torch.rand(1, 7, 2, generator=rng)
+            draws.append(advantage(torch.cat([live, constant(15, 7, 2, rng)]))[1:])
         rows.append(row("beside one", method, 7, 2, batches, largest=highest(draws)))
         for groups in (4, 16, 32):
             live = torch.rand(4, 8, 2, generator=torch.Generator().manual_seed(seed))
             values = torch.cat([live, torch.zeros(groups - 4, 8, 2)])
             rows.append(row("dead", method, 8, 2, 1, groups=groups, spread=float(advantage(values)[:4].std())))
     every = [(captions, rewards) for captions in range(2, 18) for rewards in range(1, 6)]
-    dice = torch.Generator().manual_seed(seed)
-    ours = [advantages.gdpo(constant(16, captions, rewards, dice)) for captions, rewards in every]
+    rng = torch.Generator().manual_seed(seed)
+    ours = [advantages.gdpo(constant(16, captions, rewards, rng)) for captions, rewards in every]
     return [*rows, {"part": "every size", "method": "capwright", "sizes": len(every), "largest": highest(ours)}]
 
 

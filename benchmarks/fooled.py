@@ -189,7 +189,7 @@ def diversity(count: int) -> list[Row]:
     people = [sample.references[:5] for sample in samples]
     first = [group[0] for group in people]
     words = random_words([text for group in people for text in group])
-    dice = random.Random(0)
+    rng = random.Random(0)
     sets: dict[str, list[Sequence[str]]] = {
         "five by people": list(people),
         "the first two of these": [group[:2] for group in people],
@@ -198,7 +198,7 @@ def diversity(count: int) -> list[Row]:
         "one in five random orders": [[shuffled(text, k) for k in range(5)] for text in first],
         "four copies and another one": [[*[group[0]] * 4, group[1]] for group in people],
         "one with five made-up words behind it": [
-            [f"{text.rstrip('. ')} {made_up(dice)}" for _ in range(5)] for text in first
+            [f"{text.rstrip('. ')} {made_up(rng)}" for _ in range(5)] for text in first
         ],
     }
     ruler = Ruler("diversity", samples)

@@ -149,9 +149,9 @@ def peers(address: str, concurrency: int, count: int, start: int) -> dict[str, f
 
 def leaderboard(images: int) -> dict[str, float | str]:
     """Seconds to rate five systems, all pairs of which met on every image in both orders."""
-    dice = random.Random(0)
+    rng = random.Random(0)
     verdicts = [
-        Judgement(str(image), a, b, better=dice.choice(("first", "second")))
+        Judgement(str(image), a, b, better=rng.choice(("first", "second")))
         for image in range(images)
         for a, b in itertools.permutations("abcde", 2)
     ]

@@ -50,65 +50,65 @@ Words = list[str]
 Way = Callable[[Words, float, random.Random, Sequence[Words]], str]
 
 
-def drop(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def drop(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """Words are left out; at 1, six of ten."""
-    gone = set(dice.sample(range(len(words)), round(0.6 * amount * len(words))))
+    gone = set(rng.sample(range(len(words)), round(0.6 * amount * len(words))))
     return " ".join(word for i, word in enumerate(words) if i not in gone)
 
 
-def swap(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def swap(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """Neighbors change places; at 1, as many pairs as there are."""
     words = list(words)
-    for i in dice.sample(range(len(words) // 2), round(amount * (len(words) // 2))):
+    for i in rng.sample(range(len(words) // 2), round(amount * (len(words) // 2))):
         words[2 * i], words[2 * i + 1] = words[2 * i + 1], words[2 * i]
     return " ".join(words)
 
 
-def shuffle(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def shuffle(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """Words anywhere change places with each other; at 1, all of them."""
     words = list(words)
-    places = dice.sample(range(len(words)), round(amount * len(words)))
-    for here, there in zip(places, [words[i] for i in dice.sample(places, len(places))]):
+    places = rng.sample(range(len(words)), round(amount * len(words)))
+    for here, there in zip(places, [words[i] for i in rng.sample(places, len(places))]):
         words[here] = there
     return " ".join(words)
 
 
-def repeat(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def repeat(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """Stretches of one to three words are said again at once; at 1, as many words are added as there were."""
     found = list(words)
     while len(found) < round((1 + amount) * len(words)):
-        size = min(dice.randint(1, 3), round((1 + amount) * len(words)) - len(found))
-        end = dice.randint(size, len(found))
+        size = min(rng.randint(1, 3), round((1 + amount) * len(words)) - len(found))
+        end = rng.randint(size, len(found))
         found[end:end] = found[end - size : end]
     return " ".join(found)
 
 
-def loop(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def loop(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """The last four words are said over and over; at 1, five times more."""
     return " ".join([*words, *(words[-4:] * round(5 * amount))])
 
 
-def truncate(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def truncate(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """The end is missing; at 1, six of ten words. What is left may be a sentence."""
     return " ".join(words[: len(words) - round(0.6 * amount * len(words))])
 
 
-def fragments(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def fragments(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """Pieces of different captions, one after the other; at 1, pieces of two words."""
     joins = round(amount * (len(words) // 2 - 1)) if len(words) > 3 else 0
-    ends = sorted(dice.sample(range(1, len(words)), joins))
+    ends = sorted(rng.sample(range(1, len(words)), joins))
     found: Words = []
     for k, (start, end) in enumerate(zip([0, *ends], [*ends, len(words)])):
-        source = words if k == 0 else dice.choice(others)
-        at = start if k == 0 else dice.randrange(max(1, len(source) - (end - start)))
+        source = words if k == 0 else rng.choice(others)
+        at = start if k == 0 else rng.randrange(max(1, len(source) - (end - start)))
         found += source[at : at + end - start]
     return " ".join(found)
 
 
-def names(words: Words, amount: float, dice: random.Random, others: Sequence[Words]) -> str:
+def names(words: Words, amount: float, rng: random.Random, others: Sequence[Words]) -> str:
     """Words that join become commas; at 1 a list of what is there."""
     joining = [i for i, word in enumerate(words) if word.lower() in JOINING]
-    gone = set(dice.sample(joining, round(amount * len(joining))))
+    gone = set(rng.sample(joining, round(amount * len(joining))))
     found: Words = []
     for i, word in enumerate(words):
         if i not in gone:

@@ -79,9 +79,9 @@ class Bench:
         )  # fmt: skip
         if weights is not None:
             it.reward_weights = torch.tensor(weights)
-        dice = random.Random(0)
+        rng = random.Random(0)
         rows = [it.train_dataset[i % 6] for i in range(images) for _ in range(captions)]
-        ids = [[10 + i // 200, 10 + i % 200, *dice.choices(range(10, 250), k=dice.randint(0, LONGEST - 2))]
+        ids = [[10 + i // 200, 10 + i % 200, *rng.choices(range(10, 250), k=rng.randint(0, LONGEST - 2))]
                for i in range(len(rows))]  # fmt: skip
         table.update({tuple(said): row.tolist() for said, row in zip(ids, rewards.flatten(0, 1))})
 
@@ -124,9 +124,9 @@ def same_loss(bench: Bench) -> list[Row]:
     for name, (told, _, normalizer) in METHODS.items():
         it, generation = bench.trainer(draw(3, 4, 2), GRPOTrainer, **told)
         batch = it._generate_and_score_completions(generation)
-        shape, dice = batch["completion_mask"].shape, torch.Generator().manual_seed(1)
-        old = -3 * torch.rand(shape, generator=dice)
-        new = (old + 1.4 * torch.rand(shape, generator=dice) - 0.7).requires_grad_()
+        shape, rng = batch["completion_mask"].shape, torch.Generator().manual_seed(1)
+        old = -3 * torch.rand(shape, generator=rng)
+        new = (old + 1.4 * torch.rand(shape, generator=rng) - 0.7).requires_grad_()
         it._get_per_token_logps_and_entropies = lambda *_, new=new, **__: (new, torch.zeros_like(new), None)
         it.current_gradient_accumulation_steps = 1
         theirs = it._compute_loss(it.model, batch | {"old_per_token_logps": old})

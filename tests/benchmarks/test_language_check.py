@@ -43,13 +43,13 @@ def test_nothing_is_spoiled_at_amount_0_and_everything_at_1():
         assert bench.spoil(TEXT, way, 0.0, others) == TEXT
         assert bench.spoil(TEXT, way, 1.0, others) != TEXT
         assert bench.spoil(TEXT, way, 0.6, others) == bench.spoil(TEXT, way, 0.6, others)
-    dice = random.Random(0)
+    rng = random.Random(0)
     words = TEXT.split()
-    assert len(bench.drop(words, 1.0, dice, others).split()) == len(words) - round(0.6 * len(words))
-    assert sorted(bench.shuffle(words, 1.0, dice, others).split()) == sorted(words)
-    assert len(bench.repeat(words, 1.0, dice, others).split()) == 2 * len(words)
-    assert bench.loop(words, 0.2, dice, others) == TEXT + " are on the left."
-    assert bench.names(["A", "child", "is", "in", "the", "garden."], 1.0, dice, others) == "child, garden."
+    assert len(bench.drop(words, 1.0, rng, others).split()) == len(words) - round(0.6 * len(words))
+    assert sorted(bench.shuffle(words, 1.0, rng, others).split()) == sorted(words)
+    assert len(bench.repeat(words, 1.0, rng, others).split()) == 2 * len(words)
+    assert bench.loop(words, 0.2, rng, others) == TEXT + " are on the left."
+    assert bench.names(["A", "child", "is", "in", "the", "garden."], 1.0, rng, others) == "child, garden."
 
 
 def test_correlation_is_that_of_ranks():

@@ -45,8 +45,8 @@ class FakeJudge:
             return Preference("tie" if gap == 0 else "first" if gap > 0 else "second")
         odds = (1e9 if self.skill is None else self.skill) * gap + self.bias
         wins = 1 / (1 + math.exp(-max(min(odds, 700), -700)))
-        dice = chance(first, second, reference, seed if self.noisy else 0)
-        return Preference("first" if dice < wins else "second")
+        rng = chance(first, second, reference, seed if self.noisy else 0)
+        return Preference("first" if rng < wins else "second")
 
 
 def worth(caption: str) -> float:

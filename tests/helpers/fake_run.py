@@ -39,15 +39,15 @@ def fake_samples(folder: Path, n: int = 60, seed: int = 7, size: int = 160) -> l
     return samples
 
 
-def fake_caption(sample: Sample, says: dict[str, float], dice: random.Random) -> str:
+def fake_caption(sample: Sample, says: dict[str, float], rng: random.Random) -> str:
     """The expert's caption with the names that this system does not know replaced by generic or wrong ones."""
     text = sample.references[0]
     names = [term for term in vocabulary().values() if term.level == "professional"]
     for term in sample.terms:
-        if dice.random() < says.get(term.tier, 0.5):
+        if rng.random() < says.get(term.tier, 0.5):
             continue
         kin = [other.name for other in names if other.category == term.category and other.name != term.name]
-        other = dice.choice(kin) if kin and dice.random() < 0.3 else term.category or "toy"
+        other = rng.choice(kin) if kin and rng.random() < 0.3 else term.category or "toy"
         for form in (*term.plurals, term.name + "s", term.name):
             text = text.replace(form, other)
     return text
@@ -58,8 +58,8 @@ def fake_run(root: Path, n: int = 60, seed: int = 7, size: int = 160) -> list[Sa
     samples = fake_samples(root / "images", n, seed, size)
     (root / "captions").mkdir(parents=True, exist_ok=True)
     for system, says in SAYS.items():
-        dice = random.Random(f"{seed}/{system}")
-        rows = [{"id": s.id, "caption": fake_caption(s, says, dice), "status": "ok", "finish": "stop"} for s in samples]
+        rng = random.Random(f"{seed}/{system}")
+        rows = [{"id": s.id, "caption": fake_caption(s, says, rng), "status": "ok", "finish": "stop"} for s in samples]
         if system == "warmup":
             rows[3] = {"id": samples[3].id, "caption": "", "status": "timeout", "finish": "stop"}
         write_rows(root / "captions" / f"{system}.jsonl", rows)
@@ -112,7 +112,7 @@ def versus(a: str, b: str, score: str, difference: float, spread: float, p: floa
 
 def fake_journal(seed: int) -> list[dict]:
     """A warm-up of 120 steps and 240 steps of RSRS, with probes."""
-    dice, rows, seen = random.Random(seed), [], 0
+    rng, rows, seen = random.Random(seed), [], 0
     for step in range(1, 121):
         seen += 16
         rows.append({"kind": "step", "stage": "warmup", "step": step, "images_seen": seen, "loss_imitation": 1 / step})
@@ -121,9 +121,9 @@ def fake_journal(seed: int) -> list[dict]:
     for step in range(1, 241):
         seen += 16
         gain = 1 - math.exp(-step / 90)
-        reward = 0.12 + 0.56 * gain + dice.gauss(0, 0.035)
+        reward = 0.12 + 0.56 * gain + rng.gauss(0, 0.035)
         saturated = min(round(16 * (0.02 + 0.42 * gain)), 16)
-        failed = min(max(round(16 * (0.62 - 0.52 * gain) + dice.gauss(0, 1)), 0), 16 - saturated)
+        failed = min(max(round(16 * (0.62 - 0.52 * gain) + rng.gauss(0, 1)), 0), 16 - saturated)
         rows.append(
             {
                 "kind": "step",

@@ -8,7 +8,7 @@ import pytest
 from capwright.scenes import ACTIVITIES, AREAS, COLORS, LOOK_ALIKES, PLACES, look_alikes, sample_scene, vocabulary
 from capwright.scenes.drawing import _ARRANGEMENTS
 from capwright.scenes.lexicon import is_set
-from capwright.scenes.sampling import COPIES, SPOT_HEIGHTS, SPOT_WIDTHS, TOY_NUMBERS, Dice
+from capwright.scenes.sampling import COPIES, SPOT_HEIGHTS, SPOT_WIDTHS, TOY_NUMBERS, Rng
 
 N = 6000
 
@@ -119,9 +119,9 @@ def test_look_alikes_are_mutual():
 
 
 def test_dice_are_fair_and_repeatable():
-    dice = Dice("test", 1)
-    picks = Counter(dice.weighted({"a": 0.7, "b": 0.2, "c": 0.1}) for _ in range(5000))
+    rng = Rng("test", 1)
+    picks = Counter(rng.weighted({"a": 0.7, "b": 0.2, "c": 0.1}) for _ in range(5000))
     assert picks["a"] / 5000 == pytest.approx(0.7, abs=0.03)
     assert picks["c"] / 5000 == pytest.approx(0.1, abs=0.02)
-    assert sorted(Dice(2).several("abcd", 4)) == list("abcd")
-    assert Dice(1, "x").between(0, 1) == Dice(1, "x").between(0, 1) != Dice(2, "x").between(0, 1)
+    assert sorted(Rng(2).several("abcd", 4)) == list("abcd")
+    assert Rng(1, "x").between(0, 1) == Rng(1, "x").between(0, 1) != Rng(2, "x").between(0, 1)

@@ -14,7 +14,7 @@ from capwright.judges.client.messages import ChatAnswer
 from capwright.judges.llm_judge import LLMJudge
 from capwright.judges.protocols import Answer
 from capwright.scorers import Corpus, Item
-from capwright.scorers._asking import Asked, Told, read_bank, show, tell
+from capwright.scorers._asking import QuestionPrompt, QuestionResult, read_question_set, show, tell
 from capwright.scorers.questions.caprl import CapRL
 from capwright.scorers.questions.captionqa import CaptionQA
 from capwright.scorers.questions.prism import Prism
@@ -111,26 +111,26 @@ def test_open_questions_over_a_chat():
 
 
 def test_impossible_probabilities_are_not_counted():
-    asked = Asked(SIDE, SIDE)
+    asked = QuestionPrompt(SIDE, SIDE)
     for told in ((0.5, float("nan"), 0.5), (0, 0, 0), (2, 0, 0), (-0.1, 1, 0.1), (1, 0)):
-        assert tell(asked, Answer(1, probabilities=told), soft=True) == Told("ok", right=0, said="right")
+        assert tell(asked, Answer(1, probabilities=told), soft=True) == QuestionResult("ok", right=0, said="right")
 
 
 def test_an_answer_has_one_meaning():
-    asked = Asked(SIDE, replace(SIDE, options=("right", "left")))
+    asked = QuestionPrompt(SIDE, replace(SIDE, options=("right", "left")))
     told = [
         tell(asked, answer) for answer in (Answer(1), Answer(0), Answer(None, True), Answer(None, status="timeout"))
     ]
     assert [show(asked, one)["result"] for one in told] == ["right", "wrong", "abstained", "unknown"]
     assert [show(asked, one)["right"] for one in told] == [1, 0, 0, None]
-    assert show(asked, Told("ok"))["result"] == "wrong"
+    assert show(asked, QuestionResult("ok"))["result"] == "wrong"
     # A status that scores is none for a missing answer.
     assert tell(asked, Answer(None, status="empty")).status == "unparseable"
 
 
 def test_spaces_around_an_option_or_the_key_do_not_count():
     spaced = Question("Which side?", ("left ", " right"), " left")
-    asked = Asked(spaced, spaced)
+    asked = QuestionPrompt(spaced, spaced)
     told = [tell(asked, Answer(place)) for place in (0, 1)]
     assert [one.right for one in told] == [1, 0]
     assert [show(asked, one)["result"] for one in told] == ["right", "wrong"]
@@ -138,7 +138,7 @@ def test_spaces_around_an_option_or_the_key_do_not_count():
 
 def test_a_bank_has_kinds_and_a_digest():
     samples = [Sample("s", Path("s"), questions=(SIDE, replace(SIDE, kind="b"), replace(SIDE, kind=" a ")))]
-    bank = read_bank(samples, "x")
+    bank = read_question_set(samples, "x")
     assert (bank.asked, bank.left_out, bank.kinds) == (3, 0, ("a", "b"))
     other = [replace(samples[0], questions=samples[0].questions[:2])]
-    assert read_bank(other, "x").digest != bank.digest
+    assert read_question_set(other, "x").digest != bank.digest

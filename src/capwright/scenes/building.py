@@ -15,7 +15,7 @@ from capwright.data import write_dataset
 from capwright.scenes.drawing import draw
 from capwright.scenes.language import casual_captions, expert_captions, facts, noun_phrase, questions
 from capwright.scenes.lexicon import categories, professional_names, vocabulary
-from capwright.scenes.sampling import SPOT_HEIGHTS, SPOT_WIDTHS, Dice, look_alikes, sample_scene
+from capwright.scenes.sampling import SPOT_HEIGHTS, SPOT_WIDTHS, Rng, look_alikes, sample_scene
 from capwright.scenes.world import PLAIN, PlacedToy, Scene, WorldOptions
 from capwright.types import DataError, Region, Sample, Term
 
@@ -80,13 +80,13 @@ def _place_in_train(index: int) -> int:
 
 def _labels(scene: Scene, noise: float) -> tuple[Term, ...]:
     """The professional names in the picture, each wrong with the probability `noise`."""
-    words, dice = vocabulary(), Dice("labels", scene.seed, scene.index)
+    words, rng = vocabulary(), Rng("labels", scene.seed, scene.index)
     here = [toy.name for toy in scene.toys]
     labels: list[str] = []
     for name in here:
-        wrong, missing = dice.chance(noise), dice.chance(0.5)
+        wrong, missing = rng.chance(noise), rng.chance(0.5)
         kin = (look_alikes(name), categories()[words[name].category], professional_names())
-        taken = dice.pick(next(free for names in kin if (free := [n for n in names if n not in here])))
+        taken = rng.pick(next(free for names in kin if (free := [n for n in names if n not in here])))
         label = name if not wrong else None if missing else taken
         if label is not None and label not in labels:
             labels.append(label)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from capwright.scenes.lexicon import VAGUE, categories, is_set, plural, plural_name, professional_names, vocabulary
-from capwright.scenes.sampling import Dice, look_alikes
+from capwright.scenes.sampling import Rng, look_alikes
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PLAIN, PlacedToy, Scene, WorldOptions
 from capwright.types import Question
 
@@ -66,13 +66,13 @@ def _expert(scene: Scene, k: int, options: WorldOptions) -> str:
     frame = scene.index + 2 * k
     if (options.naming, options.variety) == (1.0, 0.0):
         return _caption(scene, [noun_phrase(toy) for toy in scene.toys], frame)
-    dice = Dice("expert", scene.seed, scene.index, k)
+    rng = Rng("expert", scene.seed, scene.index, k)
     words, features, kept = [], [], []
     for toy in scene.toys:
         term = vocabulary()[toy.name]
-        named, left_out = dice.chance(options.naming), dice.chance(options.omission)
-        alias, described = dice.chance(options.variety / 2), dice.chance(options.variety / 2)
-        other, feature = dice.pick(term.aliases or (toy.name,)), dice.pick(grammar()["features"][toy.name])
+        named, left_out = rng.chance(options.naming), rng.chance(options.omission)
+        alias, described = rng.chance(options.variety / 2), rng.chance(options.variety / 2)
+        other, feature = rng.pick(term.aliases or (toy.name,)), rng.pick(grammar()["features"][toy.name])
         # The alias of a set must be a set as well: "math balance" is one thing, "number rods" are several.
         name = other if alias and is_set(toy.name) == other.endswith("s") else toy.name
         words.append(name if named else term.category)
@@ -82,12 +82,12 @@ def _expert(scene: Scene, k: int, options: WorldOptions) -> str:
         kept[0] = True
     scene = replace(scene, toys=tuple(toy for toy, keep in zip(scene.toys, kept) if keep))
     nouns = [_noun(toy, word) for toy, word in zip(scene.toys, (w for w, keep in zip(words, kept) if keep))]
-    if dice.chance(options.variety):
-        frame = dice.pick(range(len(grammar()["frames"])))
+    if rng.chance(options.variety):
+        frame = rng.pick(range(len(grammar()["frames"])))
     caption = _described(scene, nouns, [f for f, keep in zip(features, kept) if keep], frame)
-    mood = dice.pick(grammar()["moods"])
+    mood = rng.pick(grammar()["moods"])
     fits = len(caption.split()) + len(mood.split()) <= MAX_WORDS
-    return f"{caption} {mood}" if dice.chance(options.variety) and fits else caption
+    return f"{caption} {mood}" if rng.chance(options.variety) and fits else caption
 
 
 def _described(scene: Scene, nouns: list[str], features: Sequence[str], frame: int) -> str:
@@ -110,8 +110,8 @@ def casual_captions(scene: Scene) -> list[str]:
     """Four captions by casual speakers, one in each sentence frame, who each choose their words for each toy anew."""
     captions = []
     for k in range(4):
-        dice = Dice("casual", scene.seed, scene.index, k)
-        spoken = [_casual(toy, dice) for toy in scene.toys]
+        rng = Rng("casual", scene.seed, scene.index, k)
+        spoken = [_casual(toy, rng) for toy in scene.toys]
         nouns, features = [noun for noun, _ in spoken], [feature for _, feature in spoken]
         captions.append(_described(scene, nouns, features, scene.index + k))
     return captions
@@ -166,34 +166,34 @@ def questions(scene: Scene) -> tuple[Question, ...]:
     One on area, children and activity each; for every toy one on its name (with its look-alikes among the options),
     color, place, and count unless it is a set.
     """
-    dice = Dice("questions", scene.seed, scene.index)
+    rng = Rng("questions", scene.seed, scene.index)
     words = grammar()["questions"]
     alone = len(scene.children) == 1
     areas = [area for group in AREAS.values() for area in group]
     asked = [
-        _question("area", words["area_one" if alone else "area"], scene.area, areas, dice),
-        _question("children", words["children"], NUMBERS[len(scene.children)], NUMBERS[1:], dice),
+        _question("area", words["area_one" if alone else "area"], scene.area, areas, rng),
+        _question("children", words["children"], NUMBERS[len(scene.children)], NUMBERS[1:], rng),
     ]
     doing = [activity for activity, _ in _doing(scene)]
     ask = "activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"
     others = [activity for activity in ACTIVITIES if activity not in doing]
-    asked.append(_question("activity", words[ask], dice.pick(doing), others, dice))
+    asked.append(_question("activity", words[ask], rng.pick(doing), others, rng))
     here = {toy.name for toy in scene.toys}
     for toy in scene.toys:
         many = "_many" if toy.count > 1 or is_set(toy.name) else ""
         noun = plural_name(toy.name) if many else toy.name
         place = grammar()["places"][toy.place]
         kin = [name for name in look_alikes(toy.name) if name not in here]
-        kin += _shuffled(categories()[vocabulary()[toy.name].category], dice, without=here.union(kin))
-        kin += _shuffled(professional_names(), dice, without=here.union(kin))
+        kin += _shuffled(categories()[vocabulary()[toy.name].category], rng, without=here.union(kin))
+        kin += _shuffled(professional_names(), rng, without=here.union(kin))
         text = words["name"].format(color=toy.color, place=place)
-        asked.append(_question("name", text, toy.name, kin[:3], dice))
-        asked.append(_question("color", words["color" + many].format(name=noun), toy.color, COLORS, dice))
+        asked.append(_question("name", text, toy.name, kin[:3], rng))
+        asked.append(_question("color", words["color" + many].format(name=noun), toy.color, COLORS, rng))
         if not is_set(toy.name):
             text = words["count"].format(name=plural_name(toy.name))
-            asked.append(_question("count", text, NUMBERS[toy.count], NUMBERS[1:], dice))
+            asked.append(_question("count", text, NUMBERS[toy.count], NUMBERS[1:], rng))
         places = [grammar()["places"][place] for place in PLACES] + [words["absent"]]
-        asked.append(_question("place", words["place" + many].format(name=noun), place, places, dice))
+        asked.append(_question("place", words["place" + many].format(name=noun), place, places, rng))
     return tuple(asked)
 
 
@@ -210,13 +210,13 @@ def noun_phrase(toy: PlacedToy) -> str:
     return _noun(toy, toy.name)
 
 
-def _casual(toy: PlacedToy, dice: Dice) -> tuple[str, str]:
+def _casual(toy: PlacedToy, rng: Rng) -> tuple[str, str]:
     """A casual speaker's noun phrase and the feature to add to it ("" for none). Always throws the dice four times."""
     term = vocabulary()[toy.name]
-    named = dice.chance(TIER_PROBABILITY[term.tier])
-    kind = dice.chance(GENERIC_PROBABILITY)
-    described = dice.chance(FEATURE_PROBABILITY)
-    feature = dice.pick(grammar()["features"][toy.name])
+    named = rng.chance(TIER_PROBABILITY[term.tier])
+    kind = rng.chance(GENERIC_PROBABILITY)
+    described = rng.chance(FEATURE_PROBABILITY)
+    feature = rng.pick(grammar()["features"][toy.name])
     if named:
         return _noun(toy, toy.name), ""
     return _noun(toy, term.category if kind else VAGUE), feature if described else ""
@@ -336,11 +336,11 @@ def _article(text: str) -> str:
 # Questions ------------------------------------------------------------------------------------------------------------
 
 
-def _question(kind: str, text: str, answer: str, options: Iterable[str], dice: Dice) -> Question:
-    wrong = dice.several([option for option in options if option != answer], 3)
-    return Question(text=text, options=tuple(dice.several([answer, *wrong], 4)), answer=answer, kind=kind)
+def _question(kind: str, text: str, answer: str, options: Iterable[str], rng: Rng) -> Question:
+    wrong = rng.several([option for option in options if option != answer], 3)
+    return Question(text=text, options=tuple(rng.several([answer, *wrong], 4)), answer=answer, kind=kind)
 
 
-def _shuffled(names: Sequence[str], dice: Dice, without: Iterable[str]) -> list[str]:
+def _shuffled(names: Sequence[str], rng: Rng, without: Iterable[str]) -> list[str]:
     kept = [name for name in names if name not in set(without)]
-    return dice.several(kept, len(kept))
+    return rng.several(kept, len(kept))

@@ -12,7 +12,7 @@ from typing import Any
 
 from capwright.scenes.language import NUMBERS, grammar
 from capwright.scenes.lexicon import categories, is_set, plural_name, professional_names, vocabulary
-from capwright.scenes.sampling import Dice, look_alikes
+from capwright.scenes.sampling import Rng, look_alikes
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES
 from capwright.types import ModelError
 
@@ -36,12 +36,12 @@ class FactsWriter:
 
 def _write(record: Mapping[str, Any], seed: int) -> dict[str, Any]:
     known = _by_subject(record.get("facts"))
-    asked = list(_all(known, Dice("questions from facts", seed, record.get("id", ""))))
+    asked = list(_all(known, Rng("questions from facts", seed, record.get("id", ""))))
     if not asked:
         return {"status": "unparseable", "reason": 'meta["facts"] has no facts of the built-in kindergarten'}
     n = int(record.get("n", 0))
     if 0 < n < len(asked):
-        chosen = Dice("which facts", seed, record.get("id", "")).several(range(len(asked)), n)
+        chosen = Rng("which facts", seed, record.get("id", "")).several(range(len(asked)), n)
         asked = [asked[i] for i in sorted(chosen)]
     return {"status": "ok", "questions": asked}
 
@@ -65,44 +65,44 @@ def _values(kind: str) -> Sequence[str]:
     return {**known, "place": PLACES, "name": professional_names()}.get(kind, ())
 
 
-def _all(known: Mapping[str, Mapping[str, list[str]]], dice: Dice) -> Iterable[dict[str, Any]]:
+def _all(known: Mapping[str, Mapping[str, list[str]]], rng: Rng) -> Iterable[dict[str, Any]]:
     words, places = grammar()["questions"], grammar()["places"]
     scene = known.get("", {})
     alone = scene.get("children") == ["one"]
     for area in scene.get("area", ()):
-        yield _entry("area", words["area_one" if alone else "area"], area, _values("area"), dice)
+        yield _entry("area", words["area_one" if alone else "area"], area, _values("area"), rng)
     for number in scene.get("children", ()):
-        yield _entry("children", words["children"], number, NUMBERS[1:], dice)
+        yield _entry("children", words["children"], number, NUMBERS[1:], rng)
     if doing := scene.get("activity", []):
         ask = "activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"
         others = [activity for activity in ACTIVITIES if activity not in doing]
-        yield _entry("activity", words[ask], dice.pick(doing), others, dice)
+        yield _entry("activity", words[ask], rng.pick(doing), others, rng)
     for name in sorted(known.keys() - {""}):
         about = {kind: values[0] for kind, values in known[name].items()}
         many = "_many" if is_set(name) or about.get("count", "one") != "one" else ""
         noun = plural_name(name) if many else name
         if {"name", "color", "place"} <= about.keys():
             text = words["name"].format(color=about["color"], place=places[about["place"]])
-            yield _entry("name", text, name, _taken_for(name, known.keys(), dice), dice)
+            yield _entry("name", text, name, _taken_for(name, known.keys(), rng), rng)
         if "color" in about:
-            yield _entry("color", words["color" + many].format(name=noun), about["color"], COLORS, dice)
+            yield _entry("color", words["color" + many].format(name=noun), about["color"], COLORS, rng)
         if "count" in about:
             text = words["count"].format(name=plural_name(name))
-            yield _entry("count", text, about["count"], NUMBERS[1:], dice)
+            yield _entry("count", text, about["count"], NUMBERS[1:], rng)
         if "place" in about:
             options = [*places.values(), words["absent"]]
-            yield _entry("place", words["place" + many].format(name=noun), places[about["place"]], options, dice)
+            yield _entry("place", words["place" + many].format(name=noun), places[about["place"]], options, rng)
 
 
-def _taken_for(name: str, here: Iterable[str], dice: Dice) -> list[str]:
+def _taken_for(name: str, here: Iterable[str], rng: Rng) -> list[str]:
     """Three other toys: look-alikes first, then toys of the same kind, then any; none that is in the picture."""
     found: list[str] = []
     for pool in (look_alikes(name), categories()[vocabulary()[name].category], professional_names()):
         left = [other for other in pool if other not in here and other not in found]
-        found += dice.several(left, min(len(left), 3 - len(found)))
+        found += rng.several(left, min(len(left), 3 - len(found)))
     return found
 
 
-def _entry(kind: str, text: str, answer: str, options: Iterable[str], dice: Dice) -> dict[str, Any]:
-    wrong = dice.several([option for option in options if option != answer], 3)
-    return {"text": text, "options": dice.several([answer, *wrong], 4), "answer": answer, "kind": kind}
+def _entry(kind: str, text: str, answer: str, options: Iterable[str], rng: Rng) -> dict[str, Any]:
+    wrong = rng.several([option for option in options if option != answer], 3)
+    return {"text": text, "options": rng.several([answer, *wrong], 4), "answer": answer, "kind": kind}

@@ -33,7 +33,7 @@ _ANCHORS = {"left": 0.2, "middle": 0.5, "right": 0.8}
 _MARGIN = 0.015
 
 
-class Dice:
+class Rng:
     """Random choices built on `random.Random.random` alone, whose values never change between Python versions."""
 
     def __init__(self, *key: object) -> None:
@@ -75,10 +75,10 @@ def sample_scene(seed: int, index: int, tail: float = 0.0) -> Scene:
     right. Four toys stand left, middle, middle and right; then all children do the same, so that a caption
     of the whole scene stays short.
     """
-    dice = Dice("scene", seed, index)
-    category, area = dice.pick([(category, area) for category, areas in AREAS.items() for area in areas])
-    toys = _toys(dice, tail)
-    children = _children(dice, activities=1 if len(toys) == 4 else 2)
+    rng = Rng("scene", seed, index)
+    category, area = rng.pick([(category, area) for category, areas in AREAS.items() for area in areas])
+    toys = _toys(rng, tail)
+    children = _children(rng, activities=1 if len(toys) == 4 else 2)
     return Scene(seed=seed, index=index, category=category, area=area, children=children, toys=toys)
 
 
@@ -104,61 +104,59 @@ def ranked_names() -> tuple[str, ...]:
     return tuple(column[turn] for turn in turns for column in rows[turn] if turn < len(column))
 
 
-def _names(n: int, dice: Dice, tail: float) -> list[str]:
+def _names(n: int, rng: Rng, tail: float) -> list[str]:
     """The names of the toys of a scene, in random order; in some scenes two of them are look-alikes."""
     weights = {name: (rank + 1) ** -tail for rank, name in enumerate(ranked_names())}
     if tail:
         names: list[str] = []
         for _ in range(n):
-            names.append(dice.weighted({name: weight for name, weight in weights.items() if name not in names}))
+            names.append(rng.weighted({name: weight for name, weight in weights.items() if name not in names}))
     else:
-        names = dice.several(professional_names(), n)
+        names = rng.several(professional_names(), n)
     partners = [name for name in look_alikes(names[0]) if name not in names]
-    if n > 1 and partners and dice.chance(CONTRAST):
-        partner = dice.pick(partners)
+    if n > 1 and partners and rng.chance(CONTRAST):
+        partner = rng.pick(partners)
         # A rare toy is not dragged into the picture by a frequent one that looks like it.
-        if not tail or dice.chance(weights[partner] / weights[names[0]]):
+        if not tail or rng.chance(weights[partner] / weights[names[0]]):
             names[1] = partner
-            names = dice.several(names, n)
+            names = rng.several(names, n)
     return names
 
 
-def _toys(dice: Dice, tail: float) -> tuple[PlacedToy, ...]:
-    n = dice.weighted(TOY_NUMBERS)
-    names = _names(n, dice, tail)
-    colors = dice.several(COLORS, n)
-    counts = [1 if is_set(name) or n == 4 else dice.weighted(COPIES) for name in names]
+def _toys(rng: Rng, tail: float) -> tuple[PlacedToy, ...]:
+    n = rng.weighted(TOY_NUMBERS)
+    names = _names(n, rng, tail)
+    colors = rng.several(COLORS, n)
+    counts = [1 if is_set(name) or n == 4 else rng.weighted(COPIES) for name in names]
     if counts == [3, 3]:  # three toys leave room for one pair, two toys for one group of three
         counts[0] = 2
     elif n == 3:
         groups = [i for i, count in enumerate(counts) if count > 1]
-        pair = dice.pick(groups) if groups else None
+        pair = rng.pick(groups) if groups else None
         counts = [2 if i == pair else 1 for i in range(n)]
-    places = sorted(dice.several(PLACES, min(n, 3)), key=PLACES.index)
+    places = sorted(rng.several(PLACES, min(n, 3)), key=PLACES.index)
     if n == 4:
         places.insert(1, "middle")
     elif n == 2 and sum(counts) > 2:  # groups are wide: keep them apart
         places = ["left", "right"]
     sizes = [_SIZES[count] * _CROWDING[n] for count in counts]
     widths = [SPOT_WIDTHS[count] for count in counts]
-    sizes, centers = _spots(sizes, widths, [_ANCHORS[place] for place in places], dice)
+    sizes, centers = _spots(sizes, widths, [_ANCHORS[place] for place in places], rng)
     toys = []
     for i in range(n):
         low, high = (0.77, 0.82) if n < 4 else ((0.75, 0.77), (0.82, 0.84))[i % 2]
-        y = dice.between(low, max(low, min(high, 0.985 - sizes[i] / 2)))
+        y = rng.between(low, max(low, min(high, 0.985 - sizes[i] / 2)))
         toys.append(PlacedToy(names[i], colors[i], counts[i], places[i], centers[i], y, sizes[i]))
     return tuple(toys)
 
 
-def _spots(
-    sizes: list[float], widths: list[float], anchors: list[float], dice: Dice
-) -> tuple[list[float], list[float]]:
+def _spots(sizes: list[float], widths: list[float], anchors: list[float], rng: Rng) -> tuple[list[float], list[float]]:
     """Sizes and centers of spots that stay in the picture and beside each other, near where they would like to be."""
     room = 1 - 2 * _MARGIN
     shrink = min(1.0, room / sum(size * width for size, width in zip(sizes, widths)))
-    sizes = [int(1000 * size * shrink * dice.between(0.95, 1.0)) / 1000 for size in sizes]
+    sizes = [int(1000 * size * shrink * rng.between(0.95, 1.0)) / 1000 for size in sizes]
     halves = [size * width / 2 for size, width in zip(sizes, widths)]
-    centers = [anchor + dice.between(-0.03, 0.03) for anchor in anchors]
+    centers = [anchor + rng.between(-0.03, 0.03) for anchor in anchors]
     edge = _MARGIN
     for i, half in enumerate(halves):
         centers[i] = max(centers[i], edge + half)
@@ -170,20 +168,20 @@ def _spots(
     return sizes, [round(center, 3) for center in centers]
 
 
-def _children(dice: Dice, activities: int) -> tuple[Child, ...]:
-    n = dice.weighted(CHILDREN)
-    seen = dice.several(ACTIVITIES, activities)
+def _children(rng: Rng, activities: int) -> tuple[Child, ...]:
+    n = rng.weighted(CHILDREN)
+    seen = rng.several(ACTIVITIES, activities)
     # The first two children show both activities; the rest join either.
-    doing = [seen[i] if i < activities else dice.pick(seen) for i in range(n)]
-    if n > 1 and activities > 1 and dice.chance(0.3):
+    doing = [seen[i] if i < activities else rng.pick(seen) for i in range(n)]
+    if n > 1 and activities > 1 and rng.chance(0.3):
         doing = [seen[0]] * n
-    doing = dice.several(doing, n)
-    looks = dice.several(range(6), n)
+    doing = rng.several(doing, n)
+    looks = rng.several(range(6), n)
     children = []
     for i in range(n):
-        size = _HEIGHTS[n] + dice.between(-0.01, 0.015)
-        center = (i + 0.5) / n if n > 1 else dice.between(0.35, 0.65)
-        x = min(max(center + dice.between(-0.025, 0.025), size / 2), 1 - size / 2)
-        y = dice.between(0.43, 0.48)
-        children.append(Child(doing[i], dice.pick(COLORS), looks[i], round(x, 3), y, round(size, 3)))
+        size = _HEIGHTS[n] + rng.between(-0.01, 0.015)
+        center = (i + 0.5) / n if n > 1 else rng.between(0.35, 0.65)
+        x = min(max(center + rng.between(-0.025, 0.025), size / 2), 1 - size / 2)
+        y = rng.between(0.43, 0.48)
+        children.append(Child(doing[i], rng.pick(COLORS), looks[i], round(x, 3), y, round(size, 3)))
     return tuple(children)

@@ -25,7 +25,7 @@ ReaderOption = str | Mapping[str, Any] | Reader
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionPrompt:
     """A question as it is put to the reader.
 
     Attributes:
@@ -43,7 +43,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class QuestionResult:
     """What came of a question: `right` and `abstained` are 0 or 1, or between them when probabilities are counted.
 
     Both are 0 where `status` is not "ok": nobody knows. `said` is the text of the chosen option, or "".
@@ -61,11 +61,11 @@ class Told:
 
 
 #: What a caption without words tells about anything.
-SILENT = Told("ok", abstained=1.0)
+UNANSWERED = QuestionResult("ok", abstained=1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Bank:
+class QuestionSet:
     """The questions of a corpus: how many are asked and how many can not be, their kinds, and a digest of them all."""
 
     asked: int
@@ -79,7 +79,7 @@ class Bank:
         return f"{self.asked}{f'-{self.left_out}' if self.left_out else ''}#{self.digest[:8]}"
 
 
-def read_bank(samples: Sequence[Sample], scorer: str, openly: bool = False) -> Bank:
+def read_question_set(samples: Sequence[Sample], scorer: str, openly: bool = False) -> QuestionSet:
     """Gather the questions of samples, open ones too if `openly`. Raises DataError when none can be asked."""
     askable = {sample.id: [*choices(sample), *(open_ones(sample) if openly else ())] for sample in samples}
     asked = sum(map(len, askable.values()))
@@ -97,7 +97,7 @@ def read_bank(samples: Sequence[Sample], scorer: str, openly: bool = False) -> B
         name: [[q.text, list(q.options), q.answer, q.kind] for q in sorted_questions(questions)]
         for name, questions in askable.items()
     }
-    return Bank(asked, total - asked, kinds, fingerprint(table))
+    return QuestionSet(asked, total - asked, kinds, fingerprint(table))
 
 
 def choices(sample: Sample) -> list[Question]:
@@ -120,7 +120,7 @@ def sorted_questions(questions: Sequence[Question]) -> list[Question]:
     return sorted(questions, key=lambda q: (q.text, q.options, q.answer))
 
 
-def dice(*content: str | int) -> Random:
+def seeded_rng(*content: str | int) -> Random:
     """Random numbers that depend on this content alone, on every machine."""
     text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
     return Random(int.from_bytes(hashlib.blake2b(text.encode("ascii"), digest_size=16).digest(), "big"))
@@ -172,7 +172,7 @@ def open_port(judge: Any, port: type, scorer: str, can: str) -> Any:
     return found
 
 
-def ask(reader: Reader, asked: Sequence[tuple[Evidence, Asked]], seed: int, scorer: str) -> list[Answer]:
+def ask(reader: Reader, asked: Sequence[tuple[Evidence, QuestionPrompt]], seed: int, scorer: str) -> list[Answer]:
     """One answer for each (evidence, question), in one call; what is asked twice in the same words is asked once.
 
     The reader never gets `Question.answer`. Raises ScorerError when it does not keep to its port; errors of its own
@@ -203,7 +203,7 @@ def ask(reader: Reader, asked: Sequence[tuple[Evidence, Asked]], seed: int, scor
     return [answers[index] for index in where]
 
 
-def tell(asked: Asked, answer: Answer, soft: bool = False) -> Told:
+def tell(asked: QuestionPrompt, answer: Answer, soft: bool = False) -> QuestionResult:
     """What an answer is worth.
 
     `soft` counts probabilities where the reader gave them: `right` is that of the right option, `abstained` that of
@@ -211,7 +211,7 @@ def tell(asked: Asked, answer: Answer, soft: bool = False) -> Told:
     taken to have chosen the most probable option where it told probabilities.
     """
     if answer.status != "ok":
-        return Told(answer.status if answer.status not in SCORED else "unparseable")
+        return QuestionResult(answer.status if answer.status not in SCORED else "unparseable")
     options = asked.shown.options
     right = [option.strip() == asked.question.answer.strip() for option in options]
     chances = _chances(answer, len(options), asked.forced)
@@ -220,16 +220,16 @@ def tell(asked: Asked, answer: Answer, soft: bool = False) -> Told:
         if asked.forced and chances is not None:
             option = max(range(len(options)), key=lambda place: chances[place])
     elif answer.option is None or not 0 <= answer.option < len(options):
-        return Told("unparseable")
+        return QuestionResult("unparseable")
     else:
         option = answer.option
     said = "" if option is None else options[option]
     if soft and chances is not None:
         abstained = chances[-1] + (chances[asked.abstain] if asked.abstain is not None else 0.0)
-        return Told("ok", sum(c for c, is_right in zip(chances, right) if is_right), abstained, said)
+        return QuestionResult("ok", sum(c for c, is_right in zip(chances, right) if is_right), abstained, said)
     if option is None:
-        return Told("ok", abstained=1.0)
-    return Told("ok", right=float(right[option]), said=said)
+        return QuestionResult("ok", abstained=1.0)
+    return QuestionResult("ok", right=float(right[option]), said=said)
 
 
 def _chances(answer: Answer, options: int, forced: bool) -> tuple[float, ...] | None:
@@ -242,7 +242,7 @@ def _chances(answer: Answer, options: int, forced: bool) -> tuple[float, ...] | 
     return tuple(chance / total for chance in chances) if total > 0 else None
 
 
-def status_of(told: Sequence[Told]) -> str:
+def status_of(told: Sequence[QuestionResult]) -> str:
     """The status of a caption: "ok" when at least half of its questions are known, else what most of the others are."""
     failed = Counter(one.status for one in told if not one.known)
     if 2 * sum(failed.values()) <= len(told):
@@ -251,7 +251,7 @@ def status_of(told: Sequence[Told]) -> str:
     return min(status for status, count in failed.items() if count == most)
 
 
-def show(asked: Asked, told: Told) -> dict[str, Any]:
+def show(asked: QuestionPrompt, told: QuestionResult) -> dict[str, Any]:
     """A question and what came of it, for reports: JSON values.
 
     {"question", "kind", "options" (as shown), "answer", "said", "result": "right" | "wrong" | "abstained" | "unknown",

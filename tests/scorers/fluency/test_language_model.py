@@ -83,8 +83,11 @@ def test_it_is_the_definition():
     model = learn(SENTENCES)
     expected = by_definition(model, in_order(SENTENCES))
     size = len(model.single)
-    dice = random.Random(0)
-    contexts = [(0, START), *((dice.randrange(size), dice.choice([0, *range(3, size)])) for _ in range(200))]
+    seeded_rng = random.Random(0)
+    contexts = [
+        (0, START),
+        *((seeded_rng.randrange(size), seeded_rng.choice([0, *range(3, size)])) for _ in range(200)),
+    ]
     for before, last in contexts:
         words = np.array([w for w in range(size) if w != START])
         found = model.probabilities(np.full(len(words), before), np.full(len(words), last), words)

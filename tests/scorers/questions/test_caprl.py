@@ -10,7 +10,16 @@ from capwright import scenes
 from capwright.evaluation import evaluate
 from capwright.judges.protocols import Answer
 from capwright.scorers import TTS, Corpus, Item, RewardView, explain
-from capwright.scorers._asking import Asked, Told, ask, choices, dice, shuffled, status_of, tell
+from capwright.scorers._asking import (
+    QuestionPrompt,
+    QuestionResult,
+    ask,
+    choices,
+    seeded_rng,
+    shuffled,
+    status_of,
+    tell,
+)
 from capwright.scorers.questions.caprl import CapRL
 from capwright.types import Caption, DataError, Question, Sample, ScorerError
 from word_readers import Fixed, Words
@@ -44,19 +53,19 @@ def test_shuffle_by_hand():
     order = [2, 0, 3, 1]
     shown = replace(COLOR, options=tuple(COLOR.options[place] for place in order))
     assert shown.options == ("green", "red", "yellow", "blue")
-    asked = Asked(COLOR, shown)
+    asked = QuestionPrompt(COLOR, shown)
     told = [tell(asked, Answer(place)).right for place in range(4)]
     assert told == [0, 1, 0, 0]
-    assert tell(asked, Answer(None, abstained=True)) == Told("ok", 0, 1)
+    assert tell(asked, Answer(None, abstained=True)) == QuestionResult("ok", 0, 1)
     assert tell(asked, Answer(4)).status == "unparseable"  # there is no fifth option
     assert tell(asked, Answer(None)).status == "unparseable"
 
 
 def test_shuffles_move_contents_and_reach_every_order():
-    seen = {shuffled(COLOR, dice("x", number)).options for number in range(600)}
+    seen = {shuffled(COLOR, seeded_rng("x", number)).options for number in range(600)}
     assert len(seen) == 24
     assert all(sorted(options) == sorted(COLOR.options) for options in seen)
-    assert shuffled(COLOR, dice("x", 1)).answer == "red"
+    assert shuffled(COLOR, seeded_rng("x", 1)).answer == "red"
 
 
 def test_paper_mode_draws_with_replacement():
@@ -118,7 +127,7 @@ def test_a_failed_question_is_unknown_and_never_wrong():
     ],
 )
 def test_at_least_half_must_be_known(statuses, expected):
-    assert status_of([Told(status) for status in statuses]) == expected
+    assert status_of([QuestionResult(status) for status in statuses]) == expected
 
 
 def test_captions_that_are_unknown_stay_unknown():

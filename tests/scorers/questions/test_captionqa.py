@@ -197,9 +197,12 @@ def published_orders(samples, seed):
 @pytest.mark.parametrize("mixture", range(40))
 def test_strict_order_is_the_published_one_for_any_mixture_of_questions(mixture):
     """A question that is skipped, one with a single option included, moves the order of no later one."""
-    dice = Random(f"mixture {mixture}")
+    seeded_rng = Random(f"mixture {mixture}")
     sorts = (*OPEN, *CLOSED, *SKIPPED)
-    samples = [Sample(f"{n}", Path("x"), questions=tuple(dice.choices(sorts, k=dice.randrange(8)))) for n in range(20)]
+    samples = [
+        Sample(f"{n}", Path("x"), questions=tuple(seeded_rng.choices(sorts, k=seeded_rng.randrange(8))))
+        for n in range(20)
+    ]
     plans = strict_plans(samples, seed=mixture)
     assert list(plans) == [sample.id for sample in samples]
     for id, shown in published_orders(samples, mixture):

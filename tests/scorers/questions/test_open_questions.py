@@ -73,7 +73,7 @@ def test_anls(said, right, worth):
 
 
 def test_a_rule_gives_from_0_to_1_and_1_for_the_key():
-    dice = random.Random(0)
+    seeded_rng = random.Random(0)
     for _ in range(300):
-        said, right = ("".join(dice.choices("ab1.,%- ", k=dice.randint(1, 8))) + "c" for _ in range(2))
+        said, right = ("".join(seeded_rng.choices("ab1.,%- ", k=seeded_rng.randint(1, 8))) + "c" for _ in range(2))
         assert all(0 <= rule(said, right) <= 1 and rule(right, right) == 1 for rule in RULES.values())

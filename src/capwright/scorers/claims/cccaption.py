@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Claims, Reader
 from capwright.scorers._asking import (
-    SILENT,
-    Asked,
-    Told,
+    UNANSWERED,
+    QuestionPrompt,
+    QuestionResult,
     ask,
     choices,
-    dice,
     open_port,
-    read_bank,
+    read_question_set,
+    seeded_rng,
     show,
     shuffled,
     status_of,
@@ -104,7 +104,7 @@ class CCCaption(ClaimScorer):
         made = super().prepare(corpus)
         same = made.claims if self._reader is None else self._reader
         reader = open_port(same, Reader, self._spec.name, "answer questions")
-        bank = read_bank(corpus.samples, self._spec.name)
+        bank = read_question_set(corpus.samples, self._spec.name)
         fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, reader.signature, bank.digest])}
         return CCCaptionContext(**fields, reader=reader, bank=bank.name)
 
@@ -159,25 +159,27 @@ class CCCaption(ClaimScorer):
                 found.append(Finding(self._row(answers, correct), evidence=evidence))
         return found
 
-    def _answers(self, items: Sequence[Item], context: CCCaptionContext) -> list[list[tuple[Asked, Told]]]:
+    def _answers(
+        self, items: Sequence[Item], context: CCCaptionContext
+    ) -> list[list[tuple[QuestionPrompt, QuestionResult]]]:
         """What came of every question of every item, in one call. A blank caption tells nothing, and needs no call."""
         shown_as = [self._questions(item.sample) for item in items]
         speaking = [(i, one) for i, item in enumerate(items) for one in shown_as[i] if item.caption.strip()]
         asked = [(items[i].caption, one) for i, one in speaking]
         answers = iter(ask(context.reader, asked, self._seed, self._spec.name))
         return [
-            [(one, tell(one, next(answers)) if item.caption.strip() else SILENT) for one in shown_as[i]]
+            [(one, tell(one, next(answers)) if item.caption.strip() else UNANSWERED) for one in shown_as[i]]
             for i, item in enumerate(items)
         ]
 
-    def _questions(self, sample: Sample) -> list[Asked]:
+    def _questions(self, sample: Sample) -> list[QuestionPrompt]:
         """The questions with their options in an order that depends on the sample, the question and the seed."""
         return [
-            Asked(question, shuffled(question, dice("cccaption", self._seed, sample.id, question.text)))
+            QuestionPrompt(question, shuffled(question, seeded_rng("cccaption", self._seed, sample.id, question.text)))
             for question in choices(sample)
         ]
 
-    def _row(self, answers: Sequence[Told], correct: float) -> tuple[float, ...]:
+    def _row(self, answers: Sequence[QuestionResult], correct: float) -> tuple[float, ...]:
         known = [answer.right for answer in answers if answer.known]
         if not known:
             return (0.0, 0.0, 0.0, correct, 1.0)

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Answer, Reader
 from capwright.scorers._asking import (
-    SILENT,
-    Asked,
-    Bank,
+    UNANSWERED,
+    QuestionPrompt,
+    QuestionResult,
+    QuestionSet,
     ReaderOption,
-    Told,
     ask,
     check_options,
     open_port,
-    read_bank,
+    read_question_set,
     show,
     status_of,
     tell,
@@ -46,7 +46,7 @@ class QuestionContext(Context):
     """
 
     reader: str
-    bank: Bank
+    bank: QuestionSet
 
 
 class QuestionScorer:
@@ -71,15 +71,15 @@ class QuestionScorer:
 
     # What a scorer is made of ------------------------------------------------------------------------------------
 
-    def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
+    def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
         """The questions that are asked about a caption."""
         raise ScorerError(f"{self._spec.name}: has no plan")
 
-    def credit(self, asked: Asked, told: Told) -> float:
+    def credit(self, asked: QuestionPrompt, told: QuestionResult) -> float:
         """What a known answer is worth, from 0 to 1."""
         return told.right
 
-    def read(self, asked: Asked, answer: Answer) -> Told:
+    def read(self, asked: QuestionPrompt, answer: Answer) -> QuestionResult:
         """What came of a question."""
         return tell(asked, answer, self._soft)
 
@@ -109,7 +109,7 @@ class QuestionScorer:
         Raises DataError when no sample has a question that can be asked, ScorerError for a judge that can not
         answer questions.
         """
-        bank = read_bank(corpus.samples, self._spec.name)
+        bank = read_question_set(corpus.samples, self._spec.name)
         signature = self.reader().signature
         return QuestionContext(
             scorer=self._spec.name,
@@ -138,7 +138,7 @@ class QuestionScorer:
         for index, (plan, says) in enumerate(zip(plans, spoken)):
             if not plan:
                 continue
-            told = [self.read(one, next(answers)) if says else SILENT for one in plan]
+            told = [self.read(one, next(answers)) if says else UNANSWERED for one in plan]
             evidence[index] = _evidence(plan, told)
             state = status_of(told)
             if state == "ok":
@@ -148,7 +148,11 @@ class QuestionScorer:
         return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
 
     def _fill(
-        self, row: NDArray[np.float64], plan: Sequence[Asked], told: Sequence[Told], kind_column: Mapping[str, int]
+        self,
+        row: NDArray[np.float64],
+        plan: Sequence[QuestionPrompt],
+        told: Sequence[QuestionResult],
+        kind_column: Mapping[str, int],
     ) -> None:
         for asked, one in zip(plan, told):
             if not one.known:
@@ -174,7 +178,7 @@ class QuestionScorer:
         return context
 
 
-def _evidence(plan: Sequence[Asked], told: Sequence[Told]) -> dict[str, Any]:
+def _evidence(plan: Sequence[QuestionPrompt], told: Sequence[QuestionResult]) -> dict[str, Any]:
     return {
         "questions": [show(asked, one) for asked, one in zip(plan, told)],
         "right": sum(one.right for one in told),

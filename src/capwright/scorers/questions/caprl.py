@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._asking import Asked, ReaderOption, choices, dice, shuffled, sorted_questions
+from capwright.scorers._asking import QuestionPrompt, ReaderOption, choices, seeded_rng, shuffled, sorted_questions
 from capwright.scorers.base import Context, Item, ScorerSpec, write_signature
 from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.types import ScorerError
@@ -72,16 +72,18 @@ class CapRL(QuestionScorer):
         self._n = n
         self._shuffle = shuffle and mode == "paper"
 
-    def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
+    def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
         """In mode "paper" `n` draws with replacement, each with a shuffle of its own; else every question once."""
         questions = sorted_questions(choices(item.sample))
         if not questions:
             return []
         if self._mode == "all-questions":
-            return [Asked(question, question) for question in questions]
-        random = dice("caprl", self._seed, item.sample.id, item.caption)
+            return [QuestionPrompt(question, question) for question in questions]
+        random = seeded_rng("caprl", self._seed, item.sample.id, item.caption)
         drawn = [questions[random.randrange(len(questions))] for _ in range(self._n)]
-        return [Asked(question, shuffled(question, random) if self._shuffle else question) for question in drawn]
+        return [
+            QuestionPrompt(question, shuffled(question, random) if self._shuffle else question) for question in drawn
+        ]
 
     def setup(self) -> dict[str, object]:
         """Options that can change a number."""

@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Answer
-from capwright.scorers._asking import Asked, ReaderOption, Told, choices, dice, shuffled, sorted_questions, tell
+from capwright.scorers._asking import (
+    QuestionPrompt,
+    QuestionResult,
+    ReaderOption,
+    choices,
+    seeded_rng,
+    shuffled,
+    sorted_questions,
+    tell,
+)
 from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, write_signature
 from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.text.digest import fingerprint
@@ -57,7 +66,7 @@ _LETTERS = string.ascii_uppercase
 class StrictContext(QuestionContext):
     """Also how the released evaluation would show each question of each sample (by id, in the order of the sample)."""
 
-    plans: Mapping[str, tuple[Asked, ...]]
+    plans: Mapping[str, tuple[QuestionPrompt, ...]]
 
 
 class CaptionQA(QuestionScorer):
@@ -115,7 +124,7 @@ class CaptionQA(QuestionScorer):
         fields = vars(context) | {"fingerprint": fingerprint([context.fingerprint, shown])}
         return StrictContext(**fields, plans=plans)
 
-    def plan(self, item: Item, context: QuestionContext) -> list[Asked]:
+    def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
         """Every question once, options shuffled."""
         sample = item.sample
         if not isinstance(context, StrictContext):
@@ -127,15 +136,15 @@ class CaptionQA(QuestionScorer):
             )
         return list(context.plans[sample.id])
 
-    def _asked(self, sample: str, question: Question) -> Asked:
-        random = dice("captionqa", self._seed, sample, question.text, *question.options)
-        return Asked(question, shuffled(question, random), forced=is_yes_no(question))
+    def _asked(self, sample: str, question: Question) -> QuestionPrompt:
+        random = seeded_rng("captionqa", self._seed, sample, question.text, *question.options)
+        return QuestionPrompt(question, shuffled(question, random), forced=is_yes_no(question))
 
-    def read(self, asked: Asked, answer: Answer) -> Told:
+    def read(self, asked: QuestionPrompt, answer: Answer) -> QuestionResult:
         """What came of a question."""
         return strict_tell(asked, answer) if self._strict else tell(asked, answer, self._soft)
 
-    def credit(self, asked: Asked, told: Told) -> float:
+    def credit(self, asked: QuestionPrompt, told: QuestionResult) -> float:
         """1 for right, 1/K + 0.05 for abstaining where that is offered, else 0."""
         return told.right + (0.0 if asked.forced else told.abstained * (1 / len(asked.question.options) + BONUS))
 
@@ -190,7 +199,7 @@ def _starts_yes_no(question: Question) -> bool:
     return question.text.strip().lower().startswith(tuple(f"{word} " for word in _YES_NO_STARTS))
 
 
-def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Asked, ...]]:
+def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[QuestionPrompt, ...]]:
     """Sample id -> its questions as the released evaluation shows them: one `Random(seed)` runs through all of them.
 
     A question takes its turn, which is one shuffle, when it has two options of its own and its answer is among them;
@@ -198,9 +207,9 @@ def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Asked,
     not asked either: it can not be answered wrong.
     """
     random = Random(seed)
-    plans: dict[str, tuple[Asked, ...]] = {}
+    plans: dict[str, tuple[QuestionPrompt, ...]] = {}
     for sample in samples:
-        asked: list[Asked] = []
+        asked: list[QuestionPrompt] = []
         for question in sample.questions:
             # Counted before the abstaining option is added: one option and that one are no two.
             if len(question.options) < 2 or question.answer.strip() not in map(str.strip, question.options):
@@ -212,7 +221,7 @@ def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Asked,
             if len(set(map(str.strip, question.options))) > 1:
                 abstain = None if forced else order.index(len(question.options))
                 options = tuple(shown[place] for place in order)
-                asked.append(Asked(question, replace(question, options=options), forced, abstain))
+                asked.append(QuestionPrompt(question, replace(question, options=options), forced, abstain))
         plans[sample.id] = tuple(asked)
     return plans
 
@@ -233,7 +242,7 @@ def strict_choice(reply: str, options: int) -> int | None:
     return int(number[1]) - 1 if number and int(number[1]) <= options else None
 
 
-def strict_tell(asked: Asked, answer: Answer) -> Told:
+def strict_tell(asked: QuestionPrompt, answer: Answer) -> QuestionResult:
     """What an answer is worth by the released rules; a reply that its parser can not read is wrong.
 
     The reply is parsed anew where the reader recorded it. A reader that does not write letters (its text is that of
@@ -245,4 +254,4 @@ def strict_tell(asked: Asked, answer: Answer) -> Told:
     if answer.status not in ("ok", "unparseable") or not answer.text or answer.abstained or in_words:
         return tell(asked, answer)
     place = strict_choice(answer.text, len(options))
-    return Told("ok") if place is None else tell(asked, Answer(place))
+    return QuestionResult("ok") if place is None else tell(asked, Answer(place))

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Reader, Writer
 from capwright.scorers._asking import (
-    SILENT,
-    Asked,
+    UNANSWERED,
+    QuestionPrompt,
+    QuestionResult,
     ReaderOption,
-    Told,
     ask,
     check_options,
     choices,
-    dice,
     open_ones,
     open_port,
-    read_bank,
+    read_question_set,
+    seeded_rng,
     show,
     shuffled,
     sorted_questions,
@@ -97,7 +97,7 @@ class Prism:
 
         Raises DataError when no question can be asked, ScorerError for a judge that can not answer questions.
         """
-        bank = read_bank(corpus.samples, "prism", openly=bool(self._free))
+        bank = read_question_set(corpus.samples, "prism", openly=bool(self._free))
         reader = self._reader()
         if self._free:
             open_port(reader, Writer, "prism", "answer open questions")
@@ -137,7 +137,7 @@ class Prism:
             if name not in measured:
                 continue
             plan = measured[name]
-            told = [[next(answers) if items[index].caption.strip() else SILENT for _ in plan] for index in members]
+            told = [[next(answers) if items[index].caption.strip() else UNANSWERED for _ in plan] for index in members]
             state = status_of([one for row in told for one in row])
             if state == "ok":
                 rows[number] = _row(told)
@@ -180,14 +180,14 @@ class Prism:
             v=self._spec.version,
         )
 
-    def _plan(self, item: Item) -> list[Asked]:
+    def _plan(self, item: Item) -> list[QuestionPrompt]:
         plan = []
         for question in sorted_questions([*choices(item.sample), *(open_ones(item.sample) if self._free else ())]):
-            random = dice("prism", self._seed, item.sample.id, question.text, *question.options)
-            plan.append(Asked(question, shuffled(question, random) if self._shuffle else question))
+            random = seeded_rng("prism", self._seed, item.sample.id, question.text, *question.options)
+            plan.append(QuestionPrompt(question, shuffled(question, random) if self._shuffle else question))
         return plan
 
-    def _answers(self, pairs: Sequence[tuple[str, Asked]]) -> list[Told]:
+    def _answers(self, pairs: Sequence[tuple[str, QuestionPrompt]]) -> list[QuestionResult]:
         """What comes of each (caption, question): one call for those with options, one for those without."""
         closed = [pair for pair in pairs if pair[1].question.options]
         free = [(caption, one.question.text) for caption, one in pairs if not one.question.options]
@@ -198,12 +198,12 @@ class Prism:
             tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
         ]
 
-    def _tell_free(self, asked: Asked, said: Said) -> Told:
+    def _tell_free(self, asked: QuestionPrompt, said: Said) -> QuestionResult:
         if said.status != "ok":
-            return Told(said.status)
+            return QuestionResult(said.status)
         if not said.text:
-            return SILENT
-        return Told("ok", right=RULES[self._free](said.text, asked.question.answer), said=said.text)
+            return UNANSWERED
+        return QuestionResult("ok", right=RULES[self._free](said.text, asked.question.answer), said=said.text)
 
     def _reader(self) -> Reader:
         if self._opened is None:
@@ -216,7 +216,7 @@ class Prism:
         return context
 
 
-def _row(told: Sequence[Sequence[Told]]) -> tuple[float, ...]:
+def _row(told: Sequence[Sequence[QuestionResult]]) -> tuple[float, ...]:
     """The row of an image from what came of each question [captions][questions]."""
     flat = [one for row in told for one in row]
     known = sum(one.known for one in flat)

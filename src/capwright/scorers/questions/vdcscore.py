@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Writer
-from capwright.scorers._asking import Told, check_options, open_port, sorted_questions, status_of
+from capwright.scorers._asking import QuestionResult, check_options, open_port, sorted_questions, status_of
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
 from capwright.scorers.questions._open_questions import Said, answer_openly, status_of_record, write_records
 from capwright.text.digest import fingerprint
@@ -123,7 +123,7 @@ class VDCScore:
                 continue
             marked = [next(found) for _ in plan]
             evidence[index] = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
-            state = status_of([Told(one.status) for one in marked])
+            state = status_of([QuestionResult(one.status) for one in marked])
             if state == "ok":
                 rows[index] = _row(marked)
             else:
