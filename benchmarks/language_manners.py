@@ -26,7 +26,7 @@ from capwright.runs.pipeline import run_recipe
 from capwright.scenes import build, casual_captions, expert_captions, sample_scene
 from capwright.scorers import Corpus, Item
 from capwright.scorers.fluency.language import Language
-from capwright.types import NO_IMAGE, Sample, Sampling
+from capwright.types import NO_IMAGE, Sample, SamplingParams
 from language_check import coco
 from results_file import append_rows, print_rows
 
@@ -91,7 +91,7 @@ def captioner(quick: bool) -> list[Row]:
     count = 20 if quick else 40
     with tempfile.TemporaryDirectory() as folder:
         samples = list(open_dataset(build(10 * count, 1, Path(folder) / "scenes"), "test"))[:count]
-        rows = caption_rows(load_policy("embedded"), samples, Sampling(temperature=0.0, max_tokens=64))
+        rows = caption_rows(load_policy("embedded"), samples, SamplingParams(temperature=0.0, max_tokens=64))
         said = [row["caption"] for row in rows]
     return [
         {"part": "captioner", "captions": "embedded", "learned_from": source, "scenes": len(samples)}

@@ -256,9 +256,9 @@ def measured(policy: Any, samples: Any, rulers: Any) -> dict[str, Any]:
     from capwright.captioning.caption_files import caption_rows
     from capwright.evaluation import evaluate
     from capwright.scenes import ranked_names
-    from capwright.types import Sampling
+    from capwright.types import SamplingParams
 
-    sampling = Sampling(temperature=0.0, max_tokens=48)
+    sampling = SamplingParams(temperature=0.0, max_tokens=48)
     captions = {row["id"]: row for row in caption_rows(policy, samples, sampling, batch_size=32)}
     found = evaluate(samples, captions, rulers, replicates=0)
     tts, rarest = found.scores["tts"], set(ranked_names()[-15:])

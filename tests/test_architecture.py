@@ -12,20 +12,8 @@ from places import SOURCE
 
 PACKAGE = SOURCE
 #: From the ground up. A room may import those before it, but for `STRANGERS`.
-FLOORS = [
-    "types",
-    "console",
-    "data",
-    "text",
-    "models",
-    "judges",
-    "scenes",
-    "scorers",
-    "curation",
-    "captioning",
-    "recipes",
-]
-FLOORS += ["training", "evaluation", "robustness", "report", "runs", "cli"]
+FLOORS = ["types", "arrays", "console", "data", "text", "models", "judges", "scenes", "scorers", "curation"]
+FLOORS += ["captioning", "recipes", "training", "evaluation", "robustness", "report", "runs", "cli"]
 #: (a room, one below it that it must not know).
 STRANGERS = {("scorers", "models"), ("scorers", "scenes"), ("judges", "scenes"), ("curation", "scenes")}
 STRANGERS |= {("evaluation", "training"), ("robustness", "training"), ("report", "training")}

@@ -10,6 +10,7 @@ Names are loaded on first use: importing the package imports neither torch nor n
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from capwright.types import (
     Request,
     RunError,
     Sample,
-    Sampling,
+    SamplingParams,
     Term,
     Vocabulary,
 )
@@ -88,7 +89,7 @@ __all__ = [
     "RewardView",
     "RunError",
     "Sample",
-    "Sampling",
+    "SamplingParams",
     "Scorer",
     "Term",
     "Vocabulary",
@@ -115,7 +116,14 @@ __all__ = [
 ]
 
 
+#: Names that others took the place of.
+_RENAMED = {"Sampling": "SamplingParams"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(f"capwright.{name} is called {_RENAMED[name]} now", FutureWarning, stacklevel=2)
+        return globals()[_RENAMED[name]]
     if name in _HOME:
         return getattr(import_module(f"capwright.{_HOME[name]}"), name)
     raise AttributeError(f"module 'capwright' has no attribute '{name}'")

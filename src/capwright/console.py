@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: Called with (done, total).
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 #: Seconds between lines of a counter that is not shown on a terminal.
 _EVERY = 10.0
@@ -29,7 +29,7 @@ def warnings_said() -> Iterator[None]:
 
 
 @contextmanager
-def counting(label: str) -> Iterator[Progress]:
+def counting(label: str) -> Iterator[OnProgress]:
     """A counter for calls of `progress(done, total)`: a bar on a terminal, a line every ten seconds elsewhere."""
     if not sys.stderr.isatty():
         yield _line_counter(label)
@@ -44,7 +44,7 @@ def counting(label: str) -> Iterator[Progress]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
-def _line_counter(label: str) -> Progress:
+def _line_counter(label: str) -> OnProgress:
     last = time.monotonic()
 
     def progress(done: int, total: int) -> None:

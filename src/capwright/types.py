@@ -183,7 +183,7 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingParams:
     """How captions are drawn. `temperature` 0 is greedy decoding; `top_k` 0 and `top_p` 1 switch those filters off."""
 
     temperature: float = 1.0

@@ -15,7 +15,7 @@ import tiny_models
 from capwright.models import load_policy
 from capwright.models.decoding.kv_cache import PreallocatedLayer, with_room
 from capwright.models.packing import block_mask, pack, packed_mask, sight
-from capwright.types import Request, Sample, Sampling
+from capwright.types import Request, Sample, SamplingParams
 
 TEXTS = [["A child builds with red blocks.", "Two children"], ["One child", "A tangram and a drum on the floor"]]
 
@@ -60,7 +60,7 @@ def test_block_and_dense_mask_are_one_rule():
 
 def test_sampling_does_without_flex(folder):
     plain, flex = load_policy(folder), with_flex(load_policy(folder))
-    sampling = Sampling(max_tokens=5, seed=0)
+    sampling = SamplingParams(max_tokens=5, seed=0)
     with torch.no_grad():
         ours, right = (p.sample(p.encode(*asked()), 3, sampling).tokens for p in (flex, plain))
     assert torch.equal(ours, right)
@@ -98,7 +98,9 @@ def test_a_compiled_model_learns_the_same(folder):
 def test_captions_longer_than_the_first_room(folder, layout):
     policy = load_policy(folder, layout=layout)
     policy.eos_ids = torch.tensor([10**6])
-    groups = policy.sample(policy.encode(*asked()), 2, Sampling(max_tokens=2 * PreallocatedLayer.STEPS + 5, seed=0))
+    groups = policy.sample(
+        policy.encode(*asked()), 2, SamplingParams(max_tokens=2 * PreallocatedLayer.STEPS + 5, seed=0)
+    )
     reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
     assert groups.tokens.shape[-1] == 2 * PreallocatedLayer.STEPS + 5
     assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 1e-3

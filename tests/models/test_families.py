@@ -16,7 +16,7 @@ from transformers import LlavaForConditionalGeneration
 
 import tiny_models
 from capwright.models import load_policy
-from capwright.types import ImageError, ModelError, Request, Sample, Sampling
+from capwright.types import ImageError, ModelError, Request, Sample, SamplingParams
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # PaliGemma's processor
 
@@ -126,12 +126,12 @@ def test_sampling(name, folders, asked):
     """The likeliest captions are the same in both layouts, and a caption's reported log-probability is its score."""
     policy = load_policy(folders(name))
     prefixes = policy.encode(*asked)
-    groups = policy.sample(prefixes, 2, Sampling(max_tokens=6, seed=0))
+    groups = policy.sample(prefixes, 2, SamplingParams(max_tokens=6, seed=0))
     reported = torch.tensor([[caption.logprob for caption in group] for group in groups.captions])
     assert (policy.logprobs(groups).sum(-1) - reported).abs().max() < 1e-4
-    greedy = policy.sample(prefixes, 1, Sampling(temperature=0.0, max_tokens=6)).tokens
+    greedy = policy.sample(prefixes, 1, SamplingParams(temperature=0.0, max_tokens=6)).tokens
     policy.layout = "repeated"
-    assert torch.equal(policy.sample(prefixes, 1, Sampling(temperature=0.0, max_tokens=6)).tokens, greedy)
+    assert torch.equal(policy.sample(prefixes, 1, SamplingParams(temperature=0.0, max_tokens=6)).tokens, greedy)
 
 
 def test_every_picture_counts(name, folders, asked):

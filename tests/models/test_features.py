@@ -14,7 +14,7 @@ from PIL import Image
 import tiny_models
 from capwright.models import FeatureCache, load_policy
 from capwright.models.features import Shelf
-from capwright.types import Request, Sample, Sampling
+from capwright.types import Request, Sample, SamplingParams
 
 WRITERS = {
     "llava": tiny_models.write_llava,
@@ -230,5 +230,5 @@ def test_blind_prompts_do_not_touch_the_cache(llava):
     blind = policy.logprobs(groups, blind=True)
     assert not torch.allclose(seen, blind)
     assert (policy.cache.hits, policy.cache.misses, policy.cache.tower_off) == (0, 2, "")
-    drawn = policy.sample(groups.prefixes, 1, Sampling(max_tokens=3, seed=0))
+    drawn = policy.sample(groups.prefixes, 1, SamplingParams(max_tokens=3, seed=0))
     assert len(drawn) == 2

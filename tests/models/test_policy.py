@@ -14,7 +14,7 @@ from PIL import Image
 import tiny_models
 from capwright.models import load_policy, packing_error
 from capwright.models.decoding.sampling import top_k_top_p_filter
-from capwright.types import ModelError, Request, Sample, Sampling
+from capwright.types import ModelError, Request, Sample, SamplingParams
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
 TEXTS = [
@@ -110,7 +110,7 @@ def test_prefill_and_cache_give_the_same_next_token_distribution(policy, asked, 
 
 def test_reported_logprob_is_the_scored_one(policy, asked):
     prefixes = policy.encode(*asked)
-    groups = policy.sample(prefixes, 3, Sampling(temperature=1.0, max_tokens=12, seed=3))
+    groups = policy.sample(prefixes, 3, SamplingParams(temperature=1.0, max_tokens=12, seed=3))
     scored = policy.logprobs(groups).sum(-1)
     reported = torch.tensor([[c.logprob for c in group] for group in groups.captions])
     assert (scored - reported).abs().max() < 1e-4
@@ -118,7 +118,7 @@ def test_reported_logprob_is_the_scored_one(policy, asked):
 
 def test_sampling_is_seeded_and_greedy_is_the_likeliest(policy, asked):
     prefixes = policy.encode(*asked)
-    draw = lambda seed, t: policy.sample(prefixes, 2, Sampling(temperature=t, max_tokens=8, seed=seed)).tokens  # noqa: E731
+    draw = lambda seed, t: policy.sample(prefixes, 2, SamplingParams(temperature=t, max_tokens=8, seed=seed)).tokens  # noqa: E731
     assert torch.equal(draw(1, 1.0), draw(1, 1.0))
     assert not torch.equal(draw(1, 1.0), draw(2, 1.0))
     greedy = draw(1, 0.0)
@@ -134,7 +134,7 @@ def test_image_and_padding_tokens_are_never_sampled(policy, asked):
     assert not forbidden & set(policy.eos_ids.tolist())
     with torch.no_grad():
         policy.inner.get_output_embeddings().weight[policy.head.suppressed] *= 50
-    groups = policy.sample(policy.encode(*asked), 8, Sampling(max_tokens=20, seed=0))
+    groups = policy.sample(policy.encode(*asked), 8, SamplingParams(max_tokens=20, seed=0))
     assert not forbidden & set(groups.tokens[groups.mask].tolist())
 
 
@@ -167,7 +167,7 @@ def test_vision_tower_runs_once_an_image(policy, asked):
     calls = []
     hook = tower.register_forward_hook(lambda *a: calls.append(1))
     prefixes = policy.encode(*asked)
-    groups = policy.sample(prefixes, 4, Sampling(max_tokens=4, seed=0))
+    groups = policy.sample(prefixes, 4, SamplingParams(max_tokens=4, seed=0))
     policy.logprobs(groups).sum().backward()
     hook.remove()
     assert len(calls) == 1
@@ -198,8 +198,8 @@ def test_select_cuts_the_padding_that_the_selected_share(policy, asked):
     assert groups.select([]).prefixes.mask.shape[0] == 0
     whole = policy.logprobs(groups)
     assert torch.allclose(policy.logprobs(groups.select([short]))[0], whole[short], atol=1e-5)
-    drawn = policy.sample(groups.prefixes, 2, Sampling(max_tokens=6, seed=0))
-    again = policy.sample(groups.prefixes.select([short]), 2, Sampling(max_tokens=6, seed=0))
+    drawn = policy.sample(groups.prefixes, 2, SamplingParams(max_tokens=6, seed=0))
+    again = policy.sample(groups.prefixes.select([short]), 2, SamplingParams(max_tokens=6, seed=0))
     assert drawn.captions[short][0].tokens == again.captions[0][0].tokens
 
 

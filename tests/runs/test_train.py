@@ -23,7 +23,7 @@ from capwright.runs import PlainProgress, Progress, Stopped, train
 from capwright.runs import setup as gathering
 from capwright.runs import train_loop as whole_run
 from capwright.runs.checkpoint import random_state, restore_random_state, seed_everything, states
-from capwright.runs.metrics_log import Journal
+from capwright.runs.metrics_log import MetricsLog
 from capwright.runs.progress import LiveProgress
 from capwright.types import DataError, ImageError, RecipeError, RunError
 from interruptions import KillAt, Killed
@@ -453,7 +453,7 @@ def test_images_left_in_the_buffer_are_said(tmp_path):
 
 def test_callbacks_leave_the_mode_of_the_model_alone(tmp_path):
     given = materials()
-    it = whole_run.Run(parse_recipe(RECIPE), tmp_path, given, Told(), None, None)
+    it = whole_run.TrainingRun(parse_recipe(RECIPE), tmp_path, given, Told(), None, None)
     for mode in (True, False):
         given.policy.model.train(mode)
         assert it._outside(lambda policy: policy.model.training) is False
@@ -491,13 +491,13 @@ def test_random_states_come_back():
 
 def test_journal_cuts_and_writes_null_for_what_is_not_finite(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    journal = Journal(path)
+    journal = MetricsLog(path)
     journal.write({"a": 1})
     size = journal.sync()
     journal.write({"b": float("nan")})
     journal.close()
     assert path.read_text() == '{"a": 1}\n{"b": null}\n'
-    Journal(path, size).close()
+    MetricsLog(path, size).close()
     assert path.read_text() == '{"a": 1}\n'
 
 

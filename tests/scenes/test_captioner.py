@@ -13,7 +13,7 @@ from capwright.models.loading import EMBEDDED
 from capwright.scenes import draw, expert_captions, sample_scene
 from capwright.scenes.captioner import build
 from capwright.scenes.word_detectors import any_patch, caption_words, teach_to_see
-from capwright.types import Request, Sample, Sampling
+from capwright.types import Request, Sample, SamplingParams
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_it_sees_where_the_children_are(policy):
     scenes = [sample_scene(77, i) for i in range(40)]
     requests = [Request(Sample(str(i), EMBEDDED / "none.png")) for i in range(40)]
     prefixes = policy.encode(requests, [draw(scene) for scene in scenes])
-    captions = policy.sample(prefixes, 1, Sampling(temperature=0.0, max_tokens=48)).captions
+    captions = policy.sample(prefixes, 1, SamplingParams(temperature=0.0, max_tokens=48)).captions
     assert sum(scene.area in group[0].text for scene, group in zip(scenes, captions)) > 30
     assert all(group[0].finish == "stop" for group in captions)
 

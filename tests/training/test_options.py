@@ -16,9 +16,9 @@ from capwright.models import load_policy
 from capwright.recipes.rewards import Overlong
 from capwright.training.losses import kl
 from capwright.training.monitors import STUCK
-from capwright.training.rewards import Length, Rewards
+from capwright.training.rewards import LengthReward, Rewards
 from capwright.training.rollout import TrainingSetup, by_budget
-from capwright.types import Sample, Sampling
+from capwright.types import Sample, SamplingParams
 from tiny_models import write_llava
 from toy_captioner import NAMES, ToyData, Values, says, toy_materials
 from toy_trainer import constant, rl, trainer, unchanged, weights
@@ -186,7 +186,7 @@ def test_scst_compares_with_the_greedy_caption():
     assert heats == [(1, 1.0), (1, 0.0)]
     assert materials.policy.encoded == 6
     prefixes = it.worker.encode([materials.data.by_id(one.sample_id) for one in rollout.records])
-    said = honest(prefixes, 1, Sampling(temperature=0.0, max_tokens=6))
+    said = honest(prefixes, 1, SamplingParams(temperature=0.0, max_tokens=6))
     expected = it.rewards([request.sample for request in prefixes.requests], said.captions).values[:, 0]
     assert torch.equal(rollout.stacked("greedy"), expected)
     advantages = it.estimator.advantages(rollout, it.estimator.route(rollout))
@@ -412,7 +412,7 @@ def test_failures_are_told():
 
 def test_no_alarm_watches_a_reward_of_length():
     """It follows length by design, and where captions are short enough it is 1 for all of them."""
-    short = Length(Overlong(of="words", soft=90, hard=99))
+    short = LengthReward(Overlong(of="words", soft=90, hard=99))
     heard = []
     given = Rewards({"r": differs(*range(12)), "short": short}, (1.0, 1.0), (True, False), (0.0, 0.0))
     it = trainer(rl(kind="grpo"), dataclasses.replace(toy_materials(), rewards=given))

@@ -16,7 +16,7 @@ from capwright.recipes import parse_recipe
 from capwright.recipes.rewards import OnlyIf, Overlong
 from capwright.training.advantages import gdpo
 from capwright.training.group_states import route
-from capwright.training.rewards import Length, Rewards, make_rewards, measure, only_if, within
+from capwright.training.rewards import LengthReward, Rewards, make_rewards, measure, only_if, within
 from capwright.types import Caption, ImageError, RecipeError, RunError, Sample
 from toy_captioner import Values, toy_materials
 from toy_trainer import constant, rl, trainer
@@ -110,7 +110,7 @@ def test_bounds_are_inclusive(seed, low, high):
 @given(soft=st.integers(0, 6), width=st.integers(1, 6), words=st.integers(0, 15))
 @settings(max_examples=40, deadline=None)
 def test_overlong_falls_from_one_to_zero(soft, width, words):
-    view = Length(Overlong(of="words", soft=soft, hard=soft + width))
+    view = LengthReward(Overlong(of="words", soft=soft, hard=soft + width))
     (value,) = view(samples(), [group(" ".join(["word"] * words))]).values[0].tolist()
     if words <= soft:
         assert value == 1.0
@@ -123,7 +123,7 @@ def test_overlong_falls_from_one_to_zero(soft, width, words):
 def test_tokens_of_captions_that_no_captioner_said_are_unknown():
     said, given_ = Caption("a b", (5, 6, 2)), Caption("a b")
     assert measure("tokens", samples(), [[said, said]]).tolist() == [[3.0, 3.0]]
-    assert Length(Overlong(soft=1, hard=9))(samples(), [[given_]]).values.isnan().all()
+    assert LengthReward(Overlong(soft=1, hard=9))(samples(), [[given_]]).values.isnan().all()
     assert measure("words", samples(), [[said, given_]]).tolist() == [[2.0, 2.0]]
     with pytest.raises(ValueError, match="'letters': use one of words, tokens, length_ratio"):
         measure("letters", samples(), [[said]])

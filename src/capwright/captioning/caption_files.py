@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capwright.console import Progress
-from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, Sample, Sampling
+from capwright.console import OnProgress
+from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, Sample, SamplingParams
 
 if TYPE_CHECKING:
     from capwright.models import HFPolicy
@@ -18,7 +18,7 @@ LOST = "missing_image"
 
 
 @dataclass
-class Tally:
+class CaptionTally:
     """What a job did. `failures` are (id, reason) of pictures that could not be captioned, in this job or before."""
 
     written: int = 0
@@ -30,14 +30,14 @@ def caption_file(
     policy: HFPolicy,
     samples: Sequence[Sample],
     path: Path,
-    sampling: Sampling,
+    sampling: SamplingParams,
     *,
     prompt: str = "",
     batch_size: int = 16,
     extra: Mapping[str, Any] = EMPTY,
     with_image: bool = False,
-    progress: Progress | None = None,
-) -> Tally:
+    progress: OnProgress | None = None,
+) -> CaptionTally:
     """Write a caption row for every sample to `path`.
 
     Rows that are there already are kept. Only pictures that could not be read before are tried again; when one can be
@@ -53,7 +53,7 @@ def caption_file(
     from capwright.data import CaptionWriter, read_captions
 
     known = read_captions(path) if path.exists() else {}
-    tally = Tally()
+    tally = CaptionTally()
     todo = [sample for sample in samples if known.get(sample.id, {"status": LOST})["status"] == LOST]
     tally.kept = len(samples) - len(todo)
     done = tally.kept
@@ -74,7 +74,7 @@ def caption_file(
 
 
 def caption_rows(
-    policy: HFPolicy, samples: Sequence[Sample], sampling: Sampling, prompt: str = "", batch_size: int = 16
+    policy: HFPolicy, samples: Sequence[Sample], sampling: SamplingParams, prompt: str = "", batch_size: int = 16
 ) -> Iterator[dict[str, Any]]:
     """A row of a caption file for each sample, in order."""
     for start in range(0, len(samples), batch_size):
@@ -82,7 +82,7 @@ def caption_rows(
 
 
 def _caption_batch(
-    policy: HFPolicy, samples: Iterable[Sample], sampling: Sampling, prompt: str
+    policy: HFPolicy, samples: Iterable[Sample], sampling: SamplingParams, prompt: str
 ) -> list[dict[str, Any]]:
     import torch
 
@@ -124,7 +124,7 @@ def same_origin(path: Path, extra: Mapping[str, Any]) -> None:
                 )
 
 
-def tell(tally: Tally, path: Path, most: int = 10) -> list[str]:
+def tell(tally: CaptionTally, path: Path, most: int = 10) -> list[str]:
     """What a job did, in lines for people."""
     lines = [f"{path}: {tally.written:,} captions written, {tally.kept:,} were there already"]
     if tally.failures:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.console import Progress, counting, say, warnings_said
+from capwright.console import OnProgress, counting, say, warnings_said
 from capwright.types import DataError, Vocabulary
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def measure_files(
     with ExitStack() as stack:
         stack.enter_context(warnings_said())
         bar = stack.enter_context(ExitStack())
-        bars: dict[str, Progress] = {}
+        bars: dict[str, OnProgress] = {}
 
         def progress(system: str, done: int, total: int) -> None:
             if system not in bars:

@@ -9,7 +9,7 @@ import typer
 
 from capwright.cli._errors import resumable
 from capwright.console import counting, say
-from capwright.types import DataError, Sampling
+from capwright.types import DataError, SamplingParams
 
 if TYPE_CHECKING:
     from capwright.models import HFPolicy
@@ -59,7 +59,7 @@ def caption(
             policy,
             samples,
             out,
-            Sampling(temperature=0.0, max_tokens=max_tokens),
+            SamplingParams(temperature=0.0, max_tokens=max_tokens),
             prompt=prompt,
             batch_size=batch_size,
             extra=origin,

@@ -16,7 +16,7 @@ from capwright.curation.output import write_new
 from capwright.curation.questions.duplicates import repeats
 from capwright.curation.questions.extraction import Candidate, extract
 from capwright.curation.questions.filtering import Filter, judge
-from capwright.curation.questions.pipeline import QuestionMaker, Tally
+from capwright.curation.questions.pipeline import QuestionMaker, QuestionTally
 from capwright.types import Sample
 
 Step = Callable[[Iterable[Sample]], Iterable[Sample]]
@@ -26,7 +26,7 @@ __all__ = [
     "Filter",
     "QuestionMaker",
     "Step",
-    "Tally",
+    "QuestionTally",
     "extract",
     "judge",
     "repeats",

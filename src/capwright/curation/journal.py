@@ -22,7 +22,7 @@ except ImportError:  # not on Windows: there two jobs on one journal are not not
     fcntl = None  # type: ignore[assignment]
 
 
-class Journal:
+class QuestionJournal:
     """Opens or begins a journal. Holds where each row stands, not the rows: there may be many.
 
     Args:
@@ -44,7 +44,7 @@ class Journal:
             self.close()
             raise
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> QuestionJournal:
         return self
 
     def __exit__(

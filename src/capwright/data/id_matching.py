@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from capwright.types import NO_IMAGE, Sample
 
-Row = TypeVar("Row")
+T = TypeVar("T")
 
 _COCO = re.compile(r"(?:.*/)?(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:\.(?:jpe?g|png))?", re.IGNORECASE)
 _ENDING = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?)$", re.IGNORECASE)
 _DECIMAL = re.compile(r"(\d+)\.0")
 
 
-def match_ids(predictions: Mapping[str, Row], samples: Sequence[Sample]) -> tuple[dict[str, Row], str]:
+def match_ids(predictions: Mapping[str, T], samples: Sequence[Sample]) -> tuple[dict[str, T], str]:
     """Captions under the ids of the samples, and what was done: '' when some ids match as they stand, or none can.
 
     Three forms are known: the name of the picture of a sample, with or without folder and ending

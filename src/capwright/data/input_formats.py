@@ -30,7 +30,7 @@ _TEXT_KEYS = ("caption", "raw", "text")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class InputRow:
     """One row, and where it stands: "results.csv:7", "results.json: item 3"."""
 
     value: Any
@@ -52,7 +52,7 @@ class Source:
     name: str
     path: Path | None
     document: Mapping[str, Any] | None
-    rows: Iterator[Row]
+    rows: Iterator[InputRow]
     numbered: Iterator[tuple[int, int, bytes]] | None = None
 
 
@@ -109,10 +109,10 @@ def open_source(path: Path) -> Source:
 
 def _table(
     numbered: Iterator[tuple[int, int, bytes]], number: int, line: bytes, path: Path, handle: Any
-) -> Iterator[Row]:
+) -> Iterator[InputRow]:
     with handle:
         for place, row in table_rows(chain([line], _guarded(handle, path)), path, number):
-            yield Row(row, f"{path}:{place}")
+            yield InputRow(row, f"{path}:{place}")
 
 
 def _guarded(handle: Iterable[bytes], path: Path) -> Iterator[bytes]:
@@ -127,20 +127,20 @@ def _object(value: Mapping[Any, Any], name: str, path: Path | None) -> Source:
         key in value for key in ("caption", "captions", "references", "reference", "prediction", "text")
     )
     if is_row:
-        return Source(name, path, None, iter([Row(value, f"{name}:1" if path else f"{name}: item 1")]))
+        return Source(name, path, None, iter([InputRow(value, f"{name}:1" if path else f"{name}: item 1")]))
     return Source(name, path, value, iter(()))
 
 
-def _items(values: Sequence[Any], name: str) -> Iterator[Row]:
+def _items(values: Sequence[Any], name: str) -> Iterator[InputRow]:
     for place, value in enumerate(values, 1):
-        yield Row(value, f"{name}: item {place}")
+        yield InputRow(value, f"{name}: item {place}")
 
 
-def _json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[Row]:
+def _json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
     for number, _, line in numbered:
         where = f"{path}:{number}"
         try:
-            yield Row(_DECODER.decode(line.decode("utf-8")), where)
+            yield InputRow(_DECODER.decode(line.decode("utf-8")), where)
         except UnicodeDecodeError as error:
             raise DataError(f"{where}: {not_utf8(line, error)}") from error
         except json.JSONDecodeError as error:

@@ -18,7 +18,7 @@ _CHUNK = 1 << 18
 _SPACE = " \t\r\n"
 
 
-class Entry(NamedTuple):
+class ObjectEntry(NamedTuple):
     """`key`: `value` of the object; `offset` and `length` in bytes of both together, `line` of the key."""
 
     key: str
@@ -112,7 +112,7 @@ class _Window:
         return DataError(f"{self.path}:{self.line}: not valid JSON: {why}; correct the file")
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path) -> Iterator[ObjectEntry]:
     """The entries of a file that is one JSON object, in file order; holds one entry at a time.
 
     Raises:
@@ -130,7 +130,7 @@ def entries(path: Path) -> Iterator[Entry]:
             key, offset = window.value()
             window.expect(":", f'expected ":" after "{key}"')
             value, _ = window.value()
-            yield Entry(key, value, offset, window.bytes_before - offset, line)
+            yield ObjectEntry(key, value, offset, window.bytes_before - offset, line)
 
 
 def elements(path: Path) -> Iterator[tuple[int, Any]]:

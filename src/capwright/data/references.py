@@ -15,7 +15,7 @@ from capwright.data.formats import ecac, jsonl
 from capwright.data.formats.coco import coco_samples
 from capwright.data.formats.tables import ID_COLUMNS
 from capwright.data.input_formats import (
-    Row,
+    InputRow,
     Source,
     identity,
     open_source,
@@ -144,7 +144,7 @@ def _from_rows(source: Source, split: str | None, folder: Path | None) -> Any:
     return _chosen(gathered.samples(), split, source.name, gathered.splits_known)
 
 
-def _dataset_rows(rows: Iterator[Row], path: Path, folder: Path | None) -> list[Sample]:
+def _dataset_rows(rows: Iterator[InputRow], path: Path, folder: Path | None) -> list[Sample]:
     """Rows as `samples.jsonl` has them, in a file with another name."""
     words = path.parent / VOCABULARY
     reader = RowReader(folder or path.parent, read_vocabulary(words) if words.exists() else None)

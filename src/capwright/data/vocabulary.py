@@ -27,7 +27,7 @@ _NULL = "tag:yaml.org,2002:null"
 _NOT_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 #: note(line or None, what is wrong).
-Note = Callable[["int | None", str], None]
+VocabularyNote = Callable[["int | None", str], None]
 
 # A read-only mapping proxy can not be pickled; worker processes get the terms and build it again.
 copyreg.pickle(Vocabulary, lambda vocabulary: (Vocabulary, (dict(vocabulary),)))
@@ -47,7 +47,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
     return parse_vocabulary(read_text(Path(path)), refuse)
 
 
-def parse_vocabulary(text: str, note: Note) -> Vocabulary:
+def parse_vocabulary(text: str, note: VocabularyNote) -> Vocabulary:
     """The terms of `text`; `note` hears of everything that is wrong, which is then left out."""
     root = _compose(text, note)
     if root is None or root.tag == _NULL:
@@ -65,7 +65,7 @@ def parse_vocabulary(text: str, note: Note) -> Vocabulary:
     return Vocabulary(terms)
 
 
-def _compose(text: str, note: Note) -> yaml.Node | None:
+def _compose(text: str, note: VocabularyNote) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=_Loader)
     except yaml.reader.ReaderError as error:
@@ -131,14 +131,14 @@ def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1
 
 
-def _word(node: yaml.Node, what: str, note: Note) -> str:
+def _word(node: yaml.Node, what: str, note: VocabularyNote) -> str:
     if isinstance(node, yaml.ScalarNode) and node.tag != _NULL and node.value.strip():
         return node.value.strip()
     note(_line(node), f"{what} must be a word or a phrase")
     return ""
 
 
-def _words(node: yaml.Node, key: str, note: Note) -> tuple[str, ...]:
+def _words(node: yaml.Node, key: str, note: VocabularyNote) -> tuple[str, ...]:
     if node.tag == _NULL:
         return ()
     if isinstance(node, yaml.ScalarNode):
@@ -152,7 +152,7 @@ def _words(node: yaml.Node, key: str, note: Note) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def _term(name: str, node: yaml.Node, note: Note) -> Term:
+def _term(name: str, node: yaml.Node, note: VocabularyNote) -> Term:
     if node.tag == _NULL:
         return Term(name)
     if not isinstance(node, yaml.MappingNode):

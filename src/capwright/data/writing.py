@@ -21,7 +21,7 @@ from capwright.types import DataError, ImageError, Sample, Term, Vocabulary
 LAYOUTS = {"jsonl": jsonl.FILE, "ecac": ecac.CAPTIONS}
 
 
-class Writer(Protocol):
+class DatasetWriter(Protocol):
     """How a layout is written: `add` each sample, `flush`, `commit`; or `discard`, which leaves nothing behind."""
 
     def add(self, sample: Sample, images: Sequence[str]) -> None: ...
@@ -72,7 +72,7 @@ def write_dataset(
     made = _make_folder(root)
     pictures = _Pictures(root, copy=images == "copy")
     terms = _Terms(vocabulary)
-    writer: Writer | None = None
+    writer: DatasetWriter | None = None
     finished = False
     try:
         writer = (jsonl.JsonlWriter if layout == "jsonl" else ecac.EcacWriter)(root)

@@ -7,25 +7,25 @@ An image counts for a scorer only when every row that the scorer made of it is k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.console import OnProgress
 from capwright.data.alignment import some
-from capwright.evaluation.measuring import Tally, measure
+from capwright.evaluation.measuring import ScorerSums, measure
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
 from capwright.evaluation.stats.bootstrap import known, sum_by_cluster
 from capwright.evaluation.stats.intervals import METHODS, How, estimate, join, ranges_of
 from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, get_scorer
 from capwright.types import STATUSES, Caption, DataError, Sample, ScorerError, Vocabulary
 
-Progress = Callable[[int, int], None]
 CaptionRow = Mapping[str, Any] | Caption | str
 #: What a system said of an image: one caption, or several.
-Said = CaptionRow | Sequence[CaptionRow]
+CaptionRows = CaptionRow | Sequence[CaptionRow]
 
 
 def prepare_scorers(
@@ -51,7 +51,7 @@ def prepare_scorers(
 
 def evaluate(
     samples: Sequence[Sample],
-    captions: Mapping[str, Said],
+    captions: Mapping[str, CaptionRows],
     scorers: Iterable[str | Scorer] | Sequence[tuple[Scorer, Context]] = ("tts", "length"),
     seed: int = 0,
     replicates: int = 1000,
@@ -61,7 +61,7 @@ def evaluate(
     level: float = 0.95,
     method: str = "jackknife",
     cluster: str | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Evaluation:
     """Measure the captions of one system.
 
@@ -150,7 +150,7 @@ def _ready(
     return prepare_scorers(samples, [entry for entry in given if not isinstance(entry, tuple)], vocabulary) + pairs
 
 
-def _align(ids: tuple[str, ...], captions: Mapping[str, Said]) -> tuple[list[str], set[str]]:
+def _align(ids: tuple[str, ...], captions: Mapping[str, CaptionRows]) -> tuple[list[str], set[str]]:
     absent = [name for name in ids if name not in captions]
     extra = sorted(set(captions) - set(ids))
     if len(absent) == len(ids):
@@ -167,7 +167,7 @@ def _align(ids: tuple[str, ...], captions: Mapping[str, Said]) -> tuple[list[str
 
 
 def _items(
-    samples: Sequence[Sample], captions: Mapping[str, Said], absent: set[str]
+    samples: Sequence[Sample], captions: Mapping[str, CaptionRows], absent: set[str]
 ) -> tuple[list[Item], NDArray[np.int64]]:
     """All captions in the order of the samples, those of a sample next to each other; and whose each is [items]."""
     items: list[Item] = []
@@ -201,7 +201,7 @@ def item_of(sample: Sample, row: CaptionRow) -> Item:
 
 
 def _estimate(
-    tallies: Sequence[Tally], ids: Sequence[str], how: How, unit: str, clusters: tuple[str, ...] | None
+    tallies: Sequence[ScorerSums], ids: Sequence[str], how: How, unit: str, clusters: tuple[str, ...] | None
 ) -> dict[str, Measured]:
     """Point estimates and intervals. Scorers that know the same images are estimated together, with the same draws."""
     rows = [tally.rows for tally in tallies]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats
 from capwright.evaluation.stats.bootstrap import (
     Rows,
     bootstrap_sums,
@@ -38,9 +39,8 @@ _VERSION = "1"
 #: Cells of weights [replicates, judgements] held at a time.
 _CELLS = 1_000_000
 
-Numbers = NDArray[np.float64]
 #: A number a caption; None or NaN is unknown.
-Scores = Sequence[float | None] | Numbers
+Scores = Sequence[float | None] | Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +196,8 @@ class _Judged:
         unknown: entries left out.
     """
 
-    scores: list[Numbers]
-    ratings: Numbers
+    scores: list[Floats]
+    ratings: Floats
     codes: NDArray[np.int64]
     clusters: int
     unit: str
@@ -236,7 +236,7 @@ class _Judged:
         )
 
 
-def _replicates(judged: _Judged, x: Numbers, coefficient: str, ties: str, replicates: int, seed: int) -> Numbers:
+def _replicates(judged: _Judged, x: Floats, coefficient: str, ties: str, replicates: int, seed: int) -> Floats:
     """The coefficient of the data, then that of each replicate: [1 + B]."""
     _check(coefficient, COEFFICIENTS, "coefficient")
     _check(ties, TIES, "ties")
@@ -245,7 +245,7 @@ def _replicates(judged: _Judged, x: Numbers, coefficient: str, ties: str, replic
         counts = _counts_within(x, y, codes, count)
         sums = np.concatenate([counts.sum(0, keepdims=True), bootstrap_sums(counts, _enough(replicates, count), seed)])
         return accuracy(tuple(sums.T), ties)
-    measure: dict[str, Callable[[], Callable[[Rows], Numbers]]] = {
+    measure: dict[str, Callable[[], Callable[[Rows], Floats]]] = {
         "tau-b": lambda: kendall(x, y, "b"),
         "tau-c": lambda: kendall(x, y, "c"),
         "spearman": lambda: spearman(x, y),
@@ -266,7 +266,7 @@ def _blocks(count: int, replicates: int, seed: int, judgements: int) -> Iterator
             yield weights[first : first + step]
 
 
-def _counts_within(x: Numbers, y: Numbers, codes: NDArray[np.int64], count: int) -> Rows:
+def _counts_within(x: Floats, y: Floats, codes: NDArray[np.int64], count: int) -> Rows:
     """Pairs of entries of the same cluster: the five counts of `pair_counts` for each cluster, [C, 5]."""
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(count + 1))
@@ -279,7 +279,7 @@ def _counts_within(x: Numbers, y: Numbers, codes: NDArray[np.int64], count: int)
     return counts
 
 
-def _estimate(drawn: Numbers, level: float) -> tuple[float | None, float | None, float | None]:
+def _estimate(drawn: Floats, level: float) -> tuple[float | None, float | None, float | None]:
     value = known(drawn[0])
     low, high = intervals(drawn[1:, None], level)
     return (None, None, None) if value is None else (value, known(low[0]), known(high[0]))
@@ -313,7 +313,7 @@ def _ties(coefficient: str, ties: str) -> str | None:
     return ties if coefficient in ("pairwise", "within") else None
 
 
-def _numbers(values: Scores, what: str) -> Numbers:
+def _numbers(values: Scores, what: str) -> Floats:
     numbers = np.array(values, dtype=np.float64)
     if numbers.ndim != 1:
         raise DataError(f"there must be one {what} a caption, not an array of shape {numbers.shape}")
@@ -322,7 +322,7 @@ def _numbers(values: Scores, what: str) -> Numbers:
     return numbers
 
 
-def _ratings(one: Any, place: int) -> Numbers:
+def _ratings(one: Any, place: int) -> Floats:
     """The known ratings of a caption."""
     try:
         numbers = np.atleast_1d(np.array(one, dtype=np.float64))

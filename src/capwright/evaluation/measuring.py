@@ -17,7 +17,7 @@ from capwright.scorers import SCORED, Context, Item, Scorer, Stats
 _CHUNK, _SLOW_CHUNK = 2048, 256
 
 #: For each image what scorers saw in it, by name of the scorer.
-Evidence = list[dict[str, dict[str, Any] | None]]
+EvidenceRows = list[dict[str, dict[str, Any] | None]]
 
 
 def measure(
@@ -26,14 +26,14 @@ def measure(
     image_of: NDArray[np.int64],
     stated: Sequence[str],
     progress: Callable[[int, int], None] | None,
-) -> tuple[list[Tally], Evidence]:
+) -> tuple[list[ScorerSums], EvidenceRows]:
     """Measure items [N] of images [N] with every scorer; one Tally a scorer, and evidence [images].
 
     `stated` is the status of each image, or "missing_caption". `progress` is told (done, total) items, counted once a
     scorer.
     """
-    evidence: Evidence = [{} for _ in stated]
-    tallies = [Tally(scorer, context, len(stated)) for scorer, context in rulers]
+    evidence: EvidenceRows = [{} for _ in stated]
+    tallies = [ScorerSums(scorer, context, len(stated)) for scorer, context in rulers]
     total, done = len(items) * len(tallies), 0
     for tally, start, stop in _turns(tallies, image_of):
         tally.add(items[start:stop], image_of[start:stop], stated, evidence)
@@ -43,7 +43,7 @@ def measure(
     return tallies, evidence
 
 
-def _turns(tallies: Sequence[Tally], image_of: NDArray[np.int64]) -> Iterator[tuple[Tally, int, int]]:
+def _turns(tallies: Sequence[ScorerSums], image_of: NDArray[np.int64]) -> Iterator[tuple[ScorerSums, int, int]]:
     """Who measures which items next.
 
     All scorers take a chunk before any takes the next, because what one finds out about a chunk (its tokens, its
@@ -72,7 +72,7 @@ def _chunks(image_of: NDArray[np.int64], start: int, end: int, size: int) -> Ite
         start = stop
 
 
-class Tally:
+class ScorerSums:
     """What a scorer has found so far.
 
     Attributes:
@@ -101,7 +101,7 @@ class Tally:
         items: Sequence[Item],
         image_of: NDArray[np.int64],
         stated: Sequence[str],
-        evidence: Evidence,
+        evidence: EvidenceRows,
     ) -> None:
         """Measure items of images [items]; what was seen is written into `evidence` of their images."""
         name = self.scorer.spec.name

@@ -24,9 +24,9 @@ DEFAULT_SCORERS = ("bleu", "meteor", "rougeL", "ciderD", "length")
 #: What becomes of an image that a system has no caption of.
 MISSING_RULES = ("error", "skip", "empty")
 
-Source = str | Path | Mapping[Any, Any] | Sequence[Any]
+CaptionSource = str | Path | Mapping[Any, Any] | Sequence[Any]
 #: progress(system, done, total)
-Progress = Callable[[str, int, int], None]
+SystemProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Scoring:
 
 
 def score(
-    predictions: Source, references: Source, scorers: Iterable[str | Scorer] = DEFAULT_SCORERS, **how: Any
+    predictions: CaptionSource, references: CaptionSource, scorers: Iterable[str | Scorer] = DEFAULT_SCORERS, **how: Any
 ) -> Evaluation:
     """Measure the captions of one system; see `score_systems` for all options.
 
@@ -114,8 +114,8 @@ def score(
 
 
 def score_systems(
-    systems: Mapping[str, Source],
-    references: Source,
+    systems: Mapping[str, CaptionSource],
+    references: CaptionSource,
     scorers: Iterable[str | Scorer] = DEFAULT_SCORERS,
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -131,7 +131,7 @@ def score_systems(
     method: str = "jackknife",
     cluster: str | None = None,
     test: str = "randomization",
-    progress: Progress | None = None,
+    progress: SystemProgress | None = None,
 ) -> Scoring:
     """Measure captions of several systems on the same references with the same scorers.
 

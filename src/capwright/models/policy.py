@@ -22,14 +22,14 @@ from capwright.models.features import FeatureCache
 from capwright.models.lm_head import Head
 from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
 from capwright.models.processor import Pictures, PromptProcessor, collate
-from capwright.types import Caption, ModelError, Request, Sampling
+from capwright.types import Caption, ModelError, Request, SamplingParams
 
 #: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).
 PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
 
 
 #: (tokens [M], which captions say them [M], number of tokens said so far) -> logits [M, V] of the next ones.
-Step = Callable[[Tensor, Tensor, int], Tensor]
+StepFunction = Callable[[Tensor, Tensor, int], Tensor]
 
 
 class _StopForward(Exception):
@@ -70,10 +70,8 @@ class HFPolicy:
         self.eos_ids = torch.as_tensor([eos_ids] if isinstance(eos_ids, int) else list(eos_ids))
         self._end_ids = frozenset(self.eos_ids.tolist())
         text = self.inner.config.get_text_config()
-        head = self.inner.get_output_embeddings()
-        self.head = Head(
-            head, head.out_features, self._banned_token_ids(), getattr(text, "final_logit_softcapping", None)
-        )
+        head, softcap = self.inner.get_output_embeddings(), getattr(text, "final_logit_softcapping", None)
+        self.head = Head(head, head.out_features, self._banned_token_ids(), softcap)
 
     @property
     def device(self) -> torch.device:
@@ -186,7 +184,9 @@ class HFPolicy:
     # sample ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(self, prefixes: EncodedPrompts, n: int, sampling: Sampling, noise: Tensor | None = None) -> CaptionBatch:
+    def sample(
+        self, prefixes: EncodedPrompts, n: int, sampling: SamplingParams, noise: Tensor | None = None
+    ) -> CaptionBatch:
         """Draws `n` captions for every image from one prefill an image.
 
         What is said about an image does not depend on the images beside it, up to float rounding.
@@ -207,7 +207,7 @@ class HFPolicy:
             drawn = generate(first, step, self.eos_ids.to(self.device), sampling, noise.flatten(0, 1).to(self.device))
         return self._groups(prefixes, n, drawn)
 
-    def _noise(self, prefixes: EncodedPrompts, n: int, sampling: Sampling) -> Tensor:
+    def _noise(self, prefixes: EncodedPrompts, n: int, sampling: SamplingParams) -> Tensor:
         """One key a request: its sample, and how often this sample came before in the batch."""
         if sampling.seed is None:
             return torch.rand(len(prefixes), n, sampling.max_tokens)
@@ -215,7 +215,7 @@ class HFPolicy:
         keys = [f"{sampling.seed}/{name}/{ids[:i].count(name)}" for i, name in enumerate(ids)]
         return decoding.uniform_noise(keys, n, sampling.max_tokens)
 
-    def _start(self, prefixes: EncodedPrompts, n: int, temperature: float) -> tuple[Tensor, Step]:
+    def _start(self, prefixes: EncodedPrompts, n: int, temperature: float) -> tuple[Tensor, StepFunction]:
         """Prefill, once an image: the first logits [P*n, V] and a function that continues."""
         attention = prefixes.attention if prefixes.attention is not None else prefixes.mask.long()
         out = self.decoder(
@@ -296,7 +296,7 @@ class HFPolicy:
             prefixes, tokens, mask, captions, (drawn.entropies.view(shape).sum(-1) / mask.sum(-1)).float()
         )
 
-    def caption(self, requests: Sequence[Request], sampling: Sampling, n: int = 1) -> list[list[Caption]]:
+    def caption(self, requests: Sequence[Request], sampling: SamplingParams, n: int = 1) -> list[list[Caption]]:
         """`n` captions a request: `encode` and `sample` in one."""
         with torch.no_grad():
             return self.sample(self.encode(requests), n, sampling).captions

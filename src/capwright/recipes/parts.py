@@ -19,7 +19,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Sampling(Config):
+class SamplingConfig(Config):
     """How captions are drawn."""
 
     temperature: float = Field(1.0, ge=0.0, description="0 is greedy; training needs a value above 0")
@@ -27,6 +27,6 @@ class Sampling(Config):
     top_k: int = Field(0, ge=0, description="keep the k likeliest tokens; 0 keeps all")
     max_tokens: Count = Field(48, description="a caption is cut off (finish: length) after so many tokens")
 
-    def to_types(self) -> types.Sampling:
+    def to_types(self) -> types.SamplingParams:
         """The same settings as the record that policies understand."""
-        return types.Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
+        return types.SamplingParams(self.temperature, self.top_p, self.top_k, self.max_tokens)

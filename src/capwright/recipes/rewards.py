@@ -48,7 +48,7 @@ class Overlong(Config):
         return self
 
 
-class Reward(Config):
+class RewardConfig(Config):
     """One reward: a scorer seen as a number per caption."""
 
     scorer: str | None = Field(None, description="name of the scorer; null: the name of the reward")
@@ -72,7 +72,7 @@ class Reward(Config):
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the scorer")
 
     @model_validator(mode="after")
-    def _waits_for_outages(self) -> Reward:
+    def _waits_for_outages(self) -> RewardConfig:
         """A judge that is down must end the run; a timeout before that would make failed rewards of its outage."""
         for name, one in self.options.items():
             if self.timeout is None or not isinstance(one, Mapping) or not str(one.get("name")).startswith("http"):
@@ -89,7 +89,7 @@ class Reward(Config):
         return self
 
     @model_validator(mode="after")
-    def _length_is_no_gate(self) -> Reward:
+    def _length_is_no_gate(self) -> RewardConfig:
         if self.overlong is not None:
             others = ("scorer", "output", "range", "options", "margin")
             given = [name for name in others if getattr(self, name) not in (None, {})]

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from capwright.recipes.parts import Config, Count, Probability, Sampling
-from capwright.recipes.rewards import QUANTITIES, Reward
+from capwright.recipes.parts import Config, Count, Probability, SamplingConfig
+from capwright.recipes.rewards import QUANTITIES, RewardConfig
 from capwright.recipes.stages import SftStage, Stage
 
 
@@ -113,12 +113,12 @@ class Data(Config):
         return self
 
 
-class Evaluation(Config):
+class EvaluationConfig(Config):
     """How stages are measured; training never depends on it."""
 
     scorers: list[str] = Field(default_factory=lambda: ["tts", "length"], description="scorers of the report")
     options: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by scorer name")
-    sampling: Sampling = Field(default=Sampling(temperature=0.0), description="greedy by default")
+    sampling: SamplingConfig = Field(default=SamplingConfig(temperature=0.0), description="greedy by default")
     probe_limit: Count = Field(100, description="images of a probe (eval_every)")
     interval: Literal["jackknife", "percentile", "bca"] = Field(
         "jackknife", description="how confidence intervals are made; the last two by the bootstrap"
@@ -134,9 +134,11 @@ class Recipe(Config):
     seed: int = Field(0, ge=0, description="everything random follows from it")
     model: Model = Field(default=Model(), description="the captioner that learns")
     data: Data = Field(description="what to learn from")
-    rewards: dict[str, Reward] = Field(default_factory=dict, description="rewards by name; rl stages need at least one")
+    rewards: dict[str, RewardConfig] = Field(
+        default_factory=dict, description="rewards by name; rl stages need at least one"
+    )
     stages: list[Stage] = Field(min_length=1, description="in order; each goes on from the one before, or `start_from`")
-    evaluation: Evaluation = Field(default=Evaluation(), description="how stages are measured")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="how stages are measured")
 
     @field_validator("rewards", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from capwright.recipes.parts import Config, Count, Sampling, Share
+from capwright.recipes.parts import Config, Count, SamplingConfig, Share
 
 
 class Imitation(Config):
@@ -103,7 +103,7 @@ class RlStage(StageBase):
 
     kind: Literal["rl", "grpo", "rsrs"] = Field(description="grpo: on_failed drop; rsrs: on_failed imitate; rl: say it")
     captions_per_image: Count = Field(8, description="G, captions sampled for each image: one group")
-    sampling: Sampling = Field(default=Sampling(), description="how captions are drawn")
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="how captions are drawn")
     advantage: Literal["grpo", "dr_grpo", "rloo", "gdpo", "scst", "mean_baseline"] = Field(
         "grpo", description="how rewards of a group become a signal; gdpo for several rewards"
     )

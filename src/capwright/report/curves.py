@@ -9,7 +9,7 @@ from typing import Any
 from capwright.evaluation.results import score_key
 from capwright.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
 from capwright.report.headline import count
-from capwright.report.run_folder import Run, as_measure, label, number
+from capwright.report.run_folder import RunFolder, as_measure, label, number
 from capwright.report.score_names import name_of
 
 #: Group states from the bottom of the stack up, with what they mean.
@@ -33,7 +33,7 @@ class Figure:
     absent: str = ""
 
 
-def reward_curve(run: Run) -> Figure:
+def reward_curve(run: RunFolder) -> Figure:
     """Mean reward of sampled captions, by step; one line for each reward."""
     heading = "Reward while training"
     if not run.steps:
@@ -68,7 +68,7 @@ def reward_curve(run: Run) -> Figure:
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, bottom), says + " Pale: single steps.")
 
 
-def probe_curve(run: Run) -> Figure:
+def probe_curve(run: RunFolder) -> Figure:
     """Scores measured during training on images that are not trained on: names, or the score that leads the page."""
     scorer, output = run.lead
     if (scorer, output) != ("tts", "micro"):
@@ -105,7 +105,7 @@ def probe_curve(run: Run) -> Figure:
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
 
 
-def _lead_curve(run: Run, scorer: str, output: str) -> Figure:
+def _lead_curve(run: RunFolder, scorer: str, output: str) -> Figure:
     name = name_of(score_key(scorer, output))
     heading = f"{name} on held-out images"
     offsets = _offsets(run)
@@ -127,7 +127,7 @@ def _lead_curve(run: Run, scorer: str, output: str) -> Figure:
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, min(0.0, 1.1 * min(values))), says)
 
 
-def _stretches(lines: Mapping[str, list[Point]], run: Run) -> tuple[tuple[Point, ...], ...]:
+def _stretches(lines: Mapping[str, list[Point]], run: RunFolder) -> tuple[tuple[Point, ...], ...]:
     """The points of each stage as a line, which breaks where a stage did not go on from the one before."""
     stretches: list[list[Point]] = []
     for stage, points in lines.items():
@@ -137,7 +137,7 @@ def _stretches(lines: Mapping[str, list[Point]], run: Run) -> tuple[tuple[Point,
     return tuple(map(tuple, stretches))
 
 
-def _moves(lines: Mapping[str, Sequence[Point]], run: Run, digits: int) -> str:
+def _moves(lines: Mapping[str, Sequence[Point]], run: RunFolder, digits: int) -> str:
     """ "from 12 to 34"; where stages are several ways to go, "from 12 to 34 in SFT, from 13 to 56 in RSRS"."""
     if not run.starts:
         lines = {"": [point for points in lines.values() for point in points]}
@@ -154,7 +154,7 @@ def _tts(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return tts if isinstance(tts, Mapping) else {}
 
 
-def group_states(run: Run) -> Figure:
+def group_states(run: RunFolder) -> Figure:
     """Shares of live, failed, saturated and unknown groups over time, and when experts were imitated."""
     heading = "What the groups were worth"
     bands, seen = _timeline(run)
@@ -201,7 +201,7 @@ def _changes(points: Sequence[tuple[float, Sequence[float]]]) -> str:
     )
 
 
-def _offsets(run: Run) -> dict[str, float]:
+def _offsets(run: RunFolder) -> dict[str, float]:
     """What to add to the images seen of each stage: stages that count again from zero, or from the end of an earlier
     stage, are laid end to end."""
     offsets: dict[str, float] = {}
@@ -219,7 +219,7 @@ def _offsets(run: Run) -> dict[str, float]:
     return offsets
 
 
-def _timeline(run: Run) -> tuple[list[Band], list[float]]:
+def _timeline(run: RunFolder) -> tuple[list[Band], list[float]]:
     """The stages along the axis, and where on it each step lies."""
     offsets = _offsets(run)
     seen = [(number(row.get("images_seen")) or 0.0) + offsets[str(row.get("stage"))] for row in run.steps]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from capwright.data import load_image
 from capwright.evaluation.results import MISSING
-from capwright.report.run_folder import Run, caption_status, label
+from capwright.report.run_folder import RunFolder, caption_status, label
 from capwright.types import NO_IMAGE, ImageError, Sample
 
 #: Words a reader hears or sees for each kind of naming.
@@ -103,7 +103,7 @@ class Gallery:
 
 
 def build_gallery(
-    run: Run, samples: Sequence[Sample], tones: Mapping[str, str], match: Matcher | None, limit: int
+    run: RunFolder, samples: Sequence[Sample], tones: Mapping[str, str], match: Matcher | None, limit: int
 ) -> Gallery:
     """Choose up to `limit` images by rule and prepare their cards.
 
@@ -157,7 +157,7 @@ def picture_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", picture.width, picture.height
 
 
-def _read(run: Run, samples: Sequence[Sample], system: str, match: Matcher | None) -> list[list[Mark] | None]:
+def _read(run: RunFolder, samples: Sequence[Sample], system: str, match: Matcher | None) -> list[list[Mark] | None]:
     """The marks of every sample's caption; None where the caption is unknown or nobody can look for names."""
     rows = run.captions[system]
     known = [p for p, s in enumerate(samples) if caption_status(rows.get(s.id)) in ("ok", "empty")]
@@ -190,7 +190,11 @@ def _text(row: Mapping[str, Any]) -> str:
 
 
 def _card(
-    run: Run, sample: Sample, systems: Sequence[str], tones: Mapping[str, str], marks: Mapping[str, list[Mark] | None]
+    run: RunFolder,
+    sample: Sample,
+    systems: Sequence[str],
+    tones: Mapping[str, str],
+    marks: Mapping[str, list[Mark] | None],
 ) -> Card:
     names = names_of(sample)
     sayings = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from capwright.evaluation.results import score_key
 from capwright.report.charts import whole
-from capwright.report.run_folder import Measure, Run, as_measure, label, number
+from capwright.report.run_folder import Measure, RunFolder, as_measure, label, number
 from capwright.report.score_names import name_of
 
 #: Below this many images the report says that there are few.
@@ -31,7 +31,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonRow:
     """A paired comparison of two systems on the same images: what `b` gains over `a`; `clear` when it is no chance."""
 
     a: str
@@ -44,7 +44,7 @@ class Comparison:
 
 
 def write_headline(
-    run: Run, tones: Mapping[str, str], things: str, unknown: Mapping[str, Mapping[str, int] | None]
+    run: RunFolder, tones: Mapping[str, str], things: str, unknown: Mapping[str, Mapping[str, int] | None]
 ) -> Headline:
     """What happened, in one sentence; what else is worth knowing; what to be careful about."""
     scores = {name: run.measure(name, *run.lead) for name in run.systems}
@@ -80,7 +80,7 @@ def write_headline(
 
 
 def _side_by_side(
-    run: Run,
+    run: RunFolder,
     tones: Mapping[str, str],
     things: str,
     scores: Mapping[str, Measure],
@@ -110,7 +110,7 @@ def _side_by_side(
     return Headline(tuple(pieces), tuple(facts), (*doubts, *_trained(run), *caveats))
 
 
-def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
+def trained_systems(run: RunFolder, scorer: str) -> tuple[str, ...]:
     """The systems that were trained on a scorer: every stage that saw it as a reward, or went on from one that did.
 
     What the rewards were is `run.trained_on` of summary.json, {reward: signature}; which stages saw them is in the
@@ -135,7 +135,7 @@ def trained_systems(run: Run, scorer: str) -> tuple[str, ...]:
     return tuple(trained)
 
 
-def read_comparisons(run: Run) -> list[Comparison]:
+def read_comparisons(run: RunFolder) -> list[ComparisonRow]:
     """The paired comparisons of summary.json, those about the leading score first; malformed ones are left out."""
     lead = ".".join(run.lead)
     found = run.summary.get("comparisons")
@@ -148,7 +148,7 @@ def read_comparisons(run: Run) -> list[Comparison]:
         clear = _is_clear(difference, number(row.get("p")))
         verdict = _verdict(difference, clear, score)
         comparisons.append(
-            Comparison(row["a"], row["b"], score, difference, p_value(row.get("p")), verdict, bool(clear))
+            ComparisonRow(row["a"], row["b"], score, difference, p_value(row.get("p")), verdict, bool(clear))
         )
     return sorted(comparisons, key=lambda c: c.score != lead)
 
@@ -195,7 +195,7 @@ def _few(measure: Measure) -> str:
     return "fewer than 1" if 0 < value < 0.5 else str(whole(value))
 
 
-def _facts(run: Run, measured: Sequence[str]) -> list[str]:
+def _facts(run: RunFolder, measured: Sequence[str]) -> list[str]:
     first, last, facts = measured[0], measured[-1], []
     between = [f"{label(name)} alone reaches {_few(run.measure(name, 'tts', 'micro'))}" for name in measured[1:-1]]
     if between:
@@ -210,7 +210,7 @@ def _facts(run: Run, measured: Sequence[str]) -> list[str]:
     return facts
 
 
-def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> list[str]:
+def _doubts(run: RunFolder, first: str, last: str, scores: Mapping[str, Measure]) -> list[str]:
     doubts = []
     old, new = scores[first], scores[last]
     if not (old.has_interval and new.has_interval):
@@ -235,7 +235,7 @@ def _doubts(run: Run, first: str, last: str, scores: Mapping[str, Measure]) -> l
     return doubts
 
 
-def _lengths(run: Run, measured: Sequence[str]) -> list[str]:
+def _lengths(run: RunFolder, measured: Sequence[str]) -> list[str]:
     """That systems say much more than others."""
     words = {name: value for name in measured if (value := words_of(run, name).value)}
     if not words:
@@ -249,7 +249,7 @@ def _lengths(run: Run, measured: Sequence[str]) -> list[str]:
     ]
 
 
-def _trained(run: Run) -> list[str]:
+def _trained(run: RunFolder) -> list[str]:
     """That a system is judged by what it was trained on."""
     systems, lead = trained_systems(run, run.lead[0]), name_of(run.lead[0])
     if not systems:
@@ -261,12 +261,14 @@ def _trained(run: Run) -> list[str]:
     ]
 
 
-def words_of(run: Run, system: str) -> Measure:
+def words_of(run: RunFolder, system: str) -> Measure:
     """Words a caption, on average."""
     return run.measure(system, "length", "words")
 
 
-def _missing(run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapping[str, int] | None]) -> list[str]:
+def _missing(
+    run: RunFolder, scores: Mapping[str, Measure], unknown: Mapping[str, Mapping[str, int] | None]
+) -> list[str]:
     caveats = [f"{label(name)} has captions but no score." for name in run.systems if not scores[name].known]
     for name in run.systems:
         lost = sum((unknown.get(name) or {}).values())
@@ -283,7 +285,7 @@ def _missing(run: Run, scores: Mapping[str, Measure], unknown: Mapping[str, Mapp
     return caveats
 
 
-def _unmeasured(run: Run, name: str, without_caption: int) -> list[str]:
+def _unmeasured(run: RunFolder, name: str, without_caption: int) -> list[str]:
     """What scorers could not measure although there is a caption: a judge that failed, say."""
     block = run.summary.get(name) or {}
     scored, by, samples = (block.get(key) for key in ("scored", "unknown_by", "samples"))
@@ -303,7 +305,7 @@ def _unmeasured(run: Run, name: str, without_caption: int) -> list[str]:
     return told
 
 
-def _forks(run: Run) -> list[str]:
+def _forks(run: RunFolder) -> list[str]:
     """That stages are two ways to go on, and not one after the other."""
     before = dict(zip(run.systems[1:], run.systems))
     return [
@@ -312,7 +314,7 @@ def _forks(run: Run) -> list[str]:
     ]
 
 
-def _alarms(run: Run) -> list[str]:
+def _alarms(run: RunFolder) -> list[str]:
     """What training warned of, with where it did so first."""
     found: dict[str, str] = {}
     for row in run.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from capwright.report.run_folder import Measure, Run, as_measure, number
+from capwright.report.run_folder import Measure, RunFolder, as_measure, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Orders:
     others: str
 
 
-def read_orders(run: Run) -> list[Orders]:
+def read_orders(run: RunFolder) -> list[Orders]:
     """The rows of the injection test of summary.json, in their order; empty when none was made."""
     found = run.summary.get("injection")
     rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []

@@ -62,7 +62,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunFolder:
     """A run folder in memory. `systems` are in the order of training: base first, the last stage last."""
 
     root: Path
@@ -148,7 +148,7 @@ class Run:
         return dict(sorted(Counter(status for status in statuses if status not in ("ok", "empty")).items()))
 
 
-def read_run(run_dir: str | Path) -> Run:
+def read_run(run_dir: str | Path) -> RunFolder:
     """Read a run folder.
 
     Raises:
@@ -165,7 +165,7 @@ def read_run(run_dir: str | Path) -> Run:
             f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl"
         )
     recipe = root / "recipe.yaml"
-    return Run(
+    return RunFolder(
         root=root,
         systems=_order(summary, captions, journal),
         summary=summary,

@@ -16,10 +16,10 @@ from markupsafe import Markup
 from capwright.report.charts import interval_bar, squares, value_bar, whole
 from capwright.report.curves import STATES, group_states, probe_curve, reward_curve
 from capwright.report.gallery import Card, Matcher, build_gallery
-from capwright.report.headline import Comparison, read_comparisons, trained_systems, words_of, write_headline
+from capwright.report.headline import ComparisonRow, read_comparisons, trained_systems, words_of, write_headline
 from capwright.report.injection import read_orders
 from capwright.report.pages import render_page, write_page
-from capwright.report.run_folder import Measure, Run, label, number, read_run
+from capwright.report.run_folder import Measure, RunFolder, label, number, read_run
 from capwright.report.run_scores import digits_of, score_lines, score_name, write_interval, write_value
 from capwright.report.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SystemRow:
     """One system in the headline table."""
 
     name: str
@@ -90,7 +90,9 @@ def write_report(
     return write_page(Path(out) if out is not None else Path(run_dir) / "report.html", page)
 
 
-def render(run: Run, samples: Sequence[Sample], title: str, limit: int, match: Matcher | None, things: str) -> str:
+def render(
+    run: RunFolder, samples: Sequence[Sample], title: str, limit: int, match: Matcher | None, things: str
+) -> str:
     """The page as text."""
     tones = system_tones(run.systems)
     ids = [sample.id for sample in samples]
@@ -145,19 +147,19 @@ def system_tones(systems: Sequence[str]) -> dict[str, str]:
     return dict(zip(systems, chosen))
 
 
-def _waffles(run: Run, tones: Mapping[str, str]) -> list[tuple[str, str, Measure, str]]:
+def _waffles(run: RunFolder, tones: Mapping[str, str]) -> list[tuple[str, str, Measure, str]]:
     scores = [(name, run.measure(name, "tts", "micro")) for name in run.systems]
     return [(label(n), tones[n], score, squares(score.value, tones[n])) for n, score in scores if score.known]
 
 
-def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str, int] | None]) -> list[Row]:
+def _rows(run: RunFolder, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str, int] | None]) -> list[SystemRow]:
     rows, trained = [], trained_systems(run, "tts")
     for name in run.systems:
         scores = tuple((title, run.measure(name, "tts", title.lower())) for title, _ in COLUMNS)
         samples = number((run.summary.get(name) or {}).get("samples"))
         lost = unknown[name]
         rows.append(
-            Row(
+            SystemRow(
                 name=label(name),
                 tone=tones[name],
                 scores=scores,
@@ -171,7 +173,9 @@ def _rows(run: Run, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str,
     return rows
 
 
-def _comparisons(run: Run, tones: Mapping[str, str]) -> tuple[list[tuple[Comparison, Markup]], list[Comparison]]:
+def _comparisons(
+    run: RunFolder, tones: Mapping[str, str]
+) -> tuple[list[tuple[ComparisonRow, Markup]], list[ComparisonRow]]:
     """Comparisons of the leading score with their bars, on one scale; and all others."""
     every, lead = read_comparisons(run), ".".join(run.lead)
     found = [c for c in every if c.score == lead]
@@ -183,7 +187,7 @@ def _comparisons(run: Run, tones: Mapping[str, str]) -> tuple[list[tuple[Compari
     return bars, [c for c in every if c.score != lead]
 
 
-def _tiers(run: Run, samples: Sequence[Sample], tones: Mapping[str, str]) -> list[Tier]:
+def _tiers(run: RunFolder, samples: Sequence[Sample], tones: Mapping[str, str]) -> list[Tier]:
     counts: dict[str, int] = {}
     for sample in samples:
         for term in {term.name: term for term in sample.terms if term.level == "professional"}.values():
@@ -204,14 +208,14 @@ def credits_of(cards: Iterable[Card]) -> list[tuple[str, tuple[tuple[str, str], 
     return [(card.id, card.credit) for card in cards if card.credit]
 
 
-def _training_time(run: Run, system: str) -> str:
+def _training_time(run: RunFolder, system: str) -> str:
     seconds = number((run.summary.get(system) or {}).get("seconds"))
     if seconds is None or system == "base":
         return ""
     return f"trained in {seconds:.0f} s" if seconds < 120 else f"trained in {seconds / 60:.0f} min"
 
 
-def _signatures(run: Run) -> list[tuple[str, str]]:
+def _signatures(run: RunFolder) -> list[tuple[str, str]]:
     """Scorer and signature; where systems were measured differently, each signature once."""
     pairs = _flat(run.summary.get("signatures"))
     for name in run.systems:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from capwright.evaluation.results import score_key
 from capwright.report.charts import interval_bar
 from capwright.report.headline import count, trained_systems
-from capwright.report.run_folder import Measure, Run, label, number
+from capwright.report.run_folder import Measure, RunFolder, label, number
 from capwright.report.score_names import name_of
 
 #: What stands in a table of its own, or at the head of every column.
@@ -18,7 +18,7 @@ _ELSEWHERE = ("tts", "length")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ScoreCell:
     """A score of one system; `missing` says how many images it could not be measured on."""
 
     system: str
@@ -31,20 +31,20 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScoreLine:
     """A score of all systems."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ScoreCell, ...]
 
 
-def score_lines(run: Run, tones: Mapping[str, str]) -> tuple[list[Line], list[Line]]:
+def score_lines(run: RunFolder, tones: Mapping[str, str]) -> tuple[list[ScoreLine], list[ScoreLine]]:
     """Rows of the table, and those of the numbers that stand under it; both empty when TTS and length are all there is.
 
     The first output of a scorer has a row in the table, and so has every one that goes by its own name (bleu1).
     """
-    main: list[Line] = []
-    rest: list[Line] = []
+    main: list[ScoreLine] = []
+    rest: list[ScoreLine] = []
     paths = run.score_paths()
     others = [path for path in paths if path[0] not in _ELSEWHERE]
     if not others:
@@ -80,7 +80,7 @@ def digits_of(measures: list[Measure]) -> int:
     return 1 if any(abs(measure.value or 0) > 10 for measure in measures) else 3
 
 
-def _line(run: Run, tones: Mapping[str, str], path: tuple[str, ...], drawn: bool) -> Line:
+def _line(run: RunFolder, tones: Mapping[str, str], path: tuple[str, ...], drawn: bool) -> ScoreLine:
     measures = {system: run.measure(system, *path) for system in run.systems}
     digits = digits_of(list(measures.values()))
     ends = [end for m in measures.values() for end in (m.value, m.low, m.high) if end is not None]
@@ -88,7 +88,7 @@ def _line(run: Run, tones: Mapping[str, str], path: tuple[str, ...], drawn: bool
     low, high = (min(ends) - margin, max(ends) + margin) if ends else (0.0, 1.0)
     trained = trained_systems(run, path[0])
     cells = tuple(
-        Cell(
+        ScoreCell(
             label(system),
             tones[system],
             write_value(m.value, digits),
@@ -99,10 +99,10 @@ def _line(run: Run, tones: Mapping[str, str], path: tuple[str, ...], drawn: bool
         )
         for system, m in measures.items()
     )
-    return Line(score_name(path), cells)
+    return ScoreLine(score_name(path), cells)
 
 
-def _missing(run: Run, system: str, scorer: str) -> str:
+def _missing(run: RunFolder, system: str, scorer: str) -> str:
     """ "3 images unknown" where a scorer knows fewer images than there are."""
     block = run.summary.get(system) or {}
     scored, samples = block.get("scored"), number(block.get("samples"))

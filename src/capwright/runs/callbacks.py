@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capwright.captioning.caption_files import Tally, caption_file, caption_rows, tell
+from capwright.captioning.caption_files import CaptionTally, caption_file, caption_rows, tell
 from capwright.console import counting
 from capwright.runs.summary import write_json
 
@@ -72,7 +72,7 @@ class Observer:
                 self.caption(load_recipe_policy(self.recipe, saved), system)
         self.progress.close()
 
-    def _remember(self, system: str, tally: Tally, seconds: float) -> None:
+    def _remember(self, system: str, tally: CaptionTally, seconds: float) -> None:
         if tally.failures:
             for line in tell(tally, self.out / CAPTIONS / f"{system}.jsonl", 3):
                 self.progress.say(line)

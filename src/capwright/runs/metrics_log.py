@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
+class MetricsLog:
     """Appends rows and flushes each. `size` is remembered by checkpoints, so that a resumed run repeats no row."""
 
     def __init__(self, path: Path, size: int = 0) -> None:

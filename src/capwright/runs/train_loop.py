@@ -21,7 +21,7 @@ from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs import checkpoint
 from capwright.runs.changes import refuse_changes
 from capwright.runs.checkpoint import changing_weights, load_weights, random_state, replacing, states
-from capwright.runs.metrics_log import Journal
+from capwright.runs.metrics_log import MetricsLog
 from capwright.runs.progress import Progress
 from capwright.runs.setup import OUT_OF_MEMORY, gather, warn_of_half_precision
 from capwright.training.distributed import ProcessGroup, is_first, join
@@ -97,7 +97,7 @@ def train(
         if is_first() and not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
             raise RunError(f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out")
         materials = materials or gather(recipe, out)
-        run = Run(recipe, out, materials, progress, after_stage, probe)
+        run = TrainingRun(recipe, out, materials, progress, after_stage, probe)
         if run.processes.is_main and (not resume or not (out / "recipe.yaml").exists()):
             save_recipe(recipe, out / "recipe.yaml")
         return run.go(resume)
@@ -113,7 +113,7 @@ def train(
         progress.close()
 
 
-class Run:
+class TrainingRun:
     """The state of a run between its stages."""
 
     def __init__(
@@ -143,7 +143,7 @@ class Run:
         found = states(self.checkpoints) if resume else []
         place, state = (self._restore(found[-1])) if found else ({"stage": 0, "step": 0, "bytes": 0}, {})
         self.processes.wrap(self.policy.model)
-        self.journal = Journal(self.out / "metrics.jsonl", place["bytes"]) if self.processes.is_main else None
+        self.journal = MetricsLog(self.out / "metrics.jsonl", place["bytes"]) if self.processes.is_main else None
         for torn in self.checkpoints.glob(".*") if self.processes.is_main else ():
             shutil.rmtree(torn, ignore_errors=True)
         try:

@@ -21,7 +21,7 @@ Claim = Fact
 
 #: What evidence can say about a claim.
 VERDICTS = ("entailed", "contradicted", "neutral")
-Verdict = str
+VerdictWord = str
 
 _QUESTIONS = (
     ("children", re.compile(r"how many (children|kids)\b")),
@@ -76,7 +76,7 @@ class LexicalReader:
                 claims.append(fact("place", toy.name, toy.place, several))
         return list(dict.fromkeys(claims))
 
-    def verify(self, claims: Sequence[Stated], evidence: str) -> list[Verdict]:
+    def verify(self, claims: Sequence[Stated], evidence: str) -> list[VerdictWord]:
         """One of `VERDICTS` for each claim. What the evidence does not mention is neutral, never contradicted."""
         read = scan(evidence)
         return [_verdict(read, claim) for claim in claims]
@@ -153,7 +153,7 @@ def _asked(question: str) -> Mention | None:
 # Verdicts -------------------------------------------------------------------------------------------------------------
 
 
-def _verdict(read: Scan, claim: Stated) -> Verdict:
+def _verdict(read: Scan, claim: Stated) -> VerdictWord:
     if claim.kind == "area":
         if claim.value not in read.areas:
             return "contradicted" if read.areas else "neutral"
@@ -179,7 +179,7 @@ def _verdict(read: Scan, claim: Stated) -> Verdict:
     return "contradicted" if told and claim.value not in told else "neutral"
 
 
-def _activity_verdict(read: Scan, claim: Stated) -> Verdict:
+def _activity_verdict(read: Scan, claim: Stated) -> VerdictWord:
     numbers = {number for number, activity in read.activities if activity == claim.value}
     if not numbers:
         return "contradicted" if read.complete() else "neutral"

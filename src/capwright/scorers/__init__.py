@@ -7,7 +7,7 @@ from capwright.scorers.fluency.length import Length
 from capwright.scorers.objects.tts import TTS, Span, TTSContext
 from capwright.scorers.registry import get_scorer, list_scorers, register_scorer
 from capwright.scorers.reward import Reward, RewardView
-from capwright.text.term_matching import Entry, Match, TermMatcher
+from capwright.text.term_matching import Match, TermEntry, TermMatcher
 from capwright.types import NotInstalledError, ScorerError
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "TTS",
     "Context",
     "Corpus",
-    "Entry",
+    "TermEntry",
     "Item",
     "Length",
     "Match",

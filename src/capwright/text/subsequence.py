@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.text.arrays import Ints, sort_keys
+from capwright.arrays import Ints, sort_keys
 
 _Word = TypeVar("_Word")
 

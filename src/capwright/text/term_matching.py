@@ -19,7 +19,7 @@ Form = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TermEntry:
     """A name in the table. `category` is the index of the entry that names its kind, -1 when there is none."""
 
     name: str
@@ -65,7 +65,7 @@ class TermMatcher:
                 terms.append(term)
                 self._add_written(len(terms) - 1, terms)
         self._add_derived(own, terms)
-        self.entries: tuple[Entry, ...] = self._link_categories(terms)
+        self.entries: tuple[TermEntry, ...] = self._link_categories(terms)
         self._index = {entry.name: index for index, entry in reversed(list(enumerate(self.entries)))}
         self._tree = _grow(self._forms)
 
@@ -137,20 +137,20 @@ class TermMatcher:
                 "remove it from the aliases or plurals of one of them in the vocabulary"
             )
 
-    def _link_categories(self, terms: list[Term]) -> tuple[Entry, ...]:
-        added: list[Entry] = []
+    def _link_categories(self, terms: list[Term]) -> tuple[TermEntry, ...]:
+        added: list[TermEntry] = []
         links: list[int] = []
         for index, term in enumerate(terms):
             form = tokens(term.category)
             if form and form not in self._forms:
                 self._forms[form] = len(terms) + len(added)
-                added.append(Entry(term.category, "generic", "", -1))
+                added.append(TermEntry(term.category, "generic", "", -1))
             link = self._forms[form] if form else -1
             links.append(-1 if link == index else link)
         for offset, entry in enumerate(added):
             for form in _derived(Term(entry.name, level="generic")):
                 self._forms.setdefault(form, len(terms) + offset)
-        own = [Entry(term.name, term.level, term.tier, link) for term, link in zip(terms, links)]
+        own = [TermEntry(term.name, term.level, term.tier, link) for term, link in zip(terms, links)]
         return (*own, *added)
 
 

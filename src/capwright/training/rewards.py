@@ -23,7 +23,7 @@ View = Callable[[Sequence[Sample], list[list[Caption]]], Any]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRewards:
     """What captions are worth.
 
     Attributes:
@@ -58,7 +58,7 @@ class Rewards:
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
     _known_floors: dict[str, list[float]] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(self, samples: Sequence[Sample], captions: list[list[Caption]]) -> Measured:
+    def __call__(self, samples: Sequence[Sample], captions: list[list[Caption]]) -> MeasuredRewards:
         """Rewards of as many captions for each sample. Errors of a view make its captions unknown, nothing else."""
         failures: Counter[str] = Counter()
         why: dict[str, str] = {}
@@ -72,7 +72,7 @@ class Rewards:
             counted[name] = values
         shape = (len(samples), len(captions[0]) if captions else 0)
         empty = torch.empty(*shape, 0, dtype=torch.float64)
-        return Measured(torch.stack(list(counted.values()), -1) if counted else empty, failures, why)
+        return MeasuredRewards(torch.stack(list(counted.values()), -1) if counted else empty, failures, why)
 
     @property
     def locates(self) -> bool:
@@ -147,7 +147,7 @@ def make_rewards(recipe: Recipe, samples: Sequence[Sample], vocabulary: Any) -> 
     views: dict[str, View] = {}
     for name, reward in recipe.rewards.items():
         if reward.overlong is not None:
-            views[name] = Length(reward.overlong)
+            views[name] = LengthReward(reward.overlong)
             continue
         try:
             scorer = get_scorer(reward.scorer or name, **reward.options)
@@ -186,7 +186,7 @@ def _in_tokens(recipe: Recipe) -> str | None:
 
 
 @dataclass(frozen=True)
-class Length:
+class LengthReward:
     """A view of length: 1 up to `soft`, falling to 0 at `hard`; see `Overlong`."""
 
     rule: Overlong

@@ -20,7 +20,7 @@ from capwright.training.demonstrations import Demonstrations
 from capwright.training.distributed import ProcessGroup
 from capwright.training.relabel import missed_terms
 from capwright.training.rewards import Rewards
-from capwright.types import Caption, ImageError, ModelError, Request, Sample, Sampling
+from capwright.types import Caption, ImageError, ModelError, Request, Sample, SamplingParams
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Rollout:
         chunks: groups of this process, as they were encoded together.
         places: of each of its groups, the place in `records`.
         records: of all processes, in the order of the images.
-        failures, why: see `Measured`, of all processes; of sampled captions alone.
+        failures, why: see `MeasuredRewards`, of all processes; of sampled captions alone.
         lost: demonstrations without a reward because its view raised, by reward.
     """
 
@@ -209,7 +209,7 @@ class RolloutWorker:
         why |= measured.why
         greedy = None
         if stage.advantage == "scst":
-            sampling = Sampling(temperature=0.0, max_tokens=stage.sampling.max_tokens)
+            sampling = SamplingParams(temperature=0.0, max_tokens=stage.sampling.max_tokens)
             with self.processes.accelerator.autocast():
                 said = self.policy.sample(groups.prefixes, 1, sampling)
             greedy = self.rewards(samples, said.captions).values[:, 0]

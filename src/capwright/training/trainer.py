@@ -22,7 +22,7 @@ from capwright.training.distributed import ProcessGroup
 from capwright.training.group_states import STATES, States
 from capwright.training.losses import imitation_loss, kl, loss_denominator, policy_loss, reinforce_loss, token_weights
 from capwright.training.monitors import RewardMonitor
-from capwright.training.rewards import Length, summarize
+from capwright.training.rewards import LengthReward, summarize
 from capwright.training.rollout import Rollout, RolloutWorker, TrainingSetup, cut, slices
 from capwright.training.schedule import images_for, learning_rate, make_order, stage_steps
 from capwright.types import RunError, Sample
@@ -85,7 +85,7 @@ class Trainer:
         if isinstance(stage, RlStage):
             self.estimator = AdvantageEstimator(stage, materials, processes)
             pairs = zip(self.rewards.views.values(), self.rewards.weights)
-            watched = [0.0 if isinstance(view, Length) else weight for view, weight in pairs]  # length by design
+            watched = [0.0 if isinstance(view, LengthReward) else weight for view, weight in pairs]  # length by design
             self.monitor = RewardMonitor(list(self.rewards.views), watched)
         self._spare: MicroBatch | None = None  # keeps sharded processes company that have fewer parts than others
 

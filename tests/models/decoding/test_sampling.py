@@ -13,7 +13,7 @@ from PIL import Image
 import tiny_models
 from capwright.models import load_policy
 from capwright.models.decoding.sampling import generate, invert, sample_token, top_k_top_p_filter, uniform_noise
-from capwright.types import ModelError, Request, Sample, Sampling
+from capwright.types import ModelError, Request, Sample, SamplingParams
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
 PROMPTS = ["Describe this.", "What is on the rug? Say it in one sentence.", "Toys?", "Describe the two children."]
@@ -45,7 +45,7 @@ def test_nothing_impossible_is_drawn_at_the_edges_of_a_large_vocabulary():
     logits = torch.randn(64, 50_000, generator=torch.Generator().manual_seed(0))
     logits[:, ::2] = float("-inf")
     uniform = torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).repeat(16)
-    tokens, logprobs, _ = sample_token(logits, Sampling(), uniform)
+    tokens, logprobs, _ = sample_token(logits, SamplingParams(), uniform)
     assert torch.isfinite(logprobs).all()
     assert (tokens % 2 == 1).all()
 
@@ -60,7 +60,7 @@ def test_draws_follow_the_distribution():
 def test_filters_cut_the_draw_but_neither_probability_nor_entropy():
     logits = torch.tensor([[2.0, 1.0, 0.0, float("-inf")]])
     plain = logits[:, :3].softmax(-1)
-    token, logprob, entropy = sample_token(logits, Sampling(top_k=1), torch.tensor([0.999]))
+    token, logprob, entropy = sample_token(logits, SamplingParams(top_k=1), torch.tensor([0.999]))
     assert token.item() == 0
     assert torch.allclose(logprob.exp(), plain[:, 0])
     assert torch.allclose(entropy, -(plain * plain.log()).sum(-1))
@@ -79,7 +79,7 @@ def test_the_nucleus_keeps_the_token_that_crosses_its_threshold(top_p, kept):
         assert chances[row].sum() >= top_p
         assert chances[row].sum() - chances[row].min() < top_p
         assert kept == 4 or chances[row].min() >= chances[~row].max()
-    tokens, _, _ = sample_token(likely.log(), Sampling(top_p=top_p), torch.full((2,), 1 - 2**-24))
+    tokens, _, _ = sample_token(likely.log(), SamplingParams(top_p=top_p), torch.full((2,), 1 - 2**-24))
     last = [row.nonzero().max().item() for row in left]
     assert tokens.tolist() == last  # and what is kept can be drawn
 
@@ -111,7 +111,7 @@ def asked():
 @pytest.mark.parametrize("layout", ["packed", "repeated"])
 def test_captions_do_not_depend_on_the_images_beside(policy, asked, layout):
     policy.layout = layout
-    sampling = Sampling(temperature=1.2, top_p=0.95, max_tokens=16, seed=7)
+    sampling = SamplingParams(temperature=1.2, top_p=0.95, max_tokens=16, seed=7)
     together = policy.sample(policy.encode(*asked), 3, sampling)
     alone = [policy.sample(policy.encode([r], [i]), 3, sampling) for r, i in zip(*asked)]
     assert [[c.tokens for c in group] for group in together.captions] == [
@@ -122,7 +122,7 @@ def test_captions_do_not_depend_on_the_images_beside(policy, asked, layout):
 
 def test_a_sample_asked_twice_gets_captions_of_its_own(policy, asked):
     (request, *_), (image, *_) = asked
-    sampling = Sampling(max_tokens=12, seed=1)
+    sampling = SamplingParams(max_tokens=12, seed=1)
     twice = policy.sample(policy.encode([request] * 2, [image] * 2), 1, sampling)
     assert twice.captions[0][0].tokens != twice.captions[1][0].tokens
     again = policy.sample(policy.encode([request], [image]), 1, sampling)
@@ -131,20 +131,20 @@ def test_a_sample_asked_twice_gets_captions_of_its_own(policy, asked):
 
 def test_without_a_seed_captions_differ_from_call_to_call(policy, asked):
     prefixes = policy.encode(*asked)
-    draw = lambda: policy.sample(prefixes, 2, Sampling(max_tokens=8)).tokens  # noqa: E731
+    draw = lambda: policy.sample(prefixes, 2, SamplingParams(max_tokens=8)).tokens  # noqa: E731
     assert not torch.equal(draw(), draw())
 
 
 def test_noise_of_another_shape_is_refused(policy, asked):
     with pytest.raises(ModelError, match=r"\[4, 2, 8 or more\]"):
-        policy.sample(policy.encode(*asked), 2, Sampling(max_tokens=8), torch.rand(4, 2, 7))
+        policy.sample(policy.encode(*asked), 2, SamplingParams(max_tokens=8), torch.rand(4, 2, 7))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_entropy_is_that_of_the_distribution_sampled_from(policy, asked, temperature):
     policy.layout = "packed"
     prefixes = policy.encode(*asked)
-    groups = policy.sample(prefixes, 2, Sampling(temperature=temperature, max_tokens=10, seed=0))
+    groups = policy.sample(prefixes, 2, SamplingParams(temperature=temperature, max_tokens=10, seed=0))
     with torch.no_grad():
         distribution = policy.head.logits(policy._packed(groups), temperature).softmax(-1)
     entropies = torch.special.entr(distribution).sum(-1)
@@ -169,7 +169,7 @@ class Telling:
 
 
 def test_only_captions_that_go_on_are_fed():
-    model, sampling = Telling(12), Sampling(max_tokens=20)
+    model, sampling = Telling(12), SamplingParams(max_tokens=20)
     uniform = torch.rand(12, 20, generator=torch.Generator().manual_seed(1))
     drawn = generate(model.table[:, 5], model, torch.tensor([0]), sampling, uniform)
     lengths = drawn.mask.sum(1)
@@ -194,7 +194,7 @@ def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked,
     policy.layout = layout
     eos_ids, policy.eos_ids = policy.eos_ids, torch.arange(0, 300, 12)  # about every tenth token ends a caption
     try:
-        groups = policy.sample(policy.encode(*asked), 6, Sampling(max_tokens=40, seed=5))
+        groups = policy.sample(policy.encode(*asked), 6, SamplingParams(max_tokens=40, seed=5))
     finally:
         policy.eos_ids = eos_ids
     lengths = groups.mask.sum(-1)
@@ -212,7 +212,7 @@ def test_captions_that_ended_leave_and_the_others_go_on_as_before(policy, asked,
 @pytest.mark.parametrize("most", [1, 2, 9])
 def test_captions_that_do_not_end_have_max_tokens_exactly(policy, asked, most):
     """Not one more and not one fewer; a caption whose last token is an end has ended."""
-    eos_ids, sampling = policy.eos_ids, Sampling(max_tokens=most, seed=11)
+    eos_ids, sampling = policy.eos_ids, SamplingParams(max_tokens=most, seed=11)
     try:
         policy.eos_ids = torch.empty(0, dtype=torch.long)
         groups = policy.sample(policy.encode(*asked), 3, sampling)
@@ -232,7 +232,7 @@ def test_captions_that_do_not_end_have_max_tokens_exactly(policy, asked, most):
 def test_the_model_is_asked_for_max_tokens_and_no_more(most):
     model = Telling(4)
     drawn = generate(
-        model.table[:, 5], model, torch.empty(0, dtype=torch.long), Sampling(max_tokens=most), torch.rand(4, 9)
+        model.table[:, 5], model, torch.empty(0, dtype=torch.long), SamplingParams(max_tokens=most), torch.rand(4, 9)
     )
     assert drawn.tokens.shape == drawn.mask.shape == drawn.logprobs.shape == drawn.entropies.shape == (4, most)
     assert drawn.mask.all()

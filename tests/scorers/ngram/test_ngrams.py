@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capwright.arrays import ranges, sort_keys
 from capwright.scorers import Corpus, Item, get_scorer
 from capwright.scorers.ngram import _ngrams as ngrams
 from capwright.scorers.ngram._ngrams import gather, levels
-from capwright.text.arrays import ranges, sort_keys
 from capwright.text.tokenizers import get_tokenizer
 from capwright.types import NO_IMAGE, DataError, Sample
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from capwright.curation.journal import Journal
+from capwright.curation.journal import QuestionJournal
 from capwright.curation.questions.duplicates import SAME, repeats
 from capwright.curation.questions.extraction import MALFORMED, Candidate, extract, shorten, validate
 from capwright.curation.questions.filtering import Filter, judge
@@ -38,7 +38,7 @@ REASONS = {
 
 
 @dataclass
-class Tally:
+class QuestionTally:
     """What became of everything. `written` is `kept` and the sum of `dropped`, always.
 
     Attributes:
@@ -136,7 +136,7 @@ class QuestionMaker:
         self._rules = rules or Filter()
         self._evidence, self._per_image, self._same = evidence, per_image, same
         self._journal, self._data, self._chunk, self._progress = journal, data, chunk, progress
-        self.tally = Tally()
+        self.tally = QuestionTally()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -154,11 +154,11 @@ class QuestionMaker:
 
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """The samples with their questions, in order; `tally` is complete when the last one was taken."""
-        self.tally = Tally()
+        self.tally = QuestionTally()
         with ExitStack() as stack:
             journal = None
             if self._journal is not None:
-                journal = stack.enter_context(Journal(self._journal, {**self.settings, "data": self._data}))
+                journal = stack.enter_context(QuestionJournal(self._journal, {**self.settings, "data": self._data}))
             left = iter(samples)
             while chunk := list(islice(left, self._chunk)):
                 known = [journal.find(sample.id) for sample in chunk] if journal else []

@@ -42,11 +42,11 @@ UNASSIGNED = "unassigned"
 FILE_OF = {"terms": TOYS, "regions": REGIONS, "questions": META, "meta": META}
 
 #: note(severity, file, line or None, message).
-Note = Callable[[str, Path, "int | None", str], None]
+EcacNote = Callable[[str, Path, "int | None", str], None]
 
 
 def refuse(severity: str, file: Path, line: int | None, message: str) -> None:
-    """A `Note` that raises DataError on errors."""
+    """A `EcacNote` that raises DataError on errors."""
     if severity == "error":
         raise DataError(f"{file}:{line}: {message}" if line else f"{file}: {message}")
 
@@ -54,7 +54,7 @@ def refuse(severity: str, file: Path, line: int | None, message: str) -> None:
 class Files:
     """The annotation files of one ECAC folder, indexed and joined by id. `note` hears of what does not fit together."""
 
-    def __init__(self, root: Path, note: Note) -> None:
+    def __init__(self, root: Path, note: EcacNote) -> None:
         self.root = root
         self.captions = EntryFile(root / CAPTIONS)
         self.hashes = self.captions.hashes
@@ -87,7 +87,7 @@ class Files:
         digest.update(self.split_codes.tobytes())
         return digest.hexdigest()
 
-    def row(self, index: int, note: Note = refuse) -> Any:
+    def row(self, index: int, note: EcacNote = refuse) -> Any:
         """The merged row of sample `index`, in the form of the jsonl layout; `note` hears of unknown keys.
 
         ValueError when a file is not what was indexed.
@@ -114,7 +114,7 @@ class Files:
         return row
 
     def _take(
-        self, row: dict[str, Any], entry: dict[str, Any], names: dict[str, str], place: tuple[Path, int], note: Note
+        self, row: dict[str, Any], entry: dict[str, Any], names: dict[str, str], place: tuple[Path, int], note: EcacNote
     ) -> None:
         """Copy the known keys of an entry to the row, under the row's names."""
         for key, value in entry.items():
@@ -136,7 +136,7 @@ class Files:
         file, line = self.where(index, key)
         return f"{file}:{line}"
 
-    def _join(self, name: str, finder: Finder, note: Note) -> None:
+    def _join(self, name: str, finder: Finder, note: EcacNote) -> None:
         file = EntryFile(self.root / name)
         self._others[name] = file
         for first, later in repeated(file.hashes):
@@ -154,7 +154,7 @@ class Files:
         joined.frombytes(Finder(file.hashes).find_all(self.hashes).tobytes())
         self._joined[name] = joined
 
-    def _read_splits(self, finder: Finder, note: Note) -> None:
+    def _read_splits(self, finder: Finder, note: EcacNote) -> None:
         folder = self.root / SPLITS
         if not folder.is_dir():
             self.split_names = ["train"] if len(self) else []
@@ -192,7 +192,7 @@ class Files:
             self.split_codes = array("i", [code if each < 0 else each for each in self.split_codes])
 
 
-def _split_ids(path: Path, note: Note) -> Iterator[tuple[int, str]]:
+def _split_ids(path: Path, note: EcacNote) -> Iterator[tuple[int, str]]:
     """(line, id) of a split file."""
     if path.suffix == ".txt":
         for line, _, data in lines(path):

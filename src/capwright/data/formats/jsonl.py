@@ -16,10 +16,10 @@ from capwright.types import DataError, Sample
 FILE = "samples.jsonl"
 
 #: note(severity, line, message) about the file.
-Note = Callable[[str, int, str], None]
+JsonlNote = Callable[[str, int, str], None]
 
 
-def rows(path: Path, note: Note) -> Iterator[tuple[int, int, Any]]:
+def rows(path: Path, note: JsonlNote) -> Iterator[tuple[int, int, Any]]:
     """(line number, byte offset, parsed row) of each line that is JSON; `note` hears of those that are not."""
     for number, offset, line in lines(path):
         try:

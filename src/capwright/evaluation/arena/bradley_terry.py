@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from capwright.arrays import Floats
 
 #: Ratings are shown on the scale of chess: 400 points are odds of 10 to 1, and the average system has 1000.
 BASE, SCALE = 1000.0, 400.0
@@ -31,7 +31,7 @@ def ordered_pairs(systems: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(systems) for j in range(systems) if i != j]
 
 
-def bradley_terry(games: Array, wins: Array, systems: int, ridge: float = RIDGE) -> tuple[Array, Array]:
+def bradley_terry(games: Floats, wins: Floats, systems: int, ridge: float = RIDGE) -> tuple[Floats, Floats]:
     """Strengths [..., K] and the advantage of the first place [...], in log-odds, of counts [..., K (K - 1)].
 
     The model (Bradley and Terry 1952, with the order effect of Davidson and Beaver 1977): the one shown first wins with
@@ -64,12 +64,12 @@ def bradley_terry(games: Array, wins: Array, systems: int, ridge: float = RIDGE)
     return found[:, :-1].reshape(*shape, systems), found[:, -1].reshape(shape)
 
 
-def rating(strength: Array) -> Array:
+def rating(strength: Floats) -> Floats:
     """Log-odds as a rating: 1000 for 0, 400 points for odds of 10."""
     return BASE + SCALE / np.log(10) * strength
 
 
-def joined(games: Array, systems: int) -> NDArray[np.bool_]:
+def joined(games: Floats, systems: int) -> NDArray[np.bool_]:
     """bool [K]: which systems are in the largest group that games [K (K - 1)] join; of groups as large, the first.
 
     Strictly, a Bradley-Terry strength without a prior needs wins in both directions as well; the prior stands in there.
@@ -89,11 +89,11 @@ def joined(games: Array, systems: int) -> NDArray[np.bool_]:
 def elo(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
-    score: Array,
+    score: Floats,
     orders: NDArray[np.integer[Any]],
     systems: int,
     k_factor: float = K_FACTOR,
-) -> Array:
+) -> Floats:
     """Elo ratings [R, K] after games that are played in the orders [R, T], each with its own order.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats
 from capwright.evaluation.arena.battle_table import SHARES, Outcomes
 from capwright.evaluation.arena.bradley_terry import joined, ordered_pairs
 from capwright.evaluation.arena.judgements import Judgement
@@ -21,8 +22,6 @@ from capwright.evaluation.results import Estimate
 from capwright.evaluation.stats.bootstrap import bootstrap_sums, intervals, known
 from capwright.scorers.base import ratio
 from capwright.types import DataError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def make_leaderboard(
     sums = bootstrap_sums(table.rows, resamples, seed)
     group = joined(games, len(names))
 
-    def columns(of: Array) -> tuple[Array, Array]:
+    def columns(of: Floats) -> tuple[Floats, Floats]:
         return of[..., : table.width], of[..., table.width : 2 * table.width]
 
     ratings = bradley_terry_ratings(games, wins, group)
@@ -188,7 +187,7 @@ def make_leaderboard(
 
 
 def _meetings(
-    names: Sequence[str], games: Array, wins: Array, drawn: tuple[Array, Array], table: Outcomes, level: float
+    names: Sequence[str], games: Floats, wins: Floats, drawn: tuple[Floats, Floats], table: Outcomes, level: float
 ) -> list[Meeting]:
     column = {pair: n for n, pair in enumerate(ordered_pairs(len(names)))}
     found = []
@@ -196,7 +195,7 @@ def _meetings(
         for j in range(i + 1, len(names)):
             there, back = column[i, j], column[j, i]
 
-            def share(n: Array, w: Array, there: int = there, back: int = back) -> Array:
+            def share(n: Floats, w: Floats, there: int = there, back: int = back) -> Floats:
                 return ratio(w[..., there] + n[..., back] - w[..., back], n[..., there] + n[..., back])
 
             estimate = _estimate(float(share(games, wins)), share(*drawn), level)
@@ -204,7 +203,7 @@ def _meetings(
     return found
 
 
-def _estimate(value: float, drawn: Array, level: float) -> Estimate:
+def _estimate(value: float, drawn: Floats, level: float) -> Estimate:
     if not np.isfinite(value) or not len(drawn):
         return Estimate(known(value), None, None)
     low, high = intervals(drawn[:, None], level)

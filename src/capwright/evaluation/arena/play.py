@@ -16,7 +16,7 @@ from capwright.data.alignment import one_split
 from capwright.data.id_matching import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.evaluation.arena.judgements import Judgement, append_battles, digest, read_battles
-from capwright.evaluation.evaluate import Progress
+from capwright.evaluation.evaluate import OnProgress
 from capwright.evaluation.results import MISSING
 from capwright.judges.protocols import Judge
 from capwright.scorers import SCORED
@@ -44,7 +44,7 @@ def hold_arena(
     missing: str = "error",
     log: str | Path | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Judgement]:
     """Let every two systems meet on every image.
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats
 from capwright.evaluation.arena.battle_table import Outcomes
 from capwright.evaluation.arena.bradley_terry import bradley_terry, elo, ordered_pairs, rating
 from capwright.evaluation.stats.bootstrap import cluster_codes, draw_weights
 from capwright.scorers.base import ratio
-
-Array = NDArray[np.float64]
 
 #: Histories that the Elo rating is averaged over.
 _HISTORIES = 100
@@ -20,7 +19,9 @@ _HISTORIES = 100
 _CELLS = 32_000_000
 
 
-def noise(table: Outcomes, drawn: Array, group: NDArray[np.bool_], seed: int, replicates: int) -> tuple[Array, Array]:
+def noise(
+    table: Outcomes, drawn: Floats, group: NDArray[np.bool_], seed: int, replicates: int
+) -> tuple[Floats, Floats]:
     """Standard deviations [K] of ratings: from the judge's dice alone, and from the choice of images alone.
 
     A bootstrap on two levels. Images drawn with all their verdicts vary by both; images kept, and the repeats of
@@ -58,7 +59,7 @@ def noise(table: Outcomes, drawn: Array, group: NDArray[np.bool_], seed: int, re
     return np.sqrt(by_judge), np.sqrt(np.maximum(by_both - by_judge, 0))
 
 
-def bradley_terry_ratings(games: Array, wins: Array, group: NDArray[np.bool_]) -> Array:
+def bradley_terry_ratings(games: Floats, wins: Floats, group: NDArray[np.bool_]) -> Floats:
     """Bradley-Terry ratings [..., K]; NaN outside the group that games join."""
     strengths, _ = bradley_terry(games, wins, len(group))
     found = np.full(strengths.shape, np.nan)
@@ -69,13 +70,13 @@ def bradley_terry_ratings(games: Array, wins: Array, group: NDArray[np.bool_]) -
 
 def elo_ratings(
     table: Outcomes, names: Sequence[str], group: NDArray[np.bool_], seed: int, replicates: int
-) -> tuple[Array, Array]:
+) -> tuple[Floats, Floats]:
     """Elo [K], the mean of many histories of the verdicts; and [replicates, K], one history of each resample."""
     rng = np.random.default_rng([seed, 2])
     count = len(table.score)
     games = np.arange(count, dtype=np.int32)
 
-    def play(histories: list[NDArray[np.int32]]) -> Array:
+    def play(histories: list[NDArray[np.int32]]) -> Floats:
         orders = np.full((len(histories), max(map(len, histories))), count, dtype=np.int32)
         for row, history in zip(orders, histories):
             row[: len(history)] = history
@@ -94,7 +95,7 @@ def elo_ratings(
     return point, np.concatenate(found)
 
 
-def points(games: Array, wins: Array, systems: int) -> Array:
+def points(games: Floats, wins: Floats, systems: int) -> Floats:
     """Share of verdicts won [..., K], ties half."""
     won, played = np.zeros((2, *games.shape[:-1], systems))
     for column, (first, second) in enumerate(ordered_pairs(systems)):

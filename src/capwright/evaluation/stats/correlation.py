@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats
 from capwright.evaluation.stats.bootstrap import Rows, weigher
 from capwright.scorers.base import ratio
 
-Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]
 #: weights [B, n] -> values [B]; NaN where undefined.
-Weighted = Callable[[Rows], Numbers]
+Weighted = Callable[[Rows], Floats]
 
 #: A variance below this share of the data's is that of rounding: all drawn numbers are the same.
 _NO_SPREAD = 1e-12
 
 
-def kendall(x: Numbers, y: Numbers, variant: str = "b") -> Weighted:
+def kendall(x: Floats, y: Floats, variant: str = "b") -> Weighted:
     """Kendall's tau-b or Stuart's tau-c of numbers [n].
 
     With C concordant and D discordant pairs, Tx pairs tied in x alone and Ty in y alone:
@@ -38,7 +38,7 @@ def kendall(x: Numbers, y: Numbers, variant: str = "b") -> Weighted:
     counts = pair_counts(x, y)
     values = min(len(np.unique(x)), len(np.unique(y)))
 
-    def tau(weights: Rows) -> Numbers:
+    def tau(weights: Rows) -> Floats:
         concordant, discordant, only_x, only_y, both = counts(weights)
         untied = concordant + discordant
         if variant == "b":
@@ -52,13 +52,13 @@ def kendall(x: Numbers, y: Numbers, variant: str = "b") -> Weighted:
     return tau
 
 
-def pairwise_accuracy(x: Numbers, y: Numbers, ties: str = "half") -> Weighted:
+def pairwise_accuracy(x: Floats, y: Floats, ties: str = "half") -> Weighted:
     """Share of pairs that x orders as y does, between 0 and 1; see `accuracy` for `ties`. y is what is right."""
     counts = pair_counts(x, y)
     return lambda weights: accuracy(counts(weights), ties)
 
 
-def accuracy(counts: tuple[Numbers, ...], ties: str) -> Numbers:
+def accuracy(counts: tuple[Floats, ...], ties: str) -> Floats:
     """Share of right pairs of (concordant, discordant, tied in x alone, in y alone, in both).
 
     "half": pairs that are tied in y are left out, a tie in x alone is half right; chance is one half. "equal": a tie is
@@ -70,12 +70,12 @@ def accuracy(counts: tuple[Numbers, ...], ties: str) -> Numbers:
     return ratio(concordant + both, concordant + discordant + only_x + only_y + both)
 
 
-def spearman(x: Numbers, y: Numbers) -> Weighted:
+def spearman(x: Floats, y: Floats) -> Weighted:
     """Spearman's rho: Pearson's r of the ranks, ties share the mean of their ranks. Ranks are made anew in every
     replicate."""
     groups = _Groups(x), _Groups(y)
 
-    def rho(weights: Rows) -> Numbers:
+    def rho(weights: Rows) -> Floats:
         columns = np.ascontiguousarray(weights.T)
         middle = (columns.sum(0) + 1) / 2
         left, right = (group.ranks(columns) - middle for group in groups)
@@ -85,14 +85,14 @@ def spearman(x: Numbers, y: Numbers) -> Weighted:
     return rho
 
 
-def pearson(x: Numbers, y: Numbers) -> Weighted:
+def pearson(x: Floats, y: Floats) -> Weighted:
     """Pearson's r, between -1 and 1; undefined when all x or all y are equal."""
     left, right = x - x.mean(), y - y.mean()
     rows = np.stack([np.ones(len(x)), left, right, left**2, right**2, left * right], axis=1)
     varies = min(np.ptp(x), np.ptp(y)) > 0
     weigh = weigher(rows, len(x) ** 2)  # a replicate can draw the largest cluster for every one there is
 
-    def r(weights: Rows) -> Numbers:
+    def r(weights: Rows) -> Floats:
         n, sx, sy, sxx, syy, sxy = weigh(weights).T
         vx, vy = sxx - sx**2 / n, syy - sy**2 / n
         spread = (vx > _NO_SPREAD * rows[:, 3].sum()) & (vy > _NO_SPREAD * rows[:, 4].sum()) & varies
@@ -101,7 +101,7 @@ def pearson(x: Numbers, y: Numbers) -> Weighted:
     return r
 
 
-def pair_counts(x: Numbers, y: Numbers) -> Callable[[Rows], tuple[Numbers, ...]]:
+def pair_counts(x: Floats, y: Floats) -> Callable[[Rows], tuple[Floats, ...]]:
     """Weights [B, n] -> numbers [B] of pairs: concordant, discordant, tied in x alone, in y alone, in both.
 
     O(n log v) for each replicate, where v is the smaller number of different values; all counts are exact.
@@ -111,7 +111,7 @@ def pair_counts(x: Numbers, y: Numbers) -> Callable[[Rows], tuple[Numbers, ...]]
     narrow, wide = sorted((in_x.code, in_y.code), key=lambda code: int(code.max(initial=0)))
     steps = [_Step.of(narrow, wide, bit) for bit in range(int(narrow.max(initial=0)).bit_length())]
 
-    def counts(weights: Rows) -> tuple[Numbers, ...]:
+    def counts(weights: Rows) -> tuple[Floats, ...]:
         columns = np.ascontiguousarray(weights.T)
         n, own = columns.sum(0), (columns**2).sum(0)
         tied_x, tied_y, tied_both = ((group.squares(columns) - own) / 2 for group in (in_x, in_y, in_both))
@@ -134,7 +134,7 @@ class _Groups:
         """Weights [n, B] -> weight of each group [groups, B]."""
         return np.add.reduceat(columns[self._order], self._starts, axis=0)
 
-    def squares(self, columns: Rows) -> Numbers:
+    def squares(self, columns: Rows) -> Floats:
         return (self.sizes(columns) ** 2).sum(0)
 
     def ranks(self, columns: Rows) -> Rows:
@@ -153,7 +153,7 @@ class _Step:
     """
 
     order: Codes
-    zero: Numbers  # [n, 1], in that order
+    zero: Floats  # [n, 1], in that order
     ones: Codes
     group: tuple[Codes, Codes]  # where the group of each one starts and ends
     equals: tuple[Codes, Codes]  # where the items with its wide code start and end
@@ -168,7 +168,7 @@ class _Step:
         zero = np.where(is_one, 0.0, 1.0)[:, None]
         return _Step(order, zero, order[is_one], _edges(new_group, is_one), _edges(new_value, is_one))
 
-    def net(self, columns: Rows) -> Numbers:
+    def net(self, columns: Rows) -> Floats:
         """Concordant minus discordant pairs [B] of weights [n, B]."""
         running = np.zeros((len(columns) + 1, columns.shape[1]))
         np.cumsum(columns[self.order] * self.zero, axis=0, out=running[1:])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from capwright.evaluation.stats.bootstrap import Rows, bootstrap_sums, intervals, left_out_sums
-from capwright.evaluation.stats.jackknife import Finalize, Numbers, jackknife
+from capwright.evaluation.stats.jackknife import Finalize, Floats, jackknife
 from capwright.scorers import Context, Scorer
 
 METHODS = ("jackknife", "percentile", "bca")
@@ -49,13 +49,13 @@ class How:
 class Estimates(NamedTuple):
     """Scores, ends of their intervals, and standard errors [m]; NaN where unknown."""
 
-    value: Numbers
-    low: Numbers
-    high: Numbers
-    error: Numbers
+    value: Floats
+    low: Floats
+    high: Floats
+    error: Floats
 
 
-def estimate(rows: Rows, finalize: Finalize, ranges: Numbers | None = None, how: How | None = None) -> Estimates:
+def estimate(rows: Rows, finalize: Finalize, ranges: Floats | None = None, how: How | None = None) -> Estimates:
     """Scores of additive rows [C, k] of C clusters, `finalize(sums)`, with intervals; outputs [m].
 
     Args:
@@ -92,12 +92,12 @@ def join(scorers: Sequence[Scorer], widths: Sequence[int]) -> Finalize:
     return finalize
 
 
-def ranges_of(scorer: Scorer, context: Context) -> Numbers:
+def ranges_of(scorer: Scorer, context: Context) -> Floats:
     """(low, high) of every output of a scorer [m, 2]."""
     return np.array([scorer.spec.range_of(output) for output in context.outputs], dtype=np.float64).reshape(-1, 2)
 
 
-def ranges_of_differences(ranges: Numbers) -> Numbers:
+def ranges_of_differences(ranges: Floats) -> Floats:
     """(low, high) of the difference of two scores that have these ranges [m, 2]."""
     width = ranges[:, 1] - ranges[:, 0]
     return np.stack([-width, width], axis=1)

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats
 from capwright.evaluation.stats.bootstrap import Rows, left_out_sums
 
-Numbers = NDArray[np.float64]
 Finalize = Callable[[Rows], Rows]
 
 #: The most that the weight of outliers takes from the degrees of freedom: n / 10 images count as one.
@@ -37,9 +37,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 class Jackknife(NamedTuple):
     """Ends of the intervals and standard errors [m]; NaN where unknown."""
 
-    low: Numbers
-    high: Numbers
-    error: Numbers
+    low: Floats
+    high: Floats
+    error: Floats
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class _Moves:
         usual, unusual: the middle one of the values that single images have, and how many have another.
     """
 
-    point: Numbers
-    n: Numbers
-    square: Numbers
-    skew: Numbers
-    kurtosis: Numbers
-    usual: Numbers
-    unusual: Numbers
+    point: Floats
+    n: Floats
+    square: Floats
+    skew: Floats
+    kurtosis: Floats
+    usual: Floats
+    unusual: Floats
 
 
-def jackknife(rows: Rows, finalize: Finalize, level: float = 0.95, ranges: Numbers | None = None) -> Jackknife:
+def jackknife(rows: Rows, finalize: Finalize, level: float = 0.95, ranges: Floats | None = None) -> Jackknife:
     """Intervals of scores of additive rows.
 
     Args:
@@ -95,7 +95,7 @@ def jackknife(rows: Rows, finalize: Finalize, level: float = 0.95, ranges: Numbe
     return Jackknife(np.minimum(low, point), np.maximum(high, point), error)
 
 
-def _moves(rows: Rows, finalize: Finalize, point: Numbers, width: Numbers) -> _Moves:
+def _moves(rows: Rows, finalize: Finalize, point: Floats, width: Floats) -> _Moves:
     found = np.full((6, len(point)), np.nan)
     if len(rows) > 1:
         own, moved = finalize(rows), point - finalize(left_out_sums(rows))
@@ -104,7 +104,7 @@ def _moves(rows: Rows, finalize: Finalize, point: Numbers, width: Numbers) -> _M
     return _Moves(point, *found)
 
 
-def _of_output(point: float, own: Numbers, moved: Numbers, width: float) -> tuple[float, ...]:
+def _of_output(point: float, own: Floats, moved: Floats, width: float) -> tuple[float, ...]:
     """n and so on of one output, in the order of `_Moves`."""
     telling = np.isfinite(own) | (moved != 0)
     own, moved = own[telling], moved[telling]
@@ -125,7 +125,7 @@ def _of_output(point: float, own: Numbers, moved: Numbers, width: float) -> tupl
     return n, length**2, float((squares * moved).sum()), n * float((squares * squares).sum()), usual, unusual
 
 
-def _skewed(moves: _Moves, share: float, floor: Numbers, roof: Numbers) -> tuple[Numbers, Numbers]:
+def _skewed(moves: _Moves, share: float, floor: Floats, roof: Floats) -> tuple[Floats, Floats]:
     """Student's t with Hall's correction for skewness, on Wilson's curve where both ends of the range are known."""
     n, point = moves.n, moves.point
     with np.errstate(invalid="ignore"):
@@ -148,7 +148,7 @@ def _skewed(moves: _Moves, share: float, floor: Numbers, roof: Numbers) -> tuple
     return low, high
 
 
-def _degrees_of_freedom(moves: _Moves, curved: NDArray[np.bool_]) -> Numbers:
+def _degrees_of_freedom(moves: _Moves, curved: NDArray[np.bool_]) -> Floats:
     """Those of the variance, given the mean: n / d - 1 with d = (kurtosis - 1 - skewness²) / 2.
 
     d is 1 for normal moves, which gives n - 1; more where tails are heavy; and 0 where images have only two values
@@ -163,7 +163,7 @@ def _degrees_of_freedom(moves: _Moves, curved: NDArray[np.bool_]) -> Numbers:
         return np.asarray(np.maximum(n / d - 1, 1.0))
 
 
-def _hall(t: Numbers, skew: Numbers) -> Numbers:
+def _hall(t: Floats, skew: Floats) -> Floats:
     """Standard errors at which Hall's cubic transformation of a studentized score has the value t.
 
     `skew` is the skewness of the moves over the square root of their number. The transformation
@@ -174,15 +174,15 @@ def _hall(t: Numbers, skew: Numbers) -> Numbers:
     return np.where(np.abs(skew) > 1e-8, bent, t - skew / 6)
 
 
-def _wilson(point: Numbers, k: Numbers, floor: Numbers, roof: Numbers, side: int) -> Numbers:
+def _wilson(point: Floats, k: Floats, floor: Floats, roof: Floats, side: int) -> Floats:
     """The solution of (point - x)² = k (x - floor) (roof - x) on one side of the point (-1 or 1)."""
     half = point + k * (floor + roof) / 2
     return (half + side * np.sqrt(np.maximum(half**2 - (1 + k) * (point**2 + k * floor * roof), 0.0))) / (1 + k)
 
 
 def _widened(
-    low: Numbers, high: Numbers, moves: _Moves, share: float, floor: Numbers, roof: Numbers
-) -> tuple[Numbers, Numbers]:
+    low: Floats, high: Floats, moves: _Moves, share: float, floor: Floats, roof: Floats
+) -> tuple[Floats, Floats]:
     """Ends that do not trust a spread which few images tell of.
 
     K images have another value than the usual one. If all their values, and those of images like them, were as far as
@@ -207,7 +207,7 @@ def _widened(
     return low, high
 
 
-def student_quantile(share: float, df: Numbers) -> Numbers:
+def student_quantile(share: float, df: Floats) -> Floats:
     """Quantiles of Student's t, to 1e-9: share (above one half) and degrees of freedom [m] of 1 or more -> [m].
 
     With x = sqrt(df) tan(a) the density is a power of a cosine, which is integrated from 0 to a (Gauss-Legendre) and

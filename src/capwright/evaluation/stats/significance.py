@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from capwright.evaluation.stats.bootstrap import _CELLS, MIN_DEFINED, Rows, bootstrap_sums, intervals, known, weigher
 from capwright.evaluation.stats.intervals import How, estimate, ranges_of_differences
-from capwright.evaluation.stats.jackknife import Finalize, Numbers
+from capwright.evaluation.stats.jackknife import Finalize, Floats
 
 TESTS = ("randomization", "bootstrap")
 #: Random swaps of a randomization test: enough that a p-value survives the correction for hundreds of tests.
@@ -55,7 +55,7 @@ def paired_differences(
     trials: int = TRIALS,
     *,
     method: str = "jackknife",
-    ranges: Numbers | None = None,
+    ranges: Floats | None = None,
 ) -> list[Difference]:
     """Difference, interval and test of two systems: rows [C, k] of the same C clusters; one Difference an output.
 

@@ -16,7 +16,7 @@ KEPT_TOKENS = 8
 CANDIDATES = 20
 
 #: A token with its natural-log probability, and the same of the likeliest candidates in its place.
-Token = tuple[str, tuple[tuple[str, float], ...]]
+TokenCandidates = tuple[str, tuple[tuple[str, float], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RawCompletion:
 
     text: str
     finish: str = "stop"
-    tokens: tuple[Token, ...] = ()
+    tokens: tuple[TokenCandidates, ...] = ()
     tokens_in: int = 0
     tokens_out: int = 0
 
@@ -94,7 +94,7 @@ def without_reasoning(text: str) -> str:
     return text.partition("<think>")[0].strip()
 
 
-def choice_probabilities(tokens: Sequence[Token], choices: Sequence[str]) -> tuple[float, ...] | None:
+def choice_probabilities(tokens: Sequence[TokenCandidates], choices: Sequence[str]) -> tuple[float, ...] | None:
     """How likely each choice was as the first word of an answer, normalized over the choices.
 
     The first token counts that is more than spaces, brackets, quotes and stars. None when it is no choice, or goes on
@@ -120,11 +120,11 @@ def _bare(token: str) -> str:
     return token.strip(" \t\r\n\u2581\u0120\u010a(*[\"'`.):]")
 
 
-def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:
+def _tokens(choice: dict[str, Any]) -> tuple[TokenCandidates, ...]:
     """Tokens of the answer with their candidates, as far as the server told and in the form it should have."""
     logprobs = choice.get("logprobs")
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    found: list[Token] = []
+    found: list[TokenCandidates] = []
     for each in (content or [])[:KEPT_TOKENS] if isinstance(content, list) else []:
         try:
             top = each.get("top_logprobs") or []

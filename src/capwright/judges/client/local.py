@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from capwright.data.images import load_image
-from capwright.judges.client.completions import CANDIDATES, KEPT_TOKENS, RawCompletion, Token
+from capwright.judges.client.completions import CANDIDATES, KEPT_TOKENS, RawCompletion, TokenCandidates
 from capwright.judges.client.messages import ChatError, ChatRequest, Message
 from capwright.judges.client.server import CallResult, Done, with_schema_in_words
 from capwright.judges.client.usage import Usage
@@ -165,7 +165,7 @@ class LocalModel:
         tokens = self._tokens(ids, out.logits) if request.choices else ()
         return RawCompletion(text, "stop" if stopped else "length", tokens, start, len(ids)), in_time
 
-    def _tokens(self, ids: list[int], logits: Sequence[torch.Tensor]) -> tuple[Token, ...]:
+    def _tokens(self, ids: list[int], logits: Sequence[torch.Tensor]) -> tuple[TokenCandidates, ...]:
         found = []
         for token, scores in zip(ids[:KEPT_TOKENS], logits):
             top = torch.log_softmax(scores[0].float(), -1).topk(min(CANDIDATES, scores.shape[-1]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from capwright.types import Sampling
+from capwright.types import SamplingParams
 
 
 def top_k_top_p_filter(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -57,7 +57,7 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return torch.where(beyond.any(-1), first, probabilities.argmax(-1))  # rounding left nothing beyond
 
 
-def sample_token(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def sample_token(logits: Tensor, sampling: SamplingParams, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One token a row: ids [N], their natural-log probability [N] and the entropy [N] in nats.
 
     Probability and entropy are those of the unfiltered distribution. `logits` [N, V] are already divided by the
@@ -95,7 +95,7 @@ def generate(
     first: Tensor,
     step: Callable[[Tensor, Tensor, int], Tensor],
     eos_ids: Tensor,
-    sampling: Sampling,
+    sampling: SamplingParams,
     noise: Tensor,
 ) -> GeneratedTokens:
     """Draws one caption a row, token by token, until all have ended.

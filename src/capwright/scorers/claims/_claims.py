@@ -39,7 +39,7 @@ FACTS = ("auto", "meta", "references")
 ClaimsOption = str | Mapping[str, Any] | Claims
 
 
-class Finding(NamedTuple):
+class ClaimFinding(NamedTuple):
     """What was found about one caption: its row, or None with the status that says why it is unknown.
 
     None with the status "ok" says that there is nothing to compare with (a sample without references).
@@ -170,7 +170,7 @@ class ClaimScorer:
             v=self._spec.version,
         )
 
-    def _measure(self, items: Sequence[Item], context: Any) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: Any) -> list[ClaimFinding]:
         """One Finding an item. All items have a known status; captions may be blank."""
         raise ScorerError(f"{self._spec.name}: measures nothing of its own")
 
@@ -214,9 +214,9 @@ def evidence_of(sample: Sample, kind: str) -> Evidence | None:
     return "\n".join(references_of(sample)) or None if kind == "references" else " ".join(facts_of(sample)) or None
 
 
-def no_evidence(kind: str) -> Finding:
+def no_evidence(kind: str) -> ClaimFinding:
     """What is found about a caption whose sample has nothing to hold claims against."""
-    return Finding(None, "missing_image" if kind == "image" else "ok")
+    return ClaimFinding(None, "missing_image" if kind == "image" else "ok")
 
 
 def facts_of(sample: Sample) -> tuple[str, ...]:

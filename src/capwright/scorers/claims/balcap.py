@@ -16,9 +16,9 @@ from capwright.judges.protocols import Claims, Evidence, Split, Verdict
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     failed,
     no_evidence,
@@ -137,7 +137,7 @@ class BalCap(ClaimScorer):
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("parts", "+".join(self._parts)), ("pointable", "yes" if self._pointable else "no"))
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         precise, covering = "precision" in self._parts, "recall" in self._parts
         said, units = self._split(items, context, captions=precise, facts=covering)
         against = [evidence_of(item.sample, context.evidence) for item in items]
@@ -173,7 +173,7 @@ class BalCap(ClaimScorer):
             if wording is not None and bad is None:
                 row += [wording, 1.0]
                 evidence["language"] = wording
-            found.append(Finding(None, bad) if bad is not None else Finding(tuple(row), evidence=evidence))
+            found.append(ClaimFinding(None, bad) if bad is not None else ClaimFinding(tuple(row), evidence=evidence))
         return found
 
     def _language(self, items: Sequence[Item], context: ClaimContext) -> list[tuple[float | None, str]]:

@@ -30,9 +30,9 @@ from capwright.scorers._asking import (
 from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, write_signature
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     failed,
     no_evidence,
@@ -130,7 +130,7 @@ class CCCaption(ClaimScorer):
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("alpha", self._alpha),)
 
-    def _measure(self, items: Sequence[Item], context: CCCaptionContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: CCCaptionContext) -> list[ClaimFinding]:
         told = self._answers(items, context)
         said = split_texts(context.claims, [item.caption for item in items], self._seed)
         against = [evidence_of(item.sample, context.evidence) for item in items]
@@ -146,7 +146,7 @@ class CCCaption(ClaimScorer):
             answers = [answer for _, answer in told[i]]
             bad = failed(claims.status, status, status_of(answers) if answers else "ok")
             if bad is not None:
-                found.append(Finding(None, bad))
+                found.append(ClaimFinding(None, bad))
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             else:
@@ -156,7 +156,7 @@ class CCCaption(ClaimScorer):
                 }
                 true = sum(verdict.verdict == "entailed" for verdict in verdicts)
                 correct = true / len(verdicts) if verdicts else 0.0
-                found.append(Finding(self._row(answers, correct), evidence=evidence))
+                found.append(ClaimFinding(self._row(answers, correct), evidence=evidence))
         return found
 
     def _answers(

@@ -17,9 +17,9 @@ from capwright.judges.protocols import Claims, Split, Verdict, Writer
 from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, references_of
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     facts_of,
     failed,
@@ -105,7 +105,7 @@ class ClaimDiff(ClaimScorer):
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("mode", self._mode), ("how", self._how), ("omissions", "yes" if self._omissions else "no"))
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         return self._judged(items, context) if self._asks_for_differences(context) else self._compared(items, context)
 
     def _asks_for_differences(self, context: ClaimContext) -> bool:
@@ -113,7 +113,7 @@ class ClaimDiff(ClaimScorer):
 
     # As the paper does: one model lists the differences ---------------------------------------------------------------
 
-    def _judged(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _judged(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         given: list[tuple[Path, str, str] | None] = []
         for item in items:
             picture, references = evidence_of(item.sample, "image"), references_of(item.sample)
@@ -128,19 +128,19 @@ class ClaimDiff(ClaimScorer):
         return [
             self._read(records[one])
             if one is not None
-            else Finding(None)
+            else ClaimFinding(None)
             if evidence_of(item.sample, "image")
             else no_evidence("image")
             for item, one in zip(items, given)
         ]
 
-    def _read(self, record: Mapping[str, Any]) -> Finding:
+    def _read(self, record: Mapping[str, Any]) -> ClaimFinding:
         """Count the errors in a list of differences."""
         if record.get("status") != "ok":
-            return Finding(None, known_status(record.get("status")))
+            return ClaimFinding(None, known_status(record.get("status")))
         differences = record.get("differences")
         if not isinstance(differences, (list, tuple)) or not all(map(_readable, differences)):
-            return Finding(None, "unparseable")
+            return ClaimFinding(None, "unparseable")
         errors = [0, 0]
         for one in differences:
             wrong = _WRONG[one["wrong"]]
@@ -151,7 +151,7 @@ class ClaimDiff(ClaimScorer):
 
     # Put together from claims -----------------------------------------------------------------------------------------
 
-    def _compared(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _compared(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         said, facts = self._split(items, context)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         # What one side says and the text of the other does not. Matching would not do: "red" matches "blue".
@@ -172,16 +172,16 @@ class ClaimDiff(ClaimScorer):
             verdicts, status = checked[i]
             bad = failed(said[i].status, facts[i].status, held[i][1], held[len(items) + i][1], status)
             if bad is not None:
-                found.append(Finding(None, bad))
+                found.append(ClaimFinding(None, bad))
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             elif not facts[i].claims:
-                found.append(Finding(None))
+                found.append(ClaimFinding(None))
             else:
                 found.append(self._weigh(own, theirs, verdicts))
         return found
 
-    def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> Finding:
+    def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> ClaimFinding:
         mine, other = verdicts[: len(own)], verdicts[len(own) :]
         true = sum(verdict.verdict == "entailed" for verdict in mine)
         true_other = sum(verdict.verdict == "entailed" for verdict in other)
@@ -191,9 +191,9 @@ class ClaimDiff(ClaimScorer):
         evidence: dict[str, Any] = {"only here": shown(own, mine), "only in the reference": shown(theirs, other)}
         return self._finding(errors, reference_errors, len(verdicts), evidence)
 
-    def _finding(self, errors: int, others: int, differences: int, evidence: dict[str, Any]) -> Finding:
+    def _finding(self, errors: int, others: int, differences: int, evidence: dict[str, Any]) -> ClaimFinding:
         score = reward(self._mode, errors, others, differences)
-        return Finding((score, float(errors), float(others), float(differences), 1.0), evidence=evidence)
+        return ClaimFinding((score, float(errors), float(others), float(differences), 1.0), evidence=evidence)
 
 
 def reward(mode: str, errors: int, reference_errors: int, differences: int) -> float:

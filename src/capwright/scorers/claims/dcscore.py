@@ -16,9 +16,9 @@ from capwright.judges.protocols import Claims, Split, Verdict
 from capwright.scorers.base import Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     failed,
     is_lexical,
@@ -95,7 +95,7 @@ class DCScore(ClaimScorer):
     def _repeats(self, claims: Claims) -> int:
         return self._trials or (1 if is_lexical(claims) else 3)
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         said, facts = self._split(items, context)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         ready = [
@@ -112,11 +112,11 @@ class DCScore(ClaimScorer):
         for i in range(len(items)):
             bad = failed(said[i].status, facts[i].status)
             if bad is not None:
-                found.append(Finding(None, bad))
+                found.append(ClaimFinding(None, bad))
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             elif i not in place:
-                found.append(Finding(None))
+                found.append(ClaimFinding(None))
             else:
                 k = place[i]
                 found.append(self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks]))
@@ -128,12 +128,12 @@ class DCScore(ClaimScorer):
         facts: Split,
         matches: Sequence[tuple[list[int | None], str]],
         checks: Sequence[tuple[list[Verdict], str]],
-    ) -> Finding:
+    ) -> ClaimFinding:
         """The mean over all pairs of a match and a verification that were answered."""
         matched = [places for places, status in matches if status == "ok"]
         checked = [verdicts for verdicts, status in checks if status == "ok"]
         if not matched or not checked:
-            return Finding(None, failed(*(status for _, status in (*matches, *checks))) or "judge_error")
+            return ClaimFinding(None, failed(*(status for _, status in (*matches, *checks))) or "judge_error")
         rows = []
         for verdicts in checked:
             true = [verdict.verdict == "entailed" for verdict in verdicts]
@@ -155,7 +155,7 @@ class DCScore(ClaimScorer):
             "missed": [fact for o, fact in enumerate(facts.claims) if o not in matched[0]],
             "trials": [len(matched), len(checked)],
         }
-        return Finding(tuple(float(v) for v in np.mean(rows, axis=0)), evidence=evidence)
+        return ClaimFinding(tuple(float(v) for v in np.mean(rows, axis=0)), evidence=evidence)
 
 
 def marks(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from capwright.scorers.base import Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     failed,
     no_evidence,
@@ -84,7 +84,7 @@ class DNLI(ClaimScorer):
         rows = np.asarray(rows, dtype=np.float64)
         return np.stack([ratio(rows[..., 0], rows[..., 1]), ratio(rows[..., 7] - rows[..., 6], rows[..., 1])], axis=-1)
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         said, facts = self._split(items, context)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [
@@ -96,14 +96,14 @@ class DNLI(ClaimScorer):
             verdicts, status = told[i]
             bad = failed(said[i].status, facts[i].status, status)
             if bad is not None:
-                found.append(Finding(None, bad))
+                found.append(ClaimFinding(None, bad))
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             else:
                 words = [verdict.verdict for verdict in verdicts]
                 counts = [words.count(name) for name in ("entailed", "contradicted", "neutral")]
                 found.append(
-                    Finding(
+                    ClaimFinding(
                         _row(counts, len(words), len(facts[i].claims)),
                         evidence={"claims": shown(said[i].claims, verdicts), "facts": len(facts[i].claims)},
                     )

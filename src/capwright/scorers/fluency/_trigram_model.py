@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.text.arrays import Floats, Ints
+from capwright.arrays import Floats, Ints
 
 #: Numbers that are no words: one that was not learned, and the two ends of a sentence.
 UNKNOWN, START, END = 0, 1, 2

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Ints
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
 from capwright.scorers.ngram.distinct import grow_ngrams, start_ngrams
-from capwright.text.arrays import Ints
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import Coded, get_tokenizer
 

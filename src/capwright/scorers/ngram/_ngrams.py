@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Ints, ranges, sort_keys
 from capwright.scorers.base import SCORED, Corpus, Item, item_status, references_of
-from capwright.text.arrays import Ints, ranges, sort_keys
 from capwright.text.tokenizers import Coded, Tokenizer
 from capwright.types import DataError
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import ranges
 from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, Stats, ratio, write_signature
 from capwright.scorers.ngram._ngrams import Batch, count_references, gather, levels, write_ngram
-from capwright.text.arrays import ranges
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import get_tokenizer
 from capwright.types import ScorerError

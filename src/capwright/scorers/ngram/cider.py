@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats, Ints
 from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, Stats, ratio, write_signature
 from capwright.scorers.ngram._ngrams import Batch, Level, count_references, gather, levels, write_ngram
 from capwright.scorers.ngram.idf import COCO_VAL2014, coco_val2014, read_idf
 from capwright.scorers.ngram.idf_table import IdfTable, count_samples
-from capwright.text.arrays import Floats, Ints
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import get_tokenizer
 from capwright.types import DataError, ScorerError

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from capwright.arrays import Floats, Ints
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
-from capwright.text.arrays import Floats, Ints
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import Coded, get_tokenizer
 from capwright.types import ScorerError

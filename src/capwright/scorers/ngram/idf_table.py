@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Ints, sort_keys
 from capwright.scorers.base import Corpus
 from capwright.scorers.ngram._ngrams import code_references
-from capwright.text.arrays import Ints, sort_keys
 from capwright.text.tokenizers import Tokenizer
 
 

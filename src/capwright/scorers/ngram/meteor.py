@@ -31,7 +31,7 @@ from capwright.scorers.ngram._ngrams import count_references
 from capwright.text.digest import fingerprint
 from capwright.text.java.locate import METEOR_JAR, require_meteor
 from capwright.text.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
-from capwright.text.java.store import Row, Store, digest
+from capwright.text.java.store import StatsRow, Store, digest
 from capwright.text.tokenizers import get_tokenizer
 from capwright.types import NotInstalledError, ScorerError
 
@@ -43,7 +43,7 @@ _PATIENCE = 2
 #: (references, caption), as they stand in a line.
 _Question = tuple[str, str]
 #: The numbers of a caption, or the status of one that has none.
-_Answer = Row | str
+_Answer = StatsRow | str
 #: A question that every program that works can answer.
 _EASY = "SCORE ||| a ||| a"
 
@@ -279,7 +279,7 @@ class METEOR:
                 what += f"memory, now {self._memory})"
                 warnings.warn(what, RuntimeWarning, stacklevel=4)
 
-    def _ask(self, program: Conversation, line: str) -> Row:
+    def _ask(self, program: Conversation, line: str) -> StatsRow:
         return _numbers(program, program.ask(line, self._timeout))
 
     def _program(self) -> Conversation:
@@ -321,7 +321,7 @@ def _clean(tokens: Sequence[str]) -> str:
     return " ".join(word for word in " ".join(tokens).replace("|||", "").split(" ") if word)
 
 
-def _numbers(program: Conversation, answer: str) -> Row:
+def _numbers(program: Conversation, answer: str) -> StatsRow:
     try:
         row = np.array([float(number) for number in answer.split()])
     except ValueError:

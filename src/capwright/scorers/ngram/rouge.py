@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.arrays import Floats, Ints
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -22,7 +23,6 @@ from capwright.scorers.base import (
     write_signature,
 )
 from capwright.scorers.ngram._ngrams import count_references
-from capwright.text.arrays import Floats, Ints
 from capwright.text.digest import fingerprint
 from capwright.text.subsequence import common_lengths, common_words
 from capwright.text.tokenizers import get_tokenizer

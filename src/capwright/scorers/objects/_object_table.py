@@ -18,7 +18,7 @@ _KEYS = ("objects", "ignore", "attached")
 _NULL = "tag:yaml.org,2002:null"
 
 
-class Mention(NamedTuple):
+class ObjectMention(NamedTuple):
     """An object that a text mentions with its characters `start` to `end`."""
 
     start: int
@@ -50,10 +50,10 @@ class ObjectTable:
         """Hex digest of everything that can change a mention."""
         return fingerprint([self._matcher.fingerprint, list(self._meaning)])
 
-    def find(self, text: str) -> list[Mention]:
+    def find(self, text: str) -> list[ObjectMention]:
         """Every mention, in order; of overlapping phrases the longest counts."""
         meaning = self._meaning
-        return [Mention(m.start, m.end, meaning[m.entry]) for m in self._matcher.find(text) if meaning[m.entry]]
+        return [ObjectMention(m.start, m.end, meaning[m.entry]) for m in self._matcher.find(text) if meaning[m.entry]]
 
     def lookup(self, name: str) -> str | None:
         """The object that a name or a word stands for; None when it is none of this table."""

@@ -25,7 +25,13 @@ from capwright.scorers.base import (
     references_of,
     write_signature,
 )
-from capwright.scorers.objects._object_table import Mention, ObjectTable, coco_objects, read_objects, vocabulary_objects
+from capwright.scorers.objects._object_table import (
+    ObjectMention,
+    ObjectTable,
+    coco_objects,
+    read_objects,
+    vocabulary_objects,
+)
 from capwright.scorers.objects.tts import Span
 from capwright.text.digest import fingerprint
 from capwright.types import DataError, Sample, ScorerError
@@ -193,13 +199,13 @@ class CHAIR:
         return frozenset(said | {name for _, name in known if name is not None})
 
 
-def _count(mentions: Sequence[Mention], present: frozenset[str]) -> tuple[float, ...]:
+def _count(mentions: Sequence[ObjectMention], present: frozenset[str]) -> tuple[float, ...]:
     named = {mention.object for mention in mentions}
     hallucinated = sum(mention.object not in present for mention in mentions)
     return (hallucinated, len(mentions), hallucinated > 0, 1, len(named), len(named & present), len(present))
 
 
-def _evidence(mentions: Sequence[Mention], present: frozenset[str]) -> dict[str, Any]:
+def _evidence(mentions: Sequence[ObjectMention], present: frozenset[str]) -> dict[str, Any]:
     spans = [Span(m.start, m.end, m.object, "right" if m.object in present else "wrong") for m in mentions]
     missed = sorted(present - {mention.object for mention in mentions})
     hallucinated = sum(span.status == "wrong" for span in spans)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     failed,
     no_evidence,
@@ -79,7 +79,7 @@ class OpenCHAIR(ClaimScorer):
         named, captions = rows[..., :3].sum(axis=-1), rows[..., 3]
         return np.where(captions > 0, rows[..., 1] / np.maximum(named, 1.0), np.nan)[..., None]
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         named = named_things(context.claims, [item.caption for item in items], self._seed, self._spec.name)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [
@@ -93,12 +93,12 @@ class OpenCHAIR(ClaimScorer):
             verdicts, status = checked[i]
             bad = failed(listed, status)
             if bad is not None:
-                found.append(Finding(None, bad))
+                found.append(ClaimFinding(None, bad))
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             else:
                 said = [judged(verdict, context.evidence) for verdict in verdicts]
                 row = tuple(float(said.count(word)) for word in ("absent", "present", "unsure"))
                 things_said = [{"thing": thing, "judged": word} for thing, word in zip(things, said)]
-                found.append(Finding((*row, 1.0), evidence={"things": things_said}))
+                found.append(ClaimFinding((*row, 1.0), evidence={"things": things_said}))
         return found

@@ -37,7 +37,7 @@ from capwright.scorers.ngram.meteor import check_memory, check_timeout
 from capwright.text.digest import fingerprint
 from capwright.text.java.locate import Java, require_spice
 from capwright.text.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
-from capwright.text.java.store import Row, Store, digest
+from capwright.text.java.store import StatsRow, Store, digest
 from capwright.text.tokenizers import get_tokenizer
 from capwright.types import NotInstalledError, ScorerError
 
@@ -151,13 +151,13 @@ class SPICE:
         names = ("matched", "tuples", "reference_tuples")
         return [None if row is None else dict(zip(names, row.tolist())) for row in counts]
 
-    def _measure(self, items: Sequence[Item]) -> tuple[tuple[str, ...], NDArray[np.float64], list[Row | None]]:
+    def _measure(self, items: Sequence[Item]) -> tuple[tuple[str, ...], NDArray[np.float64], list[StatsRow | None]]:
         """Status and row of each item, and its counts where Java gave them."""
         status = [item_status(item) for item in items]
         questions = self._questions(items, status)
         known = self._counts(list(dict.fromkeys(question for question in questions.values() if question[0])))
         rows = np.zeros((len(items), 6))
-        counts: list[Row | None] = [None] * len(items)
+        counts: list[StatsRow | None] = [None] * len(items)
         for index, question in questions.items():
             if not question[0]:
                 rows[index] = (0, 0, 0, 1, 0, 1)
@@ -181,10 +181,10 @@ class SPICE:
                 questions[index] = (cut[items[index].caption], references)
         return questions
 
-    def _counts(self, questions: Sequence[_Question]) -> dict[_Question, Row | None]:
+    def _counts(self, questions: Sequence[_Question]) -> dict[_Question, StatsRow | None]:
         keys = {(said, meant): _half_key(meant) + digest(said) for said, meant in questions}
         kept = self._store.get(list(keys.values()))
-        known: dict[_Question, Row | None] = {q: kept[key] for q, key in keys.items() if key in kept}
+        known: dict[_Question, StatsRow | None] = {q: kept[key] for q, key in keys.items() if key in kept}
         new = [question for question in questions if question not in known]
         if new:
             java, jar = require_spice()
@@ -201,7 +201,7 @@ class SPICE:
                 self._store.put({keys[question]: row for question, row in zip(batch, found)})
         return known
 
-    def _ask(self, java: Java, jar: Path, batch: Sequence[_Question]) -> list[Row]:
+    def _ask(self, java: Java, jar: Path, batch: Sequence[_Question]) -> list[StatsRow]:
         entries = [{"image_id": n, "test": said, "refs": list(refs)} for n, (said, refs) in enumerate(batch)]
         command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self._memory}"]
         if java.major >= 16:
@@ -223,7 +223,7 @@ def _half_key(meant: Sequence[str]) -> bytes:
     return digest("spice-1.0", "synsets", *meant)
 
 
-def read_counts(text: str, n: int) -> list[Row]:
+def read_counts(text: str, n: int) -> list[StatsRow]:
     """(found, tuples of the caption, tuples of the references) of images 0 to n - 1, from what the program wrote.
 
     It writes a list of {"image_id", "scores": {"All": {"tp", "fp", "fn", "f", ...}, ...}}, in an order of its own.
@@ -232,7 +232,7 @@ def read_counts(text: str, n: int) -> list[Row]:
     """
     try:
         entries = json.loads(text)
-        found: dict[int, Row] = {}
+        found: dict[int, StatsRow] = {}
         for entry in entries:
             number = int(entry["image_id"])
             if number in found or not 0 <= number < n:
@@ -247,7 +247,7 @@ def read_counts(text: str, n: int) -> list[Row]:
     return [found[number] for number in range(n)]
 
 
-def _read_counts(number: int, scores: Mapping[str, Any]) -> Row:
+def _read_counts(number: int, scores: Mapping[str, Any]) -> StatsRow:
     matched, extra, absent = (float(scores[name]) for name in ("tp", "fp", "fn"))
     if not all(math.isfinite(count) and count >= 0 for count in (matched, extra, absent)):
         raise ScorerError(f"spice: image {number} has impossible counts: {dict(scores)}")
@@ -258,7 +258,7 @@ def _read_counts(number: int, scores: Mapping[str, Any]) -> Row:
     return row
 
 
-def _scores(row: Row) -> tuple[float, ...]:
+def _scores(row: StatsRow) -> tuple[float, ...]:
     """(F1, precision, recall, whether there is an F1, a precision, a recall)."""
     matched, said, meant = row.tolist()
     return (

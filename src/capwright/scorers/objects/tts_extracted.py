@@ -17,9 +17,9 @@ from capwright.judges.protocols import Claims
 from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
+    ClaimFinding,
     ClaimScorer,
     ClaimsOption,
-    Finding,
     evidence_of,
     failed,
     no_evidence,
@@ -120,7 +120,7 @@ class ExtractedTTS(ClaimScorer):
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("match", "longest,plural"),)
 
-    def _measure(self, items: Sequence[Item], context: ExtractedContext) -> list[Finding]:
+    def _measure(self, items: Sequence[Item], context: ExtractedContext) -> list[ClaimFinding]:
         named = named_things(context.claims, [item.caption for item in items], self._seed, self._spec.name)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         wanted = [_professional(item.sample, context.matcher) for item in items]
@@ -139,7 +139,7 @@ class ExtractedTTS(ClaimScorer):
             verdicts, status = checked[i]
             bad = failed(named[item.caption][1], status)
             if bad is not None:
-                found.append(Finding(None, bad))
+                found.append(ClaimFinding(None, bad))
             elif against[i] is None:
                 found.append(no_evidence(context.evidence))
             else:
@@ -152,7 +152,9 @@ class ExtractedTTS(ClaimScorer):
                     "missed": sorted(wanted[i] - right),
                     "other": sorted(set(said) - set(wrong)),
                 }
-                found.append(Finding((float(len(right)), float(len(wanted[i])), float(len(wrong))), evidence=evidence))
+                found.append(
+                    ClaimFinding((float(len(right)), float(len(wanted[i])), float(len(wrong))), evidence=evidence)
+                )
         return found
 
 

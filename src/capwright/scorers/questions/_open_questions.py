@@ -20,14 +20,14 @@ TOO_FAR = 0.5
 _NUMBER = re.compile(r"[$€£¥]?\s*([-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?)\s*(%?)")
 
 
-class Said(NamedTuple):
+class OpenAnswer(NamedTuple):
     """An answer, "" where the caption does not tell. With another status than "ok" it is unknown."""
 
     status: str
     text: str = ""
 
 
-def answer_openly(writer: Writer, asked: Sequence[tuple[str, str]], seed: int, scorer: str) -> list[Said]:
+def answer_openly(writer: Writer, asked: Sequence[tuple[str, str]], seed: int, scorer: str) -> list[OpenAnswer]:
     """An answer for each (caption, question), in one call; what is asked twice is asked once.
 
     A caption without words tells nothing, and nobody is asked. Raises as `write_records`.
@@ -35,7 +35,7 @@ def answer_openly(writer: Writer, asked: Sequence[tuple[str, str]], seed: int, s
     spoken = list(dict.fromkeys(one for one in asked if one[0].strip()))
     given = [{"caption": caption, "question": question} for caption, question in spoken]
     found = dict(zip(spoken, map(_read, write_records(writer, "answer", given, seed, scorer))))
-    return [found.get(one, Said("ok")) for one in asked]
+    return [found.get(one, OpenAnswer("ok")) for one in asked]
 
 
 def write_records(
@@ -65,11 +65,11 @@ def status_of_record(record: Mapping[str, Any]) -> str:
     return status if status in STATUSES and status != "empty" else "unparseable"
 
 
-def _read(record: Mapping[str, Any]) -> Said:
+def _read(record: Mapping[str, Any]) -> OpenAnswer:
     status, said = status_of_record(record), record.get("answer")
     if status != "ok" or not isinstance(said, str):
-        return Said(status if status != "ok" else "unparseable")
-    return Said("ok", said.strip() if record.get("told", True) else "")
+        return OpenAnswer(status if status != "ok" else "unparseable")
+    return OpenAnswer("ok", said.strip() if record.get("told", True) else "")
 
 
 # Rules: what an answer is worth, from 0 to 1 -------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from capwright.scorers._asking import (
     tell,
 )
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
-from capwright.scorers.questions._open_questions import RULES, Said, answer_openly
+from capwright.scorers.questions._open_questions import RULES, OpenAnswer, answer_openly
 from capwright.scorers.questions._questions import QuestionContext
 from capwright.text.digest import fingerprint
 from capwright.types import ScorerError
@@ -198,7 +198,7 @@ class Prism:
             tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
         ]
 
-    def _tell_free(self, asked: QuestionPrompt, said: Said) -> QuestionResult:
+    def _tell_free(self, asked: QuestionPrompt, said: OpenAnswer) -> QuestionResult:
         if said.status != "ok":
             return QuestionResult(said.status)
         if not said.text:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from capwright.judges.protocols import Writer
 from capwright.scorers._asking import QuestionResult, check_options, open_port, sorted_questions, status_of
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
-from capwright.scorers.questions._open_questions import Said, answer_openly, status_of_record, write_records
+from capwright.scorers.questions._open_questions import OpenAnswer, answer_openly, status_of_record, write_records
 from capwright.text.digest import fingerprint
 from capwright.types import DataError, Question, Sample, ScorerError
 
@@ -171,7 +171,7 @@ def _questions(sample: Sample) -> list[Question]:
     return sorted_questions([question for question in sample.questions if question.answer.strip()])
 
 
-def _to_be_marked(one: Said) -> bool:
+def _to_be_marked(one: OpenAnswer) -> bool:
     return one.status == "ok" and bool(one.text)
 
 

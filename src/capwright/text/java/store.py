@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from capwright.data.cache_dir import set_aside
 from capwright.types import ScorerError
 
-Row = NDArray[np.float64]
+StatsRow = NDArray[np.float64]
 _Answer = TypeVar("_Answer")
 
 _FILE = "statistics.sqlite"
@@ -62,11 +62,11 @@ class Store:
         self._path = None if folder is None else folder / _FILE
         self._limit = limit
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, StatsRow]:
         """The rows that are there, by key."""
         return self._with_file(lambda db: self._read(db, keys), {}) if keys else {}
 
-    def put(self, rows: Mapping[bytes, Row]) -> None:
+    def put(self, rows: Mapping[bytes, StatsRow]) -> None:
         """Keep rows; what is there under the same key is replaced."""
         values = [(key, np.asarray(row, dtype="<f8").tobytes()) for key, row in rows.items()]
         if values:
@@ -81,8 +81,8 @@ class Store:
             lambda db: all(db.execute(query, (half, half + b"\xff" * 17)).fetchone() for half in beginnings), False
         )
 
-    def _read(self, db: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        found: dict[bytes, Row] = {}
+    def _read(self, db: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, StatsRow]:
+        found: dict[bytes, StatsRow] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
