@@ -25,11 +25,11 @@ from capwright.types import Caption, DataError
 _KEYS = ("caption", "captions", "prediction", "predictions", "text")
 
 #: A row of a caption file ({"id", "caption", "status", "finish", ...}), or several that were said of one image.
-CaptionRows = dict[str, Any] | list[dict[str, Any]]
+Predicted = dict[str, Any] | list[dict[str, Any]]
 
 
 @without_collection()
-def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> dict[str, CaptionRows]:
+def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> dict[str, Predicted]:
     """Captions by id, in the order of the source: a row, or a list of rows where the source gives several of an image.
 
     Understood, by content: our caption files (rows with a status; a later row replaces an earlier one, as in
@@ -53,7 +53,7 @@ def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> 
     return found
 
 
-def _from_document(document: Mapping[Any, Any], name: str) -> dict[str, CaptionRows]:
+def _from_document(document: Mapping[Any, Any], name: str) -> dict[str, Predicted]:
     if any(isinstance(document.get(key), list) for key in ("images", "annotations")):
         raise DataError(
             f"{name}: holds references (COCO annotations or a split file), not predictions; predictions come first and "
@@ -65,7 +65,7 @@ def _from_document(document: Mapping[Any, Any], name: str) -> dict[str, CaptionR
             raise DataError(f'{name}: "res" must be an object such as {{id: [caption]}}')
     elif set(document) == {"gts"}:
         raise DataError(f'{name}: holds "gts", references, but no "res"; add the predictions or name their file')
-    found: dict[str, CaptionRows] = {}
+    found: dict[str, Predicted] = {}
     for key, value in document.items():
         where = f'{name}: key "{key}"'
         id = identity(key, where)
@@ -75,10 +75,10 @@ def _from_document(document: Mapping[Any, Any], name: str) -> dict[str, CaptionR
     return found
 
 
-def _from_rows(source: Source) -> dict[str, CaptionRows]:
+def _from_rows(source: Source) -> dict[str, Predicted]:
     first = next(source.rows, None)
     rows = chain([first] if first else [], source.rows)
-    found: dict[str, CaptionRows] = {}
+    found: dict[str, Predicted] = {}
     places: dict[str, str] = {}
     twice: list[str] = []
     second = ""
@@ -106,7 +106,7 @@ def _repeated(twice: Sequence[str], first: str, second: str) -> str:
     )
 
 
-def _said(id: str, value: Any, where: str) -> CaptionRows:
+def _said(id: str, value: Any, where: str) -> Predicted:
     """The rows in `value`: a caption, a list of captions, or a row that holds one or the other."""
     if isinstance(value, Mapping):
         key, inner = row_value(value, _KEYS)
