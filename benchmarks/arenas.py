@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from capwright.evaluation import hold_arena, make_leaderboard
+from capwright.evaluation import make_leaderboard, run_arena
 from capwright.evaluation.arena.judgements import Judgement
 from capwright.evaluation.arena.leaderboard import Leaderboard
 from capwright.judges.protocols import Grade, Preference
@@ -71,7 +71,7 @@ def kindergarten(count: int, seed: int) -> list[Row]:
     systems = {"expert": expert, "first sentence": first, "casual": casual}
     rows: list[Row] = []
     for part, asked in {"kindergarten": {"repeats": 2}, "asked once, in one order": {"orders": "paper"}}.items():
-        verdicts = hold_arena(systems, references, seed=seed, **asked)
+        verdicts = run_arena(systems, references, seed=seed, **asked)
         rows += standings(part, make_leaderboard(verdicts, seed=seed))
     halves = {name: half(text) for name, text in expert.items()}
     for name, said in {"casual": casual, "the first half": halves, "first sentence": first}.items():

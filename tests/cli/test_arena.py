@@ -41,7 +41,7 @@ def test_the_best_system_stands_first(cli, files):
     assert said.code == 0, said.err
     board = json.loads((files / "board.json").read_text(encoding="utf-8"))
     assert [s["name"] for s in board["standings"]] == ["good", "half", "wrong"]
-    assert board["standings"][0]["points"]["value"] == 1
+    assert board["standings"][0]["win_rate"]["value"] == 1
     assert board["first_place"]["value"] == 0.5
     assert board["agreement"]["value"] == 1
     assert board["verdicts"] == 18

@@ -417,11 +417,11 @@ def test_captions_to_imitate_are_looked_for_in_all_samples(tmp_path, monkeypatch
     monkeypatch.setattr(gathering, "make_rewards", lambda recipe, data, vocabulary: None)
     recipe = load_recipe("sft-scenes", [f"data.path={tmp_path}"])
     with pytest.raises(RecipeError, match="no caption to imitate"):
-        gathering.gather(recipe, tmp_path)
+        gathering.build_training_setup(recipe, tmp_path)
     rows[-1]["meta"] = {"casual": ["a toy"]}
     rows[-1]["references"] = ["a drum"]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert len(gathering.gather(recipe, tmp_path).data) == 1200
+    assert len(gathering.build_training_setup(recipe, tmp_path).data) == 1200
 
 
 class Told(Progress):

@@ -61,7 +61,7 @@ def arena(
     """
     from capwright.cli._errors import resumable
     from capwright.evaluation.arena.leaderboard import make_leaderboard
-    from capwright.evaluation.arena.play import hold_arena
+    from capwright.evaluation.arena.play import run_arena
     from capwright.judges.load import load_judge
 
     if len(paths) < 3:
@@ -70,7 +70,7 @@ def arena(
     systems = dict(zip(name_systems(captions), captions))
     asked = load_judge(judge, **_options(settings or []))
     with counting("verdicts") as progress, resumable("the same command goes on" if out else "with --out it can go on"):
-        judgements = hold_arena(
+        judgements = run_arena(
             systems,
             references,
             asked,
@@ -118,7 +118,7 @@ def _print_standings(board: Leaderboard) -> None:
     rows = []
     for s in board.standings:
         outcome = " / ".join(f"{n:,.1f}".removesuffix(".0") for n in (s.wins, s.ties, s.losses))
-        cells = [s.name, _with_interval(s.rating, 0), _with_interval(s.elo, 0), _with_interval(s.points, 3)]
+        cells = [s.name, _with_interval(s.rating, 0), _with_interval(s.elo, 0), _with_interval(s.win_rate, 3)]
         cells += [f"{outcome}, unknown: {s.unknown:,}" if s.unknown else outcome]
         cells += [number(s.words, 1)]
         cells += [number(s.judge_noise, 1), number(s.image_noise, 1)] if noisy else []
@@ -128,7 +128,7 @@ def _print_standings(board: Leaderboard) -> None:
 
 def _print_meetings(board: Leaderboard) -> None:
     for m in board.meetings if len(board.standings) > 2 else ():
-        print(f"{m.a} against {m.b}: won {_with_interval(m.points, 3)} of {m.battles:,.0f}")
+        print(f"{m.a} against {m.b}: won {_with_interval(m.win_rate, 3)} of {m.battles:,.0f}")
 
 
 def _print_judge(board: Leaderboard) -> None:

@@ -15,7 +15,7 @@ from capwright.evaluation.stats.significance import Difference, holm, paired_dif
 if TYPE_CHECKING:
     from capwright.evaluation.arena.judgements import Judgement, read_battles
     from capwright.evaluation.arena.leaderboard import Leaderboard, make_leaderboard
-    from capwright.evaluation.arena.play import hold_arena
+    from capwright.evaluation.arena.play import run_arena
     from capwright.evaluation.score_files import DEFAULT_SCORERS, Scoring, score, score_systems
 
 #: Loaded when asked for: training runs measure without readers of other people's files, templates and pictures.
@@ -24,7 +24,7 @@ _HOME = {
     "Judgement": "arena.judgements",
     "Leaderboard": "arena.leaderboard",
     "Scoring": "score_files",
-    "hold_arena": "arena.play",
+    "run_arena": "arena.play",
     "make_leaderboard": "arena.leaderboard",
     "read_battles": "arena.judgements",
     "score": "score_files",
@@ -49,7 +49,7 @@ __all__ = [
     "compare",
     "estimate",
     "evaluate",
-    "hold_arena",
+    "run_arena",
     "holm",
     "intervals",
     "make_leaderboard",

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "setup": ("gather", "load_recipe_policy", "open_data"),
+    "setup": ("build_training_setup", "load_recipe_policy", "open_data"),
     "plan": ("StagePlan", "make_plan"),
     "progress": ("LiveProgress", "PlainProgress", "Progress", "open_progress"),
     "train_loop": ("StageResult", "Stopped", "train"),

@@ -20,7 +20,7 @@ from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs.judge_costs import asked_by
 from capwright.runs.plan import make_plan
 from capwright.runs.progress import Progress
-from capwright.runs.setup import OUT_OF_MEMORY, gather, open_data, warn_of_half_precision
+from capwright.runs.setup import OUT_OF_MEMORY, build_training_setup, open_data, warn_of_half_precision
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import join
 from capwright.training.rollout import TrainingSetup
@@ -46,7 +46,7 @@ def preview(recipe: Recipe, out: Path, progress: Progress, materials: TrainingSe
             data = open_data(recipe, out).split(recipe.data.train_split)
             missing = f"the weights of {recipe.model.name} are not on this machine"
         else:
-            materials = gather(recipe, out)
+            materials = build_training_setup(recipe, out)
     if materials is not None:
         data = materials.data
     n = None if data is None else len(data)

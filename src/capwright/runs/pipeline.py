@@ -45,7 +45,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
-    from capwright.runs import Progress, gather, open_data, train
+    from capwright.runs import Progress, build_training_setup, open_data, train
     from capwright.training.distributed import is_first, join
 
     if is_first() and holds_run(out) and not resume:
@@ -64,7 +64,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         check_resume(recipe, out, data.fingerprint)
     if is_first():
         say(f"loading {recipe.model.name}")
-    materials = gather(recipe, out)
+    materials = build_training_setup(recipe, out)
     if is_first():
         take_over(recipe, out)
     progress = StageBars() if is_first() else Progress()

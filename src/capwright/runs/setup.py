@@ -43,7 +43,7 @@ def open_data(recipe: Recipe, out: Path, progress: Callable[[int, int], None] | 
     return open_dataset(folder)
 
 
-def gather(recipe: Recipe, out: Path) -> TrainingSetup:
+def build_training_setup(recipe: Recipe, out: Path) -> TrainingSetup:
     """Open the data, prepare the rewards, load the model: whatever is missing shows before anything is trained."""
     from capwright.data import load_image
 

@@ -23,7 +23,7 @@ from capwright.runs.changes import refuse_changes
 from capwright.runs.checkpoint import changing_weights, load_weights, random_state, replacing, states
 from capwright.runs.metrics_log import MetricsLog
 from capwright.runs.progress import Progress
-from capwright.runs.setup import OUT_OF_MEMORY, gather, warn_of_half_precision
+from capwright.runs.setup import OUT_OF_MEMORY, build_training_setup, warn_of_half_precision
 from capwright.training.distributed import ProcessGroup, is_first, join
 from capwright.training.rollout import TrainingSetup
 from capwright.training.schedule import stage_seed
@@ -96,7 +96,7 @@ def train(
         (out / "checkpoints").mkdir(exist_ok=True)
         if is_first() and not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
             raise RunError(f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out")
-        materials = materials or gather(recipe, out)
+        materials = materials or build_training_setup(recipe, out)
         run = TrainingRun(recipe, out, materials, progress, after_stage, probe)
         if run.processes.is_main and (not resume or not (out / "recipe.yaml").exists()):
             save_recipe(recipe, out / "recipe.yaml")

@@ -17,7 +17,7 @@ from capwright.arrays import Floats
 from capwright.evaluation.arena.battle_table import SHARES, Outcomes
 from capwright.evaluation.arena.bradley_terry import joined, ordered_pairs
 from capwright.evaluation.arena.judgements import Judgement
-from capwright.evaluation.arena.ratings import bradley_terry_ratings, elo_ratings, noise, points
+from capwright.evaluation.arena.ratings import bradley_terry_ratings, elo_ratings, noise, win_rate
 from capwright.evaluation.results import Estimate
 from capwright.evaluation.stats.bootstrap import bootstrap_sums, intervals, known
 from capwright.scorers.base import ratio
@@ -33,7 +33,7 @@ class Standing:
         rating: Bradley-Terry with the advantage of the first place taken out: 1000 is the average system, 400 points
             are odds of 10 to 1.
         elo: Elo, the mean over random orders of the same verdicts; its interval holds the chance of one order too.
-        points: share of battles won, a tie being half of one, from 0 to 1.
+        win_rate: share of battles won, a tie being half of one, from 0 to 1.
         wins, losses, ties: battles; one that is won in one order and lost in the other is half of each.
         battles: of which the outcome is known.
         unknown: battles of which it is not.
@@ -45,7 +45,7 @@ class Standing:
     name: str
     rating: Estimate
     elo: Estimate
-    points: Estimate
+    win_rate: Estimate
     wins: float
     losses: float
     ties: float
@@ -58,12 +58,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """Two systems: `points` is the share of battles that `a` won against `b`, a tie being half of one."""
+    """Two systems: `win_rate` is the share of battles that `a` won against `b`, a tie being half of one."""
 
     a: str
     b: str
     battles: float
-    points: Estimate
+    win_rate: Estimate
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def make_leaderboard(
     """Ratings, habits of the judge, and intervals.
 
     Args:
-        judgements: from `hold_arena` or `read_battles`.
+        judgements: from `run_arena` or `read_battles`.
         seed, replicates, level: of the bootstrap over images.
 
     Intervals of ratings hold for these systems: ratings are relative, and one system more moves them all. One image
@@ -142,7 +142,7 @@ def make_leaderboard(
     ratings = bradley_terry_ratings(games, wins, group)
     drawn = bradley_terry_ratings(*columns(sums), group)
     histories = elo_ratings(table, names, group, seed, resamples)
-    shares_won, shares_drawn = (points(*columns(of), len(names)) for of in (table.rows.sum(0), sums))
+    shares_won, shares_drawn = (win_rate(*columns(of), len(names)) for of in (table.rows.sum(0), sums))
     judge, image = noise(table, drawn, group, seed, replicates)
     unknown = Counter(name for pair in table.lost for name in pair)
     standings = []

@@ -1,6 +1,6 @@
 """An arena: captions of several systems meet, image by image, and a judge says which is better.
 
-`hold_arena` asks, `capwright.evaluation.arena.leaderboard` makes ratings of the verdicts. See docs/methods/caparena.md.
+`run_arena` asks, `capwright.evaluation.arena.leaderboard` makes ratings of the verdicts. See docs/methods/caparena.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CHUNK = 256
 _Planned = tuple[Judgement, Pair | None]
 
 
-def hold_arena(
+def run_arena(
     systems: Mapping[str, str | Path | Mapping[Any, Any] | Sequence[Any]],
     references: str | Path | Mapping[Any, Any] | Sequence[Any],
     judge: str | Mapping[str, Any] | Judge = "lexical",

@@ -95,7 +95,7 @@ def elo_ratings(
     return point, np.concatenate(found)
 
 
-def points(games: Floats, wins: Floats, systems: int) -> Floats:
+def win_rate(games: Floats, wins: Floats, systems: int) -> Floats:
     """Share of verdicts won [..., K], ties half."""
     won, played = np.zeros((2, *games.shape[:-1], systems))
     for column, (first, second) in enumerate(ordered_pairs(systems)):
