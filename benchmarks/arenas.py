@@ -90,7 +90,7 @@ def standings(part: str, table: Leaderboard) -> list[Row]:
             "rating_low": one.rating.low,
             "rating_high": one.rating.high,
             "elo": one.elo.value,
-            "won": one.points.value,
+            "won": one.win_rate.value,
             "words": one.words,
             "judge_noise": one.judge_noise,
             "verdicts": table.verdicts,

@@ -85,7 +85,7 @@ def test_a_judge_that_is_down_leaves_everything_unknown(cli, files, monkeypatch)
     ("names", "more", "says"),
     [
         (["good"], [], "at least two files of captions"),
-        (["good", "half"], ["--set", "judge.model=x"], "--set judge...: is for the judge"),
+        (["good", "half"], ["--set", "reader.model=x"], "--set reader...: is for the judge"),
         (["good", "half"], ["--orders", "one"], "orders must be both or paper"),
         (["good", "half"], ["--no-reference"], "could look at"),
         (["good", "gone"], [], "gone.jsonl"),
