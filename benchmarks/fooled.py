@@ -155,7 +155,7 @@ def chair(count: int) -> list[Row]:
     man = [Sample("man", NO_IMAGE, ("A man.",))]
     ruler = Ruler("chair", man)
     said = ("A man.", "A man and a cat.", "A man, a man, a man, a man and a cat.")
-    return rows + rows_of("a picture of a man", {text: [text] for text in said}, lambda text: ruler(man, text))
+    return rows + rows_of("an image of a man", {text: [text] for text in said}, lambda text: ruler(man, text))
 
 
 def distinct(count: int) -> list[Row]:

@@ -117,7 +117,7 @@ def embedding(count: int, folder: Path) -> list[Row]:
         "denied": [f"There is no {text}" for text in texts],
         "captions of two other images behind it": [" ".join(three) for three in others],
         "of another image": of_others(texts),
-        "one for every image": ["A picture of something."] * len(texts),
+        "one for every image": ["An image of something."] * len(texts),
     }
     rulers = {"similarity": Ruler("similarity", samples, model=str(folder))}
     rulers |= {f"f1_{w}": Ruler("bertscore", samples, model=str(folder), weights=w) for w in ("equal", "idf")}

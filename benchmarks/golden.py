@@ -144,7 +144,7 @@ def flat(value: Any, names: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def plain(page: str, work: Path) -> str:
-    """A page without pictures (which are in it as text), folders and times."""
+    """A page without images (which are in it as text), folders and times."""
     page = re.sub(r"data:[a-z/+-]+;base64,[A-Za-z0-9+/=]+", "DATA", page).replace(str(work), "WORK")
     page = re.sub(r"\d[\d,.]* (?:ms|s|seconds?|minutes?|min|h|hours?)\b", "TIME", page)
     return re.sub(r">\s*<", ">\n<", page)

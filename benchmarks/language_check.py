@@ -196,7 +196,7 @@ def fool(texts: Sequence[str], learned: Sequence[Sequence[str]]) -> list[dict]:
             " ".join(w for w in t.split() if w.lower() not in ("a", "an", "the")) for t in plain
         ],
         '"is" and "are" exchanged': [_exchange(text, "is", "are") for text in plain],
-        "praise behind it": [f"{text}. It is a very nice picture of a beautiful day." for text in plain],
+        "praise behind it": [f"{text}. It is a very nice image of a beautiful day." for text in plain],
         "a second caption behind it, of another image": [f"{a}. {b}." for a, b in zip(plain, plain[1:] + plain[:1])],
         "said twice": [f"{text}. {text}." for text in plain],
         "every sixth word misspelled": [_misspell(text, 6) for text in plain],

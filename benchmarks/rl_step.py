@@ -4,7 +4,7 @@
 
 The same LLaVA of random weights on both sides, the same image files, captions of the same length (none can end early),
 the same reward, AdamW, float32, one update a step, no KL, all weights trained. TRL gets its best settings: one
-micro-batch, no checkpointing, no logging of captions, paths instead of pictures. Phases of a step:
+micro-batch, no checkpointing, no logging of captions, paths instead of images. Phases of a step:
   sampling  from image files to captions: reading, processing, vision tower, decoding
   scoring   rewards
   learning  the rest: log-probabilities, gradients, update (and TRL's second processing of every image)

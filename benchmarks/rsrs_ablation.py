@@ -23,7 +23,7 @@ images and are measured by greedy decoding on 300 images of the test split, whic
 Every arm is trained on one thread, `--jobs` of them at a time; its row is written to the result file as soon as it is
 done, and arms that have a row are not run again (`--again` does). Interrupted arms go on where they were. Rows carry
 hits and wrong names of every image, so that benchmarks/rsrs_map.py pools seeds and makes intervals, paired tests and
-the picture from the result file alone. `seconds` are CPU seconds of training.
+the image from the result file alone. `seconds` are CPU seconds of training.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ CELLS: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[int
 
 
 def make_world(name: str, folder: Path, scenes: int) -> Path:
-    """The dataset of a world. Pictures are drawn once a tail; samples have `meta.corrected` beside their references."""
+    """The dataset of a world. Images are drawn once a tail; samples have `meta.corrected` beside their references."""
     from capwright.data import write_dataset
     from capwright.scenes import WorldOptions, build, sample_scene, scene_id, to_sample, vocabulary
 

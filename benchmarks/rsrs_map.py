@@ -1,6 +1,6 @@
-"""What the rows of benchmarks/rsrs_ablation.py say: seeds pooled, intervals, paired differences, and the picture.
+"""What the rows of benchmarks/rsrs_ablation.py say: seeds pooled, intervals, paired differences, and the image.
 
-    python benchmarks/rsrs_map.py [--from FILE] [--json FILE] [--picture FILE.svg]
+    python benchmarks/rsrs_map.py [--from FILE] [--json FILE] [--image FILE.svg]
 
 Trains nothing. An arm's score is that of all its seeds together; its interval is a 95 % interval over images, all seeds
 of an image together, and beside it stand the lowest and the highest seed. Differences between two arms are paired by
@@ -174,7 +174,7 @@ def show(rows: list[dict[str, Any]]) -> None:
             print(f"  {row['world']}, {row['warmup']}: {row['arm']} - {row['than']} x{row['seeds']}  {shares}")
 
 
-# the picture ----------------------------------------------------------------------------------------------------------
+# the image ----------------------------------------------------------------------------------------------------------
 
 LINES = {
     "imitation": ("imitation", "#c2410c"),
@@ -198,7 +198,7 @@ PANELS = (
 WIDE, HIGH, LEFT, TOP = 330, 240, 46, 50
 
 
-def picture(rows: list[dict[str, Any]]) -> str:
+def image(rows: list[dict[str, Any]]) -> str:
     """TTS by the share of toys that experts name, a panel for each kind of frequencies, as SVG."""
     found = {(r["world"], r["warmup"], r["arm"]): r for r in rows if r["kind"] == "arm" and r["steps"] == 160}
     parts = [
@@ -245,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", type=Path, default=RESULTS, help="rows of rsrs_ablation.py")
     parser.add_argument("--json", type=Path, help="also write the rows of these tables")
-    parser.add_argument("--picture", type=Path, help="also draw the border between imitation and RSRS")
+    parser.add_argument("--image", type=Path, help="also draw the border between imitation and RSRS")
     parser.add_argument("--quick", action="store_true", help="the same: nothing here takes long")
     arguments = parser.parse_args()
     arms = arms_of(arguments.source)
@@ -262,8 +262,8 @@ def main() -> None:
         commits = sorted({commit for row in made_of for commit in str(row["commit"]).split(" and ")})
         seeds = sorted({row["seed"] for row in made_of})
         write_results(arguments.json, rows, seeds=seeds, arms=len(made_of), uncommitted=uncommitted, commits=commits)
-    if arguments.picture:
-        arguments.picture.write_text(picture(rows), encoding="utf-8")
+    if arguments.image:
+        arguments.image.write_text(image(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -131,13 +131,13 @@ class Sample:
 
     Attributes:
         id: unique within its dataset.
-        image: where the picture is; it is decoded on use, never held. `NO_IMAGE` when there is only text.
+        image: where the image is; it is decoded on use, never held. `NO_IMAGE` when there is only text.
         references: captions by experts, best first; what failed samples imitate.
-        terms: the names an expert would use for what is in the picture.
+        terms: the names an expert would use for what is in the image.
         questions, regions: further annotations, may be empty.
         split: "train", "val", "test" or a name of your own.
         meta: everything else, JSON values only; lists of strings in it can serve as imitation targets.
-        more_images: further pictures of the same sample, in order; `regions` are about the first one.
+        more_images: further images of the same sample, in order; `regions` are about the first one.
     """
 
     id: str
@@ -152,7 +152,7 @@ class Sample:
 
     @property
     def images(self) -> tuple[Path, ...]:
-        """All pictures of the sample, in order."""
+        """All images of the sample, in order."""
         return (self.image, *self.more_images)
 
 

@@ -89,7 +89,7 @@ def test_missing_and_unknown_files(cli, llava, photo_dataset, tmp_path):
     (tmp_path / "other.jsonl").write_text('{"id": "nobody", "caption": "A dog."}\n')
     for arguments, words in (
         (["caption", tmp_path / "no.jpg", "--model", llava, "--out", tmp_path / "o.jsonl"], "no.jpg: does not exist"),
-        (["caption", tmp_path / "empty", "--model", llava, "--out", tmp_path / "o.jsonl"], "holds no pictures"),
+        (["caption", tmp_path / "empty", "--model", llava, "--out", tmp_path / "o.jsonl"], "holds no images"),
         (["caption", photo_dataset, "--split", "tset", "--model", llava, "--out", tmp_path / "o.jsonl"], '"test"'),
         (["caption", photo_dataset, "--model", llava, "--dtype", "float8", "--out", tmp_path / "o.jsonl"], "float8"),
         (["caption", photo_dataset, "--model", llava, "--device", "tpu", "--out", tmp_path / "o.jsonl"], "tpu"),
@@ -149,50 +149,50 @@ def test_byte_order_marks_and_line_ends_of_windows(cli, settings, llava, photo_d
 
 
 @pytest.fixture
-def odd_pictures(tmp_path) -> Path:
-    """Pictures of every kind people have, good and bad."""
+def odd_images(tmp_path) -> Path:
+    """Images of every kind people have, good and bad."""
     folder = tmp_path / "odd"
     (folder / "deeper").mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise)
-    picture.save(folder / "a.png")
+    image = Image.fromarray(noise)
+    image.save(folder / "a.png")
     Image.new("RGB", (1, 1), "red").save(folder / "b-dot.png")
     Image.new("RGB", (20_000, 10), "red").save(folder / "c-strip.png")
-    picture.convert("CMYK").save(folder / "d-cmyk.jpg")
+    image.convert("CMYK").save(folder / "d-cmyk.jpg")
     Image.fromarray(noise[..., 0].astype(np.uint16) * 200).save(folder / "e-16-bit.png")
-    picture.convert("P").save(folder / "f-palette.gif", save_all=True, append_images=[picture.convert("P")])
+    image.convert("P").save(folder / "f-palette.gif", save_all=True, append_images=[image.convert("P")])
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(folder / "deeper" / "g-rotated.JPG", exif=exif)
+    image.save(folder / "deeper" / "g-rotated.JPG", exif=exif)
     (folder / "deeper" / "h-torn.jpg").write_bytes((folder / "d-cmyk.jpg").read_bytes()[:300])
     (folder / "i-empty.png").touch()
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
-def test_caption_survives_every_picture(cli, llava, odd_pictures, tmp_path):
+def test_caption_survives_every_image(cli, llava, odd_images, tmp_path):
     out = tmp_path / "said.jsonl"
-    said = cli("caption", odd_pictures, "--model", llava, "--out", out, "--batch-size", 4, "--max-tokens", 4)
+    said = cli("caption", odd_images, "--model", llava, "--out", out, "--batch-size", 4, "--max-tokens", 4)
     assert said.code == 0
     rows = read_captions(out)
     lost = {id: row["reason"] for id, row in rows.items() if row["status"] == "missing_image"}
     assert set(lost) == {"c-strip.png", "deeper/h-torn.jpg", "i-empty.png"}
-    assert all(str(odd_pictures / id) in reason for id, reason in lost.items())
+    assert all(str(odd_images / id) in reason for id, reason in lost.items())
     assert list(rows) == sorted(rows)
     assert len(rows) == 9
-    assert "3 pictures could not be captioned" in said.err
+    assert "3 images could not be captioned" in said.err
     for reason in lost.values():
         assert reason in said.err
 
     size = out.stat().st_size
-    assert "9 were" not in cli("caption", odd_pictures, "--model", llava, "--out", out, "--max-tokens", 4).err
+    assert "9 were" not in cli("caption", odd_images, "--model", llava, "--out", out, "--max-tokens", 4).err
     assert out.stat().st_size == size  # the bad ones were tried again, and are still bad
-    shutil.copy(odd_pictures / "a.png", odd_pictures / "i-empty.png")
-    cli("caption", odd_pictures, "--model", llava, "--out", out, "--max-tokens", 4)
+    shutil.copy(odd_images / "a.png", odd_images / "i-empty.png")
+    cli("caption", odd_images, "--model", llava, "--out", out, "--max-tokens", 4)
     assert read_captions(out)["i-empty.png"]["status"] == "ok"
 
 
-def test_training_leaves_bad_pictures_out(cli, settings, photo_dataset, tmp_path):
+def test_training_leaves_bad_images_out(cli, settings, photo_dataset, tmp_path):
     for split, what in (("train", b"not a jpeg"), ("val", b"")):
         open_dataset(photo_dataset, split)[1].image.write_bytes(what)
     done = cli("train", "rsrs-scenes", *settings, "stages.warmup.images_per_step=22", "--out", tmp_path / "run")

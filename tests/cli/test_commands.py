@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from capwright import open_dataset, read_captions, write_dataset
-from capwright.captioning.image_sources import find_pictures
+from capwright.captioning.image_sources import find_images
 from capwright.cli._options import name_systems
 from capwright.cli.evaluate import choose_samples
 from capwright.evaluation import evaluate, prepare_scorers
@@ -85,7 +85,7 @@ def flat(options):
     return [each for option in options.items() for each in option]
 
 
-def test_ids_of_pictures(photo_dataset, tmp_path, monkeypatch):
+def test_ids_of_images(photo_dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("b/2.png", "b/10.PNG", "b/c/1.jpg", "b/.hidden/3.png", "d/2.png", "b/readme.md"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,22 +93,22 @@ def test_ids_of_pictures(photo_dataset, tmp_path, monkeypatch):
     write_rows(Path("list.jsonl"), [{"id": "x", "image": "b/2.png"}, {"id": "y", "image": "d/2.png"}])
 
     def ids(*sources, split=None):
-        return [sample.id for sample in find_pictures([Path(each) for each in sources], split)]
+        return [sample.id for sample in find_images([Path(each) for each in sources], split)]
 
     assert ids("b") == ["10.PNG", "2.png", "c/1.jpg"]
     assert ids("b", "d") == ["b/10.PNG", "b/2.png", "b/c/1.jpg", "d/2.png"]
     assert ids("b/2.png", "d/2.png", "b/2.png") == ["b/2.png", "d/2.png"]
     assert ids("list.jsonl") == ["x", "y"]
-    assert find_pictures([Path("list.jsonl")])[0].image == Path("b/2.png")
+    assert find_images([Path("list.jsonl")])[0].image == Path("b/2.png")
     assert len(ids(photo_dataset)) == 34
     assert ids(photo_dataset / "samples.jsonl", split="test") == ids(photo_dataset, split="test")
     with pytest.raises(DataError, match="not a dataset"):
         ids("b", split="test")
     write_rows(Path("b/list.jsonl"), [{"id": "x", "image": "2.png"}, {"id": "x", "image": "10.PNG"}])
-    with pytest.raises(DataError, match='two pictures have the id "x"'):
+    with pytest.raises(DataError, match='two images have the id "x"'):
         ids("b/list.jsonl")
     write_rows(Path("b/list.jsonl"), [{"id": "x", "image": "2.png"}, {"id": "x", "images": ["2.png", "10.PNG"]}])
-    with pytest.raises(DataError, match='two pictures have the id "x"'):
+    with pytest.raises(DataError, match='two images have the id "x"'):
         ids("b/list.jsonl")
     Path("list.jsonl").write_text('{"id": "x"}\n')
     with pytest.raises(DataError, match=r"list\.jsonl:1: image is missing"):
@@ -212,7 +212,7 @@ def test_data_check_says_where(cli, photo_dataset):
     rows[2] = rows[1]
     (photo_dataset / "samples.jsonl").write_text("\n".join(rows) + "\n")
     open_path = json.loads(rows[4])["image"]
-    (photo_dataset / open_path).write_bytes(b"no picture")
+    (photo_dataset / open_path).write_bytes(b"no image")
     said = cli("data", "check", photo_dataset)
     assert said.code == 1
     assert f"{photo_dataset}/samples.jsonl:3: error: the id was used on line 2" in said.out

@@ -44,7 +44,7 @@ def facts_of(sample):
 
 
 class Sees:
-    """A vision model, made of what is known of each picture; it knows what anybody knows, too."""
+    """A vision model, made of what is known of each image; it knows what anybody knows, too."""
 
     def __init__(self, world) -> None:
         self._known = {sample.image.read_bytes(): sample for sample in world}
@@ -71,7 +71,7 @@ def _parts(content):
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def test_from_pictures_to_questions_through_a_server_that_fails_at_times(cli, world, tmp_path):
+def test_from_images_to_questions_through_a_server_that_fails_at_times(cli, world, tmp_path):
     sees = Sees(world)
     with ChatServer(sees) as server:
         for kind in ("500", "malformed", "cut", "empty"):
@@ -86,7 +86,7 @@ def test_from_pictures_to_questions_through_a_server_that_fails_at_times(cli, wo
     assert said.out.splitlines() == [
         "40 of 60 questions kept, 10 samples",
         '  10 left out: an option such as "all of the above"',
-        "  10 left out: answered right without the picture",
+        "  10 left out: answered right without the image",
     ]
     provenance = made[0].meta["questions_provenance"]
     assert provenance["writer"] == provenance["reader"]
@@ -112,9 +112,9 @@ def test_what_could_not_be_had_is_asked_again_when_the_folder_is_removed(cli, wo
         assert 0 < len(server.bodies) - asked < asked / 2
 
 
-def test_a_picture_that_is_none_costs_itself_alone(world, tmp_path):
+def test_a_image_that_is_none_costs_itself_alone(world, tmp_path):
     shutil.copytree(world.root, tmp_path / "world")
-    (tmp_path / "world" / "images" / world[3].image.name).write_bytes(b"not a picture")
+    (tmp_path / "world" / "images" / world[3].image.name).write_bytes(b"not an image")
     with ChatServer(Sees(world)) as server:
         judge = load_judge(server.address, model="toy", cache=None)
         step = QuestionMaker(judge, judge)

@@ -375,7 +375,7 @@ def test_an_idf_table_that_nothing_would_use_is_refused(cli, files):
     assert "idf:coco-val2014@" in cli(*scored, "diversity").out
 
 
-def test_a_folder_of_pictures_must_be_there(cli, files):
+def test_a_folder_of_images_must_be_there(cli, files):
     line = ["report", files / "a.json", files / "references.jsonl", "--scorers", "rougeL", "--out", files / "p.html"]
     said = cli(*line, "--images", files / "nosuch")
     assert said.code == 1

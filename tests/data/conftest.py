@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 
 def paint(path: Path, seed: int, size: tuple[int, int] = (64, 48)) -> Path:
-    """A picture unlike that of any other seed: random rectangles."""
+    """An image unlike that of any other seed: random rectangles."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     image = Image.new("RGB", size, tuple(random.integers(0, 256, 3).tolist()))
@@ -31,7 +31,7 @@ def painter() -> Callable[..., Path]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """folder(rows, vocabulary=text) -> a hand-written jsonl dataset with a picture for each row that names one."""
+    """folder(rows, vocabulary=text) -> a hand-written jsonl dataset with an image for each row that names one."""
 
     def make(rows: list[Any], vocabulary: str | None = "geoboard: {category: board, aliases: [geo board]}\n") -> Path:
         root = tmp_path / "handmade"

@@ -136,9 +136,9 @@ PLAIN = [Sample(sample.id, NO_IMAGE, sample.references) for sample in COCO]
 @pytest.mark.parametrize(
     ("form", "samples", "name"),
     [
-        ("{:012}.jpg", COCO, "the file name of the picture"),
-        ("val2017/{:012}.jpg", COCO, "the file name of the picture"),
-        ("{:012}", COCO, "the file name of the picture"),
+        ("{:012}.jpg", COCO, "the file name of the image"),
+        ("val2017/{:012}.jpg", COCO, "the file name of the image"),
+        ("{:012}", COCO, "the file name of the image"),
         ("{:012}", PLAIN, "the number in a COCO file name"),
         ("COCO_val2014_{:012}.jpg", PLAIN, "the number in a COCO file name"),
         ("images/COCO_val2014_{:012}", COCO, "the number in a COCO file name"),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from capwright.data import Check, check_dataset, load_image, open_dataset, write_dataset
-from capwright.data.near_duplicates import MAX_BITS, MAX_DIFFERENCE, difference, near_pairs, picture_hash, small_copy
+from capwright.data.near_duplicates import MAX_BITS, MAX_DIFFERENCE, difference, image_hash, near_pairs, small_copy
 from capwright.data.text_checks import LONGEST, troubles
 from capwright.types import DataError, Sample
 from places import PHOTOS
@@ -63,11 +63,11 @@ def test_every_problem_at_once_with_file_and_line(folder: Callable[..., Path], t
         (5, "warning", 'the term "geoboard" is given 2 times'),
         (6, "warning", 'unknown key "refrences" is ignored (did you mean "references"?)'),
         (7, "error", "gone.png: does not exist"),
-        (8, "error", "8.png: is not a picture"),
+        (8, "error", "8.png: is not an image"),
         (9, "error", 'the image "../outside.png" is outside the dataset folder'),
         (10, "error", 'the answer "b" is not one of its options'),
         (10, "error", "regions[0].box has no area"),
-        (11, "warning", "a region reaches to (900, 9), but the picture is 64 x 48"),
+        (11, "warning", "a region reaches to (900, 9), but the image is 64 x 48"),
         (12, "error", "image is missing"),
     ]
     assert len(check.problems) == len(want), lines(check)
@@ -78,7 +78,7 @@ def test_every_problem_at_once_with_file_and_line(folder: Callable[..., Path], t
     assert lines(check_dataset(root)) == lines(check)
 
 
-def test_each_of_several_pictures_is_looked_at(folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_each_of_several_images_is_looked_at(folder: Callable[..., Path], tmp_path: Path) -> None:
     root = folder([good(1), good(2), good(3, split="val")])
     rows = [
         {"id": "1", "images": ["images/1.png", "gone.png", "../outside.png"]},
@@ -93,7 +93,7 @@ def test_each_of_several_pictures_is_looked_at(folder: Callable[..., Path], tmp_
         (1, "error", 'the image "../outside.png" is outside the dataset folder'),
         (1, "error", "gone.png: does not exist"),
         (2, "warning", "2.png: is given 2 times in one sample"),
-        (3, "error", 'the same picture is in the split "train" (samples.jsonl:1)'),
+        (3, "error", 'the same image is in the split "train" (samples.jsonl:1)'),
     ]
     assert len(check.problems) == len(want), lines(check)
     for problem, (line, severity, text) in zip(check.problems, want):
@@ -206,7 +206,7 @@ def test_wording_of_good_text() -> None:
 
 
 def saved(image: Image.Image, side: int, quality: int) -> Image.Image:
-    """The picture made smaller and compressed."""
+    """The image made smaller and compressed."""
     image = image.copy()
     image.thumbnail((side, side))
     data = io.BytesIO()
@@ -215,7 +215,7 @@ def saved(image: Image.Image, side: int, quality: int) -> Image.Image:
 
 
 def bits(first: Image.Image, second: Image.Image) -> int:
-    return int(np.unpackbits(picture_hash(first) ^ picture_hash(second)).sum())
+    return int(np.unpackbits(image_hash(first) ^ image_hash(second)).sum())
 
 
 def same(first: Image.Image, second: Image.Image) -> bool:
@@ -250,13 +250,13 @@ def test_a_photo_stored_again_is_recognized() -> None:
 def test_different_photos_and_drawings_are_not_taken_for_the_same() -> None:
     photos = [load_image(path) for path in sorted(PHOTOS.glob("*.jpg"))]
     drawings = [room(seed) for seed in range(60)]
-    for pictures in (photos, drawings):
-        pairs = [(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
+    for images in (photos, drawings):
+        pairs = [(a, b) for i, a in enumerate(images) for b in images[:i]]
         assert not [pair for pair in pairs if same(*pair)]
     assert all(same(drawing, saved(drawing, 96, 90)) for drawing in drawings)
 
 
-def test_a_toy_of_another_color_is_another_picture() -> None:
+def test_a_toy_of_another_color_is_another_image() -> None:
     first = room(3)
     second = first.copy()
     pixels = np.asarray(second).copy()
@@ -282,7 +282,7 @@ def test_neighbors_are_found_by_bands() -> None:
     assert list(near_pairs(hashes, ranks * 0)) == []
 
 
-def test_splits_that_share_a_picture(tmp_path: Path, painter: Callable[..., Path]) -> None:
+def test_splits_that_share_a_image(tmp_path: Path, painter: Callable[..., Path]) -> None:
     photo = load_image(next(PHOTOS.glob("*.jpg")))
     (tmp_path / "images").mkdir()
     photo.save(tmp_path / "images/a.png")
@@ -308,18 +308,18 @@ def test_splits_that_share_a_picture(tmp_path: Path, painter: Callable[..., Path
     (tmp_path / "vocabulary.yaml").write_text("geoboard:\n")
     found = [(p.line, p.severity, p.message.split(" is in")[0]) for p in check_dataset(tmp_path).problems]
     assert found == [
-        (5, "error", "the same picture"),
-        (6, "error", "the same picture"),
-        (7, "warning", "nearly the same picture"),
+        (5, "error", "the same image"),
+        (6, "error", "the same image"),
+        (7, "warning", "nearly the same image"),
     ]
     message = check_dataset(tmp_path).problems[0].message
     assert message == (
-        'the same picture is in the split "train" (samples.jsonl:1), so "val" does not test anything new; '
+        'the same image is in the split "train" (samples.jsonl:1), so "val" does not test anything new; '
         "keep it in one split"
     )
 
 
-def test_tiny_and_extreme_pictures(tmp_path: Path) -> None:
+def test_tiny_and_extreme_images(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
     Image.new("RGB", (2010, 10)).save(tmp_path / "strip.png")
     root = write_dataset(

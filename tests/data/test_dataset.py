@@ -51,7 +51,7 @@ def test_defaults_and_friendly_forms(folder: Callable[..., Path]) -> None:
     assert sample.meta == {}
 
 
-def test_several_pictures_a_sample(folder: Callable[..., Path]) -> None:
+def test_several_images_a_sample(folder: Callable[..., Path]) -> None:
     root = folder([{"id": "1", "images": ["a.png", "/elsewhere/b.png"]}, {"id": "2", "images": ["c.png"]}])
     pair, single = open_dataset(root)
     assert pair.images == (pair.image, *pair.more_images) == (root / "a.png", Path("/elsewhere/b.png"))

@@ -1,4 +1,4 @@
-"""Pictures as people have them."""
+"""Images as people have them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_exif_orientation_is_made_upright(tmp_path: Path, orientation: int
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_broken_exif_does_not_lose_the_picture(tmp_path: Path) -> None:
+def test_broken_exif_does_not_lose_the_image(tmp_path: Path) -> None:
     half_and_half().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xffgarbage")
     assert load_image(tmp_path / "a.jpg").size == (40, 20)
 
@@ -197,7 +197,7 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     data[len(data) // 2] ^= 0xFF
     (tmp_path / "flipped.png").write_bytes(bytes(data))
     (tmp_path / "zero.jpg").write_bytes(b"")
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "page.jpg").write_text("<!DOCTYPE html><html>404</html>")
     (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
@@ -208,11 +208,11 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     reasons = cut | {
         "flipped.png": "corrupt",
         "zero.jpg": "empty",
-        "text.jpg": "not a picture",
+        "text.jpg": "not an image",
         "page.jpg": "a web page",
         "drawing.svg": "an SVG drawing",
         "photo.heic": "a HEIC photo",
-        "program.eps": "not a picture",
+        "program.eps": "not an image",
         "folder.png": "a folder",
         "pipe.png": "not a regular file",
         "missing.png": "does not exist",

@@ -111,7 +111,7 @@ def test_the_sets_that_published_numbers_are_of() -> None:
     assert {len(sample.references) for sample in given} <= {4, 5, 6}
 
 
-def test_boxes_of_the_same_document_become_terms_and_pictures_are_found() -> None:
+def test_boxes_of_the_same_document_become_terms_and_images_are_found() -> None:
     samples = read_references(PHOTOS / "annotations.json", images_dir=PHOTOS)
     assert len(samples) == 34
     assert all(sample.image.exists() and sample.terms and sample.regions for sample in samples)
@@ -148,9 +148,9 @@ def test_the_kindergarten_in_memory() -> None:
 @pytest.mark.parametrize(("split", "ids"), [("test", ["b"]), ("restval", ["391895"]), (None, ["391895", "b"])])
 def test_splits_of_a_karpathy_file(tmp_path: Path, split: str | None, ids: list[str]) -> None:
     path = put(tmp_path / "dataset_coco.json", KARPATHY)
-    samples = read_references(path, split=split, images_dir="pictures")
+    samples = read_references(path, split=split, images_dir="images")
     assert [sample.id for sample in samples] == ids
-    assert samples[-1].image == Path("pictures", "val2014", f"{ids[-1]}.jpg")
+    assert samples[-1].image == Path("images", "val2014", f"{ids[-1]}.jpg")
 
 
 def test_karpathy_files_of_other_datasets(tmp_path: Path) -> None:

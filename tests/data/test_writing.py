@@ -29,7 +29,7 @@ COORDINATE = st.floats(-1e6, 1e6)
 SAMPLES = st.builds(
     Sample,
     id=NAME,
-    image=st.sampled_from([Path("/pictures/a.png"), Path("/pictures/b/é ü.png")]),
+    image=st.sampled_from([Path("/images/a.png"), Path("/images/b/é ü.png")]),
     references=st.lists(TEXT, max_size=3).map(tuple),
     terms=st.lists(st.sampled_from([replace(BOARD, level=level) for level in LEVELS]), max_size=2).map(tuple),
     questions=st.lists(
@@ -78,7 +78,7 @@ def samples(tmp_path: Path, painter: Callable[..., Path]) -> list[Sample]:
 
 
 @pytest.mark.parametrize("layout", ["jsonl", "ecac"])
-def test_pictures_are_copied(tmp_path: Path, samples: list[Sample], layout: str) -> None:
+def test_images_are_copied(tmp_path: Path, samples: list[Sample], layout: str) -> None:
     root = write_dataset(iter(samples), tmp_path / "deep" / "out", layout=layout)
     dataset = open_dataset(root)
     assert (dataset.layout, dataset.splits) == (layout, {"train": 2, "val": 2})
@@ -90,7 +90,7 @@ def test_pictures_are_copied(tmp_path: Path, samples: list[Sample], layout: str)
     assert leftovers == []
 
 
-def test_pictures_with_one_name(tmp_path: Path, painter: Callable[..., Path]) -> None:
+def test_images_with_one_name(tmp_path: Path, painter: Callable[..., Path]) -> None:
     paths = [painter(tmp_path / folder / "x.png", seed) for folder, seed in (("a", 1), ("b", 2), ("c", 1), ("d", 2))]
     dataset = open_dataset(write_dataset([Sample(str(i), path) for i, path in enumerate(paths)], tmp_path / "out"))
     assert [sample.image.read_bytes() for sample in dataset] == [path.read_bytes() for path in paths]
@@ -98,7 +98,7 @@ def test_pictures_with_one_name(tmp_path: Path, painter: Callable[..., Path]) ->
     assert dataset[1].image == dataset[3].image
 
 
-def test_several_pictures_a_sample(tmp_path: Path, painter: Callable[..., Path]) -> None:
+def test_several_images_a_sample(tmp_path: Path, painter: Callable[..., Path]) -> None:
     """All are copied, and a second copy is the same to the byte; the ecac layout says that it can not hold them."""
     front, back, other = (painter(tmp_path / name / "x.png", seed) for seed, name in enumerate(("a", "b", "c")))
     first = open_dataset(
@@ -109,16 +109,14 @@ def test_several_pictures_a_sample(tmp_path: Path, painter: Callable[..., Path])
     assert first[1].image == first[0].images[1]
     second = open_dataset(write_dataset(first, tmp_path / "2"))
     assert second.fingerprint == first.fingerprint
-    with pytest.raises(
-        DataError, match='sample "1": has 3 pictures, and the ecac layout holds one; choose layout jsonl'
-    ):
+    with pytest.raises(DataError, match='sample "1": has 3 images, and the ecac layout holds one; choose layout jsonl'):
         write_dataset(first, tmp_path / "3", layout="ecac")
     assert not (tmp_path / "3").exists()
     with pytest.raises(ImageError, match=r'none\.png: does not exist \(sample "1"\)'):
         write_dataset([Sample("1", front, more_images=(tmp_path / "none.png",))], tmp_path / "3")
 
 
-def test_pictures_in_place_and_kept(tmp_path: Path, painter: Callable[..., Path]) -> None:
+def test_images_in_place_and_kept(tmp_path: Path, painter: Callable[..., Path]) -> None:
     out = tmp_path / "out"
     inside, outside = painter(out / "images/sub/a.png", 1), painter(tmp_path / "b.png", 2)
     write_dataset([Sample("a", inside), Sample("b", outside)], out, images="keep")
@@ -130,10 +128,10 @@ def test_pictures_in_place_and_kept(tmp_path: Path, painter: Callable[..., Path]
     assert inside.exists()
 
 
-def test_pictures_in_the_root_of_an_ecac_folder(tmp_path: Path, painter: Callable[..., Path]) -> None:
-    picture = painter(tmp_path / "out/a.png", 1)
-    dataset = open_dataset(write_dataset([Sample("a", picture)], tmp_path / "out", layout="ecac"))
-    assert dataset[0].image == picture
+def test_images_in_the_root_of_an_ecac_folder(tmp_path: Path, painter: Callable[..., Path]) -> None:
+    image = painter(tmp_path / "out/a.png", 1)
+    dataset = open_dataset(write_dataset([Sample("a", image)], tmp_path / "out", layout="ecac"))
+    assert dataset[0].image == image
 
 
 def test_there_is_a_dataset_already(tmp_path: Path, samples: list[Sample]) -> None:
@@ -180,7 +178,7 @@ def test_full_disk(tmp_path: Path, samples: list[Sample], layout: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_full_disk_while_copying_a_picture(tmp_path: Path, samples: list[Sample]) -> None:
+def test_full_disk_while_copying_a_image(tmp_path: Path, samples: list[Sample]) -> None:
     big = tmp_path / "big.bmp"
     Image.new("RGB", (300, 300)).save(big)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -241,7 +239,7 @@ def test_samples_that_can_not_be_written(tmp_path: Path, samples: list[Sample]) 
         write_dataset([replace(one, image=tmp_path / "none.png")], out)
 
 
-def test_a_picture_that_can_not_be_read(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_can_not_be_read(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 

@@ -12,10 +12,10 @@ PICTURE = Sample("1", Path("1.png"), ("red ball. blue box",))
 
 
 class FakeClaims:
-    """Claims of a picture are true when they are in `true`; claims of a text when the text has the sentence.
+    """Claims of an image are true when they are in `true`; claims of a text when the text has the sentence.
 
     Args:
-        true, false: sentences that pictures entail and contradict.
+        true, false: sentences that images entail and contradict.
         states: claim -> the fact that it states; equal sentences match by themselves.
         vague: true claims that nobody can point at.
         faults: sentence or text -> the status that asking about it has.

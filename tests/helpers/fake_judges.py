@@ -36,7 +36,7 @@ class FakeJudge:
     def grade(self, axes, texts, *, seed=0):
         raise AssertionError("nobody grades here")
 
-    def _one(self, picture, first, second, reference, seed):
+    def _one(self, image, first, second, reference, seed):
         for word, status in self.fails.items():
             if word in first + " " + second:
                 return Preference(None, status, f"because of {word}")

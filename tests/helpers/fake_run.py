@@ -29,7 +29,7 @@ SIGNATURE = "tts|v:1|terms:45|vocab:3f2a0c1d|levels:1/.5/.25|match:longest,plura
 
 
 def fake_samples(folder: Path, n: int = 60, seed: int = 7, size: int = 160) -> list[Sample]:
-    """Scenes of the built-in kindergarten with their pictures in `folder`."""
+    """Scenes of the built-in kindergarten with their images in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
     for index in range(n):

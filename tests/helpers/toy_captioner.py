@@ -62,8 +62,8 @@ class ToyCaptioner:
 
     def encode(self, requests, images=None):
         self.encoded += len(requests)
-        opened = [pictures() if callable(pictures) else pictures for pictures in images]
-        index = torch.tensor([pictures[0].width - 1 for pictures in opened])
+        opened = [images() if callable(images) else images for images in images]
+        index = torch.tensor([images[0].width - 1 for images in opened])
         return ToyPrefixes(tuple(requests), index, self.model.look(index))
 
     def encode_again(self, prefixes):

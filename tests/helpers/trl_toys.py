@@ -1,4 +1,4 @@
-"""A tiny LLaVA, six pictures and rewards with known answers for the tests of the TRL adapter.
+"""A tiny LLaVA, six images and rewards with known answers for the tests of the TRL adapter.
 
 Importable; `python trl_toys.py MODEL OUT` trains a few steps, under torchrun on several processes, and writes what came
 out to OUT/rank-N.json.
@@ -32,7 +32,7 @@ class Values:
 
 
 def samples(folder: Path, n: int = 6) -> list[Sample]:
-    """Pictures of one color each; `references` is what an expert says about them."""
+    """Images of one color each; `references` is what an expert says about them."""
     found = []
     for i in range(n):
         path = folder / f"{i}.png"
@@ -80,15 +80,15 @@ def weights(of) -> torch.Tensor:
 
 
 def speak(it: RSRSTrainer) -> None:
-    """Instead of sampling: what is said depends on the picture and the place in its group, not on the process."""
+    """Instead of sampling: what is said depends on the image and the place in its group, not on the process."""
 
     def generate(prompts):
-        asked, pictures, _ = it._tokenize_prompts(prompts)
+        asked, images, _ = it._tokenize_prompts(prompts)
         first = it.accelerator.process_index * len(prompts)
-        places = [((first + i) % it.num_generations, int(Path(shown[0]).stem)) for i, shown in enumerate(pictures)]
-        ids = [[10 + 7 * picture + place, *[40 + 3 * place] * (place + 1)] for place, picture in places]
+        places = [((first + i) % it.num_generations, int(Path(shown[0]).stem)) for i, shown in enumerate(images)]
+        ids = [[10 + 7 * image + place, *[40 + 3 * place] * (place + 1)] for place, image in places]
         said = [[{"role": "assistant", "content": ""}] for _ in ids]
-        return asked, ids, None, said, None, {}, pictures, []
+        return asked, ids, None, said, None, {}, images, []
 
     it._generate = generate
 

@@ -153,17 +153,17 @@ def test_questions_without_choices_are_not_asked():
     assert len(chat.requests) == 1
 
 
-def test_evidence_is_a_text_a_picture_or_nothing():
+def test_evidence_is_a_text_a_image_or_nothing():
     chat = LexicalChat()
     judge = LLMJudge(chat)
-    picture = Path("photo.png")
-    judge.answer([(RED, COLOR), (picture, COLOR), ("", COLOR), (None, COLOR)])
-    judge.verify([(["The geoboard is red."], picture), (["The geoboard is red."], RED)])
-    judge.compare([(picture, RED, BLUE, ""), (None, RED, BLUE, RED)])
+    image = Path("photo.png")
+    judge.answer([(RED, COLOR), (image, COLOR), ("", COLOR), (None, COLOR)])
+    judge.verify([(["The geoboard is red."], image), (["The geoboard is red."], RED)])
+    judge.compare([(image, RED, BLUE, ""), (None, RED, BLUE, RED)])
     tasks = [request.protocol.partition(":")[0] for request in chat.requests]
     assert tasks == ["answer_text", "answer_image", "answer_blind", "verify_image", "verify_text", "compare", "compare"]
     assert [request.messages[1].images for request in chat.requests] == [
-        (), (picture,), (), (picture,), (), (picture,), ()
+        (), (image,), (), (image,), (), (image,), ()
     ]  # fmt: skip
     assert "<caption>" not in chat.requests[2].messages[1].text
     assert "<reference>\n(none)\n</reference>" in chat.requests[5].messages[1].text
@@ -248,15 +248,15 @@ def test_marks_from_one_to_five_become_nought_to_one():
 def test_writing_by_task():
     judge = saying('{"terms": ["geoboard"]}')
     assert judge.write("terms", [{"caption": RED}]) == [{"terms": ["geoboard"], "status": "ok"}]
-    picture = Path("photo.png")
+    image = Path("photo.png")
     asked = saying('{"questions": []}')
-    asked.write("questions", [{"id": "a", "image": picture, "facts": (), "n": 5}])
+    asked.write("questions", [{"id": "a", "image": image, "facts": (), "n": 5}])
     (request,) = asked.chat.requests
-    assert request.messages[1].images == (picture,)
+    assert request.messages[1].images == (image,)
     assert "<n>\n5\n</n>" in request.messages[1].text
     with pytest.raises(ModelError, match="task 'poem'.*terms"):
         judge.write("poem", [])
-    with pytest.raises(ModelError, match="needs the picture image"):
+    with pytest.raises(ModelError, match="needs the image image"):
         judge.write("questions", [{"n": 5}])
     with pytest.raises(ModelError, match="also needs caption"):
         judge.write("terms", [{}])

@@ -1,6 +1,6 @@
-"""Every family does everything: scores, samples, learns, is saved, takes an adapter; with one picture and with several.
+"""Every family does everything: scores, samples, learns, is saved, takes an adapter; with one image and with several.
 
-In each batch one request has one picture and the other two, of different sizes.
+In each batch one request has one image and the other two, of different sizes.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def test_sampling(name, folders, asked):
     assert torch.equal(policy.sample(prefixes, 1, SamplingParams(temperature=0.0, max_tokens=6)).tokens, greedy)
 
 
-def test_every_picture_counts(name, folders, asked):
+def test_every_image_counts(name, folders, asked):
     requests, (first, pair) = asked
     policy = load_policy(folders(name), layout="repeated")
     with torch.no_grad():
@@ -187,41 +187,41 @@ def test_adapter(name, folders, asked, tmp_path):
         assert (scores(each, asked) - learned).abs().max() < 1e-5
 
 
-def test_pictures_are_read_from_the_sample(name, folders, asked, tmp_path):
-    requests, pictures = asked
-    flat = [pictures[0], *pictures[1]]
+def test_images_are_read_from_the_sample(name, folders, asked, tmp_path):
+    requests, images = asked
+    flat = [images[0], *images[1]]
     paths = [tmp_path / f"{i}.png" for i in range(3)]
-    for path, picture in zip(paths, flat):
-        picture.save(path)
+    for path, image in zip(paths, flat):
+        image.save(path)
     samples = [Sample("a", paths[0]), Sample("b", paths[1], more_images=(paths[2],))]
     requests = [Request(sample, request.prompt) for sample, request in zip(samples, requests)]
     policy = load_policy(folders(name), layout="packed")
     with torch.no_grad():
-        assert torch.equal(policy.encode(requests).embeds, policy.encode(requests, pictures).embeds)
+        assert torch.equal(policy.encode(requests).embeds, policy.encode(requests, images).embeds)
     paths[2].unlink()
     with pytest.raises(ImageError, match=r"2\.png: does not exist"):
         policy.encode(requests)
 
 
-def test_a_model_without_a_place_for_the_pictures(folders, asked):
-    """A chat template for one picture, or for none, or that refuses; an instruction that holds a placeholder."""
+def test_a_model_without_a_place_for_the_images(folders, asked):
+    """A chat template for one image, or for none, or that refuses; an instruction that holds a placeholder."""
     policy = load_policy(folders("llava"))
     template = policy.prompt_processor.processor.chat_template
     for broken in ("<image> {{ messages[0].content[-1].text }}", "{{ messages[0].content[-1].text }}"):
         policy.prompt_processor.processor.chat_template = broken
         with pytest.raises(
-            ModelError, match=r"sample 'b' \(b.png, c.png\): for 2 picture\(s\) the prompt has [01] placeholder"
+            ModelError, match=r"sample 'b' \(b.png, c.png\): for 2 image\(s\) the prompt has [01] placeholder"
         ):
             policy.encode([asked[0][1]], [asked[1][1]])
-    policy.prompt_processor.processor.chat_template = "{{ raise_exception('one picture only') }}"
-    with pytest.raises(ModelError, match="sample 'b' .*one picture only"):
+    policy.prompt_processor.processor.chat_template = "{{ raise_exception('one image only') }}"
+    with pytest.raises(ModelError, match="sample 'b' .*one image only"):
         policy.encode([asked[0][1]], [asked[1][1]])
     policy.prompt_processor.processor.chat_template = template
-    with pytest.raises(ModelError, match=r"sample 'a' .*: for 1 picture\(s\) the prompt has 2 placeholder"):
+    with pytest.raises(ModelError, match=r"sample 'a' .*: for 1 image\(s\) the prompt has 2 placeholder"):
         policy.encode([Request(asked[0][0].sample, "What is <image>?")], asked[1][:1])
 
 
-def test_the_embedded_captioner_takes_several_pictures(asked):
+def test_the_embedded_captioner_takes_several_images(asked):
     """It was trained on one, so what it says of two is of little worth; but nothing breaks."""
     policy = load_policy("embedded")
     with torch.no_grad():

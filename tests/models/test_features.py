@@ -1,4 +1,4 @@
-"""The cache of processed pictures and tower outputs: exact, once a sample, off where it would be wrong."""
+"""The cache of processed images and tower outputs: exact, once a sample, off where it would be wrong."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def llava(tmp_path_factory) -> Path:
     return tiny_models.write_llava(tmp_path_factory.mktemp("tiny") / "llava")
 
 
-def picture(i: int) -> Image.Image:
+def image(i: int) -> Image.Image:
     width, height = SIZES[i]
     return Image.frombytes("RGB", (width, height), random.Random(i).randbytes(3 * width * height))
 
 
 @dataclass
 class Album:
-    """Requests, and pictures that count how often they are opened."""
+    """Requests, and images that count how often they are opened."""
 
     prompts: tuple[str, ...] = ("Toys?", "What do the two children build?", "Describe this.", "Where is it?")
     opened: int = 0
@@ -57,7 +57,7 @@ class Album:
         def opener(i):
             def open_it():
                 self.opened += 1
-                return picture(i)
+                return image(i)
 
             return open_it
 
@@ -88,7 +88,7 @@ def test_prefixes_are_those_without_a_cache(folder):
     plain, policy, album = load_policy(folder), load_policy(folder), Album()
     policy.cache = FeatureCache(PLENTY)
     for rows in ([0, 1], [2], [1, 3, 0], [3, 2]):
-        assert_same(album.encode(policy, rows), plain.encode(album.requests(rows), [picture(i) for i in rows]))
+        assert_same(album.encode(policy, rows), plain.encode(album.requests(rows), [image(i) for i in rows]))
     assert policy.cache.tower_off == ""
     assert policy.cache.towers == 4
     assert (policy.cache.hits, policy.cache.misses, album.opened) == (4, 4, 4)
@@ -172,7 +172,7 @@ def test_dropout_in_training_mode_runs_the_tower(llava):
     assert calls == []
 
 
-def test_a_tower_whose_pictures_mix_is_found_out(llava):
+def test_a_tower_whose_images_mix_is_found_out(llava):
     """Outputs that depend on the neighbours in the batch can not be kept one by one."""
     policy, album = load_policy(llava), Album()
     plain = album.encode(policy, [0, 1])
@@ -192,7 +192,7 @@ def test_what_does_not_fit_goes_to_disk_or_is_made_again(llava, tmp_path, on_dis
     policy.cache = FeatureCache(20_000, tmp_path / "features" if on_disk else None)
     for _ in range(2):
         for rows in ([0, 1], [2, 3]):
-            assert_same(album.encode(policy, rows), plain.encode(album.requests(rows), [picture(i) for i in rows]))
+            assert_same(album.encode(policy, rows), plain.encode(album.requests(rows), [image(i) for i in rows]))
     assert policy.cache._shelf.used <= 20_000
     assert (album.opened, policy.cache.towers) == ((4, 4) if on_disk else (8, 8))
     assert len(list(tmp_path.glob("features/*/*.pt"))) == (0 if not on_disk else len(policy.cache._shelf._files))

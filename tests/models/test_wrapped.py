@@ -36,8 +36,8 @@ class Learner(nn.Module):
         (policy,) = self.policy
         assert is_plain(policy.head.project)
         requests = [Request(Sample(str(i), Path(str(i))), prompt) for i, prompt in enumerate(["Toys?", "What is it?"])]
-        pictures = [Image.radial_gradient("L").convert("RGB")] * 2
-        return policy.logprobs(policy.tokenize(policy.encode(requests, pictures), TEXTS))
+        images = [Image.radial_gradient("L").convert("RGB")] * 2
+        return policy.logprobs(policy.tokenize(policy.encode(requests, images), TEXTS))
 
 
 def data_parallel(learner, mesh):

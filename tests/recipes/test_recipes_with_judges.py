@@ -1,4 +1,4 @@
-"""The recipes that ask a server run whole, for one step: tiny random models, a real HTTP server, real pictures."""
+"""The recipes that ask a server run whole, for one step: tiny random models, a real HTTP server, real images."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def world(tmp_path_factory):
 
 
 class Moody:
-    """A judge that knows which picture it is shown; its verdicts follow from the words, not from their sense."""
+    """A judge that knows which image it is shown; its verdicts follow from the words, not from their sense."""
 
     def __init__(self, world) -> None:
-        self._pictures = {sample.image.read_bytes() for sample in world}
+        self._images = {sample.image.read_bytes() for sample in world}
         self._tasks = {prompt.system.split("\n")[0]: name for name, prompt in load_prompts().items()}
         self.asked: list[str] = []
 
@@ -48,9 +48,9 @@ class Moody:
         text = "\n".join(part["text"] for part in user if part["type"] == "text")
         task = self._tasks[system[0]["text"].split("\n")[0]]
         self.asked.append(task)
-        pictures = [part["image_url"]["url"] for part in user if part["type"] == "image_url"]
-        assert len(pictures) == (task == "verify_image")
-        assert all(base64.b64decode(url.partition(",")[2]) in self._pictures for url in pictures)
+        images = [part["image_url"]["url"] for part in user if part["type"] == "image_url"]
+        assert len(images) == (task == "verify_image")
+        assert all(base64.b64decode(url.partition(",")[2]) in self._images for url in images)
         return self.reply(task, text, body)
 
     def reply(self, task, text, body):

@@ -18,7 +18,7 @@ from capwright.data import open_dataset
 from capwright.report import write_report
 from capwright.report.charts import smooth, squares, thin, ticks, whole
 from capwright.report.curves import _offsets
-from capwright.report.gallery import Mark, picture_uri, pieces_of
+from capwright.report.gallery import Mark, image_uri, pieces_of
 from capwright.report.headline import p_value, trained_systems
 from capwright.report.run_folder import as_measure, label, read_run
 from capwright.report.run_page import system_tones
@@ -123,7 +123,7 @@ def test_is_of_a_sane_size(run: tuple[Path, list[Sample]]) -> None:
     assert few < size
 
 
-def test_every_picture_has_a_text(run: tuple[Path, list[Sample]]) -> None:
+def test_every_image_has_a_text(run: tuple[Path, list[Sample]]) -> None:
     page = page_of(*run)
     assert all(attrs.get("alt") for attrs in page.all("img"))
     for attrs in page.all("svg"):
@@ -280,13 +280,13 @@ def test_without_captions_or_samples_there_is_no_gallery(run: tuple[Path, list[S
     assert "There are no images to show: the run wrote no captions." in page.text
 
 
-def test_of_several_pictures_the_first_is_shown_and_said_so(run: tuple[Path, list[Sample]]) -> None:
+def test_of_several_images_the_first_is_shown_and_said_so(run: tuple[Path, list[Sample]]) -> None:
     root, samples = run
     text = page_of(root, [replace(samples[0], more_images=(samples[1].image, samples[2].image))]).text
-    assert f"{samples[0].id} (first of 3 pictures)" in text
+    assert f"{samples[0].id} (first of 3 images)" in text
 
 
-def test_a_missing_picture_is_said_so(run: tuple[Path, list[Sample]], tmp_path: Path) -> None:
+def test_a_missing_image_is_said_so(run: tuple[Path, list[Sample]], tmp_path: Path) -> None:
     root, samples = run
     page = page_of(root, [replace(samples[0], image=tmp_path / "gone.png")])
     assert "The image could not be read." in page.text
@@ -491,12 +491,12 @@ def test_photos_are_credited(run: tuple[Path, list[Sample]], photo_dataset: Path
     assert not [attrs for attrs in page.all("a") if "javascript" in attrs["href"]]
 
 
-def test_pictures_are_made_small(photo_dataset: Path, tmp_path: Path) -> None:
-    uri, width, height = picture_uri(open_dataset(photo_dataset)[0].image, side=100)
+def test_images_are_made_small(photo_dataset: Path, tmp_path: Path) -> None:
+    uri, width, height = image_uri(open_dataset(photo_dataset)[0].image, side=100)
     assert max(width, height) == 100
     assert uri.startswith("data:image/jpeg;base64,")
     with pytest.raises(ImageError, match="gone"):
-        picture_uri(tmp_path / "gone.png")
+        image_uri(tmp_path / "gone.png")
 
 
 def test_pieces_join_to_the_caption() -> None:

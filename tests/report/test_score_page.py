@@ -52,7 +52,7 @@ WORDS = [
 
 
 def text_samples(n: int = 120) -> list[Sample]:
-    """Images without pictures: two or three references each, three categories, two splits."""
+    """Images without images: two or three references each, three categories, two splits."""
     dice = np.random.default_rng(5)
     made = []
     for i in range(n):
@@ -340,7 +340,7 @@ def test_same_inputs_same_bytes_and_nothing_from_elsewhere(tmp_path: Path, sampl
 
 
 def test_marks_of_names_and_of_words_stand_together(tmp_path: Path) -> None:
-    scenes = fake_samples(tmp_path / "pictures", 6, size=48)
+    scenes = fake_samples(tmp_path / "images", 6, size=48)
     said = {s.id: s.references[0] for s in scenes}
     said[scenes[0].id] = f"A rocket ship. {scenes[0].references[0]}"
     measured = measure(scenes, {"expert": said}, ["tts", Overlap(), "length"])

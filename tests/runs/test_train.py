@@ -324,7 +324,7 @@ def test_dry_run_without_weights_and_data(tmp_path, capsys, monkeypatch):
     assert "memory not measured" in said
 
 
-def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
+def test_dry_run_takes_the_heaviest_image_that_opens(tmp_path, capsys):
     """Sizes are read from headers, which say nothing about the rest of the file."""
     given = materials()
     honest_open, honest_sample, sampled = given.open_image, given.policy.sample, []
@@ -358,7 +358,7 @@ def test_dry_run_takes_the_heaviest_picture_that_opens(tmp_path, capsys):
         assert size in said.split("rsrs: heaviest")[1]
         assert "of failed images 2 x 1 captions of up to 101 tokens" in said
     given.open_image = lambda path: open_image(Path("11.png"))
-    with pytest.raises(DataError, match="none of 12 pictures can be opened"):
+    with pytest.raises(DataError, match="none of 12 images can be opened"):
         run(tmp_path / "run", dry_run=True, materials=given)
 
 

@@ -79,8 +79,8 @@ def test_what_is_built_is_read_back(tmp_path, layout):
     for index in range(12):
         sample = dataset.by_id(scene_id(index))
         assert sample == to_sample(sample_scene(1, index), sample.image, 64)
-        with Image.open(sample.image) as picture:
-            assert picture.convert("RGB").tobytes() == draw(sample_scene(1, index), 64).tobytes()
+        with Image.open(sample.image) as image:
+            assert image.convert("RGB").tobytes() == draw(sample_scene(1, index), 64).tobytes()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):

@@ -33,8 +33,8 @@ def child(activity="standing", shirt="blue", look=0, x=0.5):
     return Child(activity, shirt, look, x, 0.5, 0.42)
 
 
-def pixels(picture):
-    return np.asarray(picture, dtype=float)
+def pixels(image):
+    return np.asarray(image, dtype=float)
 
 
 def thumbnail(name, color="red", size=34):
@@ -84,11 +84,11 @@ def test_look_alikes_are_known_toys_and_many():
 
 
 def test_areas_all_differ():
-    pictures = {area: pixels(draw(scene(area=area), 48)) for area in PLACES}
-    assert len(pictures) == 9
-    for one, other in combinations(pictures, 2):
-        views = (pictures[other], pictures[other][:, ::-1])
-        assert min(np.abs(pictures[one] - view).mean() for view in views) > 8, (one, other)
+    images = {area: pixels(draw(scene(area=area), 48)) for area in PLACES}
+    assert len(images) == 9
+    for one, other in combinations(images, 2):
+        views = (images[other], images[other][:, ::-1])
+        assert min(np.abs(images[one] - view).mean() for view in views) > 8, (one, other)
 
 
 def test_areas_stay_light():
@@ -150,9 +150,9 @@ def test_order_of_listing_at_equal_depth_keeps_document_stable():
 
 @pytest.mark.parametrize("size", [96, 160, 224, 640])
 def test_sizes(size):
-    picture = draw(scene([toy()], [child()]), size)
-    assert picture.size == (size, size)
-    assert picture.mode == "RGB"
+    image = draw(scene([toy()], [child()]), size)
+    assert image.size == (size, size)
+    assert image.mode == "RGB"
 
 
 @pytest.mark.parametrize("size", [0, -5, 15, 4097, 96.5, "96", None, True])

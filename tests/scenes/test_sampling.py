@@ -56,7 +56,7 @@ def test_every_scene_keeps_the_rules_of_the_world(scenes):
             assert toy.count == 1 if is_set(toy.name) else toy.count in (1, 2, 3)
 
 
-def test_toys_stay_in_the_picture_and_apart(scenes):
+def test_toys_stay_in_the_image_and_apart(scenes):
     for scene in scenes:
         edge = 0.0
         for toy in scene.toys:

@@ -52,7 +52,7 @@ KINDS = {
         "batch", "beta", "budget", "char_order", "layer", "max_tokens", "n", "seed", "trials", "word_order",
     },
     "true or false": {
-        "cache", "effective_order", "lowercase", "omissions", "picture", "pointable", "reference", "references",
+        "cache", "effective_order", "lowercase", "omissions", "image", "pointable", "reference", "references",
         "shuffle", "soft", "strict_paper",
     },
     "text": {

@@ -37,7 +37,7 @@ def llava(tmp_path_factory):
 
 
 def photographed(llava, folder, view, opened=lambda image: None) -> TrainingSetup:
-    """A tiny LLaVA and four images on disk; `opened` is told about every picture that is read."""
+    """A tiny LLaVA and four images on disk; `opened` is told about every image that is read."""
     data = ToyData()
     for i in range(4):
         Image.new("RGB", (40, 30), (60 * i, 50, 200)).save(folder / f"{i}.png")
@@ -148,13 +148,13 @@ def test_4_failed_is_what_gates_say_and_unknown_is_not_failed():
     assert len(it.buffer) == 0
 
 
-def test_5_a_picture_is_read_once_and_never_kept(llava, tmp_path):
-    """Elsewhere a picture is processed for every caption, when it is sampled and again when it is scored; and pictures
+def test_5_a_image_is_read_once_and_never_kept(llava, tmp_path):
+    """Elsewhere an image is processed for every caption, when it is sampled and again when it is scored; and images
     travel and stay with the prompts."""
-    pictures, calls = [], [0]
+    images, calls = [], [0]
     materials = photographed(
         llava, tmp_path, lambda s, c: Values([[float(g) for g in range(len(row))] for row in c]),
-        opened=lambda image: pictures.append(weakref.ref(image)),
+        opened=lambda image: images.append(weakref.ref(image)),
     )  # fmt: skip
     processor = materials.policy.prompt_processor
     honest = processor.prepare
@@ -175,11 +175,11 @@ def test_5_a_picture_is_read_once_and_never_kept(llava, tmp_path):
     counts = []
     for _ in range(2):  # two passes over the data
         calls[0] = 0
-        pictures.clear()
+        images.clear()
         it.step()
-        counts.append((calls[0], len(pictures)))
+        counts.append((calls[0], len(images)))
         gc.collect()
-        assert all(picture() is None for picture in pictures)
+        assert all(image() is None for image in images)
     assert counts == [(images, images), (0, 0)]
 
     buffer = Buffer()

@@ -93,7 +93,7 @@ def test_rows_must_name_known_samples(tmp_path):
         functions[0](prompts=None, completions=["a"], completion_ids=[[5]])
 
 
-def test_rows_hold_paths_not_pictures(tmp_path):
+def test_rows_hold_paths_not_images(tmp_path):
     rows = dataset(trl_toys.samples(tmp_path, 2), "Say it.")
     assert rows[1] == {
         "prompt": [{"role": "user", "content": "Say it."}],
@@ -102,7 +102,7 @@ def test_rows_hold_paths_not_pictures(tmp_path):
     }
 
 
-def test_several_pictures_of_a_sample_stay_together(model, tmp_path):
+def test_several_images_of_a_sample_stay_together(model, tmp_path):
     data = trl_toys.samples(tmp_path, 3)
     data = [replace(data[0], more_images=(data[2].image,)), data[1]]
     functions = reward_functions(rewards(says("geoboard")), data)

@@ -1,4 +1,4 @@
-"""Captions of many samples into one file: in batches, resumable at any row, and no picture can stop it."""
+"""Captions of many samples into one file: in batches, resumable at any row, and no image can stop it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, S
 if TYPE_CHECKING:
     from capwright.models import HFPolicy
 
-#: The status of a row whose picture could not be captioned; "reason" in the row says why.
+#: The status of a row whose image could not be captioned; "reason" in the row says why.
 LOST = "missing_image"
 
 
 @dataclass
 class CaptionTally:
-    """What a job did. `failures` are (id, reason) of pictures that could not be captioned, in this job or before."""
+    """What a job did. `failures` are (id, reason) of images that could not be captioned, in this job or before."""
 
     written: int = 0
     kept: int = 0
@@ -40,12 +40,12 @@ def caption_file(
 ) -> CaptionTally:
     """Write a caption row for every sample to `path`.
 
-    Rows that are there already are kept. Only pictures that could not be read before are tried again; when one can be
+    Rows that are there already are kept. Only images that could not be read before are tried again; when one can be
     read now, its new row is appended and takes the place of the old one.
 
     Args:
         extra: further keys for every row.
-        with_image: also store where the picture is.
+        with_image: also store where the image is.
         progress: called with (done, total) samples.
     Raises:
         DataError: the file can not be read or written.
@@ -94,7 +94,7 @@ def _caption_batch(
     except (ImageError, ModelError) as error:
         if len(requests) == 1:
             return [rows[requests[0].sample.id] | {"finish": "stop", "reason": str(error)}]
-        # find out which pictures can not be read, or are refused by the model
+        # find out which images can not be read, or are refused by the model
         return [row for request in requests for row in _caption_batch(policy, [request.sample], sampling, prompt)]
     for request, (caption,) in zip(requests, groups.captions):
         status = "ok" if caption.text.strip() else "empty"
@@ -128,7 +128,7 @@ def tell(tally: CaptionTally, path: Path, most: int = 10) -> list[str]:
     """What a job did, in lines for people."""
     lines = [f"{path}: {tally.written:,} captions written, {tally.kept:,} were there already"]
     if tally.failures:
-        lines.append(f"{len(tally.failures):,} pictures could not be captioned (status {LOST}):")
+        lines.append(f"{len(tally.failures):,} images could not be captioned (status {LOST}):")
         lines += [f"  {reason}" for _, reason in tally.failures[:most]]
         if len(tally.failures) > most:
             lines.append(f"  and {len(tally.failures) - most:,} more; see the file")

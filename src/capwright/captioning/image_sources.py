@@ -1,4 +1,4 @@
-"""Which pictures a command line means: files, folders, datasets and lists of samples, each with an id."""
+"""Which images a command line means: files, folders, datasets and lists of samples, each with an id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capwright.types import DataError, Sample
 
-#: Names of files in a folder that are taken for pictures; what they really are decides when they are opened.
+#: Names of files in a folder that are taken for images; what they really are decides when they are opened.
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -19,16 +19,16 @@ SUFFIXES = frozenset(
 DATASET_FILES = ("samples.jsonl", "captions.json")
 
 
-def find_pictures(sources: Sequence[Path], split: str | None = None) -> Sequence[Sample]:
+def find_images(sources: Sequence[Path], split: str | None = None) -> Sequence[Sample]:
     """The samples that the sources name, in order, each id once.
 
-    A dataset folder (or its samples file) gives its samples with their ids; any other folder gives the pictures in it
+    A dataset folder (or its samples file) gives its samples with their ids; any other folder gives the images in it
     and below, sorted, with their path inside the folder as id; another .jsonl file gives the samples of its rows (`id`
-    and `image`, relative to the file); any other file is a picture with its path as id. When several folders are named,
+    and `image`, relative to the file); any other file is an image with its path as id. When several folders are named,
     ids start with the folder as it was given.
 
     Raises:
-        DataError: a source does not exist or holds no picture, or two different pictures have one id.
+        DataError: a source does not exist or holds no image, or two different images have one id.
     """
     if len(sources) == 1:
         only = _samples_of(sources[0], split, alone=True)
@@ -40,7 +40,7 @@ def _samples_of(source: Path, split: str | None, alone: bool) -> Sequence[Sample
     from capwright.data import open_dataset
 
     if not source.exists():
-        raise DataError(f"{source}: does not exist; name a picture, a folder of pictures, or a dataset")
+        raise DataError(f"{source}: does not exist; name an image, a folder of images, or a dataset")
     if source.name in DATASET_FILES or (source.is_dir() and any((source / name).is_file() for name in DATASET_FILES)):
         return open_dataset(source, split)
     if split is not None:
@@ -62,7 +62,7 @@ def _walk(folder: Path, prefix: str) -> list[Sample]:
                 inside = path.relative_to(folder).as_posix()
                 found.append(Sample(f"{prefix}/{inside}" if prefix else inside, path))
     if not found:
-        raise DataError(f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(found, key=lambda sample: sample.id)
 
 
@@ -86,8 +86,8 @@ def _unique(samples: Iterator[Sample]) -> list[Sample]:
         other = found.setdefault(sample.id, sample)
         if other.images != sample.images:
             raise DataError(
-                f'two pictures have the id "{sample.id}": {other.image} and {sample.image}; caption them into two files'
+                f'two images have the id "{sample.id}": {other.image} and {sample.image}; caption them into two files'
             )
     if not found:
-        raise DataError("there are no pictures to caption")
+        raise DataError("there are no images to caption")
     return list(found.values())

@@ -48,7 +48,7 @@ TrainedOption = Annotated[
     list[str] | None,
     typer.Option(metavar="SYSTEM=SCORER,...", help="What a captioner was trained on; its scores are marked."),
 ]
-ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, for the report.")]
+ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are, for the report.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
 ReplicatesOption = Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")]
 BootstrapOption = Annotated[

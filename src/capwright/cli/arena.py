@@ -43,14 +43,17 @@ def arena(
     reference: Annotated[
         bool, typer.Option("--reference/--no-reference", help="Whether the judge sees the first reference.")
     ] = True,
-    picture: Annotated[
-        bool, typer.Option("--picture/--no-picture", help="Whether the judge sees the picture, where there is one.")
+    image: Annotated[
+        bool,
+        typer.Option(
+            "--image/--no-image", "--picture/--no-picture", help="Whether the judge sees the image, where there is one."
+        ),
     ] = True,
     missing: Annotated[
         str, typer.Option(help="Images without a caption of some system: error, or skip (unknown, in no rating).")
     ] = "error",
     split: SplitOption = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, for the judge.")] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are, for the judge.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of orders, of the judge, and of the resampling.")] = 0,
     bootstrap: ReplicatesOption = 1000,
 ) -> None:
@@ -77,7 +80,7 @@ def arena(
             orders=orders,
             repeats=repeats,
             reference=reference,
-            picture=picture,
+            image=image,
             split=split,
             images=images,
             missing=missing,
@@ -92,7 +95,7 @@ def arena(
     _print_meetings(board)
     _print_judge(board)
     how = f"arena|judge:{asked.signature.replace('|', ',')}|orders:{orders}|repeats:{repeats}"
-    sees = "+".join(word for word, there in (("ref", reference), ("img", picture)) if there)
+    sees = "+".join(word for word, there in (("ref", reference), ("img", image)) if there)
     signature = f"{how}|sees:{sees}|model:bt,order|ties:half|ci:percentile,{bootstrap}|unit:image|seed:{seed}|v:1"
     print(signature)
     if json is not None:

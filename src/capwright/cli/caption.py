@@ -1,4 +1,4 @@
-"""capwright caption: what a captioner says of pictures."""
+"""capwright caption: what a captioner says of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def caption(
         list[Path],
         typer.Argument(
             metavar="IMAGES|FOLDER|JSONL...",
-            help="Pictures, folders of pictures, dataset folders, or .jsonl files with rows of id and image.",
+            help="Images, folders of images, dataset folders, or .jsonl files with rows of id and image.",
         ),
     ],
     model: Annotated[
@@ -28,26 +28,26 @@ def caption(
     ],
     out: Annotated[Path, typer.Option(help="The caption file to write or to go on with (.jsonl).")],
     prompt: Annotated[str, typer.Option(help="The instruction; by default the one the model was saved with.")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images captioned at once.")] = 16,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longer captions are cut off (finish: length).")] = 64,
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Bigger pictures are scaled down to this.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Bigger images are scaled down to this.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default the best there is.")] = None,
     dtype: Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")] = "float32",
     split: Annotated[str | None, typer.Option(help="Of a dataset: caption this split only.")] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Caption only the first so many pictures.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Caption only the first so many images.")] = None,
 ) -> None:
-    """Caption pictures into a .jsonl file.
+    """Caption images into a .jsonl file.
 
-    It gets one row a picture, which also says model, prompt, max_tokens and max_pixels. Run it again to go on after an
-    interruption: captions that are there are kept; other settings need another file. A picture that can not be read
+    It gets one row an image, which also says model, prompt, max_tokens and max_pixels. Run it again to go on after an
+    interruption: captions that are there are kept; other settings need another file. An image that can not be read
     gets a row with the status missing_image and the reason, and does not stop the others.
     """
     from capwright.captioning.caption_files import caption_file, same_origin, tell
-    from capwright.captioning.image_sources import find_pictures
+    from capwright.captioning.image_sources import find_images
 
     if out in sources:
         raise DataError(f"{out}: is what to caption and what to write; choose another --out")
-    samples = find_pictures(sources, split)[:n]
+    samples = find_images(sources, split)[:n]
     origin = {"model": model, "max_tokens": max_tokens}
     same_origin(out, origin)  # loading takes a while
     with resumable("run the same command again to go on"), counting("captions") as progress:

@@ -22,7 +22,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
     """Report every problem of a dataset. Exit code 0: usable, 1: not."""
     from capwright.data import check_dataset
 
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         found = check_dataset(path, progress)
     folder = path.parent if path.is_file() else path
     for (file, severity, message), group in groupby(found.problems, key=lambda p: (p.file, p.severity, p.message)):
@@ -43,7 +43,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
 @app.command(no_args_is_help=True)
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A dataset folder of either layout.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; pictures are copied.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
     layout: Layout = "jsonl",
     overwrite: Overwrite = False,
 ) -> None:
@@ -59,10 +59,10 @@ def convert(
 def from_coco(
     annotations: Annotated[
         list[Path],
-        typer.Argument(metavar="ANNOTATIONS...", help="COCO files: captions and instances of the same pictures."),
+        typer.Argument(metavar="ANNOTATIONS...", help="COCO files: captions and instances of the same images."),
     ],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder of the pictures.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; pictures are copied.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder of the images.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
     layout: Layout = "jsonl",
     split: Annotated[str | None, typer.Option(help="Put every sample there; by default as the file says.")] = None,
     overwrite: Overwrite = False,
@@ -82,7 +82,7 @@ def from_coco(
 @app.command(no_args_is_help=True)
 def questions(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; pictures are copied.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; images are copied.")],
     judge: Annotated[
         str,
         typer.Option(
@@ -102,7 +102,7 @@ def questions(
             "--blind-judge",
             "--blind-assistant",
             metavar="NAME",
-            help="Who answers without the picture; by default the same.",
+            help="Who answers without the image; by default the same.",
         ),
     ] = None,
     settings: Annotated[
@@ -112,15 +112,15 @@ def questions(
     evidence: Annotated[
         str | None, typer.Option(help="What is answered from: image, or references (the default of lexical).")
     ] = None,
-    per_image: Annotated[int, typer.Option(min=1, help="Questions to write for each picture.")] = 5,
+    per_image: Annotated[int, typer.Option(min=1, help="Questions to write for each image.")] = 5,
     rotations: Annotated[int, typer.Option(help="Orders of the options, 1 to 4.")] = 4,
-    seen: Annotated[float, typer.Option(help="Accuracy with the picture must be above this.")] = 0.75,
-    blind: Annotated[float, typer.Option(help="Accuracy without the picture must be below this.")] = 0.25,
+    seen: Annotated[float, typer.Option(help="Accuracy with the image must be above this.")] = 0.75,
+    blind: Annotated[float, typer.Option(help="Accuracy without the image must be below this.")] = 0.25,
     blind_rule: Annotated[str, typer.Option(help="caprl, or captionqa: dropped at 7 of 10 right guesses.")] = "caprl",
     split: Annotated[str | None, typer.Option(help="Of the dataset, this split only.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of writers and shuffles.")] = 0,
 ) -> None:
-    """Give every picture questions that can be answered with it, and not without it.
+    """Give every image questions that can be answered with it, and not without it.
 
     The same command goes on when it was stopped.
     """

@@ -46,7 +46,7 @@ def build(
 def show(
     n: Annotated[int, typer.Option("--n", min=1, help="How many scenes.")] = 12,
     seed: Annotated[int, typer.Option(help="Of the world.")] = 0,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")] = Path("scenes.png"),
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The image to write.")] = Path("scenes.png"),
     size: Annotated[int, typer.Option(metavar="PX", min=16, help="Pixels of one side of a scene.")] = 200,
     toys: Annotated[bool, typer.Option("--toys", help="Show every toy with its name instead.")] = False,
     tail: Tail = 0.0,
@@ -60,7 +60,7 @@ def show(
     from capwright.types import DataError
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise DataError(f"{out}: name a picture file such as scenes.png")
+        raise DataError(f"{out}: name an image file such as scenes.png")
     if toys:
         sheet = toy_sheet(size)
     else:

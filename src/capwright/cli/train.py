@@ -85,10 +85,10 @@ def _check_devices(recipe: Recipe, processes: int) -> None:
 
 def _preview(recipe: Recipe, out: Path) -> None:
     """Print the plan on stdout and try the heaviest step."""
-    from capwright.runs import OnProgress
+    from capwright.runs import Progress
     from capwright.runs import train as run
 
-    class OnStdout(OnProgress):
+    class OnStdout(Progress):
         def say(self, text: str) -> None:
             typer.echo(text)
 

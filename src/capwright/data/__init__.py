@@ -1,7 +1,7 @@
 """Datasets in and out: read, check, write. One file a format.
 
 dataset = open_dataset("kindergarten", split="train")
-picture = load_image(dataset[0].image, max_pixels=512 * 512)
+image = load_image(dataset[0].image, max_pixels=512 * 512)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capwright.data.vocabulary import read_vocabulary, write_vocabulary
     from capwright.data.writing import write_dataset
 
-#: Loaded when asked for: whoever reads captions needs no pictures.
+#: Loaded when asked for: whoever reads captions needs no images.
 _HOME = {
     "CaptionWriter": "captions",
     "Check": "check",

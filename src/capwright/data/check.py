@@ -22,13 +22,13 @@ from capwright.data.files import read_text
 from capwright.data.formats import ecac, jsonl
 from capwright.data.ids import id_hash, repeated
 from capwright.data.images import image_size, load_image
-from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, near_pairs, picture_hash, small_copy
+from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, image_hash, near_pairs, small_copy
 from capwright.data.sample_rows import Complain, RowReader
 from capwright.data.text_checks import troubles
 from capwright.data.vocabulary import parse_vocabulary, shared_names
 from capwright.types import DataError, ImageError, Sample, Vocabulary
 
-#: Pictures are decoded to about this many pixels; enough to find broken files and look-alikes.
+#: Images are decoded to about this many pixels; enough to find broken files and look-alikes.
 _PIXELS = 128 * 128
 #: A side shorter than this can not show anything.
 _TINY = 8
@@ -75,20 +75,20 @@ class Check:
 
 
 def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Check:
-    """Look at every row and every picture of a dataset; report all problems, in the order of files and lines.
+    """Look at every row and every image of a dataset; report all problems, in the order of files and lines.
 
     Errors: what `open_dataset` refuses (malformed rows, ids used twice, terms outside the vocabulary, no vocabulary
-    although there are terms), missing or broken pictures, picture paths that leave the folder by "..", captions
-    that are empty or hold control characters, answers that are no option, boxes without area, the same picture in
+    although there are terms), missing or broken images, image paths that leave the folder by "..", captions
+    that are empty or hold control characters, answers that are no option, boxes without area, the same image in
     two splits.
-    Warnings: unknown keys, near duplicates of a picture in two splits, tiny pictures, very long captions, invisible
-    characters, boxes beyond the picture, names that two terms share, no "train" split, no "val" split.
+    Warnings: unknown keys, near duplicates of an image in two splits, tiny images, very long captions, invisible
+    characters, boxes beyond the image, names that two terms share, no "train" split, no "val" split.
 
-    Memory holds some hundred bytes a sample and never more than a few pictures.
+    Memory holds some hundred bytes a sample and never more than a few images.
 
     Args:
         path: a dataset folder; one that does not exist is a problem to report, not an exception.
-        progress: called with (pictures done, pictures).
+        progress: called with (images done, images).
     """
     given = Path(os.path.abspath(path))
     notes = _Notes(given)
@@ -98,7 +98,7 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
         notes.raised(error, given)
         return notes.check(0)
     notes.root = root
-    pictures = _Pictures(notes)
+    images = _ImageFiles(notes)
     samples = 0
     splits: Counter[str] = Counter()
     reader = RowReader(root, _read_vocabulary(root, notes))
@@ -111,7 +111,7 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
                 samples += 1
                 splits[sample.split] += 1
                 _check_sample(sample, row, root, complain)
-                pictures.add(sample, *where("image"))
+                images.add(sample, *where("image"))
     except DataError as error:
         notes.raised(error, main)
     if not samples and not notes.about(main):
@@ -129,8 +129,8 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
             notes.add(
                 "warning", root / VOCABULARY, None, "is missing; without terms nothing can be named right or wrong"
             )
-    pictures.look(progress)
-    pictures.compare(splits)
+    images.look(progress)
+    images.compare(splits)
     return notes.check(samples)
 
 
@@ -234,7 +234,7 @@ def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Com
 
 
 @dataclass(slots=True)
-class _Picture:
+class _ImageFile:
     path: Path
     split: str
     file: Path
@@ -245,7 +245,7 @@ class _Picture:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look at a picture gives; `trouble` instead of the rest when it can not be read."""
+    """What one look at an image gives; `trouble` instead of the rest when it can not be read."""
 
     trouble: str = ""
     digest: bytes = b""
@@ -253,12 +253,12 @@ class _Look:
     size: tuple[int, int] = (0, 0)
 
 
-class _Pictures:
-    """The distinct pictures of a dataset: are they good, and do splits share any?"""
+class _ImageFiles:
+    """The distinct images of a dataset: are they good, and do splits share any?"""
 
     def __init__(self, notes: _Notes) -> None:
         self._notes = notes
-        self._pictures: list[_Picture] = []
+        self._images: list[_ImageFile] = []
         self._known: dict[str, int] = {}
         self._hashes: dict[int, bytes] = {}
         self._shared: set[int] = set()
@@ -268,59 +268,59 @@ class _Pictures:
             max((region.box[2] for region in sample.regions), default=0.0),
             max((region.box[3] for region in sample.regions), default=0.0),
         )
-        self._add(_Picture(sample.image, sample.split, file, line, reach))
+        self._add(_ImageFile(sample.image, sample.split, file, line, reach))
         for image in sample.more_images:
-            self._add(_Picture(image, sample.split, file, line, (0.0, 0.0)))
+            self._add(_ImageFile(image, sample.split, file, line, (0.0, 0.0)))
 
-    def _add(self, picture: _Picture) -> None:
-        at = self._known.setdefault(os.path.normpath(picture.path), len(self._pictures))
-        if at == len(self._pictures):
-            self._pictures.append(picture)
+    def _add(self, image: _ImageFile) -> None:
+        at = self._known.setdefault(os.path.normpath(image.path), len(self._images))
+        if at == len(self._images):
+            self._images.append(image)
             return
-        first = self._pictures[at]
-        first.reach = (max(first.reach[0], picture.reach[0]), max(first.reach[1], picture.reach[1]))
-        if first.split != picture.split:
-            self._note_shared("error", picture.file, picture.line, "the same picture", picture.split, first)
+        first = self._images[at]
+        first.reach = (max(first.reach[0], image.reach[0]), max(first.reach[1], image.reach[1]))
+        if first.split != image.split:
+            self._note_shared("error", image.file, image.line, "the same image", image.split, first)
 
     def look(self, progress: Callable[[int, int], None] | None) -> None:
-        """Decode every picture once; note what is broken and files with the same bytes in two splits."""
+        """Decode every image once; note what is broken and files with the same bytes in two splits."""
         firsts: dict[bytes, int] = {}
-        for index, look in enumerate(_in_order(self._pictures)):
-            picture = self._pictures[index]
+        for index, look in enumerate(_in_order(self._images)):
+            image = self._images[index]
             if look.trouble:
-                self._notes.add("error", picture.file, picture.line, look.trouble)
+                self._notes.add("error", image.file, image.line, look.trouble)
             else:
-                self._note_size(picture, look)
+                self._note_size(image, look)
                 self._hashes[index] = look.hash
-                first = self._pictures[firsts.setdefault(look.digest, index)]
-                if first.split != picture.split:
+                first = self._images[firsts.setdefault(look.digest, index)]
+                if first.split != image.split:
                     self._shared.add(index)
-                    self._note_shared("error", picture.file, picture.line, "the same picture", picture.split, first)
+                    self._note_shared("error", image.file, image.line, "the same image", image.split, first)
             if progress is not None:
-                progress(index + 1, len(self._pictures))
+                progress(index + 1, len(self._images))
 
     def compare(self, splits: Counter[str]) -> None:
-        """Note pictures of smaller splits that are nearly the same as one of a larger split."""
+        """Note images of smaller splits that are nearly the same as one of a larger split."""
         rank = {name: i for i, (name, _) in enumerate(splits.most_common())}
         indices = sorted(self._hashes)
-        if len({self._pictures[i].split for i in indices}) < 2:
+        if len({self._images[i].split for i in indices}) < 2:
             return
         hashes = np.frombuffer(b"".join(self._hashes[i] for i in indices), dtype=np.uint8).reshape(len(indices), -1)
-        ranks = np.array([rank[self._pictures[i].split] for i in indices])
+        ranks = np.array([rank[self._images[i].split] for i in indices])
         small = lru_cache(maxsize=64)(_small)
         for at, neighbors in near_pairs(hashes, ranks):
-            picture = self._pictures[indices[at]]
+            image = self._images[indices[at]]
             if indices[at] in self._shared:
                 continue
             for neighbor in neighbors:
-                other = self._pictures[indices[neighbor]]
-                if indices[neighbor] not in self._shared and _same(picture.path, other.path, small):
-                    self._note_shared(
-                        "warning", picture.file, picture.line, "nearly the same picture", picture.split, other
-                    )
+                other = self._images[indices[neighbor]]
+                if indices[neighbor] not in self._shared and _same(image.path, other.path, small):
+                    self._note_shared("warning", image.file, image.line, "nearly the same image", image.split, other)
                     break
 
-    def _note_shared(self, severity: str, file: Path, line: int | None, what: str, split: str, other: _Picture) -> None:
+    def _note_shared(
+        self, severity: str, file: Path, line: int | None, what: str, split: str, other: _ImageFile
+    ) -> None:
         place = f"{other.file.name}:{other.line}" if other.line else other.file.name
         self._notes.add(
             severity,
@@ -330,43 +330,43 @@ class _Pictures:
             "keep it in one split",
         )
 
-    def _note_size(self, picture: _Picture, look: _Look) -> None:
+    def _note_size(self, image: _ImageFile, look: _Look) -> None:
         if min(look.size) < _TINY:
             width, height = look.size
-            self._notes.add("warning", picture.file, picture.line, f"{picture.path}: is only {width} x {height} pixels")
-        right, bottom = picture.reach
+            self._notes.add("warning", image.file, image.line, f"{image.path}: is only {width} x {height} pixels")
+        right, bottom = image.reach
         if right > look.size[0] + 1 or bottom > look.size[1] + 1:
             width, height = look.size
             self._notes.add(
                 "warning",
-                picture.file,
-                picture.line,
-                f"a region reaches to ({right:g}, {bottom:g}), but the picture is {width} x {height}; "
+                image.file,
+                image.line,
+                f"a region reaches to ({right:g}, {bottom:g}), but the image is {width} x {height}; "
                 "boxes must be in its pixels",
             )
 
 
-def _in_order(pictures: list[_Picture]) -> Iterator[_Look]:
-    """A look at each picture, some at a time on threads, in order."""
+def _in_order(images: list[_ImageFile]) -> Iterator[_Look]:
+    """A look at each image, some at a time on threads, in order."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        left = iter(pictures)
+        left = iter(images)
         while batch := list(islice(left, 16 * _THREADS)):
             yield from pool.map(_look_at, batch)
 
 
-def _look_at(picture: _Picture) -> _Look:
+def _look_at(file: _ImageFile) -> _Look:
     try:
-        image = load_image(picture.path, max_pixels=_PIXELS)
-        size = image_size(picture.path)
+        pixels = load_image(file.path, max_pixels=_PIXELS)
+        size = image_size(file.path)
         digest = hashlib.sha256()
-        with open(picture.path, "rb") as handle:
+        with open(file.path, "rb") as handle:
             while block := handle.read(1 << 20):
                 digest.update(block)
     except ImageError as error:
         return _Look(trouble=str(error))
     except OSError as error:
-        return _Look(trouble=f"{picture.path}: can not be read: {error.strerror}")
-    return _Look(digest=digest.digest(), hash=picture_hash(image).tobytes(), size=size)
+        return _Look(trouble=f"{file.path}: can not be read: {error.strerror}")
+    return _Look(digest=digest.digest(), hash=image_hash(pixels).tobytes(), size=size)
 
 
 def _same(first: Path, second: Path, small: Callable[[Path], np.ndarray]) -> bool:

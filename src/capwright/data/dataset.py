@@ -1,7 +1,7 @@
 """A dataset: samples on disk, read one at a time.
 
 What is held in memory is a few numbers a sample (where its row is, its split, a hash of its id); rows are parsed when
-they are asked for and pictures are never held.
+they are asked for and images are never held.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Dataset(Sequence[Sample]):
         root: the dataset folder, absolute.
         layout: "jsonl" or "ecac".
         vocabulary: the terms of the domain; empty when the dataset names none.
-        fingerprint: 16 hex digits of a SHA-256 over the annotation files and the vocabulary (not over the pictures).
+        fingerprint: 16 hex digits of a SHA-256 over the annotation files and the vocabulary (not over the images).
             A split has the fingerprint of the whole.
     """
 
@@ -138,7 +138,7 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     """Open a dataset folder of either layout, or one split of it.
 
     Every row is checked once now, so that a long job does not trip over it later; unknown keys are ignored
-    (`check_dataset` reports them). Pictures are not touched.
+    (`check_dataset` reports them). Images are not touched.
 
     Raises:
         DataError: names the file and line of the first row that can not be used, or what is missing.

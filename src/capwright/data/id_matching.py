@@ -22,8 +22,8 @@ _DECIMAL = re.compile(r"(\d+)\.0")
 def match_ids(predictions: Mapping[str, T], samples: Sequence[Sample]) -> tuple[dict[str, T], str]:
     """Captions under the ids of the samples, and what was done: '' when some ids match as they stand, or none can.
 
-    Three forms are known: the name of the picture of a sample, with or without folder and ending
-    ("kitchen/0007.jpg" for the sample whose picture is 0007.jpg); COCO file names ("COCO_val2014_000000391895" for
+    Three forms are known: the name of the image of a sample, with or without folder and ending
+    ("kitchen/0007.jpg" for the sample whose image is 0007.jpg); COCO file names ("COCO_val2014_000000391895" for
     "391895"); decimals ("391895.0" for "391895"). A form is used when no id matches as it stands, no two captions
     become one, and at least half of the smaller side finds its partner.
 
@@ -34,7 +34,7 @@ def match_ids(predictions: Mapping[str, T], samples: Sequence[Sample]) -> tuple[
     if not predictions or not ids.isdisjoint(predictions):
         return dict(predictions), ""
     for name, to_id in (
-        ("the file name of the picture", _by_file_name(samples)),
+        ("the file name of the image", _by_file_name(samples)),
         ("the number in a COCO file name", _by_form(_COCO, ids)),
         ("the whole number of a decimal", _by_form(_DECIMAL, ids)),
     ):
@@ -50,7 +50,7 @@ def match_ids(predictions: Mapping[str, T], samples: Sequence[Sample]) -> tuple[
 
 
 def _by_file_name(samples: Sequence[Sample]) -> Callable[[str], str]:
-    """The id of the sample whose picture has that name; the text itself for none, '' for more than one."""
+    """The id of the sample whose image has that name; the text itself for none, '' for more than one."""
     found: dict[str, str] = {}
     for sample in samples:
         file = sample.meta.get("file_name") if sample.image == NO_IMAGE else sample.image.name

@@ -1,4 +1,4 @@
-"""Pictures as people have them, turned into what a model expects: RGB, 8 bits a channel, upright."""
+"""Images as people have them, turned into what a model expects: RGB, 8 bits a channel, upright."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from PIL import Image, UnidentifiedImageError
 from capwright.data.files import reason
 from capwright.types import ImageError
 
-#: More pixels than this is refused before anything is decoded: a small file can hold a picture that fills the memory.
+#: More pixels than this is refused before anything is decoded: a small file can hold an image that fills the memory.
 MAX_PIXELS = 89_478_485
 #: A side more than this many times the other is refused: model families can not cut such a strip into patches.
 MAX_ASPECT = 200
 
-#: Formats that are decoded by Pillow itself; those that start another program (EPS) or hold no picture are left out.
+#: Formats that are decoded by Pillow itself; those that start another program (EPS) or hold no image are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "JPEG2000", "AVIF", "ICO", "TGA", "DIB")
 
-#: EXIF orientation -> what makes the picture upright.
+#: EXIF orientation -> what makes the image upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,20 +35,20 @@ _ORIENTATION = 0x0112
 
 
 def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
-    """Read a picture as an upright RGB image.
+    """Read an image as an upright RGB image.
 
-    EXIF orientation is applied; CMYK, gray, palette and 16-bit pictures become 8-bit RGB; what is transparent is laid
+    EXIF orientation is applied; CMYK, gray, palette and 16-bit images become 8-bit RGB; what is transparent is laid
     over white; of an animation the first frame is taken. Gray of 16 bits is divided by 257 (65535 is white); 32-bit
     integers and floats, which have no agreed white, are stretched from their smallest to their largest value.
 
     Args:
         path: the file; its content decides the format, not its name.
-        max_pixels: make the picture smaller, keeping its shape, until width * height is at most this. A picture that
-            is small enough is never enlarged; a 1 x 1 picture stays 1 x 1.
+        max_pixels: make the image smaller, keeping its shape, until width * height is at most this. An image that
+            is small enough is never enlarged; a 1 x 1 image stays 1 x 1.
 
     Raises:
         ImageError: the message starts with the path and says why: missing, a folder, no permission, empty, not a
-            picture, cut off or corrupt, more than `MAX_PIXELS` pixels, or one side more than `MAX_ASPECT` times
+            image, cut off or corrupt, more than `MAX_PIXELS` pixels, or one side more than `MAX_ASPECT` times
             the other.
     """
     if max_pixels is not None and max_pixels < 1:
@@ -67,7 +67,7 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path}: is not a picture that can be read ({_known_as(path)}); save it as JPEG or PNG"
+            f"{path}: is not an image that can be read ({_known_as(path)}); save it as JPEG or PNG"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: has more than {MAX_PIXELS:,} pixels; make it smaller") from error
@@ -85,7 +85,7 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) of the upright picture, from the header of the file alone. Raises ImageError as `load_image`."""
+    """(width, height) of the upright image, from the header of the file alone. Raises ImageError as `load_image`."""
     _must_be_a_file(path)
     try:
         with Image.open(path, formats=_formats()) as opened:
@@ -95,7 +95,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = opened.size
             return (height, width) if _orientation(opened) >= 5 else (width, height)
     except Exception as error:  # a decoder may raise anything on bytes that were not meant for it
-        raise ImageError(f"{path}: can not be read as a picture ({error}); replace the file") from error
+        raise ImageError(f"{path}: can not be read as an image ({error}); replace the file") from error
 
 
 def _formats() -> tuple[str, ...]:
@@ -114,11 +114,11 @@ def _must_be_a_file(path: str | Path) -> None:
     except ValueError as error:
         raise ImageError(f"{str(path)!r}: is not a file name ({error})") from error
     if stat.S_ISDIR(found.st_mode):
-        raise ImageError(f"{path}: is a folder, not a picture; name a file in it")
+        raise ImageError(f"{path}: is a folder, not an image; name a file in it")
     if not stat.S_ISREG(found.st_mode):
         raise ImageError(f"{path}: is not a regular file")
     if found.st_size == 0:
-        raise ImageError(f"{path}: is empty (0 bytes); copy the picture again")
+        raise ImageError(f"{path}: is empty (0 bytes); copy the image again")
 
 
 def _known_as(path: str | Path) -> str:

@@ -1,6 +1,6 @@
-"""Whether two pictures are the same picture: cheaply by a hash of 256 bits, then surely by a small copy.
+"""Whether two images are the same image: cheaply by a hash of 256 bits, then surely by a small copy.
 
-Meant to find a picture that was stored again: other file format, other size, compressed harder, a little brighter. It
+Meant to find an image that was stored again: other file format, other size, compressed harder, a little brighter. It
 is not meant to find other views of the same scene, and must not take two drawings on one background for the same.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-#: Two pictures are candidates when at most this many of the 256 bits differ.
+#: Two images are candidates when at most this many of the 256 bits differ.
 MAX_BITS = 11
 #: Candidates are the same when no part of their small copies differs by more than this many gray levels of 255.
 MAX_DIFFERENCE = 20.0
@@ -19,11 +19,11 @@ MAX_DIFFERENCE = 20.0
 _SIDE = 16
 _MARGIN = 3
 _BANDS = MAX_BITS + 1  # so two hashes that differ in MAX_BITS bits agree in at least one band
-_SCATTER = np.random.default_rng(0).permutation(_SIDE * _SIDE)  # a band looks at the whole picture, not at one strip
+_SCATTER = np.random.default_rng(0).permutation(_SIDE * _SIDE)  # a band looks at the whole image, not at one strip
 _ONES = np.array([bin(value).count("1") for value in range(256)], dtype=np.uint8)
 
 
-def picture_hash(image: Image.Image) -> np.ndarray:
+def image_hash(image: Image.Image) -> np.ndarray:
     """256 bits as uint8[32]: whether gray rises by more than a margin from cell to cell along 16 rows.
 
     The margin keeps flat areas at 0, where compression noise would flip bits.
@@ -45,18 +45,18 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def near_pairs(hashes: np.ndarray, ranks: np.ndarray, most: int = 4) -> Iterator[tuple[int, list[int]]]:
-    """For each picture, the closest others of lower rank that differ in at most `MAX_BITS` bits.
+    """For each image, the closest others of lower rank that differ in at most `MAX_BITS` bits.
 
-    Pictures are looked up by bands of their hash, so the work grows with the number of pictures and of real
+    Images are looked up by bands of their hash, so the work grows with the number of images and of real
     neighbors, not with its square.
 
     Args:
-        hashes: uint8[n, 32], from `picture_hash`.
-        ranks: int[n]; only pictures of different rank are compared.
+        hashes: uint8[n, 32], from `image_hash`.
+        ranks: int[n]; only images of different rank are compared.
         most: how many neighbors to give.
 
     Yields:
-        (index, indices of its neighbors, closest first) by rising index; pictures without neighbors are left out.
+        (index, indices of its neighbors, closest first) by rising index; images without neighbors are left out.
     """
     bits = np.unpackbits(hashes, axis=1)
     weights = np.left_shift(np.int64(1), np.arange(bits.shape[1] // _BANDS + 1))

@@ -51,7 +51,7 @@ def read_references(
     list, JSON lines or a CSV or TSV table, where several rows of an id are several references; `{"gts": ..., "res":
     ...}`, of which "gts" is taken. Each may be packed with gzip, or be such an object in memory.
 
-    Ids are text ("391895" and 391895 are the same). A sample without a picture has `NO_IMAGE`; the name of the picture
+    Ids are text ("391895" and 391895 are the same). A sample without an image has `NO_IMAGE`; the name of the image
     is then in `meta["file_name"]` where the source says it. Other keys of a row that are text or numbers, and those of
     its "meta", are in `meta`, as far as all rows of an id agree. References may be missing or blank: `check_alignment`
     tells.
@@ -59,7 +59,7 @@ def read_references(
     Args:
         source: a path, or a mapping or list in memory; samples are given back as they are.
         split: only the samples of this split. Karpathy files also have "restval".
-        images_dir: where pictures lie that are named by the source; a dataset folder knows where its own are.
+        images_dir: where images lie that are named by the source; a dataset folder knows where its own are.
 
     Raises:
         DataError: names the file and line, key or item that can not be used, and what to do; or the splits there are.

@@ -1,7 +1,7 @@
 """One row of annotations and the Sample it stands for, both ways.
 
 Every layout reads and writes its samples through this. A row is a JSON object with the keys `KEYS`; only `id` and
-`image` must be there. A sample of several pictures has `images`, a list, in place of `image`.
+`image` must be there. A sample of several images has `images`, a list, in place of `image`.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _list(value: Any, key: str, complain: Complain) -> list[Any]:
 
 
 def _read_images(row: Mapping[str, Any], complain: Complain) -> list[str]:
-    """The paths of a row's pictures; [] when there is none that can be used."""
+    """The paths of a row's images; [] when there is none that can be used."""
     if "images" not in row:
         values, names, key = [row.get("image")], ["image"], "image"
     else:

@@ -48,18 +48,18 @@ def write_dataset(
 
     Args:
         samples: any iterable; ids must be unique.
-        out: the folder; made when missing. Pictures that are in it already stay where they are.
+        out: the folder; made when missing. Images that are in it already stay where they are.
         vocabulary: written as vocabulary.yaml. Without it, that of `samples` when they are a Dataset, else the terms
             found in the samples.
-        layout: "jsonl" or "ecac" (which holds one picture a sample).
-        images: "copy" puts each picture into `out/images` (a name that is taken by another picture gets a suffix);
-            "keep" stores where the picture is, relative to `out` when inside it.
+        layout: "jsonl" or "ecac" (which holds one image a sample).
+        images: "copy" puts each image into `out/images` (a name that is taken by another image gets a suffix);
+            "keep" stores where the image is, relative to `out` when inside it.
         overwrite: replace a dataset of the same layout that is in `out`.
 
     Raises:
         DataError: names the sample or path: a repeated id, a term that the vocabulary lacks, no samples, a dataset is
             there already, full disk, no permission.
-        ImageError: a picture that is to be copied is missing or can not be read.
+        ImageError: an image that is to be copied is missing or can not be read.
     """
     if layout not in LAYOUTS:
         raise DataError(f'layout "{layout}" is not known{nearest(layout, LAYOUTS)}; choose "jsonl" or "ecac"')
@@ -70,7 +70,7 @@ def write_dataset(
     if vocabulary is None and isinstance(samples, Dataset):
         vocabulary = samples.vocabulary
     made = _make_folder(root)
-    pictures = _Pictures(root, copy=images == "copy")
+    placed = _ImageFiles(root, copy=images == "copy")
     terms = _Terms(vocabulary)
     writer: DatasetWriter | None = None
     finished = False
@@ -82,7 +82,7 @@ def write_dataset(
                 raise DataError(f'sample "{sample.id}": the id was used before; ids must be unique')
             seen.add(id_hash(sample.id))
             terms.add(sample)
-            writer.add(_checked(sample), [pictures.place(image, sample.id) for image in sample.images])
+            writer.add(_checked(sample), [placed.place(image, sample.id) for image in sample.images])
         if not seen:
             raise DataError(f"{out}: there are no samples to write")
         writer.flush()
@@ -93,7 +93,7 @@ def write_dataset(
         if not finished:
             if writer is not None:
                 writer.discard()
-            pictures.remove()
+            placed.remove()
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
     return root
@@ -159,8 +159,8 @@ class _Terms:
         return self._given if self._given is not None else Vocabulary(self._found)
 
 
-class _Pictures:
-    """Puts pictures where the dataset wants them, and takes back its copies when asked to."""
+class _ImageFiles:
+    """Puts images where the dataset wants them, and takes back its copies when asked to."""
 
     def __init__(self, root: Path, copy: bool) -> None:
         self._root = root
@@ -169,7 +169,7 @@ class _Pictures:
         self._made_folder = False
 
     def place(self, image: Path, id: str) -> str:
-        """The path to store for a picture of the sample `id`; copies it when needed."""
+        """The path to store for an image of the sample `id`; copies it when needed."""
         source = Path(os.path.abspath(image))
         if source.is_relative_to(self._root):
             inside = source.relative_to(self._root)
@@ -184,7 +184,7 @@ class _Pictures:
         target = folder / source.name
         try:
             if not source.is_file():
-                what = "is a folder, not a picture" if source.is_dir() else "does not exist"
+                what = "is a folder, not an image" if source.is_dir() else "does not exist"
                 raise ImageError(f'{source}: {what} (sample "{id}"); put the file there or correct the path')
             if target.exists() and not filecmp.cmp(source, target, shallow=False):
                 target = folder / f"{source.stem}-{_content_hash(source)}{source.suffix}"

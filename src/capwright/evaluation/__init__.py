@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from capwright.evaluation.arena.play import run_arena
     from capwright.evaluation.score_files import DEFAULT_SCORERS, Scoring, score, score_systems
 
-#: Loaded when asked for: training runs measure without readers of other people's files, templates and pictures.
+#: Loaded when asked for: training runs measure without readers of other people's files, templates and images.
 _HOME = {
     "DEFAULT_SCORERS": "score_files",
     "Judgement": "arena.judgements",

@@ -141,7 +141,7 @@ def score_systems(
         scorers: names or scorers.
         options: scorer name -> its options.
         tokenizer: for every scorer that has the option; "ptb" by default.
-        split, images: of references that have splits; and the folder where pictures are, for the report.
+        split, images: of references that have splits; and the folder where images are, for the report.
         vocabulary: of the domain, for scorers that look for terms; by default that of the dataset.
         missing: what becomes of images without a caption: "error", "skip" (unknown, in no score), "empty" (scored as a
             caption without words).
@@ -161,7 +161,7 @@ def score_systems(
     if test not in TESTS:
         raise DataError(f"test must be one of {', '.join(TESTS)}, not {test!r}")
     if images is not None and not Path(images).is_dir():
-        raise DataError(f"{images}: is not a folder; name the folder of the pictures")
+        raise DataError(f"{images}: is not a folder; name the folder of the images")
     samples = read_references(references, split=split, images_dir=images)
     said = {name: read_predictions(source) for name, source in systems.items()}
     made, absent = make_installed(scorers, options, tokenizer)

@@ -146,7 +146,7 @@ class LLMJudge:
         for evidence, first, second, reference in asked:
             told = "\n".join(part for part in (evidence if isinstance(evidence, str) else "", reference) if part)
             given = {"reference": told, "first": first, "second": second}
-            requests.append(self._request("compare", given, seed, _pictures(evidence)))
+            requests.append(self._request("compare", given, seed, _images(evidence)))
         return [
             Preference(reply.data["better"], reason=reply.data["reason"])
             if reply.status == "ok"
@@ -175,7 +175,7 @@ class LLMJudge:
         if prompt is None:
             known = ", ".join(name.removeprefix("write_") for name in self._prompts if name.startswith("write_"))
             raise ModelError(f"there is no prompt for the task {task!r} (tasks: {known})")
-        replies = self._ask([self._put(prompt, one, seed, _named_pictures(prompt, one)) for one in given])
+        replies = self._ask([self._put(prompt, one, seed, _named_images(prompt, one)) for one in given])
         return [
             {**(reply.data if prompt.schema else {"text": reply.text}), "status": "ok"}
             if reply.status == "ok"
@@ -194,7 +194,7 @@ class LLMJudge:
             "question": one_line(question.text),
             "options": "\n".join(f"{letter}) {one_line(option)}" for letter, option in zip(letters, shown)),
         }
-        return replace(self._put(prompt, given, seed, _pictures(evidence)), choices=letters)
+        return replace(self._put(prompt, given, seed, _images(evidence)), choices=letters)
 
     def _abstain(self, evidence: Evidence | None) -> str:
         return self._prompts[_answering(evidence)].abstain
@@ -320,14 +320,14 @@ def _says_nothing(evidence: Evidence | None) -> bool:
     return isinstance(evidence, str) and not evidence.strip()
 
 
-def _pictures(evidence: Evidence | None) -> tuple[Path, ...]:
+def _images(evidence: Evidence | None) -> tuple[Path, ...]:
     return (evidence,) if isinstance(evidence, Path) else ()
 
 
-def _named_pictures(prompt: Prompt, given: Mapping[str, Any]) -> tuple[Path, ...]:
+def _named_images(prompt: Prompt, given: Mapping[str, Any]) -> tuple[Path, ...]:
     missing = [name for name in prompt.images if name not in given]
     if missing:
-        raise ModelError(f"the prompt {prompt.name} also needs the picture {', '.join(missing)}")
+        raise ModelError(f"the prompt {prompt.name} also needs the image {', '.join(missing)}")
     return tuple(Path(given[name]) for name in prompt.images)
 
 

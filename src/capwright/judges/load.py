@@ -1,4 +1,4 @@
-"""Whom to ask about text and pictures, by name: the reader of the built-in kindergarten, a server, or a local model."""
+"""Whom to ask about text and images, by name: the reader of the built-in kindergarten, a server, or a local model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The prompts of judges: data files with slots, and the rule that a text in a slot can not leave it.
 
 A prompt is a file `NAME.yaml` with `version`, `system` and `user`, and where they apply `max_tokens`, `temperature`,
-`schema` (of a JSON answer), `abstain`, `axes` and `images` (which of the given things are pictures). A slot is `{name}`
+`schema` (of a JSON answer), `abstain`, `axes` and `images` (which of the given things are images). A slot is `{name}`
 in the user message. What fills it stands between `<name>` and `</name>`, with every `<`, `>` and `&` of its own
 written as in HTML. So no caption can close its tags, open others, or write the control tokens of a chat template,
 which are spelled `<|...|>`; what it says remains readable.

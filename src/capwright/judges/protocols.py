@@ -1,6 +1,6 @@
-"""Who can be asked about text and pictures: small protocols that a language model or a closed-world reader implements.
+"""Who can be asked about text and images: small protocols that a language model or a closed-world reader implements.
 
-Evidence is a text, or a picture: reading a caption, checking a claim against a caption and checking it against the
+Evidence is a text, or an image: reading a caption, checking a claim against a caption and checking it against the
 image are the same call. Every result has a status (`types.STATUSES`): "ok", or why it is unknown; a `Status` says so in
 words, too. An answer that could not be had is unknown, never wrong.
 """
@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from capwright.types import Question
 
-#: A text that is read as it stands, or the path of a picture.
+#: A text that is read as it stands, or the path of an image.
 Evidence = str | Path
 
 #: What evidence can say about a claim.
@@ -137,7 +137,7 @@ class Claims(Protocol):
 
 @runtime_checkable
 class Writer(Protocol):
-    """Writes by instruction: questions about a picture, corruptions of a text."""
+    """Writes by instruction: questions about an image, corruptions of a text."""
 
     @property
     def signature(self) -> str: ...
@@ -155,7 +155,7 @@ class Judge(Protocol):
     def signature(self) -> str: ...
 
     def compare(self, asked: Sequence[tuple[Evidence | None, str, str, str]], *, seed: int = 0) -> list[Preference]:
-        """For each (picture or None, first caption, second caption, reference or "") which caption is better."""
+        """For each (image or None, first caption, second caption, reference or "") which caption is better."""
         ...
 
     def grade(self, axes: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[Grade]:

@@ -1,8 +1,8 @@
-"""What does not change during a run is made once: processed pictures, and what a frozen vision tower says about them.
+"""What does not change during a run is made once: processed images, and what a frozen vision tower says about them.
 
-The tower's part works for any family, because it knows none: the tower is called with the pictures of one sample and
+The tower's part works for any family, because it knows none: the tower is called with the images of one sample and
 its output is kept; later the tower's forward pass is replaced, for one batch, by the kept outputs laid end to end.
-Whether that gives what the tower gives is measured on the first batches; where it does not, only processed pictures
+Whether that gives what the tower gives is measured on the first batches; where it does not, only processed images
 are kept.
 """
 
@@ -53,7 +53,7 @@ class FeatureCache:
         self._needed: frozenset[int] = frozenset()
 
     def inputs(self, key: Hashable, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The processed inputs of a sample; `make` decodes and processes its pictures."""
+        """The processed inputs of a sample; `make` decodes and processes its images."""
         row = self._shelf.get(("inputs", key))
         if row is not None:
             self.hits += 1

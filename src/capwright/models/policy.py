@@ -21,10 +21,10 @@ from capwright.models.decoding.sampling import GeneratedTokens, generate
 from capwright.models.features import FeatureCache
 from capwright.models.lm_head import Head
 from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
-from capwright.models.processor import Pictures, PromptProcessor, collate
+from capwright.models.processor import ImageInput, PromptProcessor, collate
 from capwright.types import Caption, ModelError, Request, SamplingParams
 
-#: Arguments of language models that belong to the picture (Qwen3-VL adds visual features in its lower layers).
+#: Arguments of language models that belong to the image (Qwen3-VL adds visual features in its lower layers).
 PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
 
 
@@ -49,8 +49,8 @@ class HFPolicy:
             image and prompt; slower, right for every model). `capwright.models.load_policy` finds out which is exact.
 
     Attributes:
-        cache: set one, and no picture is decoded, processed or sent through a frozen tower twice while it fits. It
-            knows samples by id, paths and prompt: one sample must always come with the same pictures.
+        cache: set one, and no image is decoded, processed or sent through a frozen tower twice while it fits. It
+            knows samples by id, paths and prompt: one sample must always come with the same images.
     """
 
     def __init__(self, model: Any, prompt_processor: PromptProcessor, layout: str = "packed") -> None:
@@ -96,7 +96,7 @@ class HFPolicy:
     def encode(
         self,
         requests: Sequence[Request],
-        images: Sequence[Pictures | Callable[[], Pictures]] | None = None,
+        images: Sequence[ImageInput | Callable[[], ImageInput]] | None = None,
         blind: bool = False,
     ) -> EncodedPrompts:
         """Runs every image through the vision tower once and returns what the language model will see.
@@ -104,11 +104,11 @@ class HFPolicy:
         Differentiable when gradients are on, so a trained vision tower needs no second pass for the loss.
 
         Args:
-            images: for each request its decoded picture, or its pictures, or a function that returns them; otherwise
+            images: for each request its decoded image, or its images, or a function that returns them; otherwise
                 they are read from the requests' samples. With a `cache`, only those it does not know are asked for.
-            blind: leave the pictures out: the prompt alone.
+            blind: leave the images out: the prompt alone.
         Raises:
-            ImageError: a picture can not be read. ModelError: the model does not accept it.
+            ImageError: an image can not be read. ModelError: the model does not accept it.
         """
         if blind:
             return self._embed(requests, [self.prompt_processor.prepare(request, None) for request in requests])
@@ -118,10 +118,10 @@ class HFPolicy:
             requests, [self._inputs(request, image) for request, image in zip(requests, images, strict=True)]
         )
 
-    def _read(self, request: Request) -> Pictures:
+    def _read(self, request: Request) -> ImageInput:
         return [load_image(path, self.prompt_processor.max_pixels) for path in request.sample.images]
 
-    def _inputs(self, request: Request, image: Pictures | Callable[[], Pictures]) -> dict[str, Tensor]:
+    def _inputs(self, request: Request, image: ImageInput | Callable[[], ImageInput]) -> dict[str, Tensor]:
         def make() -> dict[str, Tensor]:
             return self.prompt_processor.prepare(request, image() if callable(image) else image)
 

@@ -1,4 +1,4 @@
-"""From requests to model inputs: pictures and prompt in, tensors out, for any Hugging Face processor."""
+"""From requests to model inputs: images and prompt in, tensors out, for any Hugging Face processor."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from capwright.types import ModelError, Request
 #: What capwright keeps beside a model's own files.
 SETTINGS = "capwright.json"
 DEFAULT_PROMPT = "Describe this image."
-#: The decoded pictures of one request: one, several, or none (the prompt stands alone).
-Pictures = Image.Image | Sequence[Image.Image] | None
+#: The decoded images of one request: one, several, or none (the prompt stands alone).
+ImageInput = Image.Image | Sequence[Image.Image] | None
 #: Inputs with one entry a token; they are padded on the left. Everything else is stacked image by image.
 TOKEN_KEYS = {"input_ids": None, "attention_mask": 0, "token_type_ids": 0, "mm_token_type_ids": 0}
 
@@ -128,23 +128,23 @@ class PromptProcessor:
     def _adds_bos(self) -> bool:
         return bool(self.tokenizer("").input_ids)
 
-    def prepare(self, request: Request, image: Pictures) -> dict[str, Tensor]:
+    def prepare(self, request: Request, image: ImageInput) -> dict[str, Tensor]:
         """Inputs for one request, batch size 1. Without an image the prompt stands alone (blind).
 
         Raises:
             ModelError: the processor refuses the images or the prompt, or has no place for so many; names the sample.
         """
-        pictures = [] if image is None else [image] if isinstance(image, Image.Image) else list(image)
+        given = [] if image is None else [image] if isinstance(image, Image.Image) else list(image)
         where = f"sample {request.sample.id!r} ({', '.join(map(str, request.sample.images))})"
         try:
-            text = self.text(request.prompt, len(pictures))
-            if (places := text.count(self._placeholder())) != len(pictures):
+            text = self.text(request.prompt, len(given))
+            if (places := text.count(self._placeholder())) != len(given):
                 raise ModelError(
-                    f"{where}: for {len(pictures)} picture(s) the prompt has {places} placeholder(s) "
+                    f"{where}: for {len(given)} image(s) the prompt has {places} placeholder(s) "
                     f"{self._placeholder()}; check the model's chat template and the instruction"
                 )
-            if pictures:
-                images = [self._fit(picture) for picture in pictures]
+            if given:
+                images = [self._fit(one) for one in given]
                 inputs = dict(self.processor(text=[text], images=images, return_tensors="pt"))
             else:
                 inputs = self._blind(text)

@@ -40,7 +40,7 @@ def packing_tolerance(policy: HFPolicy) -> float:
 
 
 def _test_card(size: int = 112) -> Image.Image:
-    """A picture with a gradient in each channel, so that no two patches are alike."""
+    """An image with a gradient in each channel, so that no two patches are alike."""
     card = Image.new("RGB", (size, size))
     card.putdata([(x * 2 % 256, y * 2 % 256, (x + y) % 256) for y in range(size) for x in range(size)])
     return card

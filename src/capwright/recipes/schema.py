@@ -26,7 +26,7 @@ class Lora(Config):
 
 
 class Cache(Config):
-    """Processed pictures, and what a frozen vision tower says about them, are kept so that no picture is decoded,
+    """Processed images, and what a frozen vision tower says about them, are kept so that no image is decoded,
     processed or looked at twice in a run."""
 
     memory_gb: float = Field(2.0, ge=0.0, description="so much is kept, in CPU memory, by each process; 0: nothing")

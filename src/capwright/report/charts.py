@@ -1,6 +1,6 @@
 """Charts as inline SVG: no library, no script, crisp at any width, at home in light and dark.
 
-Widths are percentages and heights are pixels, so text keeps its size while the picture stretches. Curves live in a
+Widths are percentages and heights are pixels, so text keeps its size while the image stretches. Curves live in a
 nested `<svg>` whose x axis is stretched (0 to 1000) and whose strokes do not scale. Colors come from the page: an
 element of class `tone-N` has its system's color as `currentColor`.
 """

@@ -71,9 +71,9 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture inside the page, or the reason why there is none; both are empty for a sample that is only text."""
+    """An image inside the page, or the reason why there is none; both are empty for a sample that is only text."""
 
-    picture: str
+    image: str
     width: int
     height: int
     problem: str
@@ -140,21 +140,21 @@ def build_gallery(
     return Gallery(tuple(cards[p] for p in hard), tuple(cards[p] for p in best), note)
 
 
-def picture_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
+def image_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
     """The image as a data URI no larger than `side` pixels, as PNG or JPEG, whichever is smaller; with its size.
 
     Raises:
         ImageError: the image is missing or can not be read.
     """
-    picture = load_image(path, max_pixels=16 * side * side)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image = load_image(path, max_pixels=16 * side * side)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     encoded: list[tuple[int, str, bytes]] = []
     for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85, "optimize": True})):
         buffer = io.BytesIO()
-        picture.save(buffer, kind, **options)
+        image.save(buffer, kind, **options)
         encoded.append((len(buffer.getvalue()), kind, buffer.getvalue()))
     _, kind, data = min(encoded)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", picture.width, picture.height
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", image.width, image.height
 
 
 def _read(run: RunFolder, samples: Sequence[Sample], system: str, match: Matcher | None) -> list[list[Mark] | None]:
@@ -175,7 +175,7 @@ def _share(sample: Sample, marks: list[Mark] | None) -> float | None:
 
 
 def names_of(sample: Sample) -> list[str]:
-    """The professional names of what is in the picture."""
+    """The professional names of what is in the image."""
     return list(dict.fromkeys(term.name for term in sample.terms if term.level == "professional"))
 
 
@@ -215,18 +215,18 @@ def _card(
 
 
 def shot_of(sample: Sample) -> Shot:
-    """The picture of a sample (the first of several), made small."""
+    """The image of a sample (the first of several), made small."""
     if sample.image == NO_IMAGE:
         return Shot("", 0, 0, "")
     try:
-        return Shot(*picture_uri(sample.image), "")
+        return Shot(*image_uri(sample.image), "")
     except ImageError:
         return Shot("", 0, 0, "The image could not be read.")
 
 
 def shown_id(sample: Sample) -> str:
-    """The id, and that there are further pictures."""
-    return f"{sample.id} (first of {len(sample.images)} pictures)" if sample.more_images else sample.id
+    """The id, and that there are further images."""
+    return f"{sample.id} (first of {len(sample.images)} images)" if sample.more_images else sample.id
 
 
 def chips_of(sample: Sample, systems: Sequence[tuple[str, str, Sequence[Mark]]]) -> tuple[Chip, ...]:
@@ -254,7 +254,7 @@ def pieces_of(text: str, marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
 
 
 def credit_of(sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Who made the picture, under which license: (text, link or "") pairs, from `meta` keys author, source_url
+    """Who made the image, under which license: (text, link or "") pairs, from `meta` keys author, source_url
     (or photo), license and license_url. Only http(s) addresses become links."""
     meta = sample.meta
     author, source = _word(meta, "author"), _word(meta, "source_url") or _word(meta, "photo")

@@ -26,7 +26,7 @@ def ngram_marks(caption: str, references: Iterable[str]) -> list[NgramMark]:
     """Mark the words of a caption that a reference has too, in the order of the text, without overlaps.
 
     Words are compared folded (case, width, apostrophes) and without punctuation. Neighbors share a mark when they have
-    the same length and stand side by side in a reference. This is a picture of the evidence, not the count itself:
+    the same length and stand side by side in a reference. This is an image of the evidence, not the count itself:
     scorers cut words with their own tokenizer, and clip how often one may count.
 
     >>> [(m.start, m.end, m.length) for m in ngram_marks("A dog, on a sofa", ["a dog on grass", "a red sofa"])]

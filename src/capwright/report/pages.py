@@ -1,4 +1,4 @@
-"""How pages are made: a template with its style and pictures inside, no script, nothing from elsewhere.
+"""How pages are made: a template with its style and images inside, no script, nothing from elsewhere.
 
 The same content gives the same bytes. What is shown comes from models and from files of strangers: all of it is
 escaped, and characters that steer the text around them are written out by their code point.

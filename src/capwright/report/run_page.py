@@ -1,6 +1,6 @@
 """One page that shows a run: what happened, how sure we are, and what the captioners actually say.
 
-The page is a single HTML file with its pictures, charts and style inside. It needs no script and no network, follows
+The page is a single HTML file with its images, charts and style inside. It needs no script and no network, follows
 the reader's light or dark setting, and the same inputs give the same bytes.
 """
 

@@ -1,6 +1,6 @@
 """One page about scored captions: who leads, how sure that is, what length has to do with it, and the images behind it.
 
-The page is a single HTML file with its pictures, charts and style inside. It needs no script and no network, follows
+The page is a single HTML file with its images, charts and style inside. It needs no script and no network, follows
 the reader's light or dark setting, and the same inputs give the same bytes.
 """
 

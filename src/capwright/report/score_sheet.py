@@ -91,7 +91,7 @@ class Sheet:
         samples: of all evaluations, in their order.
         scores: of all scorers, headlines and others.
         reference_words: [images] mean length of the references of an image, NaN without references.
-        lead: the score that pictures and slices are about; None when no scorer gives an image a score.
+        lead: the score that images and slices are about; None when no scorer gives an image a score.
     """
 
     systems: tuple[System, ...]

@@ -60,10 +60,10 @@ def preview(recipe: Recipe, out: Path, progress: Progress, materials: TrainingSe
         progress.say(f"memory not measured: {missing}")
         return
     warn_of_half_precision(materials.policy, progress.say)
-    sample, pictures = heaviest(materials.data, materials.open_image, progress.say)
+    sample, images = heaviest(materials.data, materials.open_image, progress.say)
     for stage in recipe.stages:
         try:
-            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials, sample, pictures)}")
+            progress.say(f"{stage.name}: {heaviest_step(recipe, stage, materials, sample, images)}")
         except torch.OutOfMemoryError:
             progress.say(f"{stage.name}: the heaviest step runs {OUT_OF_MEMORY}")
 
@@ -81,7 +81,7 @@ def weights_present(name: str) -> bool:
 
 
 def heaviest_step(
-    recipe: Recipe, stage: SftStage | RlStage, materials: TrainingSetup, sample: Sample, pictures: list[Image.Image]
+    recipe: Recipe, stage: SftStage | RlStage, materials: TrainingSetup, sample: Sample, images: list[Image.Image]
 ) -> str:
     """Sample as many captions at once as the stage will (rl only), then one micro-batch with captions of the greatest
     length, forward and backward, and one of failed images where they are imitated; no update, and every image is this
@@ -90,7 +90,7 @@ def heaviest_step(
     target = longest_target(materials.data, stage.target if isinstance(stage, SftStage) else stage.imitation.target)
     text = target
     accelerator = join(recipe, policy)
-    images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
+    n_images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(policy.device)
     sampled = ""
@@ -98,7 +98,7 @@ def heaviest_step(
         at_once = min(stage.rollout_batch or stage.images_per_step, stage.images_per_step, len(materials.data))
         policy.model.eval()
         with torch.no_grad(), accelerator.autocast():
-            prefixes = policy.encode([Request(sample)] * at_once, [pictures] * at_once)
+            prefixes = policy.encode([Request(sample)] * at_once, [images] * at_once)
             policy.sample(prefixes, stage.captions_per_image, replace(stage.sampling.to_types(), seed=recipe.seed))
         sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
     policy.model.train()
@@ -109,7 +109,7 @@ def heaviest_step(
         shown = longest_target(materials.data, "references") if stage.shows_references else text
 
     def made(n: int) -> CaptionBatch:
-        prefixes = policy.encode([Request(sample)] * n, [pictures] * n)
+        prefixes = policy.encode([Request(sample)] * n, [images] * n)
         groups = policy.tokenize(prefixes, [[text] * stage.captions_per_image] * n, limit)
         if isinstance(stage, RlStage) and stage.demonstrations:  # these are not cut
             more = policy.tokenize(prefixes, [[shown] * len(stage.demonstrations)] * n)
@@ -118,33 +118,33 @@ def heaviest_step(
 
     def imitated(n: int) -> CaptionBatch:  # nor are these
         assert isinstance(stage, RlStage)
-        prefixes = policy.encode([Request(sample)] * n, [pictures] * n)
+        prefixes = policy.encode([Request(sample)] * n, [images] * n)
         return policy.tokenize(prefixes, [[target] * stage.imitation.captions] * n)
 
-    def tried(making: Callable[[int], CaptionBatch], images: int) -> str:
+    def tried(making: Callable[[int], CaptionBatch], n_images: int) -> str:
         with accelerator.autocast():
             if stage.micro_tokens:
-                images = min(images, max(1, stage.micro_tokens // policy.row_tokens(making(1))[0]))
-            groups = making(images)
+                n_images = min(n_images, max(1, stage.micro_tokens // policy.row_tokens(making(1))[0]))
+            groups = making(n_images)
             loss = -policy.logprobs(groups).sum()
         try:
             accelerator.backward(loss)
         finally:
             policy.model.zero_grad(set_to_none=True)
-        return f"{images} x {groups.tokens.shape[1]} captions of up to {groups.tokens.shape[2]} tokens"
+        return f"{n_images} x {groups.tokens.shape[1]} captions of up to {groups.tokens.shape[2]} tokens"
 
-    size = tried(made, images)
+    size = tried(made, n_images)
     if isinstance(stage, RlStage) and stage.on_failed == "imitate":
         due = min(stage.imitation.batch, stage.micro_batch or stage.imitation.batch, len(materials.data))
         size += f", of failed images {tried(imitated, due)}"
-    pixels = " and ".join(f"{picture.width} x {picture.height}" for picture in pictures)
+    pixels = " and ".join(f"{image.width} x {image.height}" for image in images)
     return f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; {_peak(policy.device)}"
 
 
 def heaviest(
     data: Any, open_image: Callable[[Path], Image.Image], say: Callable[[str], None]
 ) -> tuple[Sample, list[Image.Image]]:
-    """The sample with the most pixels (from the headers of the files) whose pictures open, and the pictures.
+    """The sample with the most pixels (from the headers of the files) whose images open, and the images.
 
     Raises:
         DataError: none of those looked at opens.
@@ -160,7 +160,7 @@ def heaviest(
         except ImageError as error:
             if skipped < 10:
                 say(f"left out: {error}")
-    raise DataError(f"{data[0].image.parent}: none of {len(sizes):,} pictures can be opened")
+    raise DataError(f"{data[0].image.parent}: none of {len(sizes):,} images can be opened")
 
 
 def _pixels(path: Path) -> int:

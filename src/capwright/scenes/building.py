@@ -40,9 +40,9 @@ def split_of(index: int) -> str:
 
 
 def to_sample(scene: Scene, image: str | Path, size: int = 96, options: WorldOptions = PLAIN) -> Sample:
-    """Everything known about a scene, as a sample whose picture is `image`, `size` by `size` pixels.
+    """Everything known about a scene, as a sample whose image is `image`, `size` by `size` pixels.
 
-    References are the expert captions; terms are the professional names in the picture; each toy has a region (its box
+    References are the expert captions; terms are the professional names in the image; each toy has a region (its box
     is where its spot is drawn). `meta` has `casual` (four casual captions), `category`, `area`, `facts`
     (records of kind, subject, value, sentence), and `seed` and `index`, which make the scene again, together with
     `tail` where toys have one: `sample_scene(seed, index, tail)`. What `options` have people leave out, they leave out
@@ -79,7 +79,7 @@ def _place_in_train(index: int) -> int:
 
 
 def _labels(scene: Scene, noise: float) -> tuple[Term, ...]:
-    """The professional names in the picture, each wrong with the probability `noise`."""
+    """The professional names in the image, each wrong with the probability `noise`."""
     words, rng = vocabulary(), Rng("labels", scene.seed, scene.index)
     here = [toy.name for toy in scene.toys]
     labels: list[str] = []
@@ -109,7 +109,7 @@ def build(
 
     Args:
         layout: "jsonl" or "ecac".
-        size: pixels a side of the pictures.
+        size: pixels a side of the images.
         processes: how many draw at the same time. More than one are started afresh, so a script that asks for them
             must be a file with its work under `if __name__ == "__main__":`.
         progress: called with (scenes done, n).
@@ -150,7 +150,7 @@ def _samples(
     progress: Callable[[int, int], None] | None,
     options: WorldOptions,
 ) -> Iterator[Sample]:
-    """The samples in order, each once its picture is on the disk."""
+    """The samples in order, each once its image is on the disk."""
     work = partial(_draw, seed, images=images, size=size, options=options)
     if processes == 1:
         for index in range(n):
@@ -171,9 +171,9 @@ def _draw(seed: int, index: int, images: Path, size: int, options: WorldOptions)
     """Draw one scene to its file; module level, so that worker processes can find it."""
     scene = sample_scene(seed, index, options.tail)
     path = images / f"{scene_id(index)}.png"
-    picture = draw(scene, size)
+    image = draw(scene, size)
     try:
-        picture.save(path, format="PNG")
+        image.save(path, format="PNG")
     except OSError as error:
         raise DataError(f"{path}: can not be written: {error.strerror or error}") from error
     return to_sample(scene, path, size, options)

@@ -1,4 +1,4 @@
-"""From a scene to a picture: compose one SVG document, then rasterize it."""
+"""From a scene to an image: compose one SVG document, then rasterize it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from capwright.scenes.toybox import toy_shapes
 from capwright.scenes.world import Child, PlacedToy, Scene
 from capwright.types import CapwrightError
 
-#: Picture sizes that `draw` accepts, in pixels a side.
+#: Image sizes that `draw` accepts, in pixels a side.
 SMALLEST, LARGEST = 16, 4096
 
 #: For each count, every copy as (x, y, scale): its center relative to the spot, in units of the spot's height.
@@ -42,7 +42,7 @@ def svg(scene: Scene) -> str:
 
 
 def draw(scene: Scene, size: int = 96) -> Image.Image:
-    """The scene as an RGB picture of `size` by `size` pixels. Same scene and size, same pixels.
+    """The scene as an RGB image of `size` by `size` pixels. Same scene and size, same pixels.
 
     Raises CapwrightError where `svg` does, and for a size that is not a whole number from 16 to 4096.
     """
@@ -50,7 +50,7 @@ def draw(scene: Scene, size: int = 96) -> Image.Image:
 
 
 def rasterize(document: str, size: int) -> Image.Image:
-    """An SVG document (with a viewBox, no width and height) as an RGB picture of `size` by `size` pixels.
+    """An SVG document (with a viewBox, no width and height) as an RGB image of `size` by `size` pixels.
 
     White shows where the document is transparent.
 
@@ -65,8 +65,8 @@ def rasterize(document: str, size: int) -> Image.Image:
         png = resvg_py.svg_to_bytes(svg_string=sized, background="#ffffff", skip_system_fonts=True)
     except ValueError as error:
         raise CapwrightError(f"can not rasterize a drawing: {error}") from error
-    with Image.open(io.BytesIO(bytes(png))) as picture:
-        return picture.convert("RGB")
+    with Image.open(io.BytesIO(bytes(png))) as image:
+        return image.convert("RGB")
 
 
 def _place(shapes: str, x: float, y: float, size: float, flip: bool) -> str:
@@ -85,7 +85,7 @@ def _flipped(shapes: str, key: str) -> str:
 
 def _child(child: Child, key: str) -> str:
     flip = random.Random(f"flip/{key}").random() < 0.5
-    if child.x < 0.34:  # near an edge, arms and faces turn to the middle of the picture
+    if child.x < 0.34:  # near an edge, arms and faces turn to the middle of the image
         flip = False
     elif child.x > 0.66:
         flip = True
@@ -99,7 +99,7 @@ def _toy(toy: PlacedToy, key: str) -> str:
     shapes = toy_shapes(toy.name, toy.color, key)
     copies = _ARRANGEMENTS[toy.count]
     reach = max(dx + scale / 2 for dx, _, scale in copies) * toy.size
-    center = min(max(toy.x, reach), 1 - reach) if reach < 0.5 else 0.5  # a group stays in the picture
+    center = min(max(toy.x, reach), 1 - reach) if reach < 0.5 else 0.5  # a group stays in the image
     parts = []
     for dx, dy, scale in copies:
         x, y, size = center + dx * toy.size, toy.y + dy * toy.size, toy.size * scale

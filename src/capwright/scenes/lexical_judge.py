@@ -25,7 +25,7 @@ VERSION = 1
 
 _CANNOT_SEE = (
     "the lexical judge reads text and can not see {path}; give it references or facts as evidence, or name a "
-    'server with a model that sees pictures, such as "http://localhost:8000/v1"'
+    'server with a model that sees images, such as "http://localhost:8000/v1"'
 )
 
 
@@ -93,7 +93,7 @@ class LexicalJudge:
     def compare(self, asked: Sequence[tuple[Evidence | None, str, str, str]], *, seed: int = 0) -> list[Preference]:
         """The caption that tells more of the reference: facts of the reference told, less claims it contradicts.
 
-        A stand-in for a judge's taste: style and length count for nothing, and equal sums are a tie. The picture is
+        A stand-in for a judge's taste: style and length count for nothing, and equal sums are a tie. The image is
         not looked at. A reference that states no fact decides nothing: the status is "judge_error".
         """
         return [self._compare(first, second, reference) for _, first, second, reference in asked]

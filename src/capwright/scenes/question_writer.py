@@ -95,7 +95,7 @@ def _all(known: Mapping[str, Mapping[str, list[str]]], rng: Rng) -> Iterable[dic
 
 
 def _taken_for(name: str, here: Iterable[str], rng: Rng) -> list[str]:
-    """Three other toys: look-alikes first, then toys of the same kind, then any; none that is in the picture."""
+    """Three other toys: look-alikes first, then toys of the same kind, then any; none that is in the image."""
     found: list[str] = []
     for pool in (look_alikes(name), categories()[vocabulary()[name].category], professional_names()):
         left = [other for other in pool if other not in here and other not in found]

@@ -1,4 +1,4 @@
-"""Making scenes up: everything in a picture follows from a seed and an index, each scene on its own."""
+"""Making scenes up: everything in an image follows from a seed and an index, each scene on its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 TOY_NUMBERS = {1: 0.25, 2: 0.40, 3: 0.25, 4: 0.10}
 COPIES = {1: 0.53, 2: 0.28, 3: 0.19}
 CHILDREN = {1: 0.30, 2: 0.35, 3: 0.20, 4: 0.15}
-#: How often a second toy is a look-alike of the first, so that both must be told apart in one picture.
+#: How often a second toy is a look-alike of the first, so that both must be told apart in one image.
 CONTRAST = 0.25
 
 #: The width and height of what is drawn in a spot, in units of its size, by copies (drawing.py arranges them).
@@ -92,7 +92,7 @@ def ranked_names() -> tuple[str, ...]:
     """The professional names by rank in a world with a tail, the most frequent first.
 
     Of every five names in a row there is one of each tier, in another order each time: how often a toy is in the
-    picture says nothing about how often people know its name.
+    image says nothing about how often people know its name.
     """
     tiers: dict[str, list[str]] = defaultdict(list)
     for name in professional_names():
@@ -116,7 +116,7 @@ def _names(n: int, rng: Rng, tail: float) -> list[str]:
     partners = [name for name in look_alikes(names[0]) if name not in names]
     if n > 1 and partners and rng.chance(CONTRAST):
         partner = rng.pick(partners)
-        # A rare toy is not dragged into the picture by a frequent one that looks like it.
+        # A rare toy is not dragged into the image by a frequent one that looks like it.
         if not tail or rng.chance(weights[partner] / weights[names[0]]):
             names[1] = partner
             names = rng.several(names, n)
@@ -151,7 +151,7 @@ def _toys(rng: Rng, tail: float) -> tuple[PlacedToy, ...]:
 
 
 def _spots(sizes: list[float], widths: list[float], anchors: list[float], rng: Rng) -> tuple[list[float], list[float]]:
-    """Sizes and centers of spots that stay in the picture and beside each other, near where they would like to be."""
+    """Sizes and centers of spots that stay in the image and beside each other, near where they would like to be."""
     room = 1 - 2 * _MARGIN
     shrink = min(1.0, room / sum(size * width for size, width in zip(sizes, widths)))
     sizes = [int(1000 * size * shrink * rng.between(0.95, 1.0)) / 1000 for size in sizes]

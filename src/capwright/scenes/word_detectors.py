@@ -1,7 +1,7 @@
 """How the embedded captioner's vision tower learns to see: patches that detect the words of captions.
 
 A vision transformer that starts from nothing learns very slowly through a language model that knows nothing either. So
-the tower first learns to tell which words people use about a picture: every patch votes for every word, and a word is
+the tower first learns to tell which words people use about an image: every patch votes for every word, and a word is
 in the caption if any patch sees it (noisy-or multiple-instance learning, as in arXiv 1411.4952, there on regions of a
 pretrained network). Only casual captions are read. The detectors are thrown away afterwards; the tower stays.
 """
@@ -21,7 +21,7 @@ RARE, COMMON = 50, 0.9  # words in fewer captions, or in a larger share of them,
 
 
 def caption_words(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
-    """Words worth a detector and, for every picture, the share of its captions that say each: [N, W]."""
+    """Words worth a detector and, for every image, the share of its captions that say each: [N, W]."""
     said = [[set(re.findall(r"[a-z-]+", text.lower())) for text in texts] for texts in captions]
     counts = Counter(word for texts in said for words in texts for word in words)
     most = COMMON * sum(len(texts) for texts in said)
@@ -56,8 +56,8 @@ def teach_to_see(
 
     Args:
         tower: called with pixel values [N, 3, H, W]; its last hidden states are [N, 1 + patches, D].
-        pixels: all pictures as pixel values, [N, 3, H, W], of any float type.
-        captions: the texts that go with each picture.
+        pixels: all images as pixel values, [N, 3, H, W], of any float type.
+        captions: the texts that go with each image.
         progress: told (step, steps, loss) every 100 steps.
     """
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A scene of the built-in kindergarten: what is in the picture, known exactly."""
+"""A scene of the built-in kindergarten: what is in the image, known exactly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WorldOptions:
 
     Attributes:
         tail: exponent s of the frequencies of toys, 1 / rank^s: 0 is uniform, 1 is Zipf's law. Ranks are spread evenly
-            over the tiers, so that a toy may be frequent in pictures and never named, or the other way round.
+            over the tiers, so that a toy may be frequent in images and never named, or the other way round.
         naming: the probability that an expert's caption names a toy professionally; labels stay complete.
         omission: the share of the toys not named that the caption leaves out; the others are called by their kind.
         variety: how much expert captions differ from each other, 0 to 1: the probability of another name for the same
@@ -93,7 +93,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture's whole truth. `seed` and `index` make it again, in a world of the same `tail`."""
+    """One image's whole truth. `seed` and `index` make it again, in a world of the same `tail`."""
 
     seed: int
     index: int

@@ -87,7 +87,7 @@ def options_of(name: str) -> tuple[str, ...]:
 
 
 #: What options were called before -> what they are called.
-_RENAMED = {"assistant": "judge"}
+_RENAMED = {"assistant": "judge", "picture": "image"}
 
 
 def _present(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> dict[str, Any]:

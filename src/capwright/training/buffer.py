@@ -9,7 +9,7 @@ from capwright.types import Sample
 
 
 class Buffer:
-    """First in, first out; an image waits at most once. Holds ids and paths, never pictures.
+    """First in, first out; an image waits at most once. Holds ids and paths, never images.
 
     The order matters: a buffer that serves the newest failures first lets old hard cases starve.
     """

@@ -31,7 +31,7 @@ class TrainingSetup:
         policy: what learns; see `capwright.models.HFPolicy`.
         data: the split to learn from: a sequence of samples with `by_id`; `fingerprint` tells it from others.
         rewards: those of the recipe; none when all stages imitate.
-        open_image: reads a picture.
+        open_image: reads an image.
         prefix_trains: whether gradients reach what comes before the captions (projector, vision tower, embeddings).
             Otherwise encoded images are shared by sampling and loss as they are.
         order: (data, stage, seed) -> something that says which indices step 0, 1, 2, ... looks at: a curriculum of
@@ -142,21 +142,21 @@ class RolloutWorker:
         self.demonstrations = Demonstrations(self.rewards)
 
     def encode(self, samples: Sequence[Sample]) -> EncodedPrompts | None:
-        """Every picture through the vision tower once; those that can not be read, or that the model refuses, are named
-        and left out. Pictures are opened only where the policy has not kept what became of them."""
+        """Every image through the vision tower once; those that can not be read, or that the model refuses, are named
+        and left out. Images are opened only where the policy has not kept what became of them."""
         if not samples:
             return None
         with torch.set_grad_enabled(self.keeps_graph), self.processes.accelerator.autocast():
             try:
-                pictures = [partial(self._pictures, sample) for sample in samples]
-                return self.policy.encode([Request(sample) for sample in samples], pictures)
+                images = [partial(self._images, sample) for sample in samples]
+                return self.policy.encode([Request(sample) for sample in samples], images)
             except (ImageError, ModelError) as error:
                 if len(samples) == 1:
                     self.left_out.append(str(error))
                     return None
         return self.encode([sample for sample in samples if self.encode([sample]) is not None])
 
-    def _pictures(self, sample: Sample) -> list[Image.Image]:
+    def _images(self, sample: Sample) -> list[Image.Image]:
         return [self.open_image(path) for path in sample.images]
 
     def rollout(self, samples: Sequence[Sample], stage: RlStage, key: str) -> Rollout:

@@ -49,7 +49,7 @@ LOG = logging.getLogger("capwright")
 def dataset(samples: Sequence[Sample], prompt: str) -> Dataset:
     """The columns TRL and we read: `prompt` (a conversation), `images` (paths) and `sample_id`.
 
-    Paths, since TRL copies and gathers whatever is in a prompt: pictures would travel to every process at every step.
+    Paths, since TRL copies and gathers whatever is in a prompt: images would travel to every process at every step.
     """
     said = [{"role": "user", "content": prompt}]
     return Dataset.from_list(

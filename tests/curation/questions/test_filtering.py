@@ -1,4 +1,4 @@
-"""Questions stay when the picture is needed and enough: bounds by hand, for every order of the options."""
+"""Questions stay when the image is needed and enough: bounds by hand, for every order of the options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capwright.types import DataError, Question
 from exact_judges import Guesser, Says
 
 CUP = Question("What color is the cup?", ("red", "blue", "green", "pink"), "blue")
-PICTURE = "the picture"
+PICTURE = "the image"
 
 
 def one(reader, rules=None, blind=None, question=CUP):
@@ -20,7 +20,7 @@ def one(reader, rules=None, blind=None, question=CUP):
 
 
 def sees(seen=4, blind=0):
-    """Right in the first `seen` rotations with the picture and the first `blind` without; else next to it."""
+    """Right in the first `seen` rotations with the image and the first `blind` without; else next to it."""
     asked = {PICTURE: 0, NOTHING: 0}
 
     def choose(evidence, question):
@@ -62,8 +62,8 @@ def test_a_reader_that_likes_a_letter_sees_nothing():
 def test_rotations_show_every_option_everywhere_and_never_the_answer():
     reader = Guesser(known={CUP.text: "blue"})
     one(reader)
-    with_picture = [question for evidence, question in reader.asked if evidence == PICTURE]
-    assert [question.options for question in with_picture] == [
+    with_image = [question for evidence, question in reader.asked if evidence == PICTURE]
+    assert [question.options for question in with_image] == [
         ("red", "blue", "green", "pink"), ("blue", "green", "pink", "red"),
         ("green", "pink", "red", "blue"), ("pink", "red", "blue", "green"),
     ]  # fmt: skip

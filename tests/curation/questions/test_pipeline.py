@@ -214,7 +214,7 @@ def test_what_failed_is_counted_and_tried_again(tmp_path):
     assert works[1].tally.resumed == 3
 
 
-def test_pictures_and_references_that_are_not_there():
+def test_images_and_references_that_are_not_there():
     sample = scenes(1)[0]
     blank = replace(sample, id="blank", references=(" ",))
     step = maker()
@@ -226,10 +226,10 @@ def test_pictures_and_references_that_are_not_there():
     writer = Writes(written)
     with pytest.raises(DataError, match="no question was kept"):
         list(QuestionMaker(Guesser(), writer)([sample]))
-    assert writer.given == [], "nobody is asked to look at a picture that is not there"
+    assert writer.given == [], "nobody is asked to look at an image that is not there"
 
 
-def test_the_picture_is_the_evidence(world):
+def test_the_image_is_the_evidence(world):
     seen = []
 
     def look(evidence, question):

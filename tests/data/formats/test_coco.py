@@ -63,14 +63,14 @@ def official(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_official_files(tmp_path: Path) -> None:
-    samples, vocabulary = read_coco(official(tmp_path), "pictures")
+    samples, vocabulary = read_coco(official(tmp_path), "images")
     first, second = samples
-    assert (first.id, first.image, first.split, second.split) == ("1", Path("pictures/a.jpg"), "train", "val")
+    assert (first.id, first.image, first.split, second.split) == ("1", Path("images/a.jpg"), "train", "val")
     assert first.references == ("A cat.",)
     assert [term.name for term in first.terms] == ["person", "cat"]
     assert first.regions == (Region((1, 2, 4, 6), "cat"),)
     assert list(vocabulary) == ["cat", "person"]
-    assert {sample.split for sample in read_coco(official(tmp_path), "pictures", split="test")[0]} == {"test"}
+    assert {sample.split for sample in read_coco(official(tmp_path), "images", split="test")[0]} == {"test"}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def write(root: Path, name: str, value: Any, **options: Any) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder as other people would write it: indented, split lists of both kinds, bare picture names."""
+    """A folder as other people would write it: indented, split lists of both kinds, bare image names."""
     write(
         tmp_path,
         "captions.json",
@@ -54,9 +54,9 @@ def test_files_are_joined_by_id(root: Path) -> None:
 
 
 def test_captions_alone_are_enough(tmp_path: Path) -> None:
-    write(tmp_path, "captions.json", {"a": {"image": "pictures/x.png", "captions": []}})
+    write(tmp_path, "captions.json", {"a": {"image": "images/x.png", "captions": []}})
     sample = open_dataset(tmp_path)[0]
-    assert (sample.image, sample.split, sample.references) == (tmp_path / "pictures/x.png", "train", ())
+    assert (sample.image, sample.split, sample.references) == (tmp_path / "images/x.png", "train", ())
 
 
 def test_samples_in_no_split_file(root: Path) -> None:

@@ -339,7 +339,7 @@ def test_rows_that_are_no_verdicts_are_named(tmp_path, row, says):
         ({"orders": "one"}, "orders must be both or paper"),
         ({"repeats": 0}, "repeats must be"),
         ({"missing": "empty"}, "missing must be error or skip"),
-        ({"reference": False, "picture": False}, "needs the reference or the picture"),
+        ({"reference": False, "image": False}, "needs the reference or the image"),
         ({"reference": False}, "could look at"),
         ({"systems": {"a": {"1": "x 1"}, "b": {"1": ["x 1", "x 2"]}}}, 'b: has several captions of "1"'),
         ({"systems": {"a": {"1": "x 1"}, "b": {"9": "x 1"}}}, "b: has no caption of any sample"),

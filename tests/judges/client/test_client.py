@@ -49,13 +49,13 @@ def test_what_is_sent(server, opened, tmp_path):
     assert (body["max_tokens"], body["temperature"], body["seed"], body["top_p"]) == (7, 0.5, 3, 0.9)
     assert body["logprobs"] is True
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
-    picture, text = body["messages"][1]["content"]
-    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    image, text = body["messages"][1]["content"]
+    assert image["image_url"]["url"].startswith("data:image/png;base64,")
     assert text == {"type": "text", "text": "What color?"}
 
 
-def test_a_picture_that_is_missing_or_none_costs_only_its_own_call(server, opened, tmp_path):
-    (tmp_path / "no.png").write_bytes(b"not a picture")
+def test_a_image_that_is_missing_or_none_costs_only_its_own_call(server, opened, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"not an image")
     requests = [ChatRequest((Message("user", "seen?", (tmp_path / name,)),)) for name in ("away.png", "no.png")] + asks(
         1
     )
@@ -107,11 +107,11 @@ def test_a_request_is_asked_once(server, opened, tmp_path):
     assert again[1].seconds == 0
 
 
-def test_another_model_or_picture_is_another_question(server, opened, tmp_path):
-    picture = tmp_path / "one.png"
-    request = ChatRequest((Message("user", "seen?", (picture,)),))
+def test_another_model_or_image_is_another_question(server, opened, tmp_path):
+    image = tmp_path / "one.png"
+    request = ChatRequest((Message("user", "seen?", (image,)),))
     for color in ("red", "blue", "blue"):
-        Image.new("RGB", (3, 3), color).save(picture)
+        Image.new("RGB", (3, 3), color).save(image)
         opened(server, cache=tmp_path).ask([request])
     assert len(server.bodies) == 2
     opened(server, model="other", cache=tmp_path).ask([request])

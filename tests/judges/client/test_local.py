@@ -89,7 +89,7 @@ def test_probabilities_are_the_softmax_of_the_first_token(text_folder):
     assert word == candidates[0][0]
 
 
-def test_pictures_are_seen(seeing_folder, tmp_path):
+def test_images_are_seen(seeing_folder, tmp_path):
     for color in ("red", "blue"):
         Image.new("RGB", (40, 30), color).save(tmp_path / f"{color}.png")
     chat = Chat(f"local:{seeing_folder}", cache=None)

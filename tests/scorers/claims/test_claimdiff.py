@@ -71,8 +71,8 @@ def test_a_judge_that_failed_is_unknown(record, status):
     assert scores(ClaimDiff(FakeWriter({("differences", "x"): record})), "x")[1] == status
 
 
-def test_a_judge_needs_pictures_and_references():
-    with pytest.raises(ScorerError, match="needs a language model that sees pictures"):
+def test_a_judge_needs_images_and_references():
+    with pytest.raises(ScorerError, match="needs a language model that sees images"):
         ClaimDiff(LexicalJudge(), how="judge").prepare(Corpus([PICTURE]))
     bare = Sample("2", NO_IMAGE, ("a",))
     assert scores(ClaimDiff(FakeWriter({})), "x", bare)[1] == "missing_image"

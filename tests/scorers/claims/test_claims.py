@@ -86,7 +86,7 @@ def test_statuses_of_captions_stay(make):
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_a_sample_without_picture_or_reference_is_unknown(make):
+def test_a_sample_without_image_or_reference_is_unknown(make):
     bare = Sample("bare", NO_IMAGE, PICTURE.references)
     mute = Sample("mute", Path("2.png"))
     asked = FakeClaims(["red ball"])

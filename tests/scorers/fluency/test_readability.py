@@ -16,7 +16,7 @@ SAMPLE = Sample("a", Path("x"))
 # saw them. Do not tune the rule on them.
 WORDS = """
 benches2 look1 cars1 toy1 mustard2 crowded2 writing2 next1 roadway2 vanity3 herd1 someone2 gentleman3 clown1 surfer2
-happy2 device2 paws1 loading2 crosswalk2 laptop2 pool1 waits1 milk1 pictured2 catching2 beef1 action2 remote2 reaches2
+happy2 device2 paws1 loading2 crosswalk2 laptop2 pool1 waits1 milk1 imaged2 catching2 beef1 action2 remote2 reaches2
 pretty2 dimly2 bunch1 skate1 teeth1 toward2 turned1 and1 team1 world1 flock1 shirts1 bicycles3 covers2 lawn1 garden2
 touching2 body2 decorated4 water2 flown1 players2 ornate2 edge1 snowboard2 rural2 individual5 noodles2 ties1 railing2
 brown1 soccer2 sausage2 reflecting3 older2 winter2 posing2 notebook2 greens1 wall1 hole1 corner2 rope1 residential4

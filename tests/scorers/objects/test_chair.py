@@ -127,7 +127,7 @@ def test_a_sample_of_which_nothing_is_known_is_unknown():
     assert np.isnan(scores[[0, 2]]).all()
     assert scores[1, :2].tolist() == [1, 1]  # known to be empty: the cat is made up
     assert np.isnan(scores[1, 2])
-    with pytest.raises(DataError, match="no sample says what is in its picture; add instances"):
+    with pytest.raises(DataError, match="no sample says what is in its image; add instances"):
         scorer.prepare(Corpus([bare]))
     with pytest.raises(DataError, match="or set references to true"):
         get_scorer("chair", references=False).prepare(Corpus([empty]))
@@ -144,11 +144,11 @@ def test_photos_people_describe_rarely_hold_what_is_not_boxed(photos):
     assert own[0] < 0.04
     assert own[2] > 0.35
     hallucinated = {s.term for e in stats.evidence for s in e["spans"] if s.status == "wrong"}
-    assert hallucinated == {"backpack", "car", "carrot", "dining table", "pizza"}  # all in the picture, without a box
+    assert hallucinated == {"backpack", "car", "carrot", "dining table", "pizza"}  # all in the image, without a box
     # The captions of the next photo name other things.
     other = boxes_only.stats([Item(s, r) for s, r in zip(owners, captions[5:] + captions[:5])], context)
     assert boxes_only.finalize(other.rows.sum(0))[0] > 0.85
-    # A reference is true of its own picture.
+    # A reference is true of its own image.
     _, trusting = measure(get_scorer("chair"), owners, captions, vocabulary)
     assert trusting.rows[:, 0].sum() == 0
 

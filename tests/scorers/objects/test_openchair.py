@@ -11,7 +11,7 @@ from capwright.types import NO_IMAGE, Caption, NotInstalledError, Sample
 from fake_claims import FakeClaims, FakeWriter
 
 SAMPLE = Sample("1", Path("1.png"), ("a reference",))
-CLAIM = "There is this in the picture: {}."
+CLAIM = "There is this in the image: {}."
 
 
 class Judge(FakeWriter):
@@ -43,7 +43,7 @@ def test_things_judged_absent_by_hand():
     np.testing.assert_allclose(scorer.shape(stats.rows)[:, 0], [1 / 3, 1, 1 / 3])
     assert asked.count("verify") == asked.count("write terms") == 1
     assert len(asked.calls[0][1]) == 2
-    # By a picture, what nobody can tell is in no share but its own.
+    # By an image, what nobody can tell is in no share but its own.
     scorer, _, stats = measure(asked, ["one"], evidence="image")
     assert stats.rows.tolist() == [[1, 1, 1, 1]]
     assert scorer.finalize(stats.rows[0]).tolist() == [0.5, pytest.approx(1 / 3)]

@@ -69,7 +69,7 @@ def test_a_worked_example():
         ("toys", 25),
         ("toys on a board", 50),
         ("a geoboard among toys", 62.5),
-        ("a picture", 0),
+        ("an image", 0),
         ("a tricycle", 0),
     ],
 )

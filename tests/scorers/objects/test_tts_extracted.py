@@ -69,7 +69,7 @@ def test_a_failed_answer_makes_the_caption_unknown():
     assert told.values[0, 1] == 0.5
 
 
-def test_samples_without_terms_or_picture():
+def test_samples_without_terms_or_image():
     scorer, _, stats = measure(Judge(), ["kite"], Sample("2", Path("2.png")))
     assert np.isnan(scorer.shape(stats.rows)).all()
     assert measure(Judge(), ["kite"], Sample("3", NO_IMAGE, (), TERMS))[2].status == ("missing_image",)

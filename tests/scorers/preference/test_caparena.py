@@ -121,13 +121,13 @@ def test_all_opponents_in_one_call():
     assert (scores["vs:a"], scores["vs:b"], scores["score"]) == (100, -100, 0)
 
 
-def test_the_judge_sees_the_reference_and_the_picture(tmp_path):
-    picture = tmp_path / "1.png"
-    samples = [Sample("1", picture, ("", "the best one", "another"))]
+def test_the_judge_sees_the_reference_and_the_image(tmp_path):
+    image = tmp_path / "1.png"
+    samples = [Sample("1", image, ("", "the best one", "another"))]
     for options, expected in (
-        ({}, (picture, "the best one")),
-        ({"reference": False}, (picture, "")),
-        ({"picture": False}, (None, "the best one")),
+        ({}, (image, "the best one")),
+        ({"reference": False}, (image, "")),
+        ({"image": False}, (None, "the best one")),
     ):
         judge = FakeJudge()
         measured(CapArena({"a": {"1": "x 1"}}, judge, **options), {"1": "y 2"}, samples)
@@ -259,8 +259,8 @@ def test_opponents_from_files_and_the_signature(tmp_path):
     samples = [replace(sample, references=("another reference",)) for sample in SAMPLES]
     assert scorer.signature(scorer.prepare(Corpus(samples))) != line
     blind = CapArena({"gpt": path}, FakeJudge(), reference=False)
-    pictured = [[replace(sample, image=Path("1.png")) for sample in some] for some in (SAMPLES, samples)]
-    assert len({blind.signature(blind.prepare(Corpus(some))) for some in pictured}) == 1
+    imaged = [[replace(sample, image=Path("1.png")) for sample in some] for some in (SAMPLES, samples)]
+    assert len({blind.signature(blind.prepare(Corpus(some))) for some in imaged}) == 1
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_opponents_from_files_and_the_signature(tmp_path):
         (lambda: CapArena(match="some"), ScorerError, "match must be one or all"),
         (lambda: CapArena(orders="one"), ScorerError, "orders must be both or paper"),
         (lambda: CapArena(own="none"), ScorerError, "own must be skip or zero"),
-        (lambda: CapArena(reference=False, picture=False), ScorerError, "needs the reference or the picture"),
+        (lambda: CapArena(reference=False, image=False), ScorerError, "needs the reference or the image"),
         (lambda: CapArena({"a": {}}, itself="b"), ScorerError, "'b' is not an opponent"),
         (lambda: CapArena(["a.json"]), ScorerError, "names with captions"),
         (lambda: CapArena().prepare(Corpus(SAMPLES)), DataError, "no opponents"),

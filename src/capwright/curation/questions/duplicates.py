@@ -1,4 +1,4 @@
-"""Questions of one picture that ask the same thing twice."""
+"""Questions of one image that ask the same thing twice."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Candidate:
     Attributes:
         question: as it may be asked; of a malformed entry only the text, cut off.
         verdict: "" while it is in, "kept" at the end, or why it was left out.
-        seen, blind: share of right answers with and without the picture; None where nobody was asked or nobody knows.
+        seen, blind: share of right answers with and without the image; None where nobody was asked or nobody knows.
         note: what helps to understand the verdict.
     """
 

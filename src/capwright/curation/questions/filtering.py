@@ -1,7 +1,7 @@
-"""Which questions need the picture: right with it, not right without it, wherever the answer stands.
+"""Which questions need the image: right with it, not right without it, wherever the answer stands.
 
-arXiv 2509.22647 (CapRL), section 2.2 and its code: a vision model answers each question with and without the picture,
-under rotations of the options; a question stays when its accuracy is above 0.75 with the picture and below 0.25
+arXiv 2509.22647 (CapRL), section 2.2 and its code: a vision model answers each question with and without the image,
+under rotations of the options; a question stays when its accuracy is above 0.75 with the image and below 0.25
 without. Both bounds are strict, so with four rotations all four answers must be right, and none of the blind ones.
 
 arXiv 2511.21025 (CaptionQA) tests blindness differently: ten tries with shuffled options, and a question with four
@@ -31,8 +31,8 @@ class Filter:
 
     Attributes:
         rotations: 1 to 4 orders in which the options are shown; rotation k begins with option k.
-        seen: accuracy with the picture must be above this.
-        blind: accuracy without the picture must be below this (rule "caprl"); above 1 it keeps every question.
+        seen: accuracy with the image must be above this.
+        blind: accuracy without the image must be below this (rule "caprl"); above 1 it keeps every question.
         blind_rule: "caprl", or "captionqa": `tries` shuffled orders, dropped at 7 of 10 right answers.
         tries: 1 to 24 different orders of the rule "captionqa".
         seed: of the shuffles, and handed to the reader.
@@ -60,7 +60,7 @@ class Filter:
             raise DataError(f"tries must be 1 to 24, the number of orders of four options, not {self.tries}")
 
     def is_blind(self, accuracy: float, asked: int) -> bool:
-        """Whether so many right answers without the picture mean that it is not needed."""
+        """Whether so many right answers without the image mean that it is not needed."""
         if self.blind_rule == "caprl":
             return accuracy >= self.blind
         return round(accuracy * asked) >= -(-7 * asked // 10)
@@ -76,7 +76,7 @@ def judge(
     and it is not counted as answered wrongly either.
 
     Args:
-        asked: (picture or text, id of the sample, candidate whose verdict is "").
+        asked: (image or text, id of the sample, candidate whose verdict is "").
         reader: answers from the evidence.
         blind: who answers without evidence; the same reader by default, as in CapRL.
     """

@@ -1,6 +1,6 @@
-"""Questions for every picture: written, checked, answered with and without the picture, and only good ones kept.
+"""Questions for every image: written, checked, answered with and without the image, and only good ones kept.
 
-The pipeline of arXiv 2509.22647 (CapRL), section 2.2: write, extract, answer with and without the picture, filter.
+The pipeline of arXiv 2509.22647 (CapRL), section 2.2: write, extract, answer with and without the image, filter.
 `QuestionMaker` is that, as one step from samples to samples, with a journal from which a killed job goes on.
 """
 
@@ -25,14 +25,14 @@ from capwright.types import STATUSES, DataError, Question, Sample
 PROVENANCE = "questions_provenance"
 #: Changes when the same answers could lead to other questions.
 VERSION = 1
-#: What stands for the picture when a reader answers.
+#: What stands for the image when a reader answers.
 EVIDENCE = ("image", "references")
 #: Why questions were left out, and what people are told, in the order of the pipeline.
 REASONS = {
     **MALFORMED,
-    "duplicate": "asks the same as an earlier question of the picture",
-    "not_seen": "not answered right from the picture",
-    "blind": "answered right without the picture",
+    "duplicate": "asks the same as an earlier question of the image",
+    "not_seen": "not answered right from the image",
+    "blind": "answered right without the image",
     "unknown": "an answer could not be had",
 }
 
@@ -91,18 +91,18 @@ class QuestionMaker:
 
     Every sample stays, also one without a question. `meta["questions_provenance"]` says who wrote and who answered,
     with which settings, the accuracies of each question, and how many were left out and why. The questions that were
-    left out stand in the journal, with their verdicts. Of a sample with several pictures the first one is asked about.
+    left out stand in the journal, with their verdicts. Of a sample with several images the first one is asked about.
 
     The same settings and answers give the same samples, whatever `chunk` is and however often the job was killed. What
-    could not be answered or written (a failed call, a missing picture) is tried again by the next job on the journal.
+    could not be answered or written (a failed call, a missing image) is tried again by the next job on the journal.
 
     Args:
-        reader: answers questions about pictures.
+        reader: answers questions about images.
         writer: writes questions (its task "questions"); None filters the questions that the samples have.
         rules: when a question stays.
-        blind_reader: who answers without the picture; `reader` by default.
-        evidence: "image", or "references": the references of the sample stand for the picture, for readers of text.
-        per_image: how many questions are asked of the writer for each picture. CapRL asks 5.
+        blind_reader: who answers without the image; `reader` by default.
+        evidence: "image", or "references": the references of the sample stand for the image, for readers of text.
+        per_image: how many questions are asked of the writer for each image. CapRL asks 5.
         same: how alike two questions must be to ask the same; see `duplicates.repeats`.
         journal: the file of the journal; None keeps none.
         data: what tells this dataset from others (its fingerprint); a journal of other data is refused.

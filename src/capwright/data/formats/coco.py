@@ -25,7 +25,7 @@ def read_coco(
 
     Args:
         annotations: one file, or several that belong together (captions_val2017.json and instances_val2017.json).
-        images_dir: the folder of the pictures, named by `file_name`.
+        images_dir: the folder of the images, named by `file_name`.
         split: put every sample there; by default the image's own "split" without its year ("val2017" is "val"), else
             "train".
 
@@ -41,7 +41,7 @@ def coco_samples(
 ) -> tuple[list[Sample], Vocabulary]:
     """`read_coco` of documents that are parsed already, each with its name for messages.
 
-    Without `images_dir` only the text is read: samples have `NO_IMAGE`, the name of their picture is
+    Without `images_dir` only the text is read: samples have `NO_IMAGE`, the name of their image is
     `meta["file_name"]` where it is known, and `images` may be missing (the order is then that of the annotations).
     """
     first = documents[0][0]

@@ -257,7 +257,7 @@ class EcacWriter:
     def add(self, sample: Sample, images: Sequence[str]) -> None:
         where = f'sample "{sample.id}"'
         if len(images) > 1:
-            raise DataError(f"{where}: has {len(images)} pictures, and the ecac layout holds one; choose layout jsonl")
+            raise DataError(f"{where}: has {len(images)} images, and the ecac layout holds one; choose layout jsonl")
         (image,) = images
         row = to_row(sample, images)
         caption = {"image": image if "/" in image else f"./{image}", "captions": row.get("references", [])}

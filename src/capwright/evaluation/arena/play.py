@@ -38,7 +38,7 @@ def run_arena(
     orders: str = "both",
     repeats: int = 1,
     reference: bool = True,
-    picture: bool = True,
+    image: bool = True,
     split: str | None = None,
     images: str | Path | None = None,
     missing: str = "error",
@@ -55,8 +55,8 @@ def run_arena(
         orders: "both" shows each pair twice, each caption first once; "paper" once, in an order drawn by the id.
         repeats: how often the same is asked, each time with another seed; two or more tell the judge's noise from the
             choice of images.
-        reference, picture: what the judge may look at, beside the two captions.
-        split, images: of references that have splits; and the folder where pictures are.
+        reference, image: what the judge may look at, beside the two captions.
+        split, images: of references that have splits; and the folder where images are.
         missing: images without a caption of some system: "error", or "skip" (unknown, counted, in no rating).
         log: a file of verdicts. What stands in it is not asked again, unless it is unknown; new verdicts are appended
             as they come.
@@ -79,14 +79,14 @@ def run_arena(
         raise DataError(f"repeats must be a whole number from 1 on, not {repeats!r}")
     if missing not in ("error", "skip"):
         raise DataError(f"missing must be error or skip, not {missing!r}")
-    if not reference and not picture:
-        raise DataError("the judge needs the reference or the picture; switch one of them on")
+    if not reference and not image:
+        raise DataError("the judge needs the reference or the image; switch one of them on")
     samples = read_references(references, split=split, images_dir=images)
-    if not any(seen(sample, picture, reference) for sample in samples):
-        raise DataError("no sample has a reference or a picture that the judge could look at; name --images, or others")
+    if not any(seen(sample, image, reference) for sample in samples):
+        raise DataError("no sample has a reference or an image that the judge could look at; name --images, or others")
     said = {name: _captions(name, source, samples, missing) for name, source in systems.items()}
     judge = open_judge(judge, "arena")
-    plan = list(_plan(samples, said, orders, repeats, reference, picture, seed))
+    plan = list(_plan(samples, said, orders, repeats, reference, image, seed))
     plan = [(replace(one, judge=judge.signature), pair) for one, pair in plan]
     held = {} if log is None or not Path(log).exists() else _held(Path(log), [one for one, _ in plan])
     done: dict[tuple[str, str, str, int], Judgement] = {}
@@ -130,12 +130,12 @@ def _plan(
     orders: str,
     repeats: int,
     reference: bool,
-    picture: bool,
+    image: bool,
     seed: int,
 ) -> Iterator[_Planned]:
     for repeat in range(repeats):
         for sample in samples:
-            shown = seen(sample, picture, reference)
+            shown = seen(sample, image, reference)
             for a, b in combinations(said, 2):
                 places = [(a, b), (b, a)]
                 if orders == "paper":
@@ -156,7 +156,7 @@ def _plan(
                             asked=False,
                             words=(len(text.split()), len(against.split())),
                             seed=seed,
-                            texts=digest(text, against, told, str(picture)),
+                            texts=digest(text, against, told, str(image)),
                         ),
                         None if unknown else Pair(path, text, against, told),
                     )

@@ -67,7 +67,7 @@ class Chat:
             processes together.
         cache: "default" is the user's cache folder (`capwright cache`), None keeps nothing, otherwise a folder.
         cache_mb, cache_days: size limit of the cache and the age beyond which answers are not used.
-        max_pixels: larger pictures are scaled down before they are sent.
+        max_pixels: larger images are scaled down before they are sent.
         extra: further fields of the request's body, such as {"top_p": 0.9}; part of the cache key.
         device, dtype: of a local model.
 
@@ -188,7 +188,7 @@ class Chat:
         return self.account.estimate([r for key, r in first.items() if key not in known], len(known))
 
     def known(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer | None]:
-        """The answer in the cache to each request, or of a picture that is missing; None where one has to ask."""
+        """The answer in the cache to each request, or of an image that is missing; None where one has to ask."""
         keys, lost = self._keys(requests)
         answers = self._kept({key: request for key, request in zip(keys, requests) if key})
         return [answers.get(key) if key else lost[place] for place, key in enumerate(keys)]
@@ -250,7 +250,7 @@ class Chat:
         return answers
 
     def _keys(self, requests: Sequence[ChatRequest]) -> tuple[list[bytes | None], dict[int, ChatAnswer]]:
-        """A key for each request; None where a picture is missing, with the answer that says so."""
+        """A key for each request; None where an image is missing, with the answer that says so."""
         keys: list[bytes | None] = []
         lost = {}
         for place, request in enumerate(requests):
@@ -263,7 +263,7 @@ class Chat:
         return keys, lost
 
     def _key(self, request: ChatRequest) -> bytes:
-        """sha256 of model, parameters, prompt, the bytes of pictures, and the version of the prompt."""
+        """sha256 of model, parameters, prompt, the bytes of images, and the version of the prompt."""
         messages = [[m.role, m.text, [self._fingerprints.of(path) for path in m.images]] for m in request.messages]
         whole = [
             *self._shared, messages, request.max_tokens, request.temperature, request.seed, request.schema,

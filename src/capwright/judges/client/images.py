@@ -1,4 +1,4 @@
-"""Pictures in messages: as they are where servers know the format, otherwise as PNG; and their part of keys."""
+"""Images in messages: as they are where servers know the format, otherwise as PNG; and their part of keys."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _KNOWN = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "imag
 
 
 def data_url(path: Path, max_pixels: int | None = None) -> str:
-    """A picture for a message: its bytes in base64.
+    """An image for a message: its bytes in base64.
 
     PNG, JPEG, GIF and WebP that stand upright and have at most `max_pixels` go out as they are; everything else is
     turned upright, scaled and written as PNG first.
 
     Raises:
-        ImageError: there is no such file, or it is no picture.
+        ImageError: there is no such file, or it is no image.
     """
-    picture = load_image(path, max_pixels)
+    image = load_image(path, max_pixels)
     data = _read(path)
     kind = next((kind for start, kind in _KNOWN.items() if data.startswith(start)), "")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         kind = "image/webp"
-    if not kind or not _as_it_is(data, picture.size):
+    if not kind or not _as_it_is(data, image.size):
         out = io.BytesIO()
-        picture.save(out, "PNG")
+        image.save(out, "PNG")
         data, kind = out.getvalue(), "image/png"
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _as_it_is(data: bytes, size: tuple[int, int]) -> bool:
     """Whether a file shows the same without being turned or scaled."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return picture.size == size and picture.getexif().get(_ORIENTATION, 1) == 1
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size == size and image.getexif().get(_ORIENTATION, 1) == 1
 
 
 class Fingerprints:

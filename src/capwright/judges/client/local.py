@@ -32,7 +32,7 @@ class LocalModel:
         device: "cpu", "cuda", ...; None takes a GPU where there is one.
         dtype: "float32", "bfloat16" or "float16".
         call_seconds: the most that one answer may take; None: no limit.
-        max_pixels: larger pictures are scaled down.
+        max_pixels: larger images are scaled down.
 
     Answers at temperature above 0 are drawn by the seed and the text of the request, so they do not depend on what
     else is asked. Chat templates that know no system message get it before the first message of the user.
@@ -111,13 +111,13 @@ class LocalModel:
 
     def _inputs(self, request: ChatRequest) -> Any:
         messages = list(with_schema_in_words(request))
-        pictures = [load_image(path, self._max_pixels) for m in messages for path in m.images]
-        if pictures and not self._sees:
-            raise ValueError("this model reads text only and was shown a picture")
+        images = [load_image(path, self._max_pixels) for m in messages for path in m.images]
+        if images and not self._sees:
+            raise ValueError("this model reads text only and was shown an image")
         prompt = self._prompt(messages)
         settings: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": not self._has_template}
         if self._sees:
-            inputs = self._reader(text=[prompt], images=pictures or None, **settings)
+            inputs = self._reader(text=[prompt], images=images or None, **settings)
         else:
             inputs = self._reader([prompt], **settings)
         return inputs.to(self._device)

@@ -27,7 +27,7 @@ class BudgetError(ChatError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `images` are paths of pictures; they are shown before the text."""
+    """One turn of a conversation. `images` are paths of images; they are shown before the text."""
 
     role: str
     text: str

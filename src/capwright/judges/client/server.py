@@ -164,7 +164,7 @@ class Server:
     async def _call(self, request: ChatRequest) -> CallResult:
         """One request, tried until there is an outcome."""
         try:
-            pictures = [
+            images = [
                 [await asyncio.to_thread(data_url, path, self.options.max_pixels) for path in message.images]
                 for message in request.messages
             ]
@@ -179,7 +179,7 @@ class Server:
             reserved = self.account.reserve(request)
             started = time.monotonic()
             try:
-                said = await self._try(request, pictures)
+                said = await self._try(request, images)
             except _Failed as failed:
                 self.account.lose(reserved, billed=failed.billed)
                 reason = self._clean(failed.reason)
@@ -211,11 +211,11 @@ class Server:
             self.account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
             return CallResult(said, seconds=seconds)
 
-    async def _try(self, request: ChatRequest, pictures: list[list[str]]) -> RawCompletion:
+    async def _try(self, request: ChatRequest, images: list[list[str]]) -> RawCompletion:
         """One try over the wire. Raises _Failed for everything that may happen there."""
         from anyio import fail_after  # comes with openai; asyncio.wait_for makes a task of every call, which takes time
 
-        body = self._body(request, pictures)
+        body = self._body(request, images)
         answered = self._answered
         if self._wire is None:
             self._wire = HTTPClient(
@@ -290,10 +290,10 @@ class Server:
                 return True
         return False
 
-    def _body(self, request: ChatRequest, pictures: list[list[str]]) -> dict[str, Any]:
+    def _body(self, request: ChatRequest, images: list[list[str]]) -> dict[str, Any]:
         in_words = "response_format" in self._refused
         said = with_schema_in_words(request) if in_words else request.messages
-        messages = [_turn(m.role, m.text, urls) for m, urls in zip(said, [*pictures, []])]
+        messages = [_turn(m.role, m.text, urls) for m, urls in zip(said, [*images, []])]
         body: dict[str, Any] = {"model": self.model, "messages": messages, "max_tokens": request.max_tokens}
         body["temperature"] = request.temperature
         if request.seed is not None:

@@ -18,7 +18,7 @@ _CHARACTERS = 3.0
 class Prices:
     """What a server takes, for a million tokens, in the currency of your budget.
 
-    `image_tokens`: what a picture counts in estimates. Servers differ a lot; look it up for yours.
+    `image_tokens`: what an image counts in estimates. Servers differ a lot; look it up for yours.
     """
 
     input: float = 0.0

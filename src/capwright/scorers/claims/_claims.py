@@ -59,7 +59,7 @@ class ClaimContext(Context):
         evidence: one of `EVIDENCE` but "auto".
         facts: one of `FACTS` but "auto".
         against: evidence as signatures have it: "facts/118#3f2a1b7c", how many samples have some and a digest of what
-            it says; "image" alone, because pictures are not read for it.
+            it says; "image" alone, because images are not read for it.
         wanted: facts in the same way, "meta/118#3f2a1b7c".
         known: claims of references, so that each is split once; only answers are kept, failures are asked again.
     """
@@ -79,7 +79,7 @@ class ClaimScorer:
         spec: what the scorer is.
         judge: a name or a mapping for `capwright.judges.load.load_judge`, or an object that implements
             `ports.Claims`.
-        evidence: one of `EVIDENCE`. References and facts are joined to one text; of several pictures the first counts.
+        evidence: one of `EVIDENCE`. References and facts are joined to one text; of several images the first counts.
         facts: one of `FACTS`. `meta.facts` is a list of sentences, or of objects with a "sentence". Of the references
             the first is split, because several say the same thing in other words.
         seed: of everything that is asked.
@@ -198,13 +198,13 @@ class ClaimScorer:
 
 
 def is_lexical(claims: Claims) -> bool:
-    """Whether this is the reader of the built-in world, which answers the same way each time and sees no pictures."""
+    """Whether this is the reader of the built-in world, which answers the same way each time and sees no images."""
     return claims.signature.startswith("lexical")
 
 
 # Evidence and facts -------------------------------------------------------------------------------------------------
 
-_WHERE = {"image": "a picture", "references": "references", "facts": "meta.facts"}
+_WHERE = {"image": "an image", "references": "references", "facts": "meta.facts"}
 
 
 def evidence_of(sample: Sample, kind: str) -> Evidence | None:

@@ -141,7 +141,7 @@ class BalCap(ClaimScorer):
         precise, covering = "precision" in self._parts, "recall" in self._parts
         said, units = self._split(items, context, captions=precise, facts=covering)
         against = [evidence_of(item.sample, context.evidence) for item in items]
-        # A claim against the picture and a unit against the caption are the same question: one call for both.
+        # A claim against the image and a unit against the caption are the same question: one call for both.
         asked: list[tuple[Sequence[str], Evidence]] = [
             (split.claims if evidence is not None else (), evidence or "") for split, evidence in zip(said, against)
         ]

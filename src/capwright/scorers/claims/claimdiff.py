@@ -52,7 +52,7 @@ class ClaimDiff(ClaimScorer):
             "normalized_diff": 0.5 - 0.5 * (E - R) / D, and 0.5 without differences;
             "normalized_a_only": (0.05 + 0.95 * (1 - E / D)^2) * exp(-E / 4) * (0.7 + 0.3 * min(1, ln(1 + D) / ln 11)),
             and 1 without differences; "a_only": 1 - E / 10, at least 0.
-        how: "judge" asks one model for the differences, as the paper does: it needs a judge that writes, pictures,
+        how: "judge" asks one model for the differences, as the paper does: it needs a judge that writes, images,
             and references. "claims" puts them together: a claim of one side that the text of the other does
             not entail, held against the evidence. "auto" is "judge" where that is possible.
         omissions: whether leaving out something that is so is an error. Without, silence is none.
@@ -92,7 +92,7 @@ class ClaimDiff(ClaimScorer):
         made = super().prepare(corpus)
         if self._how == "judge" and not _possible(made):
             raise ScorerError(
-                'claimdiff: how: "judge" needs a language model that sees pictures, evidence "image" and facts '
+                'claimdiff: how: "judge" needs a language model that sees images, evidence "image" and facts '
                 f'"references"; here it is {made.claims.signature}, {made.evidence!r} and {made.facts!r}'
             )
         return made
@@ -116,8 +116,8 @@ class ClaimDiff(ClaimScorer):
     def _judged(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
         given: list[tuple[Path, str, str] | None] = []
         for item in items:
-            picture, references = evidence_of(item.sample, "image"), references_of(item.sample)
-            given.append((picture, item.caption, references[0]) if isinstance(picture, Path) and references else None)
+            path, references = evidence_of(item.sample, "image"), references_of(item.sample)
+            given.append((path, item.caption, references[0]) if isinstance(path, Path) and references else None)
         wanted = [one for one in dict.fromkeys(given) if one is not None]
         assert isinstance(context.claims, Writer)
         asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]

@@ -9,9 +9,9 @@ from capwright.judges.protocols import Claims, Verdict, Writer
 from capwright.scorers.claims._claims import known_status
 from capwright.types import NotInstalledError, ScorerError
 
-#: Words for the picture itself, and for no thing in it.
+#: Words for the image itself, and for no thing in it.
 _NO_THINGS = frozenset(
-    ("photo", "photograph", "picture", "image", "painting", "drawing", "view", "scene", "background", "foreground")
+    ("photo", "photograph", "image", "image", "painting", "drawing", "view", "scene", "background", "foreground")
 )
 
 
@@ -29,7 +29,7 @@ def named_things(
 ) -> dict[str, tuple[tuple[str, ...], str]]:
     """What each caption names, in lower case and each once, and "ok" or why that is unknown; one call for all.
 
-    A blank caption names nothing and nobody is asked. Words for the picture itself ("photo") are left out.
+    A blank caption names nothing and nobody is asked. Words for the image itself ("photo") are left out.
     """
     texts = list(dict.fromkeys(captions))
     asked = [text for text in texts if text.strip()]
@@ -42,13 +42,13 @@ def named_things(
 
 
 def claim_of(thing: str) -> str:
-    """The claim that a thing is in the picture; no article, which only some nouns would have."""
-    return f"There is this in the picture: {thing}."
+    """The claim that a thing is in the image; no article, which only some nouns would have."""
+    return f"There is this in the image: {thing}."
 
 
 def judged(verdict: Verdict, evidence: str) -> str:
     """Whether a thing is "present", "absent" or "unsure": absent from a text that does not mention it, unsure where a
-    picture leaves it open."""
+    image leaves it open."""
     if verdict.verdict == "entailed":
         return "present"
     return "unsure" if verdict.verdict == "neutral" and evidence == "image" else "absent"

@@ -1,4 +1,4 @@
-"""CHAIR: does a caption mention objects that are not in the picture? (arXiv 1809.02156)
+"""CHAIR: does a caption mention objects that are not in the image? (arXiv 1809.02156)
 
 The words for objects are our own (objects.py); what else differs from the original is stated in docs/methods/chair.md.
 """
@@ -52,11 +52,11 @@ class CHAIRContext(Context):
 class CHAIR:
     """The scorer `chair`.
 
-    An object is in the picture when it is among the terms of the sample (COCO instances; the terms of a domain) or
+    An object is in the image when it is among the terms of the sample (COCO instances; the terms of a domain) or
     when a reference mentions it. Outputs, shares in [0, 1] over a corpus:
         chairI: hallucinated mentions / mentions of objects. The headline; lower is better.
         chairS: captions with a hallucinated mention / captions. Lower is better; grows with the length of captions.
-        recall: objects that captions mention / objects in the pictures. Higher is better, unlike the other two.
+        recall: objects that captions mention / objects in the images. Higher is better, unlike the other two.
     An object mentioned twice is two mentions, but one object of `recall`. A sample of which nothing is known (no terms
     and no references) is unknown.
 
@@ -108,7 +108,7 @@ class CHAIR:
         references = self._references and any(references_of(sample) for sample in corpus.samples)
         if not terms and not references:
             raise DataError(
-                "chair: no sample says what is in its picture; add instances (COCO annotations) or terms to the "
+                "chair: no sample says what is in its image; add instances (COCO annotations) or terms to the "
                 f"samples{'' if self._references else ', or set references to true'}"
             )
         table = self._own or self._choose(corpus)
@@ -183,7 +183,7 @@ class CHAIR:
         return table
 
     def _present(self, sample: Sample, table: ObjectTable) -> frozenset[str] | None:
-        """The objects in a picture; None when nothing is known about it."""
+        """The objects in an image; None when nothing is known about it."""
         references = references_of(sample) if self._references else ()
         if not sample.terms and not references:
             return None

@@ -42,7 +42,7 @@ class OpenCHAIR(ClaimScorer):
         judge, evidence, seed: see `ClaimScorer`. It must be a language model: it lists the things,
             and without one the scorer is not installed. The paper judges
             by a text, so `evidence` is "references" by default. A thing that a text does not mention is absent, one
-            that a picture does not show clearly is unsure.
+            that an image does not show clearly is unsure.
     """
 
     _width = 4

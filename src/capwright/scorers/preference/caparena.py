@@ -67,7 +67,7 @@ class CapArena:
         itself: the opponent that is the captioner being measured; it has no battles against itself.
         own: what `itself` is in the mean of `score`: "skip": nothing, the mean is over the other opponents; "zero": a
             0, as in the published script. `vs:` of it is NaN either way. Nothing without `itself`.
-        reference, picture: what the judge may look at, beside the two captions.
+        reference, image: what the judge may look at, beside the two captions.
         seed: of the draws, and of the judge.
     """
 
@@ -80,7 +80,7 @@ class CapArena:
         itself: str = "",
         own: str = "skip",
         reference: bool = True,
-        picture: bool = True,
+        image: bool = True,
         seed: int = 0,
     ) -> None:
         if match not in MATCHES:
@@ -89,8 +89,8 @@ class CapArena:
             raise ScorerError(f"caparena: orders must be {' or '.join(ORDERS)}, not {orders!r}")
         if own not in OWN:
             raise ScorerError(f"caparena: own must be {' or '.join(OWN)}, not {own!r}")
-        if not reference and not picture:
-            raise ScorerError("caparena: the judge needs the reference or the picture; set one of them to true")
+        if not reference and not image:
+            raise ScorerError("caparena: the judge needs the reference or the image; set one of them to true")
         check_seed("caparena", seed)
         if opponents is not None and not isinstance(opponents, Mapping):
             raise ScorerError("caparena: opponents must be names with captions, such as {gpt: gpt.jsonl}")
@@ -99,7 +99,7 @@ class CapArena:
             raise ScorerError(f"caparena: itself: {itself!r} is not an opponent ({', '.join(self._opponents)})")
         self._judge = judge
         self._match, self._orders, self._itself, self._own = match, orders, itself, own
-        self._reference, self._picture, self._seed = reference, picture, seed
+        self._reference, self._image, self._seed = reference, image, seed
         self._spec = ScorerSpec(
             name="caparena",
             version="1",
@@ -130,8 +130,8 @@ class CapArena:
         """
         if not self._opponents:
             raise DataError("caparena: has no opponents; name caption files, opponents={name: file}")
-        if not any(seen(sample, self._picture, self._reference) for sample in corpus.samples):
-            raise DataError("caparena: no sample has a reference or a picture that the judge could look at")
+        if not any(seen(sample, self._image, self._reference) for sample in corpus.samples):
+            raise DataError("caparena: no sample has a reference or an image that the judge could look at")
         judge = open_judge(self._judge, "caparena")
         said: dict[str, dict[str, str]] = {}
         for name, source in self._opponents.items():
@@ -139,7 +139,7 @@ class CapArena:
                 said.setdefault(id, {})[name] = text
         shown = {sample.id: seen(sample, False, self._reference) for sample in corpus.samples if sample.id in said}
         told = {id: one[1] for id, one in shown.items() if one is not None}
-        settings = [self._match, self._orders, self._itself, self._reference, self._picture, self._seed]
+        settings = [self._match, self._orders, self._itself, self._reference, self._image, self._seed]
         names = tuple(self._opponents)
         return CapArenaContext(
             scorer="caparena",
@@ -176,7 +176,7 @@ class CapArena:
 
         for number, item in enumerate(items):
             state = item_status(item)
-            shown = seen(item.sample, self._picture, self._reference)
+            shown = seen(item.sample, self._image, self._reference)
             opponents = self._opponents_of(item.sample.id, context)
             if state not in SCORED or shown is None or not opponents:
                 add(number, state if state not in SCORED else "missing_image")
@@ -236,7 +236,7 @@ class CapArena:
             against=f"{len(context.opponents)}#{context.fingerprint[:8]}",
             match=self._match,
             orders=self._orders,
-            sees="+".join(word for word, there in (("ref", self._reference), ("img", self._picture)) if there),
+            sees="+".join(word for word, there in (("ref", self._reference), ("img", self._image)) if there),
             itself=self._itself or None,
             own="zero" if self._itself and self._own == "zero" else None,
             seed=self._seed,

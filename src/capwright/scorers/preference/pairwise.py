@@ -26,7 +26,7 @@ ORDERS = ("both", "paper")
 class Pair:
     """Two captions of an image in the order in which they are shown, and what the judge may look at."""
 
-    picture: Path | None
+    image: Path | None
     first: str
     second: str
     reference: str = ""
@@ -62,12 +62,12 @@ def open_judge(asked: str | Mapping[str, Any] | Judge, name: str) -> Judge:
     return judge
 
 
-def seen(sample: Sample, picture: bool, reference: bool) -> tuple[Path | None, str] | None:
-    """(picture or None, reference or "") of a sample for the judge; None when there is neither.
+def seen(sample: Sample, image: bool, reference: bool) -> tuple[Path | None, str] | None:
+    """(image or None, reference or "") of a sample for the judge; None when there is neither.
 
     The reference is the first one, which is the best where a dataset ranks them.
     """
-    path = sample.image if picture and sample.image != NO_IMAGE else None
+    path = sample.image if image and sample.image != NO_IMAGE else None
     text = next(iter(references_of(sample)), "") if reference else ""
     return (path, text) if path is not None or text else None
 
@@ -90,7 +90,7 @@ def decide(judge: Judge, pairs: Sequence[Pair], seed: int = 0) -> list[Decision]
     """
     ruled = [_by_rule(pair.first.strip(), pair.second.strip()) for pair in pairs]
     asked = [pair for pair, rule in zip(pairs, ruled) if rule is None]
-    answers = judge.compare([(p.picture, p.first, p.second, p.reference) for p in asked], seed=seed) if asked else []
+    answers = judge.compare([(p.image, p.first, p.second, p.reference) for p in asked], seed=seed) if asked else []
     if len(answers) != len(asked):
         raise ScorerError(f"the judge {judge.signature} gave {len(answers)} answers to {len(asked)} comparisons")
     rest = iter(answers)

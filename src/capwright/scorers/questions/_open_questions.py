@@ -98,7 +98,7 @@ def relaxed(said: str, right: str) -> float:
 
 
 def anls(said: str, right: str) -> float:
-    """1 - NL, and 0 from NL = 0.5 on (Biten et al., ICCV 2019), as for text in pictures.
+    """1 - NL, and 0 from NL = 0.5 on (Biten et al., ICCV 2019), as for text in images.
 
     NL is the number of letters to insert, delete or change, divided by the length of the longer one. Letter case,
     spaces and a full stop at the end do not count.
