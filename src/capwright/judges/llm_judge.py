@@ -68,7 +68,7 @@ class LLMJudge:
         """Who is asked, a digest of all prompts, and what differs from the defaults: "chat:MODEL;prompts=5f0c9a1e"."""
         asked = "\n".join(self.prompts.values())
         parts = [f"chat:{self._model}", f"prompts={blake2b(asked.encode(), digest_size=4).hexdigest()}"]
-        parts += [f"T.{name}={heat:g}" for name, heat in sorted(self._heat.items())]
+        parts += [f"T.{name}={temperatures:g}" for name, temperatures in sorted(self._heat.items())]
         parts += [f"thinking={self._thinking}"] if self._thinking else []
         parts += [f"claims={self._claims_per_call}"] if self._claims_per_call != CLAIMS_PER_CALL else []
         return ";".join(parts)
@@ -347,14 +347,14 @@ def _grading(prompt: Prompt, axes: Sequence[str]) -> Prompt:
 def _temperatures(given: float | Mapping[str, float] | None, prompts: Mapping[str, Prompt]) -> dict[str, float]:
     if given is None:
         return {}
-    heat = dict(given) if isinstance(given, Mapping) else dict.fromkeys(prompts, given)
-    unknown = sorted(set(heat) - set(prompts))
+    temperatures = dict(given) if isinstance(given, Mapping) else dict.fromkeys(prompts, given)
+    unknown = sorted(set(temperatures) - set(prompts))
     if unknown:
         raise ModelError(f"temperature: there is no prompt {', '.join(unknown)} (prompts: {', '.join(prompts)})")
-    for name, value in heat.items():
+    for name, value in temperatures.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 2:
             raise ModelError(f"temperature: must be a number from 0 to 2, not {value!r} ({name})")
-    return {name: float(value) for name, value in heat.items()}
+    return {name: float(value) for name, value in temperatures.items()}
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

@@ -144,5 +144,5 @@ def _rotations(question: Question, n: int) -> list[Question]:
 def _shuffles(question: Question, n: int, seed: int, sample: str) -> list[Question]:
     """`n` different orders that follow from the seed, the sample and the question, not from who is asked before."""
     key = "\0".join([str(seed), sample, question.text, *question.options])
-    dice = Random(blake2b(key.encode("utf-8"), digest_size=8).hexdigest())
-    return [replace(question, options=order) for order in dice.sample(list(permutations(question.options)), n)]
+    rng = Random(blake2b(key.encode("utf-8"), digest_size=8).hexdigest())
+    return [replace(question, options=order) for order in rng.sample(list(permutations(question.options)), n)]

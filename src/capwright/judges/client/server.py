@@ -171,7 +171,7 @@ class Server:
         except ImageError as error:
             return CallResult(None, "missing_image", str(error))
         tokens = prompt_tokens(request, 0) + request.max_tokens
-        dice: random.Random | None = None
+        rng: random.Random | None = None
         failures = waits = 0
         limited: float | None = None  # since when the server has said that we ask too much
         while True:
@@ -195,8 +195,8 @@ class Server:
                 if failures > self.options.retries or failed.final or too_long:
                     return CallResult(None, failed.status, reason)
                 waits += 1
-                dice = dice or _dice(request)
-                backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + dice.random() / 2)
+                rng = rng or _dice(request)
+                backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 10)) * (0.5 + rng.random() / 2)
                 wait = min(failed.wait, self.options.patience)
                 if wait:
                     self._pace.hold(wait)

@@ -162,7 +162,7 @@ class ClaimScorer:
         own: ClaimContext = self._own(context)
         return write_signature(
             self._spec.name,
-            assistant=own.claims.signature,  # the word it began with: a signature lasts as long as its number
+            assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
             evidence=own.against,
             facts=own.wanted if "facts" in self._needs else None,
             **dict(self._more(own.claims)),

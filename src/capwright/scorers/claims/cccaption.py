@@ -118,7 +118,7 @@ class CCCaption(ClaimScorer):
         own: CCCaptionContext = self._own(context)
         return write_signature(
             self._spec.name,
-            assistant=own.claims.signature,  # the word it began with: a signature lasts as long as its number
+            assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
             reader=own.reader.signature,
             evidence=own.against,
             questions=own.bank,
