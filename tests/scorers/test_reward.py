@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capwright.scorers import TTS, Context, Corpus, Length, RewardView, Scorer, ScorerSpec, Stats
+from capwright.scorers import TTS, Context, Corpus, Item, Length, RewardView, Scorer, ScorerSpec, Stats
 from capwright.types import Caption, Sample, ScorerError, Term, Vocabulary
 
 VOCABULARY = Vocabulary({name: Term(name) for name in ("geoboard", "abacus", "tricycle", "maraca")})
@@ -100,7 +100,7 @@ def test_lengths_need_a_scale():
 
 
 @dataclass
-class Fake:
+class Fake(Scorer):
     """A scorer with one output that gives what it is told, in two rows a caption."""
 
     value: float = 0.5
@@ -134,10 +134,37 @@ def view_of(fake: Fake) -> RewardView:
     return RewardView(fake, fake.prepare(Corpus([])))
 
 
-def test_any_object_with_the_three_steps_is_a_scorer():
-    assert isinstance(Fake(), Scorer)
-    assert isinstance(SCORER, Scorer)
-    assert view_of(Fake())([TWO], [captions("a", "b")]).values.tolist() == [[0.5, 0.5]]
+class Vowels(Scorer):
+    """All that a scorer needs: what it is, and rows of (value, 1)."""
+
+    spec = ScorerSpec("vowels", "1", ("vowels",), {"vowels": (0, 9)})
+
+    def stats(self, items, context) -> Stats:
+        rows = np.array([[sum(c in "aeiou" for c in item.caption), 1.0] for item in items])
+        return Stats(rows, np.arange(len(items)), ("ok",) * len(items), (None,) * len(items))
+
+
+def test_a_scorer_of_ones_own_has_defaults():
+    scorer = Vowels()
+    context = scorer.prepare(Corpus([]))
+    rows = scorer.stats([Item(TWO, "a toy"), Item(TWO, "geoboard")], context).rows
+    assert scorer.finalize(rows.sum(0)).tolist() == [3.0]
+    assert np.isnan(scorer.finalize(np.zeros(2))).all()
+    assert scorer.signature(context) == "vowels|v:1"
+    with pytest.raises(ScorerError, match=r"vowels: needs a context made by its own prepare\(\)"):
+        scorer.signature(Context("other", "0", ("x",)))
+    assert RewardView(scorer, context, scale=(0, 10))([TWO], [captions("a", "toys")]).values.tolist() == [[0.1, 0.1]]
+
+
+def test_an_object_with_the_three_steps_is_measured_too():
+    class Duck:
+        spec, prepare, stats, finalize, signature = (
+            Fake().spec,
+            *(getattr(Fake(), n) for n in ("prepare", "stats", "finalize", "signature")),
+        )
+
+    duck = Duck()
+    assert RewardView(duck, duck.prepare(Corpus([])))([TWO], [captions("a", "b")]).values.tolist() == [[0.5, 0.5]]
 
 
 def test_lower_is_better_is_turned_around():

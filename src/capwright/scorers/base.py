@@ -13,14 +13,16 @@ and a bootstrap is `finalize(weights @ rows)`: one formula, no special cases.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.text.digest import fingerprint
 from capwright.types import STATUSES, Sample, ScorerError, Vocabulary
 
 #: Statuses that carry a score. A caption with any other status is unknown: it is counted, never scored as zero.
@@ -153,30 +155,53 @@ class Stats:
         return rows, known
 
 
-@runtime_checkable
-class Scorer(Protocol):
-    """What every metric is. See the module text for how the three steps fit together."""
+C = TypeVar("C", bound=Context)
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        ...
 
-    def prepare(self, corpus: Corpus) -> Context:
+class Scorer(ABC, Generic[C]):
+    """What every metric is. See the module text for how the three steps fit together.
+
+    A scorer of one's own says `spec`, and how `stats` are made; the rest has defaults, which fit a scorer that learns
+    nothing and whose score is the mean of its captions' scores.
+
+    Attributes:
+        spec: what the scorer is; of the class, or set in `__init__` where it depends on options.
+        context_type: what its `prepare` returns.
+    """
+
+    spec: ScorerSpec
+    context_type: type[Context] = Context
+
+    def prepare(self, corpus: Corpus) -> C:
         """Learn from a corpus what scores depend on. Raises DataError when the corpus does not have what is needed."""
-        ...
+        return cast(C, Context(self.spec.name, fingerprint(self.spec.name), self.spec.outputs))
 
+    @abstractmethod
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Measure captions: additive rows with owner, status and evidence."""
-        ...
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores [..., m] of summed rows [..., k], columns in the order of `context.outputs`. 0/0 is NaN: unknown."""
-        ...
+        """Scores [..., m] of summed rows [..., k], columns in the order of `context.outputs`. 0/0 is NaN: unknown.
+
+        By default means: of rows (value of each output, 1).
+        """
+        summed = np.asarray(summed, dtype=np.float64)
+        return ratio(summed[..., :-1], summed[..., -1:])
 
     def signature(self, context: Context) -> str:
         """One line with everything that can change the number; equal signatures are comparable numbers."""
-        ...
+        return write_signature(self.spec.name, **self.fields(context), v=self.spec.version)
+
+    def fields(self, context: Context) -> Mapping[str, object]:
+        """What stands in the signature between the name and the version."""
+        self.own(context)
+        return {}
+
+    def own(self, context: Context) -> C:
+        """The context, if it was made by a scorer like this one. Raises ScorerError."""
+        if not isinstance(context, self.context_type) or context.scorer != self.spec.name:
+            raise ScorerError(f"{self.spec.name}: needs a context made by its own prepare()")
+        return cast(C, context)
 
 
 def explain(scorer: Scorer, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, Status, Verdict
 from capwright.scorers._asking import check_options, open_port
@@ -21,11 +20,11 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
     references_of,
-    write_signature,
 )
 from capwright.text.digest import fingerprint
 from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError
@@ -72,7 +71,7 @@ class ClaimContext(Context):
     known: dict[str, Split] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
 
-class ClaimScorer:
+class ClaimScorer(Scorer[ClaimContext]):
     """Base of the scorers that ask about claims. They implement `_measure`, `_width` and `finalize`.
 
     Args:
@@ -85,6 +84,8 @@ class ClaimScorer:
         seed: of everything that is asked.
     """
 
+    context_type = ClaimContext
+
     #: Columns of a row.
     _width: int
     #: Which of "evidence" and "facts" a sample must have to be measured.
@@ -95,16 +96,11 @@ class ClaimScorer:
         for option, value, choices in (("evidence", evidence, EVIDENCE), ("facts", facts, FACTS)):
             if value not in choices:
                 raise ScorerError(f"{spec.name}: {option} must be one of {', '.join(choices)}, not {value!r}")
-        self._spec = spec
+        self.spec = spec
         self._judge = judge
         self._evidence = evidence
         self._facts = facts
         self._seed = seed
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """Open the judge, and settle what claims are held against.
@@ -112,7 +108,7 @@ class ClaimScorer:
         Raises ScorerError when the judge can not be asked about claims, DataError when no sample has the evidence
         or the facts that were asked for.
         """
-        name = self._spec.name
+        name = self.spec.name
         claims = open_port(self._judge, Claims, name, "be asked about claims")
         evidence = self._evidence if self._evidence != "auto" else _best_evidence(claims, corpus.samples)
         facts = self._facts
@@ -130,7 +126,7 @@ class ClaimScorer:
         return ClaimContext(
             scorer=name,
             fingerprint=fingerprint([claims.signature, against, wanted, self._seed, *map(str, self._more(claims))]),
-            outputs=self._spec.outputs,
+            outputs=self.spec.outputs,
             claims=claims,
             evidence=evidence,
             facts=facts,
@@ -140,7 +136,7 @@ class ClaimScorer:
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item; see the class for its columns. Evidence: the claims with what was found about each."""
-        context = self._own(context)
+        context = self.own(context)
         rows = np.zeros((len(items), self._width))
         status = [item_status(item) for item in items]
         evidence: list[dict[str, Any] | None] = [None] * len(items)
@@ -153,35 +149,24 @@ class ClaimScorer:
                 status[i] = found.status
         return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores [..., m] of summed rows [..., k]."""
-        raise ScorerError(f"{self._spec.name}: has no scores of its own")
-
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
-        own: ClaimContext = self._own(context)
-        return write_signature(
-            self._spec.name,
+        own: ClaimContext = self.own(context)
+        return dict(
             assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
             evidence=own.against,
             facts=own.wanted if "facts" in self._needs else None,
             **dict(self._more(own.claims)),
             seed=self._seed,
-            v=self._spec.version,
         )
 
     def _measure(self, items: Sequence[Item], context: Any) -> list[ClaimFinding]:
         """One Finding an item. All items have a known status; captions may be blank."""
-        raise ScorerError(f"{self._spec.name}: measures nothing of its own")
+        raise ScorerError(f"{self.spec.name}: measures nothing of its own")
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         """Whatever else changes numbers when these claims are asked, for the signature."""
         return ()
-
-    def _own(self, context: Context) -> Any:
-        if not isinstance(context, ClaimContext) or context.scorer != self._spec.name:
-            raise ScorerError(f"{self._spec.name}: needs a context made by its own prepare()")
-        return context
 
     def _split(
         self, items: Sequence[Item], context: ClaimContext, captions: bool = True, facts: bool = True

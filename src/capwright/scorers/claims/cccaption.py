@@ -27,7 +27,7 @@ from capwright.scorers._asking import (
     status_of,
     tell,
 )
-from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, write_signature
+from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
     ClaimFinding,
@@ -103,8 +103,8 @@ class CCCaption(ClaimScorer):
         """See `ClaimScorer.prepare`. Raises DataError also when no sample has a question that can be asked."""
         made = super().prepare(corpus)
         same = made.claims if self._reader is None else self._reader
-        reader = open_port(same, Reader, self._spec.name, "answer questions")
-        bank = read_question_set(corpus.samples, self._spec.name)
+        reader = open_port(same, Reader, self.spec.name, "answer questions")
+        bank = read_question_set(corpus.samples, self.spec.name)
         fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, reader.signature, bank.digest])}
         return CCCaptionContext(**fields, reader=reader, bank=bank.name)
 
@@ -113,18 +113,16 @@ class CCCaption(ClaimScorer):
         both, asked, complete, correct, captions = np.moveaxis(np.asarray(summed, dtype=np.float64), -1, 0)
         return np.stack([ratio(both, asked), ratio(complete, asked), ratio(correct, captions)], axis=-1)
 
-    def signature(self, context: CCCaptionContext) -> str:  # type: ignore[override]
+    def fields(self, context: Context) -> dict[str, object]:
         """`cccaption|assistant:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
-        own: CCCaptionContext = self._own(context)
-        return write_signature(
-            self._spec.name,
+        own: Any = self.own(context)
+        return dict(
             assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
             reader=own.reader.signature,
             evidence=own.against,
             questions=own.bank,
             alpha=self._alpha,
             seed=self._seed,
-            v=self._spec.version,
         )
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
@@ -166,7 +164,7 @@ class CCCaption(ClaimScorer):
         shown_as = [self._questions(item.sample) for item in items]
         speaking = [(i, one) for i, item in enumerate(items) for one in shown_as[i] if item.caption.strip()]
         asked = [(items[i].caption, one) for i, one in speaking]
-        answers = iter(ask(context.reader, asked, self._seed, self._spec.name))
+        answers = iter(ask(context.reader, asked, self._seed, self.spec.name))
         return [
             [(one, tell(one, next(answers)) if item.caption.strip() else UNANSWERED) for one in shown_as[i]]
             for i, item in enumerate(items)

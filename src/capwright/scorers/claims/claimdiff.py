@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from capwright.judges.protocols import Claims, Split, Verdict, Writer
-from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio, references_of
+from capwright.scorers.base import Corpus, Item, ScorerSpec, references_of
 from capwright.scorers.claims._claims import (
     ClaimContext,
     ClaimFinding,
@@ -96,11 +95,6 @@ class ClaimDiff(ClaimScorer):
                 f'"references"; here it is {made.claims.signature}, {made.evidence!r} and {made.facts!r}'
             )
         return made
-
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 5] -> [..., 4] means over captions in the order of the outputs; 0/0 is NaN."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :4], summed[..., 4:])
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("mode", self._mode), ("how", self._how), ("omissions", "yes" if self._omissions else "no"))

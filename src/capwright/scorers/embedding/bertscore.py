@@ -6,7 +6,7 @@ The encoder is the user's choice (`encoder.TransformersEmbedder`, or anything wi
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,11 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
-    ratio,
     references_of,
-    write_signature,
 )
 from capwright.scorers.embedding._text_encoder import Embedder, Embedding, Memory, TransformersEmbedder
 from capwright.scorers.ngram._ngrams import count_references
@@ -66,8 +65,10 @@ class EmbeddingContext(Context):
         return np.where(text.special, 0.0, weights)
 
 
-class _EmbeddingScorer(ABC):
+class _EmbeddingScorer(Scorer[EmbeddingContext]):
     """What both scorers share: options, a context with an encoder, one row for each caption."""
+
+    context_type = EmbeddingContext
 
     name = ""
     outputs: tuple[str, ...] = ()
@@ -97,7 +98,7 @@ class _EmbeddingScorer(ABC):
                 raise ScorerError(f"{self.name}: {option} must be a whole number >= {least}, not {value!r}")
         self._model, self._embedder = model, embedder
         self._options = {"prefix_space": prefix_space, **options}
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name=self.name,
             version="1",
             outputs=(*self.outputs, "truncated"),
@@ -106,11 +107,6 @@ class _EmbeddingScorer(ABC):
             unit="item|ctx",
             cost="model",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> EmbeddingContext:
         """Load the encoder.
@@ -125,7 +121,7 @@ class _EmbeddingScorer(ABC):
         return EmbeddingContext(
             scorer=self.name,
             fingerprint=fingerprint([self._embedder.name, dict(self._embedder.settings), idf, documents]),
-            outputs=self._spec.outputs,
+            outputs=self.spec.outputs,
             embedder=self._embedder,
             memory=Memory(self._embedder),
             references=references,
@@ -138,7 +134,7 @@ class _EmbeddingScorer(ABC):
         rows = np.zeros((len(items), len(self.outputs) + 2))
         status = [item_status(item) for item in items]
         evidence: list[dict[str, Any] | None] = [None] * len(items)
-        own = _own(context, self.name)
+        own = self.own(context)
         for index, caption, references, truncated in self._texts(items, status, own):
             if _says_nothing(caption):
                 status[index] = "empty"
@@ -147,11 +143,6 @@ class _EmbeddingScorer(ABC):
             rows[index, -2:] = bool(truncated), 1
             evidence[index] = {"truncated": truncated} if truncated else None
         return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
-
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., k + 1] -> [..., k] means in the order of `spec.outputs`; NaN where nothing was compared."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :-1], summed[..., -1:])
 
     def _texts(
         self, items: Sequence[Item], status: Sequence[str], context: EmbeddingContext
@@ -244,27 +235,25 @@ class BERTScore(_EmbeddingScorer):
         means[..., :3] = (means[..., :3] - self._baseline) / (1 - self._baseline)
         return means
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`bertscore|model:bert-base-uncased#1f3a90bc|layer:9|max:512|weights:equal|baseline:0|...|refs:5|v:1`."""
-        own = _own(context, self.name)
+        own = self.own(context)
         weights = "equal"
         if own.idf is not None:
             weights = f"idf@{own.documents}#{fingerprint(dict(own.idf))[:4]}"
         shown = self._baseline[[1, 2, 0]].tolist()
-        return write_signature(
-            "bertscore",
+        return dict(
             model=own.embedder.name,
             **own.embedder.settings,
             weights=weights,
             baseline=shown[0] if len(set(shown)) == 1 else tuple(shown),
             ws="collapse",
             refs=own.references,
-            v=self._spec.version,
         )
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption: the reference it is most like (by f1), and (token, its partner there, cosine) in order."""
-        own = _own(context, self.name)
+        own = self.own(context)
         found: list[dict[str, Any] | None] = [None] * len(items)
         for index, caption, references, truncated in self._texts(items, [item_status(item) for item in items], own):
             best = max(references, key=lambda reference: match(caption, reference, own)[0])
@@ -340,17 +329,11 @@ class Similarity(_EmbeddingScorer):
             revision=revision,
         )
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`similarity|model:all-MiniLM-L6-v2#1f3a90bc|layer:6|max:256|pool:mean|ws:collapse|refs:5|v:1`."""
-        own = _own(context, self.name)
-        return write_signature(
-            "similarity",
-            model=own.embedder.name,
-            **own.embedder.settings,
-            pool=self._pool,
-            ws="collapse",
-            refs=own.references,
-            v=self._spec.version,
+        own = self.own(context)
+        return dict(
+            model=own.embedder.name, **own.embedder.settings, pool=self._pool, ws="collapse", refs=own.references
         )
 
     def _compare(self, caption: Embedding, references: list[Embedding], context: EmbeddingContext) -> tuple[float, ...]:
@@ -389,12 +372,6 @@ def _unit(vectors: NDArray[Any]) -> Vector:
 
 def _says_nothing(text: Embedding) -> bool:
     return bool(text.special.all())
-
-
-def _own(context: Context, name: str) -> EmbeddingContext:
-    if not isinstance(context, EmbeddingContext) or context.scorer != name:
-        raise ScorerError(f"{name}: needs a context made by its own prepare()")
-    return context
 
 
 def _read_baseline(baseline: float | Sequence[float]) -> tuple[float, float, float]:

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Grade, Judge
 from capwright.scorers._asking import check_seed
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.scorers.fluency._language_checks import CHECKS, Checks, learn_checks
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import get_tokenizer
@@ -39,7 +49,7 @@ class LanguageContext(Context):
     texts: int
 
 
-class Language:
+class Language(Scorer[LanguageContext]):
     """The scorer `language`: means over captions, in [0, 1], higher is better.
 
         language (headline): the mean of the three below.
@@ -64,6 +74,8 @@ class Language:
         seed: for the judge.
     """
 
+    context_type = LanguageContext
+
     def __init__(
         self,
         judge: Any = None,
@@ -87,7 +99,7 @@ class Language:
         self._seed = seed
         offline = judge is None
         outputs = (*AXES, "language")
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="language",
             version="1",
             outputs=outputs,
@@ -98,11 +110,6 @@ class Language:
             main="language",
         )
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is. With a judge its cost is "calls"."""
-        return self._spec
-
     def prepare(self, corpus: Corpus) -> LanguageContext:
         """Learn from the good captions of the corpus, or open the judge.
 
@@ -112,7 +119,7 @@ class Language:
         if self._judge is not None:
             judge = self._open()
             mark = fingerprint(["language", judge.signature, self._seed])
-            return LanguageContext("language", mark, self._spec.outputs, None, judge, 0)
+            return LanguageContext("language", mark, self.spec.outputs, None, judge, 0)
         groups = [good for sample in corpus.samples if (good := self._good(sample))]
         groups += [[line] for source in self._sources if not _is_of_samples(source) for line in _read_lines(source)]
         texts = sum(map(len, groups))
@@ -127,12 +134,12 @@ class Language:
         except ValueError as error:
             raise DataError(f"language: {' and '.join(self._sources)}: {error}") from error
         known = sorted(hashlib.blake2b(repr(group).encode(), digest_size=16).hexdigest() for group in groups)
-        mark = fingerprint([known, get_tokenizer(self._tokenizer).name, self._spec.version])
-        return LanguageContext("language", mark, self._spec.outputs, checks, None, texts)
+        mark = fingerprint([known, get_tokenizer(self._tokenizer).name, self.spec.version])
+        return LanguageContext("language", mark, self.spec.outputs, checks, None, texts)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (clarity, fluency, coherence, 1). Evidence with a judge: {"reason"} where it gave one."""
-        context = _own(context)
+        context = self.own(context)
         status = [item_status(item) for item in items]
         rows = np.zeros((len(items), len(AXES) + 1))
         rows[:, -1] = [state in SCORED for state in status]
@@ -153,7 +160,7 @@ class Language:
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """Without a judge the checks of each caption, and "odd": the word that fits worst, up to two before it."""
-        context = _own(context)
+        context = self.own(context)
         if context.checks is None:
             return list(self.stats(items, context).evidence)
         return [context.checks.explain(item) if item_status(item) == "ok" else None for item in items]
@@ -164,18 +171,17 @@ class Language:
         axes = ratio(summed[..., : len(AXES)], summed[..., len(AXES) :])
         return np.concatenate((axes, axes.mean(-1, keepdims=True)), axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`language|learned:references/10000#3f2a0c1d|checks:flow,known,ending,plain,fresh|tok:ptb-py.1|v:1`.
 
         With a judge `language|judge:<its signature>|seed:0|v:1`.
         """
-        context = _own(context)
+        context = self.own(context)
         if context.judge is not None:
-            return write_signature("language", judge=context.judge.signature, seed=self._seed, v=self._spec.version)
+            return {"judge": context.judge.signature, "seed": self._seed}
         sources = ",".join(source if _is_of_samples(source) else "file" for source in self._sources)
         learned = f"{sources}/{context.texts}#{context.fingerprint[:8]}"
-        tok = get_tokenizer(self._tokenizer).name
-        return write_signature("language", learned=learned, checks=",".join(CHECKS), tok=tok, v=self._spec.version)
+        return {"learned": learned, "checks": ",".join(CHECKS), "tok": get_tokenizer(self._tokenizer).name}
 
     def _open(self) -> Judge:
         judge = self._judge
@@ -224,9 +230,3 @@ def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
     if not all(isinstance(mark, (int, float)) and 0 <= mark <= 1 for mark in marks):
         return (0.0,) * len(AXES), "unparseable"
     return marks, "ok"
-
-
-def _own(context: Context) -> LanguageContext:
-    if not isinstance(context, LanguageContext):
-        raise ScorerError("language: needs a context made by its own prepare()")
-    return context

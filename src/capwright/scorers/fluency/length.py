@@ -6,16 +6,24 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+)
 from capwright.text.digest import fingerprint
 from capwright.text.normalize import Folded
 
 _SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"'”’)\]]|$)|[。！？]+|\n\s*\n")
 
 
-class Length:
+class Length(Scorer[Context]):
     """The scorer `length`: mean words, characters and sentences a caption, and the share that was cut off.
 
     A word is a run of letters and digits ("geo-board" is two); every Chinese, Japanese or Korean character is one. A
@@ -26,7 +34,7 @@ class Length:
 
     def __init__(self) -> None:
         unbounded = (0.0, float("inf"))
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="length",
             version="1",
             outputs=("words", "characters", "sentences", "truncated"),
@@ -34,14 +42,9 @@ class Length:
             higher_is_better=None,
         )
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
-
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return Context("length", fingerprint("length"), self._spec.outputs)
+        return Context("length", fingerprint("length"), self.spec.outputs)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (words, characters, sentences, truncated, 1)."""
@@ -52,15 +55,6 @@ class Length:
                 text = item.caption.strip()
                 row[:] = (count_words(text), len(text), count_sentences(text), item.finish == "length", 1)
         return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
-
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 5] -> [..., 4] means; NaN without captions."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :4], summed[..., 4:5])
-
-    def signature(self, context: Context) -> str:
-        """`length|v:1`."""
-        return write_signature("length", v=self._spec.version)
 
 
 def count_words(text: str) -> int:

@@ -10,7 +10,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.scorers.fluency.length import count_sentences
 from capwright.text.digest import fingerprint
 from capwright.text.normalize import is_latin_word, tokens
@@ -37,7 +47,7 @@ _EXCEPTIONS = {"business": 2, "cafe": 2, "every": 2, "evening": 2, "jagged": 2, 
 _EXCEPTIONS |= {"giant": 2, "giants": 2, "naked": 2, "recipe": 3, "rugged": 2, "crooked": 2, "science": 2, "theater": 3}
 
 
-class Readability:
+class Readability(Scorer[Context]):
     """The scorer `readability`, of text in English. Neither direction is better.
 
         ari (headline): Automated Readability Index (Smith and Senter, 1967), a school grade.
@@ -52,7 +62,7 @@ class Readability:
 
     def __init__(self) -> None:
         outputs = ("ari", "coleman_liau", "flesch", "kincaid")
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="readability",
             version="1",
             outputs=outputs,
@@ -60,14 +70,9 @@ class Readability:
             higher_is_better=None,
         )
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
-
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return Context("readability", fingerprint("readability"), self._spec.outputs)
+        return Context("readability", fingerprint("readability"), self.spec.outputs)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (letters, words, sentences, syllables)."""
@@ -93,9 +98,9 @@ class Readability:
         )
         return np.stack(columns, axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`readability|syllables:rule.1|v:1`."""
-        return write_signature("readability", syllables="rule.1", v=self._spec.version)
+        return dict(syllables="rule.1")
 
 
 @lru_cache(maxsize=65536)

@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.arrays import Ints
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.scorers.ngram.distinct import grow_ngrams, start_ngrams
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import Coded, get_tokenizer
@@ -20,7 +30,7 @@ _LONGEST = 4
 _LOOP = 3
 
 
-class Repetition:
+class Repetition(Scorer[Context]):
     """The scorer `repetition`: means over captions, lower is better.
 
         rep4 (headline), rep1, rep2, rep3: the share of a caption's n-grams that it has said before, in [0, 1];
@@ -37,7 +47,7 @@ class Repetition:
     def __init__(self, *, tokenizer: str = "ptb") -> None:
         self._tokenizer = get_tokenizer(tokenizer)
         shares = ("rep4", "rep1", "rep2", "rep3")
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="repetition",
             version="1",
             outputs=(*shares, "run", "loop"),
@@ -46,14 +56,9 @@ class Repetition:
             rewards=("fresh",),
         )
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
-
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return Context("repetition", fingerprint(["repetition", self._tokenizer.name]), self._spec.outputs)
+        return Context("repetition", fingerprint(["repetition", self._tokenizer.name]), self.spec.outputs)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (rep4, rep1, rep2, rep3, run, loop, 1)."""
@@ -75,25 +80,13 @@ class Repetition:
             found.append({"run": " ".join(stretch), "times": times})
         return found
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 7] -> [..., 6] means; NaN without captions."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :6], summed[..., 6:7])
-
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The reward "fresh" [..., 1] of rows [..., 7]: 1 - rep4, in [0, 1]; NaN where unknown."""
         return 1 - ratio(rows[..., :1], rows[..., 6:7])
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`repetition|n:1..4|loop:4x3|tok:ptb-py.1|ws:collapse|v:1`."""
-        return write_signature(
-            "repetition",
-            n=f"1..{_LONGEST}",
-            loop=f"{_LONGEST}x{_LOOP}",
-            tok=self._tokenizer.name,
-            ws="collapse",
-            v=self._spec.version,
-        )
+        return dict(n=f"1..{_LONGEST}", loop=f"{_LONGEST}x{_LOOP}", tok=self._tokenizer.name, ws="collapse")
 
     def _measure(self, captions: Sequence[str]) -> NDArray[np.float64]:
         """[N, 7] rows of N captions."""

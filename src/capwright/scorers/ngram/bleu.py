@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.arrays import ranges
-from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, Stats, ratio, write_signature
+from capwright.scorers.base import Context, Corpus, Item, Scorer, ScorerSpec, Stats, ratio
 from capwright.scorers.ngram._ngrams import Batch, count_references, gather, levels, write_ngram
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import get_tokenizer
-from capwright.types import ScorerError
 
 _OUTPUTS = ("bleu1", "bleu2", "bleu3", "bleu4")
 _ORDERS = np.arange(1, 5)
@@ -29,7 +28,7 @@ class BLEUContext(Context):
     references: str
 
 
-class BLEU:
+class BLEU(Scorer[BLEUContext]):
     """The scorer `bleu`: outputs bleu1, bleu2, bleu3, bleu4 (headline), each from 0 to 1.
 
     Rows are (correct n-grams for n = 1..4, n-grams for n = 1..4, words, words of the closest reference, captions).
@@ -40,9 +39,11 @@ class BLEU:
         tokenizer: a name that `tokens.get_tokenizer` knows.
     """
 
+    context_type = BLEUContext
+
     def __init__(self, *, tokenizer: str = "ptb") -> None:
         self._tokenizer = get_tokenizer(tokenizer)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="bleu",
             version="1",
             outputs=_OUTPUTS,
@@ -51,11 +52,6 @@ class BLEU:
             rewards=("smooth",),
             main="bleu4",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> BLEUContext:
         """Count references, for the signature. Raises DataError when no sample has any."""
@@ -103,13 +99,10 @@ class BLEU:
         smooth = np.where(words > 0, precision.prod(axis=-1) ** 0.25 * penalty, 0.0)
         return np.where(captions > 0, smooth, np.nan)[..., None]
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`bleu|n:4|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        if not isinstance(context, BLEUContext):
-            raise ScorerError("bleu: needs a context made by its own prepare()")
-        return write_signature(
-            "bleu", n=4, tok=self._tokenizer.name, ws="collapse", refs=context.references, v=self._spec.version
-        )
+        context = self.own(context)
+        return dict(n=4, tok=self._tokenizer.name, ws="collapse", refs=context.references)
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"orders": [{"n", "matched": [n-gram, ...], "unmatched": [n-gram, ...]}, ...]}, n = 1..4.

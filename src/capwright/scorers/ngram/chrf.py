@@ -15,11 +15,11 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
     references_of,
-    write_signature,
 )
 from capwright.scorers.ngram._ngrams import count_references
 from capwright.text.digest import fingerprint
@@ -37,7 +37,7 @@ class ChrFContext(Context):
     sacrebleu: str
 
 
-class ChrF:
+class ChrF(Scorer[ChrFContext]):
     """The scorer `chrf` (Popović 2015, W15-3049; with `word_order=2` chrF++, Popović 2017, W17-4770).
 
     One output, `chrf`, in [0, 100]: the F-score (recall counts `beta` times) of character n-grams of 1 to 6
@@ -57,6 +57,8 @@ class ChrF:
         ScorerError: a bad option.
         NotInstalledError: sacrebleu is not there.
     """
+
+    context_type = ChrFContext
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class ChrF:
             whitespace=False,
             eps_smoothing=not effective_order,
         )
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="chrf",
             version="1",
             outputs=("chrf",),
@@ -93,17 +95,12 @@ class ChrF:
             needs=frozenset({"references"}),
         )
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
-
     def prepare(self, corpus: Corpus) -> ChrFContext:
         """Nothing is learned; references are counted for the signature. Raises DataError when there are none."""
         return ChrFContext(
             scorer="chrf",
             fingerprint=fingerprint([*self._orders, self._beta, self._lowercase, self._effective_order, self._version]),
-            outputs=self._spec.outputs,
+            outputs=self.spec.outputs,
             references=count_references(corpus, "chrf"),
             sacrebleu=self._version,
         )
@@ -141,12 +138,10 @@ class ChrF:
             score = self._f_score(precision, recall, _EPS).mean(-1)
         return np.where(summed[..., -1] > 0, 100 * score, np.nan)[..., None]
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`chrf|nc:6|nw:0|beta:2|case:mixed|eff:yes|space:no|refs:5..7|sacrebleu:2.6.0|v:1`."""
-        if not isinstance(context, ChrFContext):
-            raise ScorerError("chrf: needs a context made by its own prepare()")
-        return write_signature(
-            "chrf",
+        context = self.own(context)
+        return dict(
             nc=self._orders[0],
             nw=self._orders[1],
             beta=self._beta,
@@ -155,7 +150,6 @@ class ChrF:
             space="no",
             refs=context.references,
             sacrebleu=context.sacrebleu,
-            v=self._spec.version,
         )
 
     def _f_score(

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from capwright.arrays import Floats, Ints
-from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, Stats, ratio, write_signature
+from capwright.scorers.base import Context, Corpus, Item, Scorer, ScorerSpec, Stats
 from capwright.scorers.ngram._ngrams import Batch, Level, count_references, gather, levels, write_ngram
 from capwright.scorers.ngram.idf import COCO_VAL2014, coco_val2014, read_idf
 from capwright.scorers.ngram.idf_table import IdfTable, count_samples
@@ -30,7 +29,7 @@ class CIDErContext(Context):
     references: str
 
 
-class CIDErD:
+class CIDErD(Scorer[CIDErContext]):
     """The scorer `ciderD`: one output, from 0 to 10; the number that COCO tools print as "CIDEr".
 
     A row is (score, 1): the score of a corpus is the mean over captions.
@@ -42,6 +41,8 @@ class CIDErD:
         idf: what n-grams weigh by. "refs": the references that `prepare` is given, which must be of two samples or
             more. "coco-val2014": the built-in table. Anything else is the path of a file that `idf.build_idf` wrote.
     """
+
+    context_type = CIDErContext
 
     _name = "ciderD"
     _plain = False
@@ -55,7 +56,7 @@ class CIDErD:
         self._n = n
         self._sigma = float(sigma)
         self._idf = str(idf)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name=self._name,
             version="1",
             outputs=(self._name,),
@@ -63,11 +64,6 @@ class CIDErD:
             needs=frozenset({"references"}),
             unit="item|ctx",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> CIDErContext:
         """Count in how many samples n-grams are, or read the frozen table.
@@ -101,7 +97,7 @@ class CIDErD:
         return CIDErContext(
             scorer=self._name,
             fingerprint=fingerprint([self._name, table.digest, self._tokenizer.name, self._n, self._sigma]),
-            outputs=self._spec.outputs,
+            outputs=self.spec.outputs,
             table=table,
             origin=origin,
             references=references,
@@ -111,7 +107,7 @@ class CIDErD:
         """One row (score, 1) an item; (0, 0), which `finalize` makes NaN, where the sample has no references."""
         batch = gather(items, self._tokenizer)
         scores = np.zeros(len(batch.item))
-        for level, _, points in self._levels(batch, self._own(context)):
+        for level, _, points in self._levels(batch, self.own(context)):
             scores += np.bincount(level.text[level.caption], weights=points, minlength=len(scores))
         captions = np.flatnonzero(batch.item >= 0)
         rows = np.zeros((len(items), 2))
@@ -119,23 +115,16 @@ class CIDErD:
         rows[batch.item[captions], 1] = 1
         return Stats(rows, np.arange(len(items)), batch.status, (None,) * len(items))
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 2] -> [..., 1]: the mean; NaN without captions."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :1], summed[..., 1:])
-
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`ciderD|n:4|sigma:6|idf:refs@5000#3f2a1b7c|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        own = self._own(context)
-        return write_signature(
-            self._name,
+        own = self.own(context)
+        return dict(
             n=self._n,
             sigma=self._sigma if not self._plain else None,
             idf=f"{own.origin}@{own.table.samples}#{own.table.digest[:8]}",
             tok=self._tokenizer.name,
             ws="collapse",
             refs=own.references,
-            v=self._spec.version,
         )
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
@@ -144,7 +133,7 @@ class CIDErD:
         Each is {"ngram", "count" in the caption, "references": share of the references that have it, "samples": how
         many samples of the idf table have it (1: one or none), "points"}. The points of a caption sum to its score.
         """
-        own = self._own(context)
+        own = self.own(context)
         batch = gather(items, self._tokenizer)
         found: list[dict[str, Any] | None] = [None] * len(items)
         for index in batch.item[batch.item >= 0].tolist():
@@ -192,11 +181,6 @@ class CIDErD:
             alike = np.divide(said * other, norms, out=np.zeros(len(norms)), where=norms > 0)
             found.append((level, numbers, 10 * alike / (self._n * batch.references[text])))
         return found
-
-    def _own(self, context: Context) -> CIDErContext:
-        if not isinstance(context, CIDErContext) or context.scorer != self._name:
-            raise ScorerError(f"{self._name}: needs a context made by its own prepare()")
-        return context
 
 
 class CIDEr(CIDErD):

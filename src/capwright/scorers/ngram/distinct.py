@@ -8,7 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from capwright.arrays import Floats, Ints
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import Coded, get_tokenizer
 from capwright.types import ScorerError
@@ -27,7 +37,7 @@ class NGrams(NamedTuple):
     position: Ints
 
 
-class Distinct:
+class Distinct(Scorer[Context]):
     """The scorer `distinct`, of a whole set of captions:
 
         distinct1, distinct2, distinct3: different n-grams / n-grams, in (0, 1]. distinct1 is the headline.
@@ -51,7 +61,7 @@ class Distinct:
             raise ScorerError(f"distinct: budget must be a whole number of n-grams from 1, not {budget!r}")
         self._budget = budget
         shares = tuple(f"distinct{n}" for n in range(1, _LONGEST + 1))
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="distinct",
             version="1",
             outputs=(*shares, "vocabulary"),
@@ -59,14 +69,9 @@ class Distinct:
             unit="set",
         )
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
-
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return Context("distinct", fingerprint([self._tokenizer.name, self._budget]), self._spec.outputs)
+        return Context("distinct", fingerprint([self._tokenizer.name, self._budget]), self.spec.outputs)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows of a set: (linearized value, 1) of each output. The set is all items of this call.
@@ -75,7 +80,7 @@ class Distinct:
         """
         status = tuple(item_status(item) for item in items)
         measured = [i for i, state in enumerate(status) if state in SCORED]
-        rows = np.zeros((len(items), 2 * len(self._spec.outputs)))
+        rows = np.zeros((len(items), 2 * len(self.spec.outputs)))
         coded = self._tokenizer.codes([items[i].caption for i in measured])
         text = np.repeat(np.arange(len(measured)), coded.lengths)
         grown = start_ngrams(coded)
@@ -97,16 +102,9 @@ class Distinct:
         summed = np.asarray(summed, dtype=np.float64)
         return ratio(summed[..., ::2], summed[..., 1::2])
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`distinct|n:1..3|tok:ptb-py.1|ws:collapse|budget:5000|v:1`."""
-        return write_signature(
-            "distinct",
-            n=f"1..{_LONGEST}",
-            tok=self._tokenizer.name,
-            ws="collapse",
-            budget=self._budget,
-            v=self._spec.version,
-        )
+        return dict(n=f"1..{_LONGEST}", tok=self._tokenizer.name, ws="collapse", budget=self._budget)
 
     def _count(self, grown: NGrams, text: Ints, captions: int) -> tuple[float, Floats]:
         """Different n-grams in the set, and by how much that changes when each caption is left out."""

@@ -13,11 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+)
 from capwright.scorers.ngram.bleu import BLEU
 from capwright.scorers.ngram.cider import CIDEr, CIDErContext
 from capwright.text.tokenizers import get_tokenizer
-from capwright.types import NO_IMAGE, DataError, Sample, ScorerError
+from capwright.types import NO_IMAGE, DataError, Sample
 
 _OUTPUTS = ("selfCider", "selfBleu", "distinctShare")
 #: Pairs of captions that are compared at once.
@@ -35,7 +44,7 @@ class DiversityContext(Context):
     cider: CIDErContext
 
 
-class Diversity:
+class Diversity(Scorer[DiversityContext]):
     """The scorer `diversity`: captions of one image beside each other, means over images that have several.
 
     Items of one call with the same `sample.id` are the captions of an image. The image has one row, owned by the
@@ -57,12 +66,14 @@ class Diversity:
             see `cider.CIDErD`.
     """
 
+    context_type = DiversityContext
+
     def __init__(self, *, tokenizer: str = "ptb", idf: str | Path = "refs") -> None:
         self._tokenizer = get_tokenizer(tokenizer)
         self._idf = str(idf)
         self._cider = CIDEr(tokenizer=tokenizer, idf=idf)
         self._bleu = BLEU(tokenizer=tokenizer)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="diversity",
             version="1",
             outputs=_OUTPUTS,
@@ -71,11 +82,6 @@ class Diversity:
             unit="item|ctx",
             higher_is_better=None,
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> DiversityContext:
         """Count in how many samples n-grams are, or read the frozen table.
@@ -94,7 +100,7 @@ class Diversity:
 
         Evidence: {"captions": how many, "different": how many of them}.
         """
-        own = self._own(context)
+        own = self.own(context)
         images: dict[str, list[int]] = {}
         for index, item in enumerate(items):
             images.setdefault(item.sample.id, []).append(index)
@@ -116,22 +122,15 @@ class Diversity:
         owner = np.array([members[0] for members in images.values()], dtype=np.int64)
         return Stats(rows, owner, tuple(status), tuple(evidence))
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 4] -> [..., 3]: means over images; NaN without an image that has several captions."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :3], summed[..., 3:])
-
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`diversity|n:4|idf:refs@5000#3f2a1b7c|smooth:add1|tok:ptb-py.1|ws:collapse|v:1`."""
-        cider = self._own(context).cider
-        return write_signature(
-            "diversity",
+        cider = self.own(context).cider
+        return dict(
             n=4,
             idf=f"{cider.origin}@{cider.table.samples}#{cider.table.digest[:8]}",
             smooth="add1",
             tok=self._tokenizer.name,
             ws="collapse",
-            v=self._spec.version,
         )
 
     def _without_empty(self, captions: Sequence[str]) -> list[str]:
@@ -168,11 +167,6 @@ class Diversity:
         # Captions without words are all the same, and BLEU has no word to say so.
         shaped[[not words for words in self._tokenizer(captions)]] = 1.0
         return np.split(shaped, np.cumsum([len(group) for group in groups])[:-1])
-
-    def _own(self, context: Context) -> DiversityContext:
-        if not isinstance(context, DiversityContext):
-            raise ScorerError("diversity: needs a context made by its own prepare()")
-        return context
 
 
 def spread(kernel: NDArray[np.float64]) -> float:

@@ -20,12 +20,12 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
     ratio,
     references_of,
-    write_signature,
 )
 from capwright.scorers.ngram._ngrams import count_references
 from capwright.text.digest import fingerprint
@@ -87,7 +87,7 @@ class METEORContext(Context):
     references: str
 
 
-class METEOR:
+class METEOR(Scorer[METEORContext]):
     """The scorer `meteor`: one output of the same name, from 0 to 1.
 
     Rows are the 23 numbers of the program: words of caption and reference, function words of both; for each of four
@@ -112,6 +112,8 @@ class METEOR:
         `prepare`, and from `stats` when the program is missing and a caption is not among the kept ones.
     """
 
+    context_type = METEORContext
+
     def __init__(
         self,
         *,
@@ -128,7 +130,7 @@ class METEOR:
         self._tokenizer = get_tokenizer(tokenizer)
         self._language = language
         self._store = Store("meteor", WIDTH, cache_folder() if cache else None)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="meteor",
             version="1",
             outputs=("meteor",),
@@ -136,11 +138,6 @@ class METEOR:
             needs=frozenset({"references", "java"}),
             cost="model",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> METEORContext:
         """Look for Java and the jar, and count references. Nothing is started.
@@ -156,7 +153,7 @@ class METEOR:
             if not self._store.knows([self._half_key(meant) for meant, _ in asked.values()]):
                 raise
         mark = fingerprint(["meteor", self._language, self._tokenizer.name])
-        return METEORContext("meteor", mark, self._spec.outputs, references)
+        return METEORContext("meteor", mark, self.spec.outputs, references)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item; all zero, which `finalize` makes NaN, where the sample has no references with words."""
@@ -188,12 +185,10 @@ class METEOR:
         score = np.nan_to_num(mean) * (1 - own.gamma * scattered**own.beta)
         return np.where(said + meant > 0, score, np.nan)[..., None]
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`meteor|jar:1.5|lang:en|norm:yes|tok:ptb-py.1|ws:collapse|bars:removed|refs:5..7|v:1`."""
-        if not isinstance(context, METEORContext):
-            raise ScorerError("meteor: needs a context made by its own prepare()")
-        return write_signature(
-            "meteor",
+        context = self.own(context)
+        return dict(
             jar="1.5",
             lang=self._language,
             norm="yes",
@@ -201,7 +196,6 @@ class METEOR:
             ws="collapse",
             bars="removed",
             refs=context.references,
-            v=self._spec.version,
         )
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from capwright.arrays import Floats, Ints
 from capwright.scorers.base import (
@@ -15,18 +14,17 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
     ratio,
     references_of,
-    write_signature,
 )
 from capwright.scorers.ngram._ngrams import count_references
 from capwright.text.digest import fingerprint
 from capwright.text.subsequence import common_lengths, common_words
 from capwright.text.tokenizers import get_tokenizer
-from capwright.types import ScorerError
 
 _BETA = 1.2
 
@@ -38,7 +36,7 @@ class ROUGELContext(Context):
     references: str
 
 
-class ROUGEL:
+class ROUGEL(Scorer[ROUGELContext]):
     """The scorer `rougeL`: one output, from 0 to 1; the score of a corpus is the mean over captions.
 
     With P the largest share of a caption's words that is a common subsequence with a reference, and R the largest share
@@ -50,20 +48,17 @@ class ROUGEL:
         tokenizer: a name that `tokens.get_tokenizer` knows.
     """
 
+    context_type = ROUGELContext
+
     def __init__(self, *, tokenizer: str = "ptb") -> None:
         self._tokenizer = get_tokenizer(tokenizer)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="rougeL",
             version="1",
             outputs=("rougeL",),
             ranges={"rougeL": (0.0, 1.0)},
             needs=frozenset({"references"}),
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> ROUGELContext:
         """Count references, for the signature. Raises DataError when no sample has any."""
@@ -81,23 +76,10 @@ class ROUGEL:
             rows[measured, 1] = 1
         return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 2] -> [..., 1]: the mean; NaN without captions."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :1], summed[..., 1:])
-
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`rougeL|beta:1.2|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        if not isinstance(context, ROUGELContext):
-            raise ScorerError("rougeL: needs a context made by its own prepare()")
-        return write_signature(
-            "rougeL",
-            beta=_BETA,
-            tok=self._tokenizer.name,
-            ws="collapse",
-            refs=context.references,
-            v=self._spec.version,
-        )
+        context = self.own(context)
+        return dict(beta=_BETA, tok=self._tokenizer.name, ws="collapse", refs=context.references)
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"reference": number, from 0, of the one it is most like, "words": the common subsequence}.

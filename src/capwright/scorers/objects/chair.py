@@ -18,12 +18,12 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
     ratio,
     references_of,
-    write_signature,
 )
 from capwright.scorers.objects._object_table import (
     ObjectMention,
@@ -49,7 +49,7 @@ class CHAIRContext(Context):
     truth: str
 
 
-class CHAIR:
+class CHAIR(Scorer[CHAIRContext]):
     """The scorer `chair`.
 
     An object is in the image when it is among the terms of the sample (COCO instances; the terms of a domain) or
@@ -72,6 +72,8 @@ class CHAIR:
         references: whether objects that a reference mentions are true.
     """
 
+    context_type = CHAIRContext
+
     def __init__(self, objects: str | Path = "auto", references: bool = True) -> None:
         if not isinstance(objects, (str, Path)) or not str(objects):
             raise ScorerError(f"chair: objects must be {', '.join(_NAMED_TABLES)} or a path, not {objects!r}")
@@ -82,7 +84,7 @@ class CHAIR:
             raise ScorerError(f"chair: objects: there is no file {str(objects)!r}; or use {', '.join(_NAMED_TABLES)}")
         self._own = read_objects(objects) if self._choice not in _NAMED_TABLES else None
         self._references = references
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="chair",
             version="1",
             outputs=("chairI", "chairS", "recall"),
@@ -92,11 +94,6 @@ class CHAIR:
             higher_is_better=False,
             rewards=("f1", "faithful", "recall"),
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is. `higher_is_better` is that of chairI and chairS; for `recall` higher is better."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> CHAIRContext:
         """Choose the table of objects.
@@ -116,7 +113,7 @@ class CHAIR:
         return CHAIRContext(
             scorer="chair",
             fingerprint=fingerprint([table.fingerprint, truth, self._references]),
-            outputs=self._spec.outputs,
+            outputs=self.spec.outputs,
             table=table,
             truth=truth,
         )
@@ -128,7 +125,7 @@ class CHAIR:
         Evidence: {"spans": [Span, ...] ("right" or "wrong"), "missed": [objects not mentioned], "hallucinated",
         "mentions"}. Raises DataError for a term that a vocabulary table does not know.
         """
-        context = _own_context(context)
+        context = self.own(context)
         rows = np.zeros((len(items), len(_COLUMNS)))
         status = tuple(item_status(item) for item in items)
         evidence: list[dict[str, Any] | None] = [None] * len(items)
@@ -159,13 +156,11 @@ class CHAIR:
         columns = (ratio(2 * covered, named + present), ratio(covered, named), ratio(covered, present))
         return np.stack(columns, axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`chair|objects:coco80#3f2a0c1d|truth:terms+refs|match:longest,plural|v:1`."""
-        context = _own_context(context)
+        context = self.own(context)
         table = f"{context.table.name}{len(context.table)}#{context.table.fingerprint[:8]}"
-        return write_signature(
-            "chair", objects=table, truth=context.truth, match="longest,plural", v=self._spec.version
-        )
+        return dict(objects=table, truth=context.truth, match="longest,plural")
 
     def _choose(self, corpus: Corpus) -> ObjectTable:
         if self._choice == "coco":
@@ -210,9 +205,3 @@ def _evidence(mentions: Sequence[ObjectMention], present: frozenset[str]) -> dic
     missed = sorted(present - {mention.object for mention in mentions})
     hallucinated = sum(span.status == "wrong" for span in spans)
     return {"spans": spans, "missed": missed, "hallucinated": hallucinated, "mentions": len(spans)}
-
-
-def _own_context(context: Context) -> CHAIRContext:
-    if not isinstance(context, CHAIRContext):
-        raise ScorerError("chair: needs a context made by its own prepare()")
-    return context

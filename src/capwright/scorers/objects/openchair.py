@@ -65,7 +65,7 @@ class OpenCHAIR(ClaimScorer):
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """See `ClaimScorer.prepare`. Raises NotInstalledError when the judge is no language model."""
         made = super().prepare(corpus)
-        check_writer(made.claims, self._spec.name, "chair, which has a list of objects")
+        check_writer(made.claims, self.spec.name, "chair, which has a list of objects")
         return made
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,7 +80,7 @@ class OpenCHAIR(ClaimScorer):
         return np.where(captions > 0, rows[..., 1] / np.maximum(named, 1.0), np.nan)[..., None]
 
     def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
-        named = named_things(context.claims, [item.caption for item in items], self._seed, self._spec.name)
+        named = named_things(context.claims, [item.caption for item in items], self._seed, self.spec.name)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [
             ([claim_of(thing) for thing in named[item.caption][0]], evidence) if evidence is not None else ((), "")

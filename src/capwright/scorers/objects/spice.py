@@ -25,12 +25,12 @@ from capwright.scorers.base import (
     Context,
     Corpus,
     Item,
+    Scorer,
     ScorerSpec,
     Stats,
     item_status,
     ratio,
     references_of,
-    write_signature,
 )
 from capwright.scorers.ngram._ngrams import count_references
 from capwright.scorers.ngram.meteor import check_memory, check_timeout
@@ -63,7 +63,7 @@ class SPICEContext(Context):
     references: str
 
 
-class SPICE:
+class SPICE(Scorer[SPICEContext]):
     """The scorer `spice`: outputs spice (the F1 of tuples), precision and recall, each from 0 to 1.
 
     A caption is scored from three counts: its tuples, those of its references, and the tuples found in both. The scores
@@ -85,6 +85,8 @@ class SPICE:
         and a caption is not among the kept ones.
     """
 
+    context_type = SPICEContext
+
     def __init__(
         self, *, tokenizer: str = "ptb", timeout: float = 1800.0, memory: str = "8G", cache: bool = True
     ) -> None:
@@ -92,7 +94,7 @@ class SPICE:
         self._memory = check_memory("spice", memory)
         self._tokenizer = get_tokenizer(tokenizer)
         self._store = Store("spice", _KEPT, cache_folder() if cache else None)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="spice",
             version="1",
             outputs=_OUTPUTS,
@@ -100,11 +102,6 @@ class SPICE:
             needs=frozenset({"references", "java"}),
             cost="model",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> SPICEContext:
         """Look for Java, the jar and its models, and count references. Nothing is started.
@@ -131,19 +128,10 @@ class SPICE:
         summed = np.asarray(summed, dtype=np.float64)
         return ratio(summed[..., :3], summed[..., 3:])
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`spice|jar:1.0|synsets:yes|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        if not isinstance(context, SPICEContext):
-            raise ScorerError("spice: needs a context made by its own prepare()")
-        return write_signature(
-            "spice",
-            jar="1.0",
-            synsets="yes",
-            tok=self._tokenizer.name,
-            ws="collapse",
-            refs=context.references,
-            v=self._spec.version,
-        )
+        context = self.own(context)
+        return dict(jar="1.0", synsets="yes", tok=self._tokenizer.name, ws="collapse", refs=context.references)
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"matched", "tuples", "reference_tuples"}, counts; None where they are unknown."""

@@ -14,7 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+    write_signature,
+)
 from capwright.text.digest import fingerprint
 from capwright.text.term_matching import Match, TermMatcher
 from capwright.types import LEVELS, DataError, Sample, ScorerError, Term
@@ -46,7 +57,7 @@ class TTSContext(Context):
     tiers: tuple[str, ...]
 
 
-class TTS:
+class TTS(Scorer[TTSContext]):
     """The scorer `tts`.
 
     Outputs, all in percent over a corpus:
@@ -66,12 +77,14 @@ class TTS:
             naming both of two look-alikes earns no more than guessing one of them; 0 gives plain recall.
     """
 
+    context_type = TTSContext
+
     def __init__(self, levels: Mapping[str, float] | Sequence[float] = (1.0, 0.5, 0.25), penalty: float = 1.0) -> None:
         self._weights = _read_weights(levels)
         if not 0 <= penalty < float("inf"):
             raise ScorerError(f"tts: penalty must be a number >= 0, not {penalty!r}")
         self._penalty = float(penalty)
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="tts",
             version="1",
             outputs=_OUTPUTS,
@@ -80,11 +93,6 @@ class TTS:
             unit="item|ctx",
             rewards=("penalized",),
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> TTSContext:
         """Build the term table from the vocabulary and from the terms of samples that it does not have.
@@ -113,8 +121,7 @@ class TTS:
         Evidence: {"spans": [Span, ...], "missed": [names of professional terms not said], "hits", "terms", "wrong"}.
         Raises DataError when a sample is annotated with a term that the context does not know.
         """
-        if not isinstance(context, TTSContext):
-            raise ScorerError("tts: needs a context made by its own prepare()")
+        context = self.own(context)
         width = len(_COLUMNS) + 2 * len(context.tiers)
         rows: list[list[float]] = []
         status: list[str] = []
@@ -137,8 +144,7 @@ class TTS:
 
     def spans(self, text: str, sample: Sample, context: Context) -> list[Span]:
         """The names in a text, in order, judged by what the sample is annotated with."""
-        if not isinstance(context, TTSContext):
-            raise ScorerError("tts: needs a context made by its own prepare()")
+        context = self.own(context)
         annotated, entries = _read_annotation(sample, context.matcher), context.matcher.entries
         return [
             Span(m.start, m.end, entries[m.entry].name, _judge(m.entry, annotated, context))
@@ -177,11 +183,10 @@ class TTS:
 
     def signature(self, context: Context) -> str:
         """`tts|v:1|terms:45|vocab:3f2a0c1d|levels:1/.5/.25|match:longest,plural`. `terms` counts professional ones."""
-        if not isinstance(context, TTSContext):
-            raise ScorerError("tts: needs a context made by its own prepare()")
+        context = self.own(context)
         return write_signature(
             "tts",
-            v=self._spec.version,
+            v=self.spec.version,
             terms=sum(entry.level == "professional" for entry in context.matcher.entries),
             vocab=context.matcher.fingerprint[:8],
             levels=tuple(self._weights.values()),

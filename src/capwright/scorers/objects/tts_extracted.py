@@ -85,7 +85,7 @@ class ExtractedTTS(ClaimScorer):
     def prepare(self, corpus: Corpus) -> ExtractedContext:
         """See `ClaimScorer.prepare`. Raises NotInstalledError without a language model, DataError without terms."""
         made = super().prepare(corpus)
-        check_writer(made.claims, self._spec.name, "tts, which looks names up")
+        check_writer(made.claims, self.spec.name, "tts, which looks names up")
         extra = {t.name: t for sample in corpus.samples for t in sample.terms if t.name not in corpus.vocabulary}
         matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
         if not len(matcher):
@@ -103,7 +103,7 @@ class ExtractedTTS(ClaimScorer):
 
     def signature(self, context: Context) -> str:
         """As of all claim scorers, with `|terms:240#3f2a1b7c` before the rule they are matched by."""
-        own: ExtractedContext = self._own(context)
+        own: Any = self.own(context)
         start, match, rest = super().signature(context).partition("|match:")
         return f"{start}|terms:{own.terms}{match}{rest}"
 
@@ -121,7 +121,7 @@ class ExtractedTTS(ClaimScorer):
         return (("match", "longest,plural"),)
 
     def _measure(self, items: Sequence[Item], context: ExtractedContext) -> list[ClaimFinding]:
-        named = named_things(context.claims, [item.caption for item in items], self._seed, self._spec.name)
+        named = named_things(context.claims, [item.caption for item in items], self._seed, self.spec.name)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         wanted = [_professional(item.sample, context.matcher) for item in items]
         hits = [

@@ -17,7 +17,17 @@ from capwright.data.alignment import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.judges.protocols import Judge
 from capwright.scorers._asking import check_seed
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.scorers.preference.pairwise import ORDERS, Decision, Pair, coin, decide, open_judge, seen
 from capwright.text.digest import fingerprint
 from capwright.types import DataError, Sample, ScorerError
@@ -42,7 +52,7 @@ class CapArenaContext(Context):
     judge: Judge
 
 
-class CapArena:
+class CapArena(Scorer[CapArenaContext]):
     """The scorer `caparena`.
 
     Outputs:
@@ -70,6 +80,8 @@ class CapArena:
         reference, image: what the judge may look at, beside the two captions.
         seed: of the draws, and of the judge.
     """
+
+    context_type = CapArenaContext
 
     def __init__(
         self,
@@ -100,7 +112,7 @@ class CapArena:
         self._judge = judge
         self._match, self._orders, self._itself, self._own = match, orders, itself, own
         self._reference, self._image, self._seed = reference, image, seed
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="caparena",
             version="1",
             outputs=_OUTPUTS,
@@ -114,11 +126,6 @@ class CapArena:
             cost="calls",
             rewards=("won",),
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> CapArenaContext:
         """Read the opponents' captions of these samples, and find the judge.
@@ -158,7 +165,7 @@ class CapArena:
         of the image ("missing_image"), or where it is of `itself` (a known row of zeros). Evidence: {"opponent",
         "result": wins - losses in [-1, 1], "verdicts": [{"shown": place of the caption, "better", "reason"}, ...]}.
         """
-        context = _own_context(context)
+        context = self.own(context)
         width = len(_OF_OPPONENT) * len(context.opponents) + len(_SHARED)
         table: list[NDArray[np.float64]] = []
         owner: list[int] = []
@@ -227,20 +234,18 @@ class CapArena:
         wins, _, ties, battles = (part.sum(-1) for part in _by_opponent(np.asarray(rows, dtype=np.float64)))
         return ratio(wins + ties / 2, battles)[..., None]
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`caparena|judge:...|against:3#1f2e3d4c|match:one|orders:both|sees:ref+img|seed:0|v:1`."""
-        context = _own_context(context)
-        return write_signature(
-            "caparena",
+        context = self.own(context)
+        return dict(
             judge=context.judge.signature.replace("|", ","),
             against=f"{len(context.opponents)}#{context.fingerprint[:8]}",
             match=self._match,
             orders=self._orders,
-            sees="+".join(word for word, there in (("ref", self._reference), ("img", self._image)) if there),
+            sees="+".join((word for word, there in (("ref", self._reference), ("img", self._image)) if there)),
             itself=self._itself or None,
             own="zero" if self._itself and self._own == "zero" else None,
             seed=self._seed,
-            v=self._spec.version,
         )
 
     def _opponents_of(self, id: str, context: CapArenaContext) -> tuple[str, ...]:
@@ -312,9 +317,3 @@ def _by_opponent(summed: NDArray[np.float64]) -> NDArray[np.float64]:
     own = summed[..., : -len(_SHARED)]
     opponents = own.shape[-1] // len(_OF_OPPONENT)  # said, because it can not be found out where there are no rows
     return np.moveaxis(own.reshape(*own.shape[:-1], opponents, len(_OF_OPPONENT)), -1, 0)
-
-
-def _own_context(context: Context) -> CapArenaContext:
-    if not isinstance(context, CapArenaContext):
-        raise ScorerError("caparena: needs a context made by its own prepare()")
-    return context

@@ -28,7 +28,7 @@ from capwright.scorers._asking import (
     status_of,
     tell,
 )
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, item_status, ratio
 from capwright.text.digest import fingerprint
 from capwright.types import ScorerError
 
@@ -49,31 +49,28 @@ class QuestionContext(Context):
     bank: QuestionSet
 
 
-class QuestionScorer:
+class QuestionScorer(Scorer[QuestionContext]):
     """What `CapRL` and `CaptionQA` have in common; a scorer of its own by `plan`, `credit` and `outputs_of`.
 
     Rows, one a caption: (right, abstained, credit, asked, unanswered), then (credit, asked) for each kind of question
     that the corpus has. `asked` counts the questions whose answers are known, so that ratios are over these.
     """
 
+    context_type = QuestionContext
+
     def __init__(self, spec: ScorerSpec, judge: ReaderOption, seed: int, soft: bool) -> None:
         check_options(spec.name, Reader, judge, seed, soft=soft)
-        self._spec = spec
+        self.spec = spec
         self._judge = judge
         self._seed = seed
         self._soft = soft
         self._opened: Reader | None = None
 
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
-
     # What a scorer is made of ------------------------------------------------------------------------------------
 
     def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
         """The questions that are asked about a caption."""
-        raise ScorerError(f"{self._spec.name}: has no plan")
+        raise ScorerError(f"{self.spec.name}: has no plan")
 
     def credit(self, asked: QuestionPrompt, told: QuestionResult) -> float:
         """What a known answer is worth, from 0 to 1."""
@@ -93,14 +90,14 @@ class QuestionScorer:
 
     def outputs_of(self, summed: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """The columns of the outputs of the spec, from sums [..., 5] in the order of `COLUMNS`."""
-        raise ScorerError(f"{self._spec.name}: has no outputs")
+        raise ScorerError(f"{self.spec.name}: has no outputs")
 
     # What all of them do -----------------------------------------------------------------------------------------
 
     def reader(self) -> Reader:
         """Who answers; opened when first needed."""
         if self._opened is None:
-            self._opened = open_port(self._judge, Reader, self._spec.name, "answer questions")
+            self._opened = open_port(self._judge, Reader, self.spec.name, "answer questions")
         return self._opened
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
@@ -109,12 +106,12 @@ class QuestionScorer:
         Raises DataError when no sample has a question that can be asked, ScorerError for a judge that can not
         answer questions.
         """
-        bank = read_question_set(corpus.samples, self._spec.name)
+        bank = read_question_set(corpus.samples, self.spec.name)
         signature = self.reader().signature
         return QuestionContext(
-            scorer=self._spec.name,
-            fingerprint=fingerprint([self._spec.name, signature, bank.digest, self._seed, self._soft, self.setup()]),
-            outputs=(*self._spec.outputs, *(f"kind:{kind}" for kind in bank.kinds)),
+            scorer=self.spec.name,
+            fingerprint=fingerprint([self.spec.name, signature, bank.digest, self._seed, self._soft, self.setup()]),
+            outputs=(*self.spec.outputs, *(f"kind:{kind}" for kind in bank.kinds)),
             reader=signature,
             bank=bank,
         )
@@ -131,7 +128,7 @@ class QuestionScorer:
         plans = [self.plan(item, own) if state in SCORED else [] for item, state in zip(items, status)]
         spoken = [bool(plan) and self.asks_about(item.caption) for item, plan in zip(items, plans)]
         pairs = [(item.caption, one) for item, plan, says in zip(items, plans, spoken) if says for one in plan]
-        answers = iter(ask(self.reader(), pairs, self._seed, self._spec.name) if pairs else [])
+        answers = iter(ask(self.reader(), pairs, self._seed, self.spec.name) if pairs else [])
         kind_column = {kind: len(COLUMNS) + 2 * i for i, kind in enumerate(own.bank.kinds)}
         rows = np.zeros((len(items), len(COLUMNS) + 2 * len(kind_column)))
         evidence: list[dict[str, Any] | None] = [None] * len(items)
@@ -170,12 +167,6 @@ class QuestionScorer:
         kinds = summed[..., len(COLUMNS) :]
         by_kind = [ratio(kinds[..., i], kinds[..., i + 1]) for i in range(0, kinds.shape[-1], 2)]
         return np.stack([*self.outputs_of(summed[..., : len(COLUMNS)]), *by_kind], axis=-1)
-
-    def own(self, context: Context) -> QuestionContext:
-        """The context, if it is of this scorer. Raises ScorerError."""
-        if not isinstance(context, QuestionContext) or context.scorer != self._spec.name:
-            raise ScorerError(f"{self._spec.name}: needs a context made by its own prepare()")
-        return context
 
 
 def _evidence(plan: Sequence[QuestionPrompt], told: Sequence[QuestionResult]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.scorers._asking import QuestionPrompt, ReaderOption, choices, seeded_rng, shuffled, sorted_questions
-from capwright.scorers.base import Context, Item, ScorerSpec, write_signature
+from capwright.scorers.base import Context, Item, ScorerSpec
 from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.types import ScorerError
 
@@ -93,7 +93,7 @@ class CapRL(QuestionScorer):
         """Accuracy, abstained, unanswered."""
         return shares(summed, "right", "abstained")
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`caprl|mode:paper|n:8|shuffle:yes|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
         `soft:yes` says that probabilities were counted. `questions` counts the multiple-choice questions of the corpus
@@ -101,8 +101,7 @@ class CapRL(QuestionScorer):
         """
         own = self.own(context)
         paper = self._mode == "paper"
-        return write_signature(
-            "caprl",
+        return dict(
             mode=self._mode,
             n=self._n if paper else None,
             shuffle=("yes" if self._shuffle else "no") if paper else None,
@@ -110,5 +109,4 @@ class CapRL(QuestionScorer):
             soft="yes" if self._soft else None,
             questions=own.bank.name,
             by=own.reader,
-            v=self._spec.version,
         )

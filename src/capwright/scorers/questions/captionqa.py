@@ -26,7 +26,7 @@ from capwright.scorers._asking import (
     sorted_questions,
     tell,
 )
-from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, write_signature
+from capwright.scorers.base import Context, Corpus, Item, ScorerSpec
 from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.text.digest import fingerprint
 from capwright.types import DataError, Question, Sample, ScorerError
@@ -160,22 +160,20 @@ class CaptionQA(QuestionScorer):
         """Score, accuracy, abstained, unanswered."""
         return shares(summed, "credit", "right", "abstained")
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`captionqa|abstain:1/K+.05|shuffle:question|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
         `shuffle:paper#5f0c9a1e` in strict mode, with a digest of the shuffles, because these hang on all samples and
         their order; `questions` and `by` are as in `caprl`.
         """
         own = self.own(context)
-        return write_signature(
-            "captionqa",
+        return dict(
             abstain="1/K+.05",
             shuffle=f"paper#{own.fingerprint[:8]}" if self._strict else "question",
             seed=self._seed,
             soft="yes" if self._soft else None,
             questions=own.bank.name,
             by=own.reader,
-            v=self._spec.version,
         )
 
 

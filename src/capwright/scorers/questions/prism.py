@@ -31,7 +31,17 @@ from capwright.scorers._asking import (
     status_of,
     tell,
 )
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.scorers.questions._open_questions import RULES, OpenAnswer, answer_openly
 from capwright.scorers.questions._questions import QuestionContext
 from capwright.text.digest import fingerprint
@@ -40,7 +50,7 @@ from capwright.types import ScorerError
 _OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
 
 
-class Prism:
+class Prism(Scorer[QuestionContext]):
     """The scorer `prism`: every question of an image, answered from each of its captions.
 
     Items of one call with the same `sample.id` are the captions of an image. The image has one row, owned by the first
@@ -65,6 +75,8 @@ class Prism:
         seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the judge.
     """
 
+    context_type = QuestionContext
+
     def __init__(
         self, judge: ReaderOption = "lexical", *, shuffle: bool = False, free: str = "", seed: int = 0
     ) -> None:
@@ -77,7 +89,7 @@ class Prism:
         self._seed = seed
         self._opened: Reader | None = None
         ranges = dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"captions": (0.0, float("inf"))}
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="prism",
             version="1",
             outputs=_OUTPUTS,
@@ -86,11 +98,6 @@ class Prism:
             unit="item|ctx",
             cost="calls",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
         """Gather the questions and open the judge.
@@ -111,7 +118,7 @@ class Prism:
         Zero but for the last two where the image has no question that can be asked. All questions of all captions are
         put in one call. Evidence: {"captions": [{"questions": [see `asking.show`]}, ...], "best", "questions"}.
         """
-        self._own(context)
+        self.own(context)
         images: dict[str, list[int]] = {}
         for index, item in enumerate(items):
             images.setdefault(item.sample.id, []).append(index)
@@ -164,20 +171,18 @@ class Prism:
         ]
         return np.stack(columns, axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`prism|shuffle:no|seed:0|questions:120#3f2a1b7c|by:...|v:1`; see `caprl` for `questions` and `by`.
 
         `free:relaxed` says that open questions were asked, and how their answers were held to the key.
         """
-        own = self._own(context)
-        return write_signature(
-            "prism",
+        own = self.own(context)
+        return dict(
             shuffle="yes" if self._shuffle else "no",
             free=self._free or None,
             seed=self._seed,
             questions=own.bank.name,
             by=own.reader,
-            v=self._spec.version,
         )
 
     def _plan(self, item: Item) -> list[QuestionPrompt]:
@@ -209,11 +214,6 @@ class Prism:
         if self._opened is None:
             self._opened = open_port(self._judge, Reader, "prism", "answer questions")
         return self._opened
-
-    def _own(self, context: Context) -> QuestionContext:
-        if not isinstance(context, QuestionContext) or context.scorer != "prism":
-            raise ScorerError("prism: needs a context made by its own prepare()")
-        return context
 
 
 def _row(told: Sequence[Sequence[QuestionResult]]) -> tuple[float, ...]:

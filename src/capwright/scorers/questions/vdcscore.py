@@ -15,10 +15,20 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Writer
 from capwright.scorers._asking import QuestionResult, check_options, open_port, sorted_questions, status_of
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio, write_signature
+from capwright.scorers.base import (
+    SCORED,
+    Context,
+    Corpus,
+    Item,
+    Scorer,
+    ScorerSpec,
+    Stats,
+    item_status,
+    ratio,
+)
 from capwright.scorers.questions._open_questions import OpenAnswer, answer_openly, status_of_record, write_records
 from capwright.text.digest import fingerprint
-from capwright.types import DataError, Question, Sample, ScorerError
+from capwright.types import DataError, Question, Sample
 
 _OUTPUTS = ("accuracy", "mark", "abstained", "unanswered")
 #: The best mark.
@@ -43,7 +53,7 @@ class Marked:
     mark: float = 0.0
 
 
-class VDCScore:
+class VDCScore(Scorer[VDCContext]):
     """The scorer `vdcscore`: a reader answers open questions from the caption, and a judge compares with the answers.
 
     Every question that has an answer is asked, without its options where it has some. An answer that the caption does
@@ -64,12 +74,14 @@ class VDCScore:
         seed: given to the judge.
     """
 
+    context_type = VDCContext
+
     def __init__(self, judge: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
         check_options("vdcscore", Writer, judge, seed)
         self._judge = judge
         self._seed = seed
         self._opened: Writer | None = None
-        self._spec = ScorerSpec(
+        self.spec = ScorerSpec(
             name="vdcscore",
             version="1",
             outputs=_OUTPUTS,
@@ -78,11 +90,6 @@ class VDCScore:
             unit="item|ctx",
             cost="calls",
         )
-
-    @property
-    def spec(self) -> ScorerSpec:
-        """What the scorer is."""
-        return self._spec
 
     def prepare(self, corpus: Corpus) -> VDCContext:
         """Gather the questions and open the judge.
@@ -110,8 +117,7 @@ class VDCScore:
         Evidence: {"questions": [{"question", "kind", "answer", "said", "result", "mark", "status"}, ...]}, where
         "result" is "right", "wrong", "abstained" or "unknown".
         """
-        if not isinstance(context, VDCContext):
-            raise ScorerError("vdcscore: needs a context made by its own prepare()")
+        context = self.own(context)
         status = [item_status(item) for item in items]
         plans = [_questions(item.sample) if state in SCORED else [] for item, state in zip(items, status)]
         pairs = [(item.caption, question) for item, plan in zip(items, plans) for question in plan]
@@ -136,12 +142,10 @@ class VDCScore:
         means = ratio(summed[..., :3], summed[..., 3:4])
         return np.concatenate([means, ratio(summed[..., 4:5], summed[..., 5:6])], axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: Context) -> dict[str, object]:
         """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
-        if not isinstance(context, VDCContext):
-            raise ScorerError("vdcscore: needs a context made by its own prepare()")
-        own = {"questions": context.questions, "by": context.writer, "v": self._spec.version}
-        return write_signature("vdcscore", seed=self._seed, **own)
+        context = self.own(context)
+        return {"seed": self._seed, "questions": context.questions, "by": context.writer}
 
     def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
         """What comes of each (caption, question); what is asked twice is asked once."""
