@@ -7,22 +7,16 @@ an earlier one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from capwright.data.files import dump_json, lines, parse_json, reading, writing
+from capwright.data.append_log import AppendLog, read_rows
+from capwright.data.files import parse_json, reading
 from capwright.types import DataError
 
-try:
-    import fcntl
-except ImportError:  # not on Windows: there two jobs on one journal are not noticed
-    fcntl = None  # type: ignore[assignment]
 
-
-class QuestionJournal:
+class QuestionJournal(AppendLog):
     """Opens or begins a journal. Holds where each row stands, not the rows: there may be many.
 
     Args:
@@ -32,25 +26,13 @@ class QuestionJournal:
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        super().__init__(path, lock=True)
         self._places: dict[str, int] = {}
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "ab")  # noqa: SIM115
         try:
-            self._lock()
             self._read(dict(settings))
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> QuestionJournal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def find(self, id: str) -> dict[str, Any] | None:
         """The row that stood there for this id when the journal was opened."""
@@ -60,40 +42,9 @@ class QuestionJournal:
             handle.seek(self._places[id])
             return parse_json(handle.readline())
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Append one row with `id` and `questions`, in one write."""
-        self._append(row)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _append(self, row: Mapping[str, Any]) -> None:
-        data = dump_json(row, f"{self.path}: the row of {row.get('id')!r}") + b"\n"
-        with writing(self.path):
-            self._file.write(data)
-            self._file.flush()
-
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go when the job dies
-        except BlockingIOError as error:
-            raise DataError(f"{self.path}: another job is writing it; wait for it or choose another place") from error
-        except OSError:
-            return  # a file system without locks
-
     def _read(self, settings: dict[str, Any]) -> None:
         begun = False
-        for number, offset, line in lines(self.path):
-            if not line.endswith(b"\n"):
-                with writing(self.path):
-                    os.truncate(self.path, offset)
-                break
-            try:
-                row = parse_json(line)
-            except ValueError as error:
-                raise DataError(f"{self.path}:{number}: {error}; delete the file to begin anew") from error
+        for number, offset, row in read_rows(self.path, hint="delete the file to begin anew"):
             if not begun:
                 self._same(row, settings)
                 begun = True
@@ -102,7 +53,7 @@ class QuestionJournal:
             else:
                 raise DataError(f"{self.path}:{number}: is not a row of a journal; delete the file to begin anew")
         if not begun:
-            self._append({"journal": "questions", "settings": settings})
+            self.add({"journal": "questions", "settings": settings})
 
     def _same(self, row: Any, settings: dict[str, Any]) -> None:
         found = row.get("settings") if isinstance(row, dict) and row.get("journal") == "questions" else None

@@ -2,23 +2,20 @@
 
     {"id": "12", "caption": "A geoboard with red bands.", "status": "ok", "finish": "stop"}
 
-Rows are appended as they are made, each in one write, so a file is good at any moment: a run that is killed leaves at
-most one torn last line, which readers skip and the next writer removes. Other keys of a row are kept as they are.
+Rows are appended as they are made (`append_log`). Other keys of a row are kept as they are.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from capwright.data.files import BOM, dump_json, lines, nearest, open_packed, parse_json, reading, writing
+from capwright.data.append_log import AppendLog, read_rows
+from capwright.data.files import lines, nearest, open_packed
 from capwright.types import STATUSES, DataError
 
 FINISHES = ("stop", "length")
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn line feeds into CRLF
 
 
 def read_captions(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -38,13 +35,7 @@ def read_captions(path: str | Path) -> dict[str, dict[str, Any]]:
 def last_rows(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> dict[str, dict[str, Any]]:
     """`read_captions` of a file that is open already, given its `disk.lines`."""
     found: dict[str, dict[str, Any]] = {}
-    for number, _, line in numbered:
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            if not line.endswith(b"\n"):
-                break
-            raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
+    for number, _, row in read_rows(path, numbered):
         row = checked_row(row, f"{path}:{number}")
         found.pop(row["id"], None)
         found[row["id"]] = row
@@ -61,76 +52,14 @@ def append_captions(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-class CaptionWriter:
-    """Appends rows to a caption file; made when missing, a torn last line is removed first.
+class CaptionWriter(AppendLog):
+    """Appends rows to a caption file. Also raises DataError for a row that is not a caption."""
 
-    Each `add` is one write of one whole line; when it fails half way (full disk) the half is taken back, so what stands
-    in the file stays good.
-
-    Raises:
-        DataError: names the file when it can not be written, or the row that is not a caption.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
-        try:
-            self._mend()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> CaptionWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Append one row; it is checked, and `status` and `finish` are filled in, as `read_captions` does."""
-        where = f'{self.path}: the row of "{row.get("id")}"'
-        data = dump_json(checked_row(dict(row), where), where) + b"\n"
-        with writing(self.path):
-            end = os.fstat(self._file).st_size
-            try:
-                written = 0
-                while written < len(data):
-                    written += os.write(self._file, data[written:])
-            except BaseException:
-                os.ftruncate(self._file, end)
-                raise
-
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def _mend(self) -> None:
-        """End the last line, or cut it off when it is torn."""
-        with reading(self.path):
-            size = os.fstat(self._file).st_size
-            tail = b""
-            start = size
-            while start > 0 and b"\n" not in tail:
-                step = min(start, 1 << 16)
-                start -= step
-                os.lseek(self._file, start, os.SEEK_SET)
-                tail = os.read(self._file, step) + tail
-        last = tail[tail.rfind(b"\n") + 1 :]
-        if not last:
-            return
-        try:
-            parse_json(last.removeprefix(BOM))
-        except ValueError:
-            with writing(self.path):
-                os.ftruncate(self._file, size - len(last))
-        else:
-            with writing(self.path):
-                os.write(self._file, b"\n")
+    def add(self, *rows: Mapping[str, Any], where: str = "") -> None:
+        """Append rows; each is checked, and `status` and `finish` are filled in, as `read_captions` does."""
+        for row in rows:
+            place = where or f'{self.path}: the row of "{row.get("id")}"'
+            super().add(checked_row(dict(row), place), where=place)
 
 
 def checked_row(row: Any, where: str) -> dict[str, Any]:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+from capwright.data.append_log import AppendLog
 
-class MetricsLog:
-    """Appends rows and flushes each. `size` is remembered by checkpoints, so that a resumed run repeats no row."""
+
+class MetricsLog(AppendLog):
+    """Appends rows. Its size is remembered by checkpoints, so that a resumed run repeats no row."""
 
     def __init__(self, path: Path, size: int = 0) -> None:
         """Open for appending after cutting the file down to its first `size` bytes."""
-        self.path = path
-        path.touch()
-        os.truncate(path, min(size, path.stat().st_size))
-        self._file = path.open("a", encoding="utf-8")
+        super().__init__(path, size=size)
 
     def write(self, row: dict[str, Any]) -> None:
         """Append one row; numbers that are not finite become null."""
-        self._file.write(json.dumps(_finite(row), ensure_ascii=False) + "\n")
-        self._file.flush()
-
-    def sync(self) -> int:
-        """Make sure everything is on disk; the length in bytes."""
-        os.fsync(self._file.fileno())
-        return self.path.stat().st_size
-
-    def close(self) -> None:
-        self._file.close()
+        self.add(_finite(row))
 
 
 def _finite(value: Any) -> Any:

@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import dump_json, lines, parse_json, reading, writing
+from capwright.data.append_log import AppendLog, read_rows
 from capwright.evaluation.results import MISSING
 from capwright.scorers.preference.pairwise import PLACES
 from capwright.types import STATUSES, DataError
@@ -70,13 +69,7 @@ def read_battles(path: str | Path) -> list[Judgement]:
     """
     path = Path(path)
     found: dict[tuple[str, str, str, int], Judgement] = {}
-    for number, _, line in lines(path):
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            if not line.endswith(b"\n"):
-                break
-            raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
+    for number, _, row in read_rows(path):
         judgement = _checked(row, f"{path}:{number}")
         found[judgement.key] = judgement
     return list(found.values())
@@ -84,19 +77,8 @@ def read_battles(path: str | Path) -> list[Judgement]:
 
 def append_battles(path: str | Path, judgements: Iterable[Judgement]) -> None:
     """Append rows in one write; a torn last line is removed first. DataError when the file can not be written."""
-    path = Path(path)
-    data = b"".join(dump_json(asdict(judgement), f"{path}") + b"\n" for judgement in judgements)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab+") as file:
-            _mend(file, path)
-            end = file.seek(0, os.SEEK_END)
-            try:
-                file.write(data)
-                file.flush()
-            except BaseException:
-                os.ftruncate(file.fileno(), end)
-                raise
+    with AppendLog(path) as log:
+        log.add(*map(asdict, judgements))
 
 
 def digest(*texts: str) -> str:
@@ -106,21 +88,6 @@ def digest(*texts: str) -> str:
         data = text.encode("utf-8", "surrogatepass")
         found.update(len(data).to_bytes(8, "big") + data)
     return found.hexdigest()
-
-
-def _mend(file: Any, path: Path) -> None:
-    """End the last line, or cut it off when it is torn."""
-    with reading(path):
-        file.seek(0)
-        last = file.read().rpartition(b"\n")[2]
-    if not last:
-        return
-    try:
-        parse_json(last)
-    except ValueError:
-        os.ftruncate(file.fileno(), file.seek(0, os.SEEK_END) - len(last))
-    else:
-        file.write(b"\n")
 
 
 def _checked(row: Any, where: str) -> Judgement:
