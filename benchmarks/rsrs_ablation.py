@@ -116,6 +116,7 @@ CELLS: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[int
         ["expert"], ["nothing", "imitation", "corrected", "RSRS"], [0],
     ),
     "options": (["tail, naming 0.6"], ["expert"], list(OPTIONS), [0]),
+    "penalty": (["tail, naming 0.6"], ["expert"], ["RSRS penalty 2"], [1, 2]),
     "few": (["tail, 50 experts", "tail, 200 experts", "tail, 800 experts"], ["casual"], ["imitation", "RSRS"], [0]),
     "none": (["tail, no experts"], ["casual"], ["nothing", "GRPO", "RSRS relabeled"], [0]),
     "both": (

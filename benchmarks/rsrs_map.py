@@ -36,7 +36,7 @@ PAIRS = (
     ("RSRS-paper", "imitation"),
     ("RSRS-paper", "GRPO"),
     ("RSRS relabeled", "GRPO"),
-    *((option, "RSRS") for option in OPTIONS if option != "RSRS-paper"),
+    *((option, "RSRS") for option in OPTIONS),
     ("imitation, faster", "imitation"),
     ("corrected, faster", "corrected"),
     ("RSRS", "imitation, faster"),
