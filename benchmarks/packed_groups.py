@@ -51,12 +51,12 @@ def measure(layout: str, folder: str, setting: dict, device: str, results) -> No
         policy.layout = "packed"
     images, captions, tokens = setting["images"], setting["group"], setting["tokens"]
     requests = [Request(Sample(str(i), Path(f"{i}.png"))) for i in range(images)]
-    images = [Image.effect_noise((336, 336), 80).convert("RGB") for _ in range(images)]
+    noise = [Image.effect_noise((336, 336), 80).convert("RGB") for _ in range(images)]
     said = torch.randint(10, 250, (images, captions, tokens), device=policy.device)
     mask = torch.ones_like(said, dtype=torch.bool)
 
     def step() -> None:
-        prefixes = policy.encode(requests, images)
+        prefixes = policy.encode(requests, noise)
         groups = CaptionBatch(prefixes, said, mask, [[] for _ in requests])
         if layout == "repeated-lm":
             rows = [i for i in range(images) for _ in range(captions)]

@@ -112,7 +112,7 @@ def test_what_could_not_be_had_is_asked_again_when_the_folder_is_removed(cli, wo
         assert 0 < len(server.bodies) - asked < asked / 2
 
 
-def test_a_image_that_is_none_costs_itself_alone(world, tmp_path):
+def test_an_image_that_is_none_costs_itself_alone(world, tmp_path):
     shutil.copytree(world.root, tmp_path / "world")
     (tmp_path / "world" / "images" / world[3].image.name).write_bytes(b"not an image")
     with ChatServer(Sees(world)) as server:

@@ -282,7 +282,7 @@ def test_neighbors_are_found_by_bands() -> None:
     assert list(near_pairs(hashes, ranks * 0)) == []
 
 
-def test_splits_that_share_a_image(tmp_path: Path, painter: Callable[..., Path]) -> None:
+def test_splits_that_share_an_image(tmp_path: Path, painter: Callable[..., Path]) -> None:
     photo = load_image(next(PHOTOS.glob("*.jpg")))
     (tmp_path / "images").mkdir()
     photo.save(tmp_path / "images/a.png")

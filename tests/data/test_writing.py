@@ -178,7 +178,7 @@ def test_full_disk(tmp_path: Path, samples: list[Sample], layout: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_full_disk_while_copying_a_image(tmp_path: Path, samples: list[Sample]) -> None:
+def test_full_disk_while_copying_an_image(tmp_path: Path, samples: list[Sample]) -> None:
     big = tmp_path / "big.bmp"
     Image.new("RGB", (300, 300)).save(big)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -239,7 +239,7 @@ def test_samples_that_can_not_be_written(tmp_path: Path, samples: list[Sample]) 
         write_dataset([replace(one, image=tmp_path / "none.png")], out)
 
 
-def test_a_image_that_can_not_be_read(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_can_not_be_read(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 

@@ -62,8 +62,8 @@ class ToyCaptioner:
 
     def encode(self, requests, images=None):
         self.encoded += len(requests)
-        opened = [images() if callable(images) else images for images in images]
-        index = torch.tensor([images[0].width - 1 for images in opened])
+        opened = [one() if callable(one) else one for one in images]
+        index = torch.tensor([own[0].width - 1 for own in opened])
         return ToyPrefixes(tuple(requests), index, self.model.look(index))
 
     def encode_again(self, prefixes):

@@ -153,7 +153,7 @@ def test_questions_without_choices_are_not_asked():
     assert len(chat.requests) == 1
 
 
-def test_evidence_is_a_text_a_image_or_nothing():
+def test_evidence_is_a_text_an_image_or_nothing():
     chat = LexicalChat()
     judge = LLMJudge(chat)
     image = Path("photo.png")

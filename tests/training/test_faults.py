@@ -148,13 +148,13 @@ def test_4_failed_is_what_gates_say_and_unknown_is_not_failed():
     assert len(it.buffer) == 0
 
 
-def test_5_a_image_is_read_once_and_never_kept(llava, tmp_path):
+def test_5_an_image_is_read_once_and_never_kept(llava, tmp_path):
     """Elsewhere an image is processed for every caption, when it is sampled and again when it is scored; and images
     travel and stay with the prompts."""
-    images, calls = [], [0]
+    alive, calls = [], [0]
     materials = photographed(
         llava, tmp_path, lambda s, c: Values([[float(g) for g in range(len(row))] for row in c]),
-        opened=lambda image: images.append(weakref.ref(image)),
+        opened=lambda image: alive.append(weakref.ref(image)),
     )  # fmt: skip
     processor = materials.policy.prompt_processor
     honest = processor.prepare
@@ -175,11 +175,11 @@ def test_5_a_image_is_read_once_and_never_kept(llava, tmp_path):
     counts = []
     for _ in range(2):  # two passes over the data
         calls[0] = 0
-        images.clear()
+        alive.clear()
         it.step()
-        counts.append((calls[0], len(images)))
+        counts.append((calls[0], len(alive)))
         gc.collect()
-        assert all(image() is None for image in images)
+        assert all(image() is None for image in alive)
     assert counts == [(images, images), (0, 0)]
 
     buffer = Buffer()

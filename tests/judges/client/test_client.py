@@ -54,7 +54,7 @@ def test_what_is_sent(server, opened, tmp_path):
     assert text == {"type": "text", "text": "What color?"}
 
 
-def test_a_image_that_is_missing_or_none_costs_only_its_own_call(server, opened, tmp_path):
+def test_an_image_that_is_missing_or_none_costs_only_its_own_call(server, opened, tmp_path):
     (tmp_path / "no.png").write_bytes(b"not an image")
     requests = [ChatRequest((Message("user", "seen?", (tmp_path / name,)),)) for name in ("away.png", "no.png")] + asks(
         1
