@@ -216,7 +216,7 @@ def test_full_disk_while_captioning(cli, llava, photo_dataset, tmp_path, monkeyp
         return write(handle, data) if count[0] <= 3 else full()
 
     with monkeypatch.context() as patch:
-        patch.setattr("capwright.data.captions.os.write", some)
+        patch.setattr("capwright.data.append_log.os.write", some)
         said = cli("caption", photo_dataset, "--model", llava, "--out", out, "--max-tokens", 4, "--n", 6)
     assert said.code == 1
     assert f"{out}: can not be written: the disk" in said.err

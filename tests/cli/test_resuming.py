@@ -29,7 +29,7 @@ def begun(cli, settings, tmp_path, monkeypatch):
     """A run that was stopped when its base captions were there and no checkpoint yet."""
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("capwright.runs.train_loop.Run._save", stop)
+        patch.setattr("capwright.runs.train_loop.TrainingRun._save", stop)
         assert cli("train", "rsrs-scenes", *settings, "--out", run).code != 0
     assert len(read_captions(run / "captions/base.jsonl")) == 2
     assert not list((run / "checkpoints").glob("state-*"))

@@ -11,7 +11,7 @@ from capwright.models import load_policy
 from capwright.recipes import load_recipe
 from capwright.runs import train
 from capwright.runs.checkpoint import changing_weights
-from capwright.runs.setup import gather, warn_of_half_precision
+from capwright.runs.setup import build_training_setup, warn_of_half_precision
 from capwright.scenes import build
 from capwright.training.distributed import ProcessGroup, join
 from capwright.training.trainer import Trainer
@@ -87,7 +87,7 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
     }.items():
         this = recipe(models, scenes, "llava", *more)
         torch.manual_seed(0)
-        materials = gather(this, tmp_path)
+        materials = build_training_setup(this, tmp_path)
         it = Trainer(materials, this.stages[1], 0, ProcessGroup(join(this, materials.policy)))
         it.optimizer.step = lambda: None
         it.optimizer.zero_grad = lambda: None
@@ -103,7 +103,9 @@ def test_micro_batches_and_reuse_of_prefixes_give_the_same_update(models, scenes
 
 
 def test_checkpoints_hold_what_trains(models, scenes, tmp_path):
-    policy = gather(recipe(models, scenes, "llava", "model.train_vision=false", "model.lora.r=4"), tmp_path).policy
+    policy = build_training_setup(
+        recipe(models, scenes, "llava", "model.train_vision=false", "model.lora.r=4"), tmp_path
+    ).policy
     assert {name.rsplit(".", 3)[1] for name in changing_weights(policy.model) if "lora" in name} == {"lora_A", "lora_B"}
     assert not any("vision_tower" in name and name.endswith("weight") for name in changing_weights(policy.model))
 
@@ -135,5 +137,5 @@ def test_adapters_train_in_float32_on_a_bfloat16_model(models):
 )
 def test_what_is_missing_shows_before_training(models, scenes, tmp_path, override, words):
     with pytest.raises(CapwrightError) as caught:
-        gather(recipe(models, scenes, "llava", override), tmp_path)
+        build_training_setup(recipe(models, scenes, "llava", override), tmp_path)
     assert words in str(caught.value)
