@@ -86,9 +86,9 @@ class Bench:
         table.update({tuple(said): row.tolist() for said, row in zip(ids, rewards.flatten(0, 1))})
 
         def generate(prompts: Any) -> tuple:
-            asked, images, _ = it._tokenize_prompts(prompts)
+            asked, seen, _ = it._tokenize_prompts(prompts)
             texts = [[{"role": "assistant", "content": ""}] for _ in prompts]
-            return asked, ids, None, texts, None, {}, images, []
+            return asked, ids, None, texts, None, {}, seen, []
 
         it._generate = generate
         it.model.train()

@@ -10,7 +10,6 @@ import pytest
 
 from places import SOURCE
 
-PACKAGE = SOURCE
 #: From the ground up. A room may import those before it, but for `STRANGERS`.
 FLOORS = ["types", "arrays", "console", "data", "text", "models", "judges", "scenes", "scorers", "curation"]
 FLOORS += ["captioning", "recipes", "training", "evaluation", "robustness", "report", "runs", "cli"]
@@ -22,12 +21,12 @@ STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models",
 STRANGERS |= {(room, "scenes") for room in ("models", "captioning", "evaluation", "robustness", "report")}
 #: A model in this process, and the training of the captioner that ships with the package: imported when asked for.
 WITH_TORCH = {"judges/client/local.py", "scenes/captioner.py", "scenes/word_detectors.py"}
-ALL = sorted(PACKAGE.rglob("*.py"))
-FILES = [path for path in ALL if path.relative_to(PACKAGE).parts[0].removesuffix(".py") in FLOORS]
+ALL = sorted(SOURCE.rglob("*.py"))
+FILES = [path for path in ALL if path.relative_to(SOURCE).parts[0].removesuffix(".py") in FLOORS]
 
 
 def floor(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
 def imported(path: Path, whole: bool = False):
@@ -47,7 +46,7 @@ def imported(path: Path, whole: bool = False):
             yield name, node.lineno, node in tree.body
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_point_down(path):
     here = floor(path)
     for name, line, _ in imported(path):
@@ -59,9 +58,9 @@ def test_imports_point_down(path):
         assert (here, there) not in STRANGERS, f"{path}:{line}: {here} must not know {there}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_measuring_needs_no_torch(path):
-    if floor(path) in ("models", "training", "runs", "cli") or str(path.relative_to(PACKAGE)) in WITH_TORCH:
+    if floor(path) in ("models", "training", "runs", "cli") or str(path.relative_to(SOURCE)) in WITH_TORCH:
         return
     for name, line, at_top in imported(path):
         assert not (at_top and name.split(".")[0] in ("torch", "transformers", "accelerate")), f"{path}:{line}: {name}"
@@ -73,7 +72,7 @@ def test_every_room_has_a_floor():
 
 def test_no_circles():
     """Of files, imports inside functions included; a package's `__init__` stands for what it names, not for itself."""
-    names = {".".join(("capwright", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in ALL}
+    names = {".".join(("capwright", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in ALL}
     graph: dict[str, set[str]] = {name: set() for name in names}
     for name, path in names.items():
         for found, _, _ in imported(path, whole=True):
@@ -82,7 +81,7 @@ def test_no_circles():
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the files
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_tell_one_story(path):
     assert path.read_text(encoding="utf-8").count("\n") <= 450, "is there a second story in it?"
     assert path.stem not in {"utils", "util", "helpers", "common", "misc"}

@@ -60,8 +60,8 @@ def given(model, tmp_path):
         texts = [[{"role": "assistant", "content": ""}] for _ in rows]
 
         def generate(prompts):
-            asked, images, _ = it._tokenize_prompts(prompts)
-            return asked, ids, None, texts, None, {}, images, []
+            asked, seen, _ = it._tokenize_prompts(prompts)
+            return asked, ids, None, texts, None, {}, seen, []
 
         it._generate = generate
         it.model.train()

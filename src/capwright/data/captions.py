@@ -33,7 +33,7 @@ def read_captions(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def last_rows(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> dict[str, dict[str, Any]]:
-    """`read_captions` of a file that is open already, given its `disk.lines`."""
+    """`read_captions` of a file that is open already, given its `files.lines`."""
     found: dict[str, dict[str, Any]] = {}
     for number, _, row in read_rows(path, numbered):
         row = checked_row(row, f"{path}:{number}")

@@ -46,7 +46,7 @@ class Source:
         path: the file, None for an object in memory.
         document: the object, None when there are rows.
         rows: the rows one after the other, to be gone through once.
-        numbered: for one of our caption files in place of `rows`: its `disk.lines`, from the first on.
+        numbered: for one of our caption files in place of `rows`: its `files.lines`, from the first on.
     """
 
     name: str

@@ -30,7 +30,7 @@ class Asks(Protocol):
 
 
 class LLMJudge:
-    """Implements `ports.Reader`, `Claims`, `Writer` and `Judge` over a chat model.
+    """Implements `protocols.Reader`, `Claims`, `Writer` and `Judge` over a chat model.
 
     Args:
         chat: who is asked.

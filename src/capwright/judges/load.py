@@ -20,7 +20,7 @@ _held: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
-    """The judge of this name; it implements every protocol of `ports` that it can.
+    """The judge of this name; it implements every protocol of `protocols` that it can.
 
     The same name with the same options gives the same object as long as somebody holds it.
 

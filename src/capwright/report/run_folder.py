@@ -63,7 +63,9 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder in memory. `systems` are in the order of training: base first, the last stage last."""
+    """A run folder in memory. `systems` are in the order of training: base first, the last stage last. `stages`
+    are those of the recipe, with what each says it starts from.
+    """
 
     root: Path
     systems: tuple[str, ...]
@@ -72,6 +74,7 @@ class RunFolder:
     steps: tuple[Mapping[str, Any], ...]
     probes: tuple[Mapping[str, Any], ...]
     recipe: str
+    stages: Mapping[str, str | None]
     torn: bool = False
 
     def measure(self, system: str, *path: str) -> Measure:
@@ -85,10 +88,9 @@ class RunFolder:
     def starts(self) -> dict[str, str]:
         """Stages that went on from another one than that before them (`start_from`), with that one."""
         found = (self.summary.get("run") or {}).get("starts")
-        stages = _stages(self.recipe)
         if not isinstance(found, Mapping):  # of a run that is not finished only the recipe says it
-            found = {name: start for name, start in stages.items() if start}
-        order = ["base", *stages] if set(self.systems) <= {"base", *stages} else self.systems
+            found = {name: start for name, start in self.stages.items() if start}
+        order = ["base", *self.stages] if set(self.systems) <= {"base", *self.stages} else self.systems
         before = dict(zip(order[1:], order))
         return {str(name): str(start) for name, start in found.items() if before.get(str(name)) not in (None, start)}
 
@@ -164,7 +166,7 @@ def read_run(run_dir: str | Path) -> RunFolder:
         raise DataError(
             f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl"
         )
-    recipe = root / "recipe.yaml"
+    recipe = _read_recipe(root / "recipe.yaml")
     return RunFolder(
         root=root,
         systems=_order(summary, captions, journal),
@@ -172,9 +174,14 @@ def read_run(run_dir: str | Path) -> RunFolder:
         captions=captions,
         steps=tuple(row for row in journal if row.get("kind") == "step"),
         probes=tuple(row for row in journal if row.get("kind") == "eval"),
-        recipe=recipe.read_text("utf-8", errors="replace") if recipe.is_file() else "",
+        recipe=recipe,
+        stages=_stages(recipe),
         torn=torn,
     )
+
+
+def _read_recipe(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace") if path.is_file() else ""
 
 
 def _stages(recipe: str) -> dict[str, str | None]:

@@ -30,9 +30,10 @@ _CANNOT_SEE = (
 
 
 class LexicalJudge:
-    """`LexicalReader` as a `ports.Reader`, `ports.Claims` and, with limits, `ports.Judge`. Stateless and exact.
+    """`LexicalReader` as a `protocols.Reader`, `protocols.Claims` and, with limits, `protocols.Judge`. Stateless
+    and exact.
 
-    `seed` changes nothing anywhere. Evidence must be text: a path raises ModelError. It is no `ports.Writer`.
+    `seed` changes nothing anywhere. Evidence must be text: a path raises ModelError. It is no `protocols.Writer`.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from capwright.types import ModelError
 
 
 class FactsWriter:
-    """Writes four-option questions about facts of the built-in kindergarten. Implements `ports.Writer`."""
+    """Writes four-option questions about facts of the built-in kindergarten. Implements `protocols.Writer`."""
 
     signature = "facts:1"
 

@@ -20,7 +20,7 @@ from capwright.scorers.base import SCORED
 from capwright.text.digest import fingerprint
 from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample, ScorerError
 
-#: Who answers: a name or a mapping that `models.judges.load_judge` knows, or an object that is a reader.
+#: Who answers: a name or a mapping that `judges.load.load_judge` knows, or an object that is a reader.
 ReaderOption = str | Mapping[str, Any] | Reader
 
 

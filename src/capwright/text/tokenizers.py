@@ -174,7 +174,7 @@ def get_tokenizer(name: str) -> Tokenizer:
     * "ptb": Penn Treebank tokens in lower case without punctuation, as COCO captions are scored. No Java.
     * "ptb-java": the Java original of it, bit for bit.
     * "split": at white space, nothing else. For text that is tokenized already; a no-break space is inside a token.
-    * "words": folded words of any language, as `folding.tokens` cuts them.
+    * "words": folded words of any language, as `normalize.tokens` cuts them.
 
     Raises ScorerError when the name is unknown, NotInstalledError when "ptb-java" finds no Java or no jar.
     """
@@ -197,9 +197,9 @@ def get_tokenizer(name: str) -> Tokenizer:
         elif name == "split":
             made = Tokenizer("split", lambda texts: [_split(text) for text in texts])
         elif name == "words":
-            from capwright.text import normalize as folding
+            from capwright.text import normalize
 
-            made = Tokenizer("words", lambda texts: [folding.tokens(collapse(text)) for text in texts])
+            made = Tokenizer("words", lambda texts: [normalize.tokens(collapse(text)) for text in texts])
         else:
             near = difflib.get_close_matches(str(name), TOKENIZERS, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""

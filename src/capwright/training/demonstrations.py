@@ -115,10 +115,9 @@ class Demonstrations:
 
     def _measure_references(self, samples: Sequence[Sample], texts: Sequence[tuple[str, ...]]) -> list[Tensor]:
         """Rewards [R, K] of each sample's references, or of what became of them, each held against the others."""
-        owners = [i for i, group in enumerate(texts) for _ in group]
-        asked = [without(samples[i], number) for i, group in enumerate(texts) for number in range(len(group))]
+        asked = [without(sample, number) for sample, group in zip(samples, texts) for number in range(len(group))]
         found = self._measure(asked, [text for group in texts for text in group])
-        return [found[[place for place, owner in enumerate(owners) if owner == i]] for i in range(len(samples))]
+        return list(found.split([len(group) for group in texts]))
 
     def _measure(self, samples: Sequence[Sample], texts: Sequence[str]) -> Tensor:
         """Rewards [len(texts), K] of one text of each sample."""

@@ -1,6 +1,6 @@
 """What scorers that ask about claims share: whom they ask, what claims are held against, and what is unknown.
 
-A claim is one short statement. Somebody behind `ports.Claims` splits texts into claims, says what evidence tells about
+A claim is one short statement. A judge (`protocols.Claims`) splits texts into claims, says what evidence tells about
 each, and which claim states which fact. Each kind of question is one call for a batch, and is asked once however often
 it comes up. An answer that could not be had, or that does not fit the question, makes the caption unknown.
 """
@@ -77,7 +77,7 @@ class ClaimScorer(Scorer[ClaimContext]):
     Args:
         spec: what the scorer is.
         judge: a name or a mapping for `capwright.judges.load.load_judge`, or an object that implements
-            `ports.Claims`.
+            `protocols.Claims`.
         evidence: one of `EVIDENCE`. References and facts are joined to one text; of several images the first counts.
         facts: one of `FACTS`. `meta.facts` is a list of sentences, or of objects with a "sentence". Of the references
             the first is split, because several say the same thing in other words.

@@ -106,7 +106,7 @@ class Checks:
         model: which word follows two others.
         common: the most frequent words, which make up half of all text.
         limits: what 0 and 1 mean.
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
     model: LanguageModel

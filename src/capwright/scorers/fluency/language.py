@@ -65,12 +65,12 @@ class Language(Scorer[LanguageContext]):
     With a judge every caption that is not empty is graded by it; one that could not be graded is unknown.
 
     Args:
-        judge: whom to ask: what `models.judges.load_judge` takes, or an object that grades
-            (`ports.Judge`). None asks nobody.
+        judge: whom to ask: what `judges.load.load_judge` takes, or an object that grades
+            (`protocols.Judge`). None asks nobody.
         learn_from: where good captions are, without a judge: "references", "meta.<key>" (a text or a list of
             texts in `Sample.meta`), the path of a text file with one caption a line, or several of these. What is not
             in them counts as bad language: they should hold every manner of speaking that is welcome.
-        tokenizer: a name that `tokens.get_tokenizer` knows; without a judge.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows; without a judge.
         seed: for the judge.
     """
 

@@ -10,14 +10,12 @@ import numpy as np
 from capwright.scorers.base import (
     SCORED,
     Context,
-    Corpus,
     Item,
     Scorer,
     ScorerSpec,
     Stats,
     item_status,
 )
-from capwright.text.digest import fingerprint
 from capwright.text.normalize import Folded
 
 _SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"'”’)\]]|$)|[。！？]+|\n\s*\n")
@@ -41,10 +39,6 @@ class Length(Scorer[Context]):
             ranges={"words": unbounded, "characters": unbounded, "sentences": unbounded, "truncated": (0.0, 1.0)},
             higher_is_better=None,
         )
-
-    def prepare(self, corpus: Corpus) -> Context:
-        """Nothing to learn; the corpus is not read."""
-        return Context("length", fingerprint("length"), self.spec.outputs)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (words, characters, sentences, truncated, 1)."""

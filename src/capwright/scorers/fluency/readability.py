@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from capwright.scorers.base import (
     SCORED,
     Context,
-    Corpus,
     Item,
     Scorer,
     ScorerSpec,
@@ -22,7 +21,6 @@ from capwright.scorers.base import (
     ratio,
 )
 from capwright.scorers.fluency.length import count_sentences
-from capwright.text.digest import fingerprint
 from capwright.text.normalize import is_latin_word, tokens
 
 _VOWELS = re.compile(r"[aeiouy]+")
@@ -69,10 +67,6 @@ class Readability(Scorer[Context]):
             ranges=dict.fromkeys(outputs, (-float("inf"), float("inf"))),
             higher_is_better=None,
         )
-
-    def prepare(self, corpus: Corpus) -> Context:
-        """Nothing to learn; the corpus is not read."""
-        return Context("readability", fingerprint("readability"), self.spec.outputs)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (letters, words, sentences, syllables)."""

@@ -41,7 +41,7 @@ class Repetition(Scorer[Context]):
     The reward `fresh` is 1 - rep4 of a caption.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
     def __init__(self, *, tokenizer: str = "ptb") -> None:

@@ -1,8 +1,8 @@
 """Counting n-grams of captions and of their references, for a whole batch at once.
 
-Words are whole numbers (`tokens.Tokenizer.codes`). An n-gram gets its number from that of its first n - 1 words and its
-last word, so that numbers stay small and two different n-grams never share one: nothing is hashed. Numbers are given
-within the texts of one sample, because that is all that is ever compared.
+Words are whole numbers (`tokenizers.Tokenizer.codes`). An n-gram gets its number from that of its first n - 1 words and
+its last word, so that numbers stay small and two different n-grams never share one: nothing is hashed. Numbers are
+given within the texts of one sample, because that is all that is ever compared.
 """
 
 from __future__ import annotations

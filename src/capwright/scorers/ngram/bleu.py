@@ -36,7 +36,7 @@ class BLEU(Scorer[BLEUContext]):
     always nearly 0, because one order without a match is enough; as a reward take "smooth", which `shape` computes.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
     context_type = BLEUContext

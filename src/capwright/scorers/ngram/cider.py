@@ -35,7 +35,7 @@ class CIDErD(Scorer[CIDErContext]):
     A row is (score, 1): the score of a corpus is the mean over captions.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
         n: n-grams of 1 to n words count, all lengths alike.
         sigma: how fast a caption of another length loses, in n-grams.
         idf: what n-grams weigh by. "refs": the references that `prepare` is given, which must be of two samples or

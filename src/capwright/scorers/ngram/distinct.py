@@ -51,7 +51,7 @@ class Distinct(Scorer[Context]):
     ones have no n-grams. A set without any n-gram of a length has no share: NaN.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
         budget: how many n-grams of each length to compare at, at least 1; None counts all.
     """
 

@@ -61,7 +61,7 @@ class Diversity(Scorer[DiversityContext]):
     An image with one caption has no diversity: NaN. One with a caption that is unknown is unknown.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
         idf: what n-grams weigh by in selfCider: "refs", "coco-val2014" (needs no references), or the path of a table;
             see `cider.CIDErD`.
     """

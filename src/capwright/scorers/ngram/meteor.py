@@ -100,7 +100,7 @@ class METEOR(Scorer[METEORContext]):
     answer other questions, "judge_error". Both are unknown, with a warning.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows; "split" for languages other than English.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows; "split" for languages other than English.
         language: one of `LANGUAGES`. English comes with pycocoevalcap; others need data/paraphrase-LANGUAGE.gz beside
             the jar.
         timeout: seconds for a caption, above 0; the first one has two minutes more to load the tables.

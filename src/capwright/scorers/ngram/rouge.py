@@ -45,7 +45,7 @@ class ROUGEL(Scorer[ROUGELContext]):
     reference is none.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
     context_type = ROUGELContext

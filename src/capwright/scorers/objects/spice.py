@@ -75,7 +75,7 @@ class SPICE(Scorer[SPICEContext]):
       caption makes its mean NaN.
 
     Args:
-        tokenizer: a name that `tokens.get_tokenizer` knows; the original is given PTB tokens.
+        tokenizer: a name that `tokenizers.get_tokenizer` knows; the original is given PTB tokens.
         timeout: seconds for a run of up to 1,000 captions. Captions of a run that is stopped have status "timeout".
         memory: for Java, as its option -Xmx writes it ("8G").
         cache: whether counts are kept on disk by content.

@@ -32,7 +32,7 @@ class CapRL(QuestionScorer):
 
     Args:
         judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
-            that is a `ports.Reader`.
+            that is a `protocols.Reader`.
         mode: "paper" draws `n` questions with replacement for each caption and shuffles the options of each draw;
             "all-questions" asks every question once and does not shuffle, so the number has no noise of drawing.
         n: questions drawn in mode "paper" (8 in the released code). Not used otherwise.

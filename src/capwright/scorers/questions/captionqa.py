@@ -85,7 +85,7 @@ class CaptionQA(QuestionScorer):
 
     Args:
         judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
-            that is a `ports.Reader`.
+            that is a `protocols.Reader`.
         seed: of the shuffles of options, which depend on it, the id of the sample and the question alone. So every
             captioner is asked alike, and leaving an image out changes no other.
         soft: count probabilities instead of choices where the judge tells them: expected score.

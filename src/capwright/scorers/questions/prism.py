@@ -67,11 +67,11 @@ class Prism(Scorer[QuestionContext]):
 
     Args:
         judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
-            that is a `ports.Reader`.
+            that is a `protocols.Reader`.
         shuffle: whether options are shuffled, alike for all captions of an image; else they stand as in the dataset.
         free: how answers in free words are held to the key: "exact", "relaxed" (a number may be 5 % off) or "anls"
             (part of the letters may differ; worth less than 1 then), see `open_questions`. Questions without options
-            are asked too, and the judge must also be a `ports.Writer`. Empty: such questions are left out.
+            are asked too, and the judge must also be a `protocols.Writer`. Empty: such questions are left out.
         seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the judge.
     """
 

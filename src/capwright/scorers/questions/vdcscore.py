@@ -69,7 +69,7 @@ class VDCScore(Scorer[VDCContext]):
 
     Args:
         judge: who answers and marks: {"name": "http://host:port/v1", "model": ...}, "local:FOLDER", or an object
-            that is a `ports.Writer` and knows the tasks "answer" and "mark". "lexical" only chooses among options:
+            that is a `protocols.Writer` and knows the tasks "answer" and "mark". "lexical" only chooses among options:
             `prepare` refuses it.
         seed: given to the judge.
     """
