@@ -360,7 +360,7 @@ def show(records: list[dict]) -> None:
 
 
 def missing(device: str) -> str | None:
-    """Why this can not run here, or None."""
+    """Why this cannot run here, or None."""
     if importlib.util.find_spec("trl") is None:
         return "needs TRL: pip install 'capwright[trl]' (Python 3.11 or newer)"
     if device == "cuda":

@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def warnings_said() -> Iterator[None]:
-    """Warnings (no answer in time, a cache that can not be written) as lines, without where they arose."""
+    """Warnings (no answer in time, a cache that cannot be written) as lines, without where they arose."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         yield

@@ -32,7 +32,7 @@ class CapwrightError(Exception):
 
 
 class DataError(CapwrightError):
-    """A dataset, caption file or vocabulary can not be used as it is."""
+    """A dataset, caption file or vocabulary cannot be used as it is."""
 
 
 class ImageError(DataError):
@@ -44,15 +44,15 @@ class RecipeError(CapwrightError):
 
 
 class ModelError(CapwrightError):
-    """A model can not be loaded or used; the message names it and says what would help."""
+    """A model cannot be loaded or used; the message names it and says what would help."""
 
 
 class RunError(CapwrightError):
-    """A run can not go on (nothing left to learn from, non-finite loss, full disk, wrong resume)."""
+    """A run cannot go on (nothing left to learn from, non-finite loss, full disk, wrong resume)."""
 
 
 class ScorerError(CapwrightError):
-    """A scorer can not measure what it was asked to; the message starts with the scorer's name."""
+    """A scorer cannot measure what it was asked to; the message starts with the scorer's name."""
 
 
 class NotInstalledError(ScorerError):
@@ -63,7 +63,7 @@ class NotInstalledError(ScorerError):
 
 
 class OutageError(CapwrightError):
-    """Somebody who must be asked has not answered at all for longer than the stated patience; names address and reason.
+    """A judge has not answered at all for longer than the stated patience; names address and reason.
 
     Scorers and rewards let it through: it is no failure of some captions, but the end of what can be measured.
     """

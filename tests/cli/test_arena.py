@@ -61,7 +61,7 @@ def test_the_same_command_twice_asks_once(cli, files, monkeypatch):
     monkeypatch.setattr("capwright.scenes.lexical_judge.LexicalJudge.compare", None)
     again = arena(cli, files, "good", "half", more=["--out", out, "--repeats", 2, "--json", files / "2.json"])
     assert again.code == 1  # nobody who could be asked
-    assert "can not compare" in again.err
+    assert "cannot compare" in again.err
     monkeypatch.setattr("capwright.scenes.lexical_judge.LexicalJudge.compare", lambda *_, **__: 1 / 0)
     again = arena(cli, files, "good", "half", more=["--out", out, "--repeats", 2, "--json", files / "2.json"])
     assert again.out == first.out

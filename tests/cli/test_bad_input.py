@@ -219,7 +219,7 @@ def test_full_disk_while_captioning(cli, llava, photo_dataset, tmp_path, monkeyp
         patch.setattr("capwright.data.append_log.os.write", some)
         said = cli("caption", photo_dataset, "--model", llava, "--out", out, "--max-tokens", 4, "--n", 6)
     assert said.code == 1
-    assert f"{out}: can not be written: the disk" in said.err
+    assert f"{out}: cannot be written: the disk" in said.err
     assert len(read_captions(out)) == 3
     assert cli("caption", photo_dataset, "--model", llava, "--out", out, "--max-tokens", 4, "--n", 6).code == 0
     assert len(read_captions(out)) == 6

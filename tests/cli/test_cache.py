@@ -43,7 +43,7 @@ def test_a_cache_that_can_not_be_cleared_says_so(tmp_path, monkeypatch):
     (tmp_path / "answers.sqlite").write_bytes(b"no database" * 1000)
     told = run("clear")
     assert told.exit_code == 1
-    assert "answers.sqlite: can not be cleared" in told.stderr
+    assert "answers.sqlite: cannot be cleared" in told.stderr
     assert "are gone" not in told.stderr
 
 

@@ -1,4 +1,4 @@
-"""`--dry-run` of commands that ask: what would be asked is counted, nobody is asked, and the count comes true."""
+"""`--dry-run` of commands that ask: what would be asked is counted, no judge is asked, and the count comes true."""
 
 from __future__ import annotations
 

@@ -78,4 +78,4 @@ def test_scorers_that_ask_nobody(cli, world, said):
     for command, *files in (("score", said, world.root), ("eval", world.root, said)):
         told = cli(command, *files, "--scorers", "length", "--injection")
         assert told.code == 1
-        assert "none of the scorers asks anybody" in told.err
+        assert "none of the scorers asks a judge" in told.err

@@ -42,11 +42,11 @@ def test_own_questions_of_a_split(cli, world, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--judge", "lexical", "--writer", "lexical"], "can not write questions; use --writer facts or dataset"),
+        (["--judge", "lexical", "--writer", "lexical"], "cannot write questions; use --writer facts or dataset"),
         (["--judge", "lexical", "--rotations", "5"], "rotations must be 1 to 4"),
         (["--judge", "lexical", "--blind-rule", "mine"], 'blind rule "mine" is not one of caprl, captionqa'),
         (["--judge", "lexical", "--evidence", "smell"], 'evidence "smell" is not one of image, references'),
-        (["--judge", "lexical", "--evidence", "image"], "can not see"),
+        (["--judge", "lexical", "--evidence", "image"], "cannot see"),
         (["--judge", "lexical", "--set", "reader.model=x"], "is for judge, writer or blind"),
         (["--judge", "lexical", "--set", "writer.model=x"], "name one with --writer"),
         (["--judge", "lexical", "--set", "blind.model=x"], "name one with --blind-judge"),

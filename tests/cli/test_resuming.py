@@ -20,7 +20,7 @@ def stop(*arguments, **options):
 
 
 def files(run):
-    """All of a run, but for what reading can not change."""
+    """All of a run, but for what reading cannot change."""
     return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 

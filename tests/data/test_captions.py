@@ -112,7 +112,7 @@ def test_full_disk_leaves_a_good_file(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"c\.jsonl: can not be written: the disk \(or your quota\) is full"):
+        with pytest.raises(DataError, match=r"c\.jsonl: cannot be written: the disk \(or your quota\) is full"):
             append_captions(path, (row(i, "word " * 20) for i in range(100)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -124,12 +124,12 @@ def test_full_disk_leaves_a_good_file(tmp_path: Path) -> None:
 
 
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         CaptionWriter(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         CaptionWriter(tmp_path / "file" / "c.jsonl")
-    with pytest.raises(DataError, match="can not be read: no such file"):
+    with pytest.raises(DataError, match="cannot be read: no such file"):
         read_captions(tmp_path / "none.jsonl")
 
     def refuse(*args: object, **kwargs: object) -> int:

@@ -116,7 +116,7 @@ def test_vocabulary_problems(folder: Callable[..., Path]) -> None:
     check = check_dataset(folder(both, vocabulary))
     assert lines(check) == [
         'vocabulary.yaml: warning: "board" stands for "geoboard" and "board"; '
-        "a caption that says it can not be told apart",
+        "a caption that says it cannot be told apart",
         'vocabulary.yaml:2: error: unknown key "lvel" of "board" (did you mean "level"?); '
         "known are aliases, category, plurals, level, tier",
         'vocabulary.yaml:3: error: level "expert" of "x" is not one of professional, generic, vague',
@@ -143,7 +143,7 @@ def test_whole_file_problems(folder: Callable[..., Path], tmp_path: Path) -> Non
     root = folder([good(1)])
     (root / "samples.jsonl").unlink()
     (root / "samples.jsonl").mkdir()
-    assert lines(check_dataset(root)) == ["samples.jsonl: error: can not be read: is a directory"]
+    assert lines(check_dataset(root)) == ["samples.jsonl: error: cannot be read: is a directory"]
 
 
 def test_ecac_problems_point_into_the_right_file(folder: Callable[..., Path], tmp_path: Path) -> None:

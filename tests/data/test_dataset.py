@@ -113,7 +113,7 @@ def test_bom_crlf_blank_lines_and_odd_separators(folder: Callable[..., Path]) ->
         ({"id": "2", "images": []}, "images must be a list such as"),
         ({"id": "2", "images": "x.png"}, "images must be a list such as"),
         ({"id": "2", "images": ["x.png", 3]}, "images[1] must be text, not a number"),
-        ({"id": "2", "images": ["x.png", "a\0.png"]}, "images[1]: a file name can not hold a zero character"),
+        ({"id": "2", "images": ["x.png", "a\0.png"]}, "images[1]: a file name cannot hold a zero character"),
         ({"id": "2", "image": "x.png", "references": {"a": 1}}, "references must be a list, not an object"),
         ({"id": "2", "image": "x.png", "references": [None, 3]}, "references[1] must be text, not a number"),
         ('{"id": "2", "image": "x.png", "references": ["\\ud83d"]}', "surrogate"),
@@ -194,7 +194,7 @@ def test_a_file_that_changes_is_noticed(folder: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="changed since it was opened"):
         list(dataset)
     (root / "samples.jsonl").unlink()
-    with pytest.raises(DataError, match="can not be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         dataset[0]
 
 

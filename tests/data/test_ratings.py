@@ -67,7 +67,7 @@ def test_all_ratings_of_a_caption_are_gathered():
         ("a.csv", "id,ratings\n1,2\n", r'a\.csv:1: there is no column "rating" among id, ratings \(did you mean "rat'),
         ("a.csv", "name,rating\n1,2\n", r'a\.csv:1: there is no column "id"'),
         ("a.csv", "id,rating\n1,2,3\n", r"a\.csv:2: 3 cells, but the first line names 2"),
-        ("a.csv", 'id,rating\n"1,2\n', r"a\.csv:2: can not be read as a table"),
+        ("a.csv", 'id,rating\n"1,2\n', r"a\.csv:2: cannot be read as a table"),
         ("a.csv", b"id,rating\n1,2\n\xff,2\n", r"a\.csv:3: byte 0xff is not UTF-8"),
         ("a.csv", "id,rating\n", "there is no rating in it"),
         ("a.csv", "", "there is no rating in it"),
@@ -88,7 +88,7 @@ def test_errors_name_the_line_and_what_to_do(tmp_path, name, text, message):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"none\.csv: can not be read"):
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
         read_ratings(tmp_path / "none.csv")
 
 

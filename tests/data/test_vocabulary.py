@@ -85,9 +85,9 @@ def test_encodings_and_missing_files(tmp_path: Path) -> None:
         read(tmp_path, "a:\ncaf\xe9:\n".encode("latin-1"))
     with pytest.raises(DataError, match="UTF-16"):
         read(tmp_path, "a:\n".encode("utf-16"))
-    with pytest.raises(DataError, match="can not be read: no such file"):
+    with pytest.raises(DataError, match="cannot be read: no such file"):
         read_vocabulary(tmp_path / "none.yaml")
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_vocabulary(Vocabulary({}), tmp_path / "no folder" / "vocabulary.yaml")
     with pytest.raises(DataError, match="surrogate"):
         write_vocabulary(Vocabulary({"a": Term("a\ud800")}), tmp_path / "a.yaml")

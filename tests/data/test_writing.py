@@ -99,7 +99,7 @@ def test_images_with_one_name(tmp_path: Path, painter: Callable[..., Path]) -> N
 
 
 def test_several_images_a_sample(tmp_path: Path, painter: Callable[..., Path]) -> None:
-    """All are copied, and a second copy is the same to the byte; the ecac layout says that it can not hold them."""
+    """All are copied, and a second copy is the same to the byte; the ecac layout says that it cannot hold them."""
     front, back, other = (painter(tmp_path / name / "x.png", seed) for seed, name in enumerate(("a", "b", "c")))
     first = open_dataset(
         write_dataset([Sample("1", front, more_images=(back, other)), Sample("2", back)], tmp_path / "1")
@@ -171,7 +171,7 @@ def test_full_disk(tmp_path: Path, samples: list[Sample], layout: str) -> None:
     long = [replace(sample, references=("word " * 100_000,)) for sample in samples]
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"can not be written: the disk \(or your quota\) is full"):
+        with pytest.raises(DataError, match=r"cannot be written: the disk \(or your quota\) is full"):
             write_dataset(long, tmp_path / "out", layout=layout)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -184,7 +184,7 @@ def test_full_disk_while_copying_an_image(tmp_path: Path, samples: list[Sample])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"out/images/big\.bmp: can not be written: the disk"):
+        with pytest.raises(DataError, match=r"out/images/big\.bmp: cannot be written: the disk"):
             write_dataset([*samples, Sample("big", big)], tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -193,9 +193,9 @@ def test_full_disk_while_copying_an_image(tmp_path: Path, samples: list[Sample])
 
 def test_no_permission_and_bad_places(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_dataset(samples, tmp_path / "file" / "out")
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_dataset(samples, tmp_path / "file")
 
     def refuse(*args: object, **kwargs: object) -> None:
@@ -228,8 +228,8 @@ def test_samples_that_can_not_be_written(tmp_path: Path, samples: list[Sample]) 
         [one], r'"geoboard" is not in the vocabulary \(did you mean "geoboards"\?\)', Vocabulary({"geoboards": BOARD})
     )
     refused([one, replace(samples[1], terms=(replace(BOARD, tier="rare"),))], "described differently")
-    refused([replace(one, meta={"a": float("nan")})], 'sample "0": can not be stored as JSON')
-    refused([replace(one, meta={"a": object()})], "can not be stored as JSON")
+    refused([replace(one, meta={"a": float("nan")})], 'sample "0": cannot be stored as JSON')
+    refused([replace(one, meta={"a": object()})], "cannot be stored as JSON")
     refused([replace(one, references=("\ud800",))], "surrogate")
     refused([replace(one, image=tmp_path / "none.png")], r"none\.png: does not exist \(sample \"0\"\)")
     refused([replace(one, image=tmp_path)], "is a folder")
@@ -244,5 +244,5 @@ def test_an_image_that_can_not_be_read(tmp_path: Path, samples: list[Sample], mo
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(writing_module, "open", refuse, raising=False)
-    with pytest.raises(ImageError, match=r'0\.png: can not be read \(sample "0"\): no permission'):
+    with pytest.raises(ImageError, match=r'0\.png: cannot be read \(sample "0"\): no permission'):
         write_dataset(samples, tmp_path / "out")

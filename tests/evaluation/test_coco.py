@@ -125,7 +125,7 @@ def test_annotations_that_are_none(tmp_path):
 
 def test_a_result_that_is_no_caption_is_unknown():
     truth = PyCocoTools([{"image_id": id, "caption": "a cat"} for id in (1, 2)])
-    said = [{"image_id": 1, "caption": "a cat"}, {"image_id": 2, "caption": "I can not", "status": "refusal"}]
+    said = [{"image_id": 1, "caption": "a cat"}, {"image_id": 2, "caption": "I cannot", "status": "refusal"}]
     evaluation = COCOEvalCap(truth, PyCocoTools(said))
     evaluation.params["scorers"] = ["rougeL"]
     evaluation.evaluate()

@@ -149,7 +149,7 @@ def test_what_can_not_be_compared():
     a = run(WEAK)
     with pytest.raises(DataError, match="different samples"):
         compare(a, evaluate(SAMPLES[:9], GOOD, vocabulary=VOCABULARY, replicates=20))
-    with pytest.raises(ScorerError, match=r"tts: can not compare"):
+    with pytest.raises(ScorerError, match=r"tts: cannot compare"):
         compare(a, run(GOOD, scorers=[TTS(levels=(1, 0, 0)), "length"]))
     with pytest.raises(ScorerError, match=r"tts\.mikro"):
         compare(a, run(GOOD), ["tts.mikro"])

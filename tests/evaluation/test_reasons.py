@@ -1,4 +1,4 @@
-"""What could not be measured is counted, and why is told in the words of whoever was asked."""
+"""What could not be measured is counted, and why is told in the judge's words."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ LEXICAL = LexicalJudge()
 
 
 def lexical_reply(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What the lexical reader says to a conversation, which is one of our prompts. Images it can not see."""
+    """What the lexical reader says to a conversation, which is one of our prompts. Images it cannot see."""
     system = next(_words(message) for message in messages if message["role"] == "system")
     user = next(_words(message) for message in messages if message["role"] == "user")
     name = next((prompt.name for prompt in load_prompts().values() if prompt.system == system), "")

@@ -5,7 +5,7 @@ import pytest
 from capwright.judges.parsing import after_thinking, chosen, letters_of
 
 OPTIONS = ("red", "blue", "green", "pink")
-ABSTAIN = "This can not be told from the caption."
+ABSTAIN = "This cannot be told from the caption."
 
 
 def pick(reply: str, options: tuple[str, ...] = OPTIONS) -> int | None:
@@ -45,7 +45,7 @@ def test_replies_that_abstain(reply):
     "reply",
     ["", "   ", "E", "G", "Z", "?", "A cat", "A cat is red and blue.", "A or B", "A) or\nB)", "(A) or (B)", "A) or B)",
      "AB", "Because",
-     "Caption", "I can not tell", "The answer is a color", "The answer is A cat", "E) violet", "red or blue", "reddish",
+     "Caption", "I cannot tell", "The answer is a color", "The answer is A cat", "E) violet", "red or blue", "reddish",
      "<think>B", "<think>The answer is B, I", "F or B?", "Not A)", "It is not (A).",
      "None of (A)", "(A) is wrong, so", "A) is not mentioned in the caption, so F", "Option A) says red, but",
      "The options are A) red and", "Let me compare (A) with",

@@ -238,15 +238,15 @@ def test_kinds_of_attention(folders, asked, monkeypatch):
         load_policy(folders("llava"), attention="flash")
     with pytest.raises(ModelError, match="needs a GPU"):
         load_policy(folders("llava"), attention="flex", device="cpu")
-    with pytest.raises(ModelError, match=r"\(gemma3\) can not do attention 'flex'; use 'sdpa'"):
+    with pytest.raises(ModelError, match=r"\(gemma3\) cannot do attention 'flex'; use 'sdpa'"):
         load_policy(folders("gemma3"), attention="flex", device="cuda:0")
     monkeypatch.setattr(LlavaForConditionalGeneration, "_supports_sdpa", False)
-    with pytest.raises(ModelError, match="can not do attention 'sdpa'; use 'auto'"):
+    with pytest.raises(ModelError, match="cannot do attention 'sdpa'; use 'auto'"):
         load_policy(folders("llava"), attention="sdpa")
 
 
 def test_a_device_that_is_not_there(folders):
-    with pytest.raises(ModelError, match="device 'cuda:99' can not be used"):
+    with pytest.raises(ModelError, match="device 'cuda:99' cannot be used"):
         load_policy(folders("llava"), device="cuda:99")
 
 

@@ -173,7 +173,7 @@ def test_dropout_in_training_mode_runs_the_tower(llava):
 
 
 def test_a_tower_whose_images_mix_is_found_out(llava):
-    """Outputs that depend on the neighbours in the batch can not be kept one by one."""
+    """Outputs that depend on the neighbours in the batch cannot be kept one by one."""
     policy, album = load_policy(llava), Album()
     plain = album.encode(policy, [0, 1])
     block = policy.inner.get_encoder(modality="image").encoder.layers[0]

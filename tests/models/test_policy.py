@@ -317,7 +317,7 @@ def test_placeholders_that_the_tokenizer_calls_text_are_not_said_either(folder, 
 def test_a_broken_file_is_named(folder, tmp_path, broken):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / broken).write_bytes(b"\x00 half a file")
-    with pytest.raises(ModelError, match="can not be (loaded|read)"):
+    with pytest.raises(ModelError, match="cannot be (loaded|read)"):
         load_policy(copy)
 
 
@@ -331,5 +331,5 @@ def test_nucleus_keeps_the_likeliest():
 @pytest.mark.parametrize("name", ["no/such-model", "nowhere"])
 def test_unknown_models_say_so(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="can not be loaded"):
+    with pytest.raises(ModelError, match="cannot be loaded"):
         load_policy(name)

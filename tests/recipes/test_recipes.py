@@ -112,7 +112,7 @@ def test_kinds_are_presets(plain):
         ("stages.warmup.advantage=grpo", "stages.warmup.advantage: unknown key"),
         ("stages.rsrs.steps=many", "stages.rsrs.steps: Input should be a valid integer"),
         ("stages.rsrs.steps=0", "stages.rsrs.steps: Input should be greater than or equal to 1 (got 0)"),
-        ("model.dtype=float16", "model.dtype: weights can not be trained in float16; use float32 or bfloat16"),
+        ("model.dtype=float16", "model.dtype: weights cannot be trained in float16; use float32 or bfloat16"),
         ("model={lora: {r: 8}, train_vision: true}", "put modules of the vision tower into lora.targets"),
         ("stages.rsrs.steps", "write it as key=value"),
         ("model.name={a", "the value is not YAML"),

@@ -386,7 +386,7 @@ def test_missing_or_empty_folders_are_errors(tmp_path: Path) -> None:
 def test_a_page_that_can_not_be_written_is_an_error(run: tuple[Path, list[Sample]]) -> None:
     root, samples = run
     (root / "taken").write_text("a file")
-    with pytest.raises(DataError, match=re.escape("taken/report.html: the report can not be written")):
+    with pytest.raises(DataError, match=re.escape("taken/report.html: the report cannot be written")):
         write_report(root, samples[:1], root / "taken" / "report.html")
 
 

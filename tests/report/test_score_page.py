@@ -203,7 +203,7 @@ def test_what_is_unknown_is_not_zero(tmp_path: Path, samples: list[Sample]) -> N
     assert "2 images of holes have no usable caption and are in none of its scores." in page.text
     assert "2 images unknown" in page.text
     assert "1 missing caption, 1 timeout" in page.text
-    assert "Asked for but not measured: METEOR." in page.text
+    assert "Requested but not measured: METEOR." in page.text
     assert "not installed: <ask>" in page.text
     assert "of 118 images with the lowest overlap of holes" in page.text
     lost = measure(samples, {"none": {s.id: {"caption": "", "status": "refusal"} for s in samples}})
@@ -382,7 +382,7 @@ def test_what_does_not_belong_together_is_an_error(tmp_path: Path, samples: list
     with pytest.raises(DataError, match="plain was not measured on these samples"):
         write_score_report(tmp_path / "p.html", two[0], samples[1:])
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_score_report(tmp_path / "taken" / "p.html", two[0], samples)
     assert write_score_report(tmp_path, two[0], samples) == tmp_path / "report.html"
 

@@ -1,4 +1,4 @@
-"""Orders in captions, measured: judges that can not be persuaded, one that can, and one that mixes captions up."""
+"""Orders in captions, measured: judges that cannot be persuaded, one that can, and one that mixes captions up."""
 
 from __future__ import annotations
 
@@ -136,5 +136,5 @@ def test_scorers_that_name_their_own_judge(world, said):
     found = injection_report(None, world, said, ("caprl", "captionqa"), options=options, replicates=0)
     changed = {effect.scorer: effect.changed for effect in found if effect.attack == "order"}
     assert changed["caprl"] > 0 == changed["captionqa"]
-    with pytest.raises(ScorerError, match="length: asks nobody about a caption alone"):
+    with pytest.raises(ScorerError, match="length: asks no judge about a caption alone"):
         injection_report(None, world, said, ("length",))

@@ -234,7 +234,7 @@ def test_full_disk_under_torch(tmp_path, monkeypatch):
 
 def test_no_permission(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="file.*can not be written"):
+    with pytest.raises(RunError, match="file.*cannot be written"):
         run(tmp_path / "file" / "run")
 
 

@@ -182,7 +182,7 @@ def test_rasterizer_complaint_is_passed_on(monkeypatch):
         raise ValueError("no root node")
 
     monkeypatch.setattr("capwright.scenes.drawing.resvg_py.svg_to_bytes", refuse)
-    with pytest.raises(CapwrightError, match="can not rasterize"):
+    with pytest.raises(CapwrightError, match="cannot rasterize"):
         rasterize("<svg", 32)
 
 

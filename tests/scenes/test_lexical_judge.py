@@ -143,9 +143,9 @@ def test_listing_everything_does_not_win_a_comparison():
 
 
 def test_what_it_can_not_do_it_says():
-    with pytest.raises(CapwrightError, match=r"can not see .*photo.png"):
+    with pytest.raises(CapwrightError, match=r"cannot see .*photo.png"):
         ASSISTANT.answer([(Path("photo.png"), COLOR)])
-    with pytest.raises(CapwrightError, match=r"can not see"):
+    with pytest.raises(CapwrightError, match=r"cannot see"):
         ASSISTANT.verify([(["The geoboard is red."], Path("photo.png"))])
     with pytest.raises(CapwrightError, match="does not grade language"):
         ASSISTANT.grade(["clarity"], ["A red geoboard."])

@@ -79,7 +79,7 @@ def test_a_group_of_unknowns_is_all_unknown():
 
 
 def test_gdpo_two_by_two_example_of_the_paper():
-    """Two rollouts, two binary rewards: totals (0, 1) and (0, 2) are told apart; GRPO on the sum can not."""
+    """Two rollouts, two binary rewards: totals (0, 1) and (0, 2) are told apart; GRPO on the sum cannot."""
     one = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
     two = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
     near = {"atol": 1e-3, "rtol": 0, "check_dtype": False}

@@ -398,7 +398,7 @@ def test_imitation_takes_every_image_that_has_a_caption_once_a_pass():
 
 
 def test_demonstrations_without_a_reward_do_not_count_as_captions_that_failed():
-    """A quarter of the images has references that can not be measured: that is no judge that is down."""
+    """A quarter of the images has references that cannot be measured: that is no judge that is down."""
     broken = ("s0", "s1", "s2")
 
     class Half(Names):

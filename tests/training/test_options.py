@@ -424,7 +424,7 @@ def test_no_alarm_watches_a_reward_of_length():
 
 
 def test_entropy_of_a_real_model_is_told(tmp_path):
-    """It can not exceed the logarithm of the vocabulary, and a cold captioner is surer of itself."""
+    """It cannot exceed the logarithm of the vocabulary, and a cold captioner is surer of itself."""
     data = ToyData()
     for i in range(2):
         Image.new("RGB", (40, 30), (100 * i, 50, 200)).save(tmp_path / f"{i}.png")

@@ -48,7 +48,7 @@ def caption_file(
         with_image: also store where the image is.
         progress: called with (done, total) samples.
     Raises:
-        DataError: the file can not be read or written.
+        DataError: the file cannot be read or written.
     """
     from capwright.data import CaptionWriter, read_captions
 
@@ -94,7 +94,7 @@ def _caption_batch(
     except (ImageError, ModelError) as error:
         if len(requests) == 1:
             return [rows[requests[0].sample.id] | {"finish": "stop", "reason": str(error)}]
-        # find out which images can not be read, or are refused by the model
+        # find out which images cannot be read, or are refused by the model
         return [row for request in requests for row in _caption_batch(policy, [request.sample], sampling, prompt)]
     for request, (caption,) in zip(requests, groups.captions):
         status = "ok" if caption.text.strip() else "empty"

@@ -40,7 +40,9 @@ SplitOption = Annotated[str | None, typer.Option(help="Of references that have s
 VocabularyOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Names of the domain (vocabulary.yaml), for tts and chair.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what asking the judges would take, and ask nobody.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what asking the judges would take, and ask no judge.")
+]
 MissingOption = Annotated[
     str, typer.Option(help="Images without a caption: error, skip (unknown) or empty (scored as no words).")
 ]
@@ -79,7 +81,7 @@ def measure_files(
 ) -> Scoring:
     """Score files of captions (all but the last path) against references (the last).
 
-    With a `costs` only scorers that ask somebody are measured, nobody is asked, and no number means anything. What
+    With a `costs` only scorers that ask a judge are measured, no judge is asked, and no number means anything. What
     should be read before the numbers are trusted goes to stderr.
     """
     from capwright.evaluation import DEFAULT_SCORERS, score_systems
@@ -163,7 +165,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
         try:
             options.setdefault(scorer, {})[option] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise DataError(f"--set {text}: the value can not be read ({error})") from error
+            raise DataError(f"--set {text}: the value cannot be read ({error})") from error
     return options
 
 
@@ -192,7 +194,7 @@ def print_costs(costs: CostEstimate) -> None:
 
     for who, estimate in costs.found.items():
         print(f"{who}: {estimate}")
-    say(f"nobody was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
+    say(f"no judge was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
 
 
 def _vocabulary(path: Path | None) -> Vocabulary | None:

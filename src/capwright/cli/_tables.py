@@ -113,7 +113,7 @@ def print_signatures(evaluations: Sequence[Evaluation]) -> None:
 
 
 def say_reasons(evaluations: Iterable[Evaluation]) -> None:
-    """Why captions could not be measured, in the words of whoever was asked: the most common reason, on stderr."""
+    """Why captions could not be measured, in the judge's words: the most common reason, on stderr."""
     for evaluation in evaluations:
         for scorer, one in evaluation.scores.items():
             reasons = one.reasons()

@@ -39,7 +39,7 @@ def caption(
     """Caption images into a .jsonl file.
 
     It gets one row an image, which also says model, prompt, max_tokens and max_pixels. Run it again to go on after an
-    interruption: captions that are there are kept; other settings need another file. An image that can not be read
+    interruption: captions that are there are kept; other settings need another file. An image that cannot be read
     gets a row with the status missing_image and the reason, and does not stop the others.
     """
     from capwright.captioning.caption_files import caption_file, same_origin, tell

@@ -150,7 +150,7 @@ def questions(
     ):  # fmt: skip
         if each is not None and not isinstance(each, port):
             doing = "write questions; use --writer facts or dataset" if port is Writer else "answer questions"
-            raise DataError(f"the judge {who} can not {doing}")
+            raise DataError(f"the judge {who} cannot {doing}")
     journal = out.with_name(f"{out.name}.questions.jsonl")
     with counting("questions of samples") as progress, resumable("the same command goes on"):
         maker = QuestionMaker(

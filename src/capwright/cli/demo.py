@@ -31,7 +31,7 @@ def demo(
     """The whole story on the built-in kindergarten.
 
     Teaches the embedded captioner the names of teaching toys, measures it after every stage, and writes a report. An
-    earlier demo in the same folder is replaced, or gone on with when it was interrupted; any other folder that is not
+    earlier demo in the same folder is replaced, or resumed when it was interrupted; any other folder that is not
     empty is left alone.
     """
     from capwright.cli._quiet import quiet_libraries
@@ -74,7 +74,7 @@ def _moral(recipe: Recipe, capwright: str) -> str:
 
 
 def _make_room(out: Path, recipe: Recipe) -> bool:
-    """Ready the folder; True when an interrupted demo in it is to be gone on with."""
+    """Ready the folder; True when an interrupted demo in it is to be resumed."""
     from capwright.data.files import writing
     from capwright.runs.summary import SUMMARY
 

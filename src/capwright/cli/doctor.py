@@ -80,8 +80,8 @@ def _device() -> list[str]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        typer.echo(f"device: unknown, torch can not be imported ({error})")
-        return ["torch can not be imported: install it again"]
+        typer.echo(f"device: unknown, torch cannot be imported ({error})")
+        return ["torch cannot be imported: install it again"]
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)

@@ -28,7 +28,7 @@ InjectionOption = Annotated[
 
 
 def find_judged(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Those of the scorers that ask somebody about each caption. Raises DataError when none does."""
+    """Those of the scorers that ask a judge about each caption. Raises DataError when none does."""
     from capwright.robustness.prompt_injection import can_be_ordered
     from capwright.scorers import get_scorer
     from capwright.types import NotInstalledError
@@ -42,7 +42,7 @@ def find_judged(names: Iterable[str], options: Mapping[str, Mapping[str, Any]]) 
             continue
     if not found:
         raise DataError(
-            "--injection: none of the scorers asks anybody about a caption, so there is nobody to give orders to; "
+            "--injection: none of the scorers asks a judge about a caption, so there is no judge to give orders to; "
             "name one that does, such as --scorers caprl"
         )
     return found

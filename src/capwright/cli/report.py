@@ -115,7 +115,7 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> N
 
 
 def _open(run_dir: Path, about: Mapping[str, Any], data: Path | None) -> Dataset | None:
-    """The dataset of a run; None (and a word about it) when it can not be found."""
+    """The dataset of a run; None (and a word about it) when it cannot be found."""
     from capwright.data import open_dataset
 
     if data is not None:

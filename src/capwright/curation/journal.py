@@ -1,6 +1,6 @@
 """What was asked and answered, one JSON row a sample, written as it is known: the memory of a killed job.
 
-The first row holds the settings. A journal is gone on with under the same settings only, so that a dataset is never
+The first row holds the settings. A journal is resumed under the same settings only, so that a dataset is never
 made of two kinds of questions. A row that was torn off by a crash is cut off; a later row for an id takes the place of
 an earlier one.
 """

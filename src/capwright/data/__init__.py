@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capwright.data.vocabulary import read_vocabulary, write_vocabulary
     from capwright.data.writing import write_dataset
 
-#: Loaded when asked for: whoever reads captions needs no images.
+#: Loaded when asked for: reading captions needs no images.
 _HOME = {
     "CaptionWriter": "captions",
     "Check": "check",

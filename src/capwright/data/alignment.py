@@ -132,7 +132,7 @@ def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mappi
 
 
 def one_split(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> str:
-    """What to say to somebody whose captions are those of one split of several; "" where they are not."""
+    """The advice where captions are those of one split of several; "" where they are not."""
     splits = Counter(sample.split for sample in samples)
     said = {sample.split for sample in samples if sample.id in predictions}
     return (

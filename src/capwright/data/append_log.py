@@ -33,7 +33,7 @@ class AppendLog:
             and a whole last line is ended.
 
     Raises:
-        DataError: names the file that can not be written, or is locked.
+        DataError: names the file that cannot be written, or is locked.
     """
 
     def __init__(self, path: str | Path, *, lock: bool = False, size: int | None = None) -> None:

@@ -30,7 +30,7 @@ from capwright.types import DataError, ImageError, Sample, Vocabulary
 
 #: Images are decoded to about this many pixels; enough to find broken files and look-alikes.
 _PIXELS = 128 * 128
-#: A side shorter than this can not show anything.
+#: A side shorter than this cannot show anything.
 _TINY = 8
 #: Splits that a run needs, unless its recipe names others.
 _SPLITS = {
@@ -45,7 +45,7 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        severity: "error" (the dataset can not be used as it is) or "warning" (it can, but look at it).
+        severity: "error" (the dataset cannot be used as it is) or "warning" (it can, but look at it).
         file: where, relative to the dataset folder.
         line: line number from 1, None when the whole file is meant.
         message: what is wrong and what to do.
@@ -187,7 +187,7 @@ def _read_vocabulary(root: Path, notes: _Notes) -> Vocabulary | None:
         return None
     for word, names in shared_names(vocabulary).items():
         owners = " and ".join(f'"{name}"' for name in names)
-        notes.add("warning", path, None, f'"{word}" stands for {owners}; a caption that says it can not be told apart')
+        notes.add("warning", path, None, f'"{word}" stands for {owners}; a caption that says it cannot be told apart')
     return None if broken else vocabulary
 
 
@@ -245,7 +245,7 @@ class _ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look at an image gives; `trouble` instead of the rest when it can not be read."""
+    """What one look at an image gives; `trouble` instead of the rest when it cannot be read."""
 
     trouble: str = ""
     digest: bytes = b""
@@ -365,7 +365,7 @@ def _look_at(file: _ImageFile) -> _Look:
     except ImageError as error:
         return _Look(trouble=str(error))
     except OSError as error:
-        return _Look(trouble=f"{file.path}: can not be read: {error.strerror}")
+        return _Look(trouble=f"{file.path}: cannot be read: {error.strerror}")
     return _Look(digest=digest.digest(), hash=image_hash(pixels).tobytes(), size=size)
 
 

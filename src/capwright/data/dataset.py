@@ -141,7 +141,7 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     (`check_dataset` reports them). Images are not touched.
 
     Raises:
-        DataError: names the file and line of the first row that can not be used, or what is missing.
+        DataError: names the file and line of the first row that cannot be used, or what is missing.
     """
     root, layout = find_layout(Path(os.path.abspath(path)))
     vocabulary = read_vocabulary(root / VOCABULARY) if (root / VOCABULARY).exists() else None

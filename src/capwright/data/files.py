@@ -40,7 +40,7 @@ def reading(path: Path | str) -> Iterator[None]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the archive is cut off or damaged; copy or download it again") from error
     except OSError as error:
-        raise DataError(f"{path}: can not be read: {reason(error)}") from error
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def writing(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path}: can not be written: {reason(error)}") from error
+        raise DataError(f"{path}: cannot be written: {reason(error)}") from error
 
 
 class Replacement:
@@ -181,13 +181,13 @@ def json_trouble(error: json.JSONDecodeError) -> str:
 
 
 def dump_json(value: Any, where: str) -> bytes:
-    """`value` as one line of UTF-8 JSON without a line end; DataError names `where` when it can not be written."""
+    """`value` as one line of UTF-8 JSON without a line end; DataError names `where` when it cannot be written."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(f"{where}: the text holds half of a surrogate pair, which UTF-8 can not store") from error
+        raise DataError(f"{where}: the text holds half of a surrogate pair, which UTF-8 cannot store") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"{where}: can not be stored as JSON: {error}") from error
+        raise DataError(f"{where}: cannot be stored as JSON: {error}") from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

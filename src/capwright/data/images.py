@@ -15,7 +15,7 @@ from capwright.types import ImageError
 
 #: More pixels than this is refused before anything is decoded: a small file can hold an image that fills the memory.
 MAX_PIXELS = 89_478_485
-#: A side more than this many times the other is refused: model families can not cut such a strip into patches.
+#: A side more than this many times the other is refused: model families cannot cut such a strip into patches.
 MAX_ASPECT = 200
 
 #: Formats that are decoded by Pillow itself; those that start another program (EPS) or hold no image are left out.
@@ -72,7 +72,7 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: has more than {MAX_PIXELS:,} pixels; make it smaller") from error
     except PermissionError as error:
-        raise ImageError(f"{path}: can not be read: {reason(error)}") from error
+        raise ImageError(f"{path}: cannot be read: {reason(error)}") from error
     except MemoryError as error:
         raise ImageError(f"{path}: does not fit into memory; make it smaller") from error
     except Exception as error:  # a decoder may raise anything on bytes that were not meant for it
@@ -95,7 +95,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = opened.size
             return (height, width) if _orientation(opened) >= 5 else (width, height)
     except Exception as error:  # a decoder may raise anything on bytes that were not meant for it
-        raise ImageError(f"{path}: can not be read as an image ({error}); replace the file") from error
+        raise ImageError(f"{path}: cannot be read as an image ({error}); replace the file") from error
 
 
 def _formats() -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def _must_be_a_file(path: str | Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(f"{path}: does not exist; put the file there or correct the path") from error
     except OSError as error:
-        raise ImageError(f"{path}: can not be read: {reason(error)}") from error
+        raise ImageError(f"{path}: cannot be read: {reason(error)}") from error
     except ValueError as error:
         raise ImageError(f"{str(path)!r}: is not a file name ({error})") from error
     if stat.S_ISDIR(found.st_mode):

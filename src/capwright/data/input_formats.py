@@ -78,7 +78,7 @@ def wrap(value: Any, name: str) -> Source:
 
 
 def open_source(path: Path) -> Source:
-    """Open a file. DataError names the file and the line that can not be read; rows are checked as they are read."""
+    """Open a file. DataError names the file and the line that cannot be read; rows are checked as they are read."""
     handle = open_packed(path)
     numbered = lines(path, handle)
     number, _, line = next(numbered, (0, 0, b""))

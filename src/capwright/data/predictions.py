@@ -41,7 +41,7 @@ def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> 
     Every row has `id` (text: "391895" and 391895 are the same), `caption`, `status` and `finish`; other keys are kept.
 
     Raises:
-        DataError: names the file and line, key or item that can not be used, and what to do; also for files that hold
+        DataError: names the file and line, key or item that cannot be used, and what to do; also for files that hold
             references (COCO annotations, Karpathy splits).
     """
     opened = open_source(Path(source)) if isinstance(source, (str, Path)) else wrap(source, "predictions")

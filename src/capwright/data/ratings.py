@@ -1,4 +1,4 @@
-"""Ratings by people: what somebody thought of a caption, to hold scores against.
+"""Ratings by people: what a person thought of a caption, to hold scores against.
 
     id,system,rater,rating
     391895,rsrs,ann,4
@@ -56,7 +56,7 @@ def read_ratings(path: str | Path) -> list[Rating]:
     a number is its digits. The cells of a row without a rating (blank or null) are unknown: the row is skipped.
 
     Raises:
-        DataError: names the file and line of what can not be read, and what to do; also when one rater rates a caption
+        DataError: names the file and line of what cannot be read, and what to do; also when one rater rates a caption
             twice, and when no row has a rating.
     """
     path = Path(path)
@@ -166,7 +166,7 @@ def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 )
             yield number, dict(zip(names, cells))
     except csv.Error as error:
-        raise DataError(f"{path}:{end + 1}: can not be read as a table: {error}; correct the quotes") from error
+        raise DataError(f"{path}:{end + 1}: cannot be read as a table: {error}; correct the quotes") from error
 
 
 def _separator(text: str) -> str:

@@ -62,7 +62,7 @@ def read_references(
         images_dir: where images lie that are named by the source; a dataset folder knows where its own are.
 
     Raises:
-        DataError: names the file and line, key or item that can not be used, and what to do; or the splits there are.
+        DataError: names the file and line, key or item that cannot be used, and what to do; or the splits there are.
     """
     folder = None if images_dir is None else Path(images_dir)
     if isinstance(source, Dataset):

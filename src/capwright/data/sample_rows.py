@@ -202,7 +202,7 @@ def _read_images(row: Mapping[str, Any], complain: Complain) -> list[str]:
     for value, name in zip(values, names):
         image = _text(value, key, name, complain, required=True)
         if "\0" in image:
-            complain("error", key, f"{name}: a file name can not hold a zero character")
+            complain("error", key, f"{name}: a file name cannot hold a zero character")
         elif image:
             found.append(image)
     return found if len(found) == len(values) else []

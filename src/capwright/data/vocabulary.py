@@ -29,7 +29,7 @@ _NOT_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "nu
 #: note(line or None, what is wrong).
 VocabularyNote = Callable[["int | None", str], None]
 
-# A read-only mapping proxy can not be pickled; worker processes get the terms and build it again.
+# A read-only mapping proxy cannot be pickled; worker processes get the terms and build it again.
 copyreg.pickle(Vocabulary, lambda vocabulary: (Vocabulary, (dict(vocabulary),)))
 
 
@@ -85,13 +85,13 @@ def write_vocabulary(vocabulary: Vocabulary, path: str | Path) -> None:
     """Write `vocabulary` all or nothing, in its own order; `read_vocabulary` gives the same terms back.
 
     Raises:
-        DataError: the file can not be written, or a name can not be stored as text.
+        DataError: the file cannot be written, or a name cannot be stored as text.
     """
     path = Path(path)
     try:
         data = "".join(_entry(term) for term in vocabulary.values()).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(f"{path}: a term holds half of a surrogate pair, which UTF-8 can not store") from error
+        raise DataError(f"{path}: a term holds half of a surrogate pair, which UTF-8 cannot store") from error
     write_bytes(path, data)
 
 

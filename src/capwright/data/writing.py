@@ -59,7 +59,7 @@ def write_dataset(
     Raises:
         DataError: names the sample or path: a repeated id, a term that the vocabulary lacks, no samples, a dataset is
             there already, full disk, no permission.
-        ImageError: an image that is to be copied is missing or can not be read.
+        ImageError: an image that is to be copied is missing or cannot be read.
     """
     if layout not in LAYOUTS:
         raise DataError(f'layout "{layout}" is not known{nearest(layout, LAYOUTS)}; choose "jsonl" or "ecac"')
@@ -191,7 +191,7 @@ class _ImageFiles:
             if target.exists():
                 return target
         except OSError as error:
-            raise ImageError(f'{source}: can not be read (sample "{id}"): {reason(error)}') from error
+            raise ImageError(f'{source}: cannot be read (sample "{id}"): {reason(error)}') from error
         with writing(target):
             if not folder.exists():
                 folder.mkdir()
@@ -213,7 +213,7 @@ def _copy(source: Path, target: Path, id: str) -> None:
     try:
         handle = open(source, "rb")  # noqa: SIM115
     except OSError as error:
-        raise ImageError(f'{source}: can not be read (sample "{id}"): {reason(error)}') from error
+        raise ImageError(f'{source}: cannot be read (sample "{id}"): {reason(error)}') from error
     with handle, writing(target), open(target, "wb") as copy:
         shutil.copyfileobj(handle, copy, 1 << 20)
 

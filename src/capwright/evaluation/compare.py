@@ -183,6 +183,6 @@ def _check_same_ruler(name: str, left: Measured, right: Measured) -> None:
         left.context.fingerprint != right.context.fingerprint
     ):
         raise ScorerError(
-            f"{name}: can not compare {left.signature} with {right.signature}; evaluate both with the contexts of "
+            f"{name}: cannot compare {left.signature} with {right.signature}; evaluate both with the contexts of "
             "one prepare_scorers()"
         )

@@ -81,7 +81,7 @@ def evaluate(
         progress: called with (done, total) captions as they are measured.
 
     Raises:
-        DataError: no samples, two with one id, a caption row that can not be read, or no row for any sample.
+        DataError: no samples, two with one id, a caption row that cannot be read, or no row for any sample.
         ScorerError: an unknown scorer, or one that fails.
     """
     if method not in METHODS:
@@ -182,7 +182,7 @@ def _items(
 
 
 def item_of(sample: Sample, row: CaptionRow) -> Item:
-    """A caption as scorers take it. Raises DataError for a row whose status or caption can not be read."""
+    """A caption as scorers take it. Raises DataError for a row whose status or caption cannot be read."""
     if isinstance(row, str):
         return Item(sample, row)
     if isinstance(row, Caption):

@@ -292,7 +292,7 @@ def _share(rows: Rows, finalize: Finalize, how: How) -> tuple[float | None, floa
 
 
 def _enough(replicates: int, clusters: int) -> int:
-    """A single cluster can not be resampled: its interval would have no width."""
+    """A single cluster cannot be resampled: its interval would have no width."""
     return replicates if clusters > 1 else 0
 
 

@@ -79,7 +79,7 @@ class ScorerSums:
         scorer, context: what measures.
         known: bool [images], False where anything about the image is unknown.
         met: counts of unknown statuses.
-        why: place of an image -> why nothing is known of it, where somebody said.
+        why: place of an image -> why nothing is known of it, where it is known.
     """
 
     def __init__(self, scorer: Scorer, context: Context, images: int) -> None:

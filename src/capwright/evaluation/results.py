@@ -69,7 +69,7 @@ class Measured:
         status: counts of unknown statuses that the scorer itself met.
         estimates: output -> Estimate, in the order of `context.outputs`.
         signature: of the numbers, with their intervals.
-        why: id -> why nothing is known of an image, in the words of whoever was asked; ids without such words are not
+        why: id -> why nothing is known of an image, in the judge's words; ids without such words are not
             in it.
     """
 
@@ -105,7 +105,7 @@ class Evaluation:
         scores: scorer name -> Measured.
         per_image: one ImageResult a sample, in order.
         unknown: status -> number of samples without a usable caption; "missing_caption" where there was no row.
-        warnings: what somebody should read before trusting the numbers; ids are named.
+        warnings: what to read before trusting the numbers; ids are named.
         seed, replicates, level, method: how intervals were made, see `estimating.How`.
         clusters: for each sample, what it is drawn together by; None when every image is drawn for itself.
         unit: what is drawn: "image", or the key of `Sample.meta` that names the clusters ("meta.video").

@@ -151,7 +151,7 @@ def score_systems(
         progress: called with (system, done, total).
 
     Raises:
-        DataError: files that can not be read; captions and references that do not belong together, with the ids.
+        DataError: files that cannot be read; captions and references that do not belong together, with the ids.
         ScorerError: an unknown scorer or option, or nothing of what was asked for is installed.
     """
     if not systems:

@@ -1,7 +1,7 @@
 """A chat model behind the ports: prompts out, readings of its replies back.
 
 One call holds one caption, or one pair of captions to compare, so nothing that a caption says can change the result of
-another. Calls of one port call are sent together, and equal ones once. A reply that can not be read is unknown.
+another. Calls of one port call are sent together, and equal ones once. A reply that cannot be read is unknown.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class LLMJudge:
         ]
 
     def split(self, texts: Sequence[str], *, seed: int = 0) -> list[Split]:
-        """The claims of each text, each once; a text without words has none, and nobody is asked."""
+        """The claims of each text, each once; a text without words has none, and no judge is asked."""
         replies = iter(self._ask([self._request("split", {"caption": t}, seed) for t in texts if t.strip()]))
         return [_split(next(replies)) if text.strip() else Split(()) for text in texts]
 
@@ -124,7 +124,7 @@ class LLMJudge:
         return found
 
     def match(self, asked: Sequence[tuple[Sequence[str], Sequence[str]]], *, seed: int = 0) -> list[list[int | None]]:
-        """Which fact each claim is about. A number in a reply that can not be used makes the list unknown: []."""
+        """Which fact each claim is about. A number in a reply that cannot be used makes the list unknown: []."""
         needed = [bool(claims and facts) for claims, facts in asked]
         requests = [
             self._request("match", {"claims": claims, "facts": facts}, seed)
@@ -155,7 +155,7 @@ class LLMJudge:
         ]
 
     def grade(self, axes: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[Grade]:
-        """Marks of each text, 0 to 1 in steps of a quarter. A text without words is "empty", and nobody is asked."""
+        """Marks of each text, 0 to 1 in steps of a quarter. A text without words is "empty", and no judge is asked."""
         prompt = _grading(self._prompts["grade"], axes)
         requests = [self._put(prompt, {"caption": text}, seed) for text in texts if text.strip()]
         replies = iter(self._ask(requests))
@@ -335,7 +335,7 @@ def _grading(prompt: Prompt, axes: Sequence[str]) -> Prompt:
     """The prompt `grade` for some axes: their meanings in the system message, their names in the schema."""
     unknown = [axis for axis in axes if axis not in prompt.axes]
     if unknown or not axes:
-        raise ModelError(f"can not grade {', '.join(unknown) or 'nothing'}; axes: {', '.join(prompt.axes)}")
+        raise ModelError(f"cannot grade {', '.join(unknown) or 'nothing'}; axes: {', '.join(prompt.axes)}")
     lines = "\n".join(f'- "{axis}": {one_line(prompt.axes[axis])}' for axis in axes)
     mark = {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))}
     schema = dict(prompt.schema or {})

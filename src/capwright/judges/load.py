@@ -15,14 +15,14 @@ from capwright.types import ModelError
 _BUILT_IN = {"lexical": "capwright.scenes.lexical_judge:LexicalJudge"}
 #: Options of `LLMJudge`; all others are of `Chat`.
 _OWN = ("prompts", "temperature", "thinking_tokens", "claims_per_call")
-#: Judges that somebody holds, so that scorers that name the same one share its connections, limits and budget.
+#: Judges in use, so that scorers that name the same one share its connections, limits and budget.
 _held: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
     """The judge of this name; it implements every protocol of `protocols` that it can.
 
-    The same name with the same options gives the same object as long as somebody holds it.
+    The same name with the same options gives the same object as long as it is in use.
 
     Args:
         name: "lexical", the reader of the built-in kindergarten, which has no options; "http://host:port/v1", an
@@ -30,10 +30,10 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
             mapping with "name" and options.
         options: those of `capwright.judges.client.Chat` (model, concurrency, patience, cache, budget, ...) and of
             `LLMJudge` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
-            `capwright.judges.client.cost_estimate.CostEstimate`, counts what would be asked and asks nobody.
+            `capwright.judges.client.cost_estimate.CostEstimate`, counts what would be asked and asks no judge.
 
     Raises:
-        ModelError: there is no judge of that name, or it has no such option, or an option can not be used.
+        ModelError: there is no judge of that name, or it has no such option, or an option cannot be used.
 
     >>> load_judge("lexical").signature.split(":")[0]
     'lexical'

@@ -49,13 +49,13 @@ def after_thinking(text: str) -> str | None:
 
 
 def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
-    """The place of the option that a reply chooses, `len(options)` for abstaining; None when it can not be told.
+    """The place of the option that a reply chooses, `len(options)` for abstaining; None when it cannot be told.
 
     In this order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or
     "No" before a comma or full stop, where that is an option; a letter that is said to be the answer ("the answer is
     B"); the letter that a line starts with ("B) red"), or before a bracket at the end ("red (B)"). Where the letters
     found differ, or are of no option, or another one is named afterwards ("A, no wait, B", "A or B"), or the reply
-    speaks of an option ("B) is not mentioned"), it can not be told.
+    speaks of an option ("B) is not mentioned"), it cannot be told.
     """
     reply = after_thinking(text)
     if reply is None:

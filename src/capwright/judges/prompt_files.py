@@ -1,4 +1,4 @@
-"""The prompts of judges: data files with slots, and the rule that a text in a slot can not leave it.
+"""The prompts of judges: data files with slots, and the rule that a text in a slot cannot leave it.
 
 A prompt is a file `NAME.yaml` with `version`, `system` and `user`, and where they apply `max_tokens`, `temperature`,
 `schema` (of a JSON answer), `abstain`, `axes` and `images` (which of the given things are images). A slot is `{name}`
@@ -120,14 +120,14 @@ def _own(folder: Path, built_in: Mapping[str, Prompt]) -> dict[str, Prompt]:
         try:
             prompt = _parse(file.name, file.read_text(encoding="utf-8"), where=str(file))
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"{file}: can not be read: {error}") from error
+            raise ModelError(f"{file}: cannot be read: {error}") from error
         if prompt.name in built_in:
             if set(prompt.slots) != set(built_in[prompt.name].slots):
                 wanted = ", ".join(f"{{{slot}}}" for slot in built_in[prompt.name].slots)
                 raise ModelError(f"{file}: the user message must have the slots {wanted} and no others")
         elif not prompt.name.startswith("write_"):
             names = ", ".join(built_in)
-            raise ModelError(f"{file}: nobody asks with this prompt; name it write_TASK.yaml or one of {names}")
+            raise ModelError(f"{file}: no scorer uses this prompt; name it write_TASK.yaml or one of {names}")
         own[prompt.name] = _completed(prompt, built_in.get(prompt.name), file)
     return own
 
@@ -141,7 +141,7 @@ def _completed(prompt: Prompt, built_in: Prompt | None, file: Path) -> Prompt:
     axes, abstain = prompt.axes or built_in.axes, prompt.abstain or built_in.abstain
     schema = built_in.schema if prompt.schema is None else prompt.schema
     if lacking := _lacking(built_in.schema or {}, schema or {}):
-        raise ModelError(f"{file}: {lacking} must be as in the built-in prompt, or nobody could read the answer")
+        raise ModelError(f"{file}: {lacking} must be as in the built-in prompt, or the answer could not be read")
     return replace(prompt, schema=schema, abstain=abstain, axes=axes)
 
 
@@ -176,7 +176,7 @@ def _parse(name: str, text: str, where: str = "") -> Prompt:
             raise ModelError(f"{where}: {key} is missing or is not {'a number' if kind is int else 'a text'}")
     for key, fits in _OPTIONAL.items():
         if key in read and not fits(read[key]):
-            raise ModelError(f"{where}: {key} can not be {read[key]!r}")
+            raise ModelError(f"{where}: {key} cannot be {read[key]!r}")
     try:
         check_schema(read.get("schema", {}))
     except ValueError as error:

@@ -24,7 +24,7 @@ VERDICTS = ("entailed", "contradicted", "neutral")
 class Status(str):
     """A status that remembers why, for people: `Status("timeout", "no answer within 30 s").reason`.
 
-    It is the plain text in every other way, so that whoever compares, counts or writes statuses need not know of it.
+    It is the plain text in every other way, so that code that compares, counts or writes statuses need not know of it.
     """
 
     reason: str
@@ -36,7 +36,7 @@ class Status(str):
 
 
 def reason_of(status: str) -> str:
-    """Why a status is not "ok", as far as somebody said; else ""."""
+    """Why a status is not "ok", as far as the judge said; else ""."""
     return status.reason if isinstance(status, Status) else ""
 
 
@@ -64,8 +64,8 @@ class Answer:
 class Verdict:
     """What evidence says about a claim: one of `VERDICTS`, or None where the status is not "ok".
 
-    `pointable`: the claim is about something that can be seen and pointed at; None where nobody judged.
-    `descriptive`: the claim describes, rather than infers; None where nobody judged.
+    `pointable`: the claim is about something that can be seen and pointed at; None where no judge said so.
+    `descriptive`: the claim describes, rather than infers; None where no judge said so.
     """
 
     verdict: str | None

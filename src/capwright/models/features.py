@@ -115,7 +115,7 @@ class FeatureCache:
         return answer
 
     def _output(self, tower: nn.Module, key: Hashable, row: dict[str, Tensor], look: Callable[..., Any]) -> list[Any]:
-        """Leaves of the tower's output for one sample; those that nobody reads are None."""
+        """Leaves of the tower's output for one sample; those that are not read are None."""
         kept = self._shelf.get(("tower", key))
         if kept is not None:
             return kept

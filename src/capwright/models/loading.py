@@ -58,7 +58,7 @@ def load_policy(
             `load_policy("run/last", merge=True).save("merged")` writes one that needs neither PEFT nor its base.
     Raises:
         ModelError: the model is not found, not an image-text-to-text model, its processor lacks a package, or the
-            model can not do this kind of attention.
+            model cannot do this kind of attention.
     """
     folder = EMBEDDED if str(name) == "embedded" else name
     saved = _read_json(Path(folder) / SETTINGS)
@@ -93,7 +93,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: can not be read: {error}; copy the model again") from error
+        raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
 
 
 def _load_model(name: str | Path, dtype: str, device: str | None, attention: str) -> Any:
@@ -108,21 +108,21 @@ def _load_model(name: str | Path, dtype: str, device: str | None, attention: str
     try:
         config = AutoConfig.from_pretrained(name)
         if attention == "flex" and config.model_type in LOOK_AHEAD:
-            raise ModelError(f"model {str(name)!r} ({config.model_type}) can not do attention 'flex'; use 'sdpa'")
+            raise ModelError(f"model {str(name)!r} ({config.model_type}) cannot do attention 'flex'; use 'sdpa'")
         model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype], **kind)
     except ModelError:
         raise
     except Exception as error:  # every library below has errors of its own for a broken file
         if kind and "attention" in str(error):
             raise ModelError(
-                f"model {str(name)!r} can not do attention {attention!r}; use 'auto': {_first_line(error)}"
+                f"model {str(name)!r} cannot do attention {attention!r}; use 'auto': {_first_line(error)}"
             ) from error
         hint = "" if Path(name).exists() else " (there is no such folder here; is the hub reachable, and the id right?)"
-        raise ModelError(f"model {str(name)!r} can not be loaded{hint}: {_first_line(error)}") from error
+        raise ModelError(f"model {str(name)!r} cannot be loaded{hint}: {_first_line(error)}") from error
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} can not be used: {error}") from error
+        raise ModelError(f"device {device!r} cannot be used: {error}") from error
 
 
 def _load_adapter(model: Any, folder: str | Path, merge: bool) -> Any:
@@ -132,7 +132,7 @@ def _load_adapter(model: Any, folder: str | Path, merge: bool) -> Any:
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
         return adapted.merge_and_unload().requires_grad_(True) if merge else adapted
     except Exception as error:  # see _load_model
-        raise ModelError(f"adapter {str(folder)!r} can not be loaded: {_first_line(error)}") from error
+        raise ModelError(f"adapter {str(folder)!r} cannot be loaded: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -98,7 +98,7 @@ def packed_mask(prefix: Tensor, packing: Packing) -> Tensor:
 
 
 def block_mask(prefix: Tensor, packing: Packing) -> BlockMask:
-    """`sight` for FlexAttention, which skips blocks that nobody sees: its cost is linear in the number of captions."""
+    """`sight` for FlexAttention, which skips blocks that are masked: its cost is linear in the number of captions."""
     length = prefix.shape[1] + packing.caption.shape[1]
     return create_block_mask(sight(prefix, packing), len(prefix), None, length, length, device=prefix.device)
 

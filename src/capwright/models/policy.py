@@ -108,7 +108,7 @@ class HFPolicy:
                 they are read from the requests' samples. With a `cache`, only those it does not know are asked for.
             blind: leave the images out: the prompt alone.
         Raises:
-            ImageError: an image can not be read. ModelError: the model does not accept it.
+            ImageError: an image cannot be read. ModelError: the model does not accept it.
         """
         if blind:
             return self._embed(requests, [self.prompt_processor.prepare(request, None) for request in requests])
@@ -175,7 +175,7 @@ class HFPolicy:
             return reached.arguments
         finally:
             hook.remove()
-        raise ModelError(f"{type(self.inner).__name__} does not call its language model; it can not be a policy")
+        raise ModelError(f"{type(self.inner).__name__} does not call its language model; it cannot be a policy")
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         dtype = self.decoder.get_input_embeddings().weight.dtype

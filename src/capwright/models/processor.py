@@ -39,7 +39,7 @@ def load_processor(folder: str | Path, model_type: str) -> Any:
             return processor
     except (ImportError, OSError, ValueError) as error:
         if not any(word in str(error).lower() for word in ("torchvision", "video processor", "num2words")):
-            raise ModelError(f"{folder}: the processor can not be loaded: {error}") from error
+            raise ModelError(f"{folder}: the processor cannot be loaded: {error}") from error
     name = processing_auto.PROCESSOR_MAPPING_NAMES.get(model_type)
     family = getattr(__import__("transformers"), name, None) if name else None
     if family is None:

@@ -141,7 +141,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: can not be read ({error})") from None
+        raise RecipeError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):

@@ -59,7 +59,7 @@ class Model(Config):
     @classmethod
     def _no_float16(cls, value: Any) -> Any:
         if value == "float16":
-            raise ValueError("weights can not be trained in float16; use float32 or bfloat16, with mixed_precision")
+            raise ValueError("weights cannot be trained in float16; use float32 or bfloat16, with mixed_precision")
         return value
 
     @field_validator("mixed_precision", mode="before")

@@ -99,7 +99,7 @@ def line_chart(
 ) -> Markup:
     """Lines over images seen, labeled at their ends; the y axis runs from `bottom` to `top`.
 
-    `about` is what a person who can not see it should know.
+    `about` is what a person who cannot see it should know.
     """
     frame = Frame(bands, top, height, bottom)
     curves = [f'<path class="raw {line.tone}" d="{frame.paths(line.raw)}"/>' for line in series if line.raw]

@@ -144,7 +144,7 @@ def image_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
     """The image as a data URI no larger than `side` pixels, as PNG or JPEG, whichever is smaller; with its size.
 
     Raises:
-        ImageError: the image is missing or can not be read.
+        ImageError: the image is missing or cannot be read.
     """
     image = load_image(path, max_pixels=16 * side * side)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -158,7 +158,7 @@ def image_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
 
 
 def _read(run: RunFolder, samples: Sequence[Sample], system: str, match: Matcher | None) -> list[list[Mark] | None]:
-    """The marks of every sample's caption; None where the caption is unknown or nobody can look for names."""
+    """The marks of every sample's caption; None where the caption is unknown or names cannot be looked for."""
     rows = run.captions[system]
     known = [p for p, s in enumerate(samples) if caption_status(rows.get(s.id)) in ("ok", "empty")]
     found: list[list[Mark] | None] = [None] * len(samples)

@@ -257,7 +257,7 @@ def _trained(run: RunFolder) -> list[str]:
     was = "was" if len(systems) == 1 else "were"
     return [
         f"{join([label(name) for name in systems])} {was} trained on {lead}, so {lead} says how well the training "
-        "worked; whether the captions are better in other ways, it can not say."
+        "worked; whether the captions are better in other ways, it cannot say."
     ]
 
 

@@ -37,12 +37,12 @@ def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **cont
 
 
 def write_page(path: Path, page: str) -> Path:
-    """Write the page, making its folder. Raises DataError when that can not be done."""
+    """Write the page, making its folder. Raises DataError when that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, "utf-8", errors="replace", newline="\n")
     except OSError as error:
-        raise DataError(f"{path}: the report can not be written ({error.strerror or error})") from error
+        raise DataError(f"{path}: the report cannot be written ({error.strerror or error})") from error
     return path
 
 

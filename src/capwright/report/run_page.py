@@ -81,7 +81,7 @@ def write_report(
         The path of the page.
 
     Raises:
-        DataError: the run folder is missing, empty or broken, or the page can not be written.
+        DataError: the run folder is missing, empty or broken, or the page cannot be written.
     """
     run = read_run(run_dir)
     vocabulary = vocabulary if vocabulary is not None else getattr(samples, "vocabulary", None)

@@ -50,7 +50,7 @@ def write_caveats(sheet: Sheet, tested: bool, findings: Sequence[str], not_insta
             f"Only {count(len(sheet.samples), 'image')} {'was' if len(sheet.samples) == 1 else 'were'} measured."
         )
     if not_installed:
-        told.append(f"Asked for but not measured: {join(not_installed)}. The table says why.")
+        told.append(f"Requested but not measured: {join(not_installed)}. The table says why.")
     return told
 
 

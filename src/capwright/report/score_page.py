@@ -98,7 +98,7 @@ def write_score_report(
         The path of the page.
 
     Raises:
-        DataError: no evaluation, other samples than were measured, or the page can not be written.
+        DataError: no evaluation, other samples than were measured, or the page cannot be written.
     """
     sheet = make_sheet(evaluations, samples, trained_on)
     path = Path(out) / "report.html" if Path(out).is_dir() else Path(out)

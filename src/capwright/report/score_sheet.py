@@ -147,7 +147,7 @@ def make_sheet(
 def choose_lead(scores: Sequence[Score], trained: Collection[str]) -> Score | None:
     """CIDEr-D where it was measured, else the first headline that single images have.
 
-    Scores that nobody was trained on come first, then those with a better direction. BLEU comes last: on most single
+    Scores that were not trained on come first, then those with a better direction. BLEU comes last: on most single
     captions it is nearly 0.
     """
     found = [score for score in scores if score.headline and score.unit != "set"]

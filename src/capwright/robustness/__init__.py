@@ -1,1 +1,1 @@
-"""How scores behave when somebody works against them."""
+"""How scores behave under attack."""

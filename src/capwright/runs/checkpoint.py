@@ -56,7 +56,7 @@ def states(folder: Path) -> list[Path]:
 
 
 def load_state(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(state, about) of a checkpoint. Raises RunError when it can not be read."""
+    """(state, about) of a checkpoint. Raises RunError when it cannot be read."""
     try:
         about = json.loads((place / "state.json").read_text(encoding="utf-8"))
         return torch.load(place / "state.pt", map_location="cpu", weights_only=True), about

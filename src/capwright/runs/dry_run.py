@@ -35,7 +35,7 @@ def preview(recipe: Recipe, out: Path, progress: Progress, materials: TrainingSe
     and one forward and backward pass.
 
     Raises:
-        DataError, RecipeError, ModelError: what is here can not be used. Only a data folder or weights that are not on
+        DataError, RecipeError, ModelError: what is here cannot be used. Only a data folder or weights that are not on
             this machine are no error: the plan is printed without them.
     """
     missing, data = "", None

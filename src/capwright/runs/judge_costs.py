@@ -20,7 +20,7 @@ _CHARACTERS = 4
 def asked_by(recipe: Recipe, stage: RlStage, data: Any, steps: int) -> list[str]:
     """A line for each server or model that rewards ask: calls, tokens and cost of a step and of all steps, at most.
 
-    Captions are taken to be as long as they may be, and all different. Empty when no reward asks anybody.
+    Captions are taken to be as long as they may be, and all different. Empty when no reward asks a judge.
     """
     costs = CostEstimate()
     rewards = {}
@@ -44,7 +44,7 @@ def asked_by(recipe: Recipe, stage: RlStage, data: Any, steps: int) -> list[str]
         f"a step asks {who}: {_amount(found, images)}; all {steps:,} steps: {_amount(found, images * steps)}"
         for who, found in costs.found.items()
     ]
-    return [*lines, f"nobody was asked; lists that only answers would tell are taken to have {ENTRIES} entries"]
+    return [*lines, f"no judge was asked; lists that only answers would tell are taken to have {ENTRIES} entries"]
 
 
 def _amount(found: Cost, times: float) -> str:

@@ -55,7 +55,7 @@ def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
 
 
 def _culprit(bad: list[tuple[int, int]]) -> tuple[int, int]:
-    """Whoever was killed comes first: others may have ended because of it."""
+    """A process that was killed comes first: others may have ended because of it."""
     return min(bad, key=lambda one: one[1] >= 0)
 
 

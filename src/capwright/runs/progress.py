@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Progress:
-    """What a run tells whoever is watching. This one shows nothing; the others override what they show."""
+    """What a run shows while it goes on. This one shows nothing; the others override what they show."""
 
     def say(self, text: str) -> None:
         """A line worth reading: a skipped image, a saved model."""

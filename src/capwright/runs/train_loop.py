@@ -79,7 +79,7 @@ def train(
         dry_run: say what would be done, and try the heaviest step; nothing is written but built-in scenes.
         after_stage: called with the policy and "base" before training, then after each stage with its name; of several
             processes all must give one, and the first calls it.
-        probe: likewise, called every `eval_every` steps; what it returns is journaled. It can not disturb training's
+        probe: likewise, called every `eval_every` steps; what it returns is journaled. It cannot disturb training's
             randomness.
         materials: what to work with instead of what the recipe names.
     Raises:
@@ -106,7 +106,7 @@ def train(
             raise
         raise RunError(f"another process of this run has ended; {_how_to_go_on(out)}") from error
     except OSError as error:
-        raise RunError(f"{error.filename or out}: can not be written: {checkpoint.disk_reason(error)}") from error
+        raise RunError(f"{error.filename or out}: cannot be written: {checkpoint.disk_reason(error)}") from error
     except KeyboardInterrupt:
         raise Stopped(f"stopped at once; go on from the last checkpoint with: capwright train --resume {out}") from None
     finally:
@@ -302,7 +302,7 @@ class TrainingRun:
         return about, state
 
     def _check_team(self) -> None:
-        """Raises RunError for what several processes can not do."""
+        """Raises RunError for what several processes cannot do."""
         for stage in self.recipe.stages:
             here, images = f"stages.{stage.name}", min(stage.images_per_step, len(self.materials.data))
             if images < self.processes.size:
@@ -311,7 +311,7 @@ class TrainingRun:
                 raise RunError(f"{here}.start_from: needs whole weights, which FSDP does not keep; run it on its own")
             copied = isinstance(stage, RlStage) and stage.kl.beta and not hasattr(self.policy.model, "disable_adapter")
             if self.processes.sharded and copied:
-                raise RunError(f"{here}.kl: needs a copy of the whole model, which FSDP can not keep; use model.lora")
+                raise RunError(f"{here}.kl: needs a copy of the whole model, which FSDP cannot keep; use model.lora")
 
     def _hold_reference(self, stage: SftStage | RlStage) -> None:
         """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed.

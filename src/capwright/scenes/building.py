@@ -116,13 +116,13 @@ def build(
         options: how frequent toys are, and what people say and label.
 
     Raises:
-        DataError: n or processes is not positive, `out` is not empty or can not be written, or the layout is unknown.
+        DataError: n or processes is not positive, `out` is not empty or cannot be written, or the layout is unknown.
     """
     out = Path(os.path.abspath(out))
     if n < 1:
-        raise DataError(f"can not build {n} scenes; ask for at least 1")
+        raise DataError(f"cannot build {n} scenes; ask for at least 1")
     if processes < 1:
-        raise DataError(f"can not draw in {processes} processes; ask for at least 1")
+        raise DataError(f"cannot draw in {processes} processes; ask for at least 1")
     images = out / "images"
     existed = out.exists()
     try:
@@ -130,7 +130,7 @@ def build(
             raise DataError(f"{out}: already exists and is not empty; remove it or choose another folder")
         images.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{out}: can not be written: {error.strerror}; choose another folder") from error
+        raise DataError(f"{out}: cannot be written: {error.strerror}; choose another folder") from error
     finished = False
     try:
         write_dataset(_samples(n, seed, images, size, processes, progress, options), out, vocabulary(), layout=layout)
@@ -175,7 +175,7 @@ def _draw(seed: int, index: int, images: Path, size: int, options: WorldOptions)
     try:
         image.save(path, format="PNG")
     except OSError as error:
-        raise DataError(f"{path}: can not be written: {error.strerror or error}") from error
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
     return to_sample(scene, path, size, options)
 
 

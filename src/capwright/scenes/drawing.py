@@ -64,7 +64,7 @@ def rasterize(document: str, size: int) -> Image.Image:
     try:
         png = resvg_py.svg_to_bytes(svg_string=sized, background="#ffffff", skip_system_fonts=True)
     except ValueError as error:
-        raise CapwrightError(f"can not rasterize a drawing: {error}") from error
+        raise CapwrightError(f"cannot rasterize a drawing: {error}") from error
     with Image.open(io.BytesIO(bytes(png))) as image:
         return image.convert("RGB")
 

@@ -24,7 +24,7 @@ from capwright.types import ModelError, Question
 VERSION = 1
 
 _CANNOT_SEE = (
-    "the lexical judge reads text and can not see {path}; give it references or facts as evidence, or name a "
+    "the lexical judge reads text and cannot see {path}; give it references or facts as evidence, or name a "
     'server with a model that sees images, such as "http://localhost:8000/v1"'
 )
 
@@ -47,7 +47,7 @@ class LexicalJudge:
     def answer(self, asked: Sequence[tuple[Evidence, Question]], *, seed: int = 0) -> list[Answer]:
         """The option that each evidence tells; abstains where it tells none, or several.
 
-        A question without options can not be answered by looking words up: its status is "judge_error".
+        A question without options cannot be answered by looking words up: its status is "judge_error".
         """
         grouped: dict[str, list[int]] = {}
         for i, (evidence, _) in enumerate(asked):
@@ -77,7 +77,7 @@ class LexicalJudge:
         """What each evidence says about each claim.
 
         Everything that the language can say is visible, so its claims are pointable and descriptive. Of a claim in
-        other words nobody can say that: both are None, and the verdict is "neutral".
+        other words that is unknown: both are None, and the verdict is "neutral".
         """
         return [self._verify(claims, _text(evidence)) for claims, evidence in asked]
 

@@ -9,7 +9,7 @@ import yaml
 
 from capwright.types import Term, Vocabulary
 
-#: The word of somebody who does not even name the kind.
+#: The word of a speaker who does not even name the kind.
 VAGUE = "toy"
 
 

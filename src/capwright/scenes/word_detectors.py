@@ -36,8 +36,8 @@ def caption_words(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]
 
 def any_patch(votes: Tensor) -> Tensor:
     """Noisy-or over patches, as a logit: votes [N, patches, W] -> [N, W]."""
-    nobody = functional.logsigmoid(-votes).sum(1)
-    seen = (-torch.expm1(nobody)).clamp(1e-6, 1 - 1e-6)
+    unnamed = functional.logsigmoid(-votes).sum(1)
+    seen = (-torch.expm1(unnamed)).clamp(1e-6, 1 - 1e-6)
     return seen.logit()
 
 

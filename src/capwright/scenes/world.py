@@ -22,7 +22,7 @@ ACTIVITIES = ("sitting", "standing", "crawling", "jumping", "waving", "pointing"
 
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
-    """How far the kindergarten is from a world in which imitation can not fail. The defaults change nothing.
+    """How far the kindergarten is from a world in which imitation cannot fail. The defaults change nothing.
 
     What people leave out (`naming`, `omission`, `experts`, `label_noise`) they leave out of the train split alone: val
     and test keep the whole truth, so that all worlds are measured with the same ruler.

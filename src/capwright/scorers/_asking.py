@@ -32,7 +32,7 @@ class QuestionPrompt:
         question: as the sample has it.
         shown: with its options in the order in which the reader sees them.
         forced: the reader should choose an option: abstaining earns nothing.
-        abstain: place in `shown.options` of an option that says "can not tell"; None where it is left to the reader to
+        abstain: place in `shown.options` of an option that says "cannot tell"; None where it is left to the reader to
             offer one.
     """
 
@@ -66,7 +66,7 @@ UNANSWERED = QuestionResult("ok", abstained=1.0)
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """The questions of a corpus: how many are asked and how many can not be, their kinds, and a digest of them all."""
+    """The questions of a corpus: how many are asked and how many cannot be, their kinds, and a digest of them all."""
 
     asked: int
     left_out: int
@@ -104,7 +104,7 @@ def choices(sample: Sample) -> list[Question]:
     """The multiple-choice questions of a sample that can be judged: two different options, the answer among them.
 
     A question whose answer is none of its options could only be answered wrong, one without an answer only by luck, and
-    one that has only its answer to choose can not be answered wrong; they are left out, and counted in the signature.
+    one that has only its answer to choose cannot be answered wrong; they are left out, and counted in the signature.
     """
     told = [(question, {option.strip() for option in question.options}) for question in sample.questions]
     return [question for question, options in told if len(options) > 1 and question.answer.strip() in options]
@@ -166,7 +166,7 @@ def open_port(judge: Any, port: type, scorer: str, can: str) -> Any:
         found = load_judge(judge)
     if not isinstance(found, port):
         raise ScorerError(
-            f"{scorer}: {type(found).__name__} can not {can}; name a judge that can, such as "
+            f"{scorer}: {type(found).__name__} cannot {can}; name a judge that can, such as "
             '{"name": "http://localhost:8000/v1", "model": "..."}'
         )
     return found

@@ -40,14 +40,14 @@ class ScorerSpec:
         version: changes whenever the same captions could get another number.
         needs: what must be there: "terms", "references", "image", "questions", "judge", "java" ...
         unit: "item" (a caption has a score of its own), "item|ctx" (it has one given a context: an idf table, a pool,
-            a term table), or "set" (only a set of captions has one; such a scorer can not be a reward). A set scorer
+            a term table), or "set" (only a set of captions has one; such a scorer cannot be a reward). A set scorer
             is given all captions in one call, and its rows are linearized: (value + (n - 1) * (mean of the
             leave-one-out values - the value without this caption), 1) for each output, so that their mean is the value
             of the set and resampling them has the variance of the jackknife.
         outputs: names of the scores. A context may add more (see `Context.outputs`).
         ranges: (low, high) of each output; the key "tier" covers every output named "tier:...". Infinite if unbounded.
         higher_is_better: None when neither direction is (length).
-        cost: "free" (string work), "model" (a local model runs), "calls" (somebody is asked, and paid).
+        cost: "free" (string work), "model" (a local model runs), "calls" (a judge is asked, and paid).
         rewards: names of values in [0, 1] made for training only, computed by `shape(rows)`; the first is the default
             reward. Empty when the headline output is the reward.
         main: the output that stands for the scorer, where that is not the first.

@@ -78,7 +78,7 @@ def get_scorer(name: str, **options: Any) -> Scorer:
     try:
         return make(**options)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ScorerError(f"{name}: can not be made with {options}: {error}") from error
+        raise ScorerError(f"{name}: cannot be made with {options}: {error}") from error
 
 
 def options_of(name: str) -> tuple[str, ...]:

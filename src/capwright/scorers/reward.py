@@ -64,12 +64,12 @@ class RewardView:
         spec = scorer.spec
         if spec.unit == "set":
             raise ScorerError(
-                f"{spec.name}: can not be a reward, because it measures a set of captions and no single caption has "
+                f"{spec.name}: cannot be a reward, because it measures a set of captions and no single caption has "
                 "a value of its own; use it for evaluation"
             )
         if "several captions" in spec.needs:
             raise ScorerError(
-                f"{spec.name}: can not be a reward, because it measures the captions of an image together and no "
+                f"{spec.name}: cannot be a reward, because it measures the captions of an image together and no "
                 "single caption has a value of its own; use it for evaluation"
             )
         if not isinstance(context, Context):

@@ -1,7 +1,7 @@
 """How the rewards of a group become a training signal. Pure functions.
 
 All take rewards `[P, G]` (one reward) or `[P, G, K]` (K rewards, summed with `weights`): P images, G captions of each.
-NaN is a reward nobody knows: it is left out of every mean, and its caption's advantage is NaN. Rewards of weight 0 do
+NaN is an unknown reward: it is left out of every mean, and its caption's advantage is NaN. Rewards of weight 0 do
 not count at all, known or not. All return float64 `[P, G]`.
 
 The baseline of `scst` and `mean_baseline` comes from outside the group, so a group of equal rewards can still say

@@ -58,7 +58,7 @@ class RewardMonitor:
                     "longer or shorter may be all that is learned"
                 )
             known = values[~values.isnan().any(1)]
-            compared = known.shape[0] > 0 and known.shape[1] > 1  # one caption alone can not vary
+            compared = known.shape[0] > 0 and known.shape[1] > 1  # one caption alone cannot vary
             flat = compared and bool((_range(known) <= TOLERANCE).all())
             self.stuck[name] = self.stuck[name] + 1 if flat else 0
             if self.stuck[name] >= STUCK:

@@ -1,4 +1,4 @@
-"""Scorers as rewards: `[P, G, K]` numbers for G captions of P images, NaN where nobody knows."""
+"""Scorers as rewards: `[P, G, K]` numbers for G captions of P images, NaN where unknown."""
 
 from __future__ import annotations
 

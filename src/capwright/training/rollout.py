@@ -55,7 +55,7 @@ class GroupRecord:
         values: rewards `[G, K]`; `floors`: what gate rewards have to exceed, `[K]`.
         greedy: rewards `[K]` of the greedy caption; None when it was not asked for.
         shown: rewards `[M, K]` of the demonstrations, NaN where there is none.
-        missed: whether some annotated name is in none of the captions; False where nobody looked.
+        missed: whether some annotated name is in none of the captions; False where it was not looked for.
         tokens, truncated: of all G captions together; `entropy`: their mean, in nats a token.
     """
 
@@ -142,7 +142,7 @@ class RolloutWorker:
         self.demonstrations = Demonstrations(self.rewards)
 
     def encode(self, samples: Sequence[Sample]) -> EncodedPrompts | None:
-        """Every image through the vision tower once; those that can not be read, or that the model refuses, are named
+        """Every image through the vision tower once; those that cannot be read, or that the model refuses, are named
         and left out. Images are opened only where the policy has not kept what became of them."""
         if not samples:
             return None

@@ -51,7 +51,7 @@ class Trainer:
     Args:
         stage: what the recipe says.
         team: the processes that take these steps together; the model is wrapped already.
-        say: told about images that can not be used, and about settings that do not fit the data.
+        say: told about images that cannot be used, and about settings that do not fit the data.
     """
 
     def __init__(
@@ -437,6 +437,6 @@ class Trainer:
 FINITE_ADVICE = "this update was not made. Try a lower learning_rate, a lower max_grad_norm, or bf16 for fp16"
 IDLE_ADVICE = (
     "All failed: warm up longer, imitate failed images (kind: rsrs), show expert captions (demonstrations), or lower "
-    "imitation.batch. All saturated: the reward is too easy, or sampling too cold. All unknown: the reward can not be "
+    "imitation.batch. All saturated: the reward is too easy, or sampling too cold. All unknown: the reward cannot be "
     "measured on these images"
 )

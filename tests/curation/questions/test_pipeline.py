@@ -226,7 +226,7 @@ def test_images_and_references_that_are_not_there():
     writer = Writes(written)
     with pytest.raises(DataError, match="no question was kept"):
         list(QuestionMaker(Guesser(), writer)([sample]))
-    assert writer.given == [], "nobody is asked to look at an image that is not there"
+    assert writer.given == [], "no judge is asked to look at an image that is not there"
 
 
 def test_the_image_is_the_evidence(world):

@@ -50,7 +50,7 @@ def test_strings_are_not_touched_by_repairs():
     ("text", "wrong"),
     [
         ("", "no JSON"),
-        ("I can not.", "no JSON"),
+        ("I cannot.", "no JSON"),
         ('{"marks": [1, 2', "no JSON"),
         ('{"marks": []}', "has 0 items"),
         ('{"marks": [11]}', "11 is not from 0 to 10"),

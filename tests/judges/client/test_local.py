@@ -119,7 +119,7 @@ def test_steps_end_and_models_that_are_not_there(text_folder, tmp_path):
     chat.ask([ask("load")])
     statuses = {answer.status for answer in chat.ask([ask(f"{n}", max_tokens=1500) for n in range(4)])}
     assert "timeout" in statuses
-    with pytest.raises(ChatError, match="can not be loaded"):
+    with pytest.raises(ChatError, match="cannot be loaded"):
         Chat(f"local:{tmp_path}/away", cache=None).ask([ask("?")])
     with pytest.raises(ChatError, match="for servers"):
         Chat(f"local:{text_folder}", extra={"top_p": 0.5})

@@ -321,13 +321,13 @@ def test_models_that_can_not_be_used(folder, tmp_path, monkeypatch):
     corpus = Corpus([sample("a", "the bus")])
     with pytest.raises(NotInstalledError, match="similarity: not installed: model 'nobody/nothing' is no folder"):
         Similarity(model="nobody/nothing").prepare(corpus)
-    with pytest.raises(ScorerError, match=f"bertscore: model '{tmp_path}' can not be loaded"):
+    with pytest.raises(ScorerError, match=f"bertscore: model '{tmp_path}' cannot be loaded"):
         BERTScore(model=str(tmp_path)).prepare(corpus)
     with pytest.raises(ScorerError, match="layer must be from 0 to 2"):
         BERTScore(model=str(folder), layer=3).prepare(corpus)
-    with pytest.raises(ScorerError, match="reads 16 tokens; max_tokens can not be 17"):
+    with pytest.raises(ScorerError, match="reads 16 tokens; max_tokens cannot be 17"):
         BERTScore(model=str(folder), max_tokens=17).prepare(corpus)
-    with pytest.raises(ScorerError, match="can not encode text on 'nowhere'"):
+    with pytest.raises(ScorerError, match="cannot encode text on 'nowhere'"):
         BERTScore(model=str(folder), device="nowhere").prepare(corpus)
 
 

@@ -202,7 +202,7 @@ def test_a_file_of_good_captions(tmp_path):
     assert scorer.signature(context).startswith("language|learned:file/800#")
     assert scorer.spec.needs == frozenset()
     file.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(DataError, match="good.txt can not be read"):
+    with pytest.raises(DataError, match="good.txt cannot be read"):
         scorer.prepare(Corpus([]))
 
 

@@ -97,7 +97,7 @@ def test_without_an_english_word_it_is_unknown(caption):
 def test_unknown_captions_are_in_no_sum():
     scorer = get_scorer("readability")
     stats = scorer.stats(
-        [Item(SAMPLE, "I can not help.", "refusal"), Item(SAMPLE, "A dog.")], scorer.prepare(Corpus([]))
+        [Item(SAMPLE, "I cannot help.", "refusal"), Item(SAMPLE, "A dog.")], scorer.prepare(Corpus([]))
     )
     assert stats.rows[0].tolist() == [0, 0, 0, 0]
     assert stats.rows[1].tolist() == [4, 2, 1, 2]

@@ -171,6 +171,6 @@ def test_signature_and_context():
 
 def test_it_is_no_reward():
     with pytest.raises(
-        ScorerError, match="diversity: can not be a reward, because it measures the captions of an image"
+        ScorerError, match="diversity: cannot be a reward, because it measures the captions of an image"
     ):
         RewardView(SCORER, CONTEXT)

@@ -128,9 +128,9 @@ def test_files_that_can_not_be_read_or_written(tmp_path):
     (tmp_path / "cut.gz").write_bytes(gzip.compress(HEADER.encode() * 50)[:40])
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "cut.gz", tmp_path / "binary", tmp_path):
-        with pytest.raises(DataError, match="can not be read"):
+        with pytest.raises(DataError, match="cannot be read"):
             read_idf(path)
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         build_idf([sample("a"), sample("a")], tmp_path / "no" / "folder", tokenizer="split")
     with pytest.raises(DataError, match="references of two samples or more, not of 1"):
         build_idf([sample("a"), sample()], tmp_path / "one", tokenizer="split")

@@ -119,7 +119,7 @@ def test_a_sample_of_which_nothing_is_known_is_unknown():
     bare = Sample("bare", NO_IMAGE)
     empty = Sample("empty", NO_IMAGE, ("A sunny day.",))
     context = scorer.prepare(Corpus([BENCH, bare, empty]))
-    items = [Item(bare, "A cat."), Item(empty, "A cat."), Item(BENCH, "I can not see it.", "refusal")]
+    items = [Item(bare, "A cat."), Item(empty, "A cat."), Item(BENCH, "I cannot see it.", "refusal")]
     stats = scorer.stats(items, context)
     assert stats.status == ("ok", "ok", "refusal")
     assert not stats.rows[[0, 2]].any()

@@ -275,7 +275,7 @@ def test_opponents_from_files_and_the_signature(tmp_path):
         (lambda: CapArena().prepare(Corpus(SAMPLES)), DataError, "no opponents"),
         (lambda: CapArena({"a": {"9": "x"}}, FakeJudge()).prepare(Corpus(SAMPLES)), DataError, "a captioned none"),
         (lambda: CapArena({"a": {"1": ["x", "y"]}}, FakeJudge()).prepare(Corpus(SAMPLES)), DataError, "several"),
-        (lambda: CapArena({"a": {"1": "x"}}, object()).prepare(Corpus(SAMPLES)), ScorerError, "can not compare"),
+        (lambda: CapArena({"a": {"1": "x"}}, object()).prepare(Corpus(SAMPLES)), ScorerError, "cannot compare"),
         (lambda: CapArena({"a": {"1": "x"}}, "nobody").prepare(Corpus(SAMPLES)), ModelError, "nobody"),
         (lambda: CapArena({"a": {"1": "x"}}).prepare(Corpus([Sample("1", NO_IMAGE)])), DataError, "look at"),
         (lambda: CapArena({"a": Path("none.json")}, FakeJudge()).prepare(Corpus(SAMPLES)), DataError, "none.json"),

@@ -184,7 +184,7 @@ def test_free_answers_that_failed_are_unknown_and_what_is_not_told_is_open():
 
 
 def test_free_answers_need_a_writer_and_stand_in_the_signature():
-    with pytest.raises(ScorerError, match="prism: SlowWords can not answer open questions"):
+    with pytest.raises(ScorerError, match="prism: SlowWords cannot answer open questions"):
         Prism(SlowWords(), free="exact").prepare(Corpus([CHART]))
     scorer = Prism(FreeWords(), free="exact")
     context = scorer.prepare(Corpus([CHART]))

@@ -125,7 +125,7 @@ def test_explain_and_reward():
 
 
 def test_who_can_be_asked():
-    with pytest.raises(ScorerError, match="vdcscore: LexicalJudge can not answer open questions; name"):
+    with pytest.raises(ScorerError, match="vdcscore: LexicalJudge cannot answer open questions; name"):
         VDCScore("lexical").prepare(Corpus([SAMPLE]))
     with pytest.raises(ScorerError, match="vdcscore: judge must be"):
         VDCScore(None)

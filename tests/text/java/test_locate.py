@@ -153,5 +153,5 @@ def test_a_program_that_reads_nothing_can_not_hold_us(monkeypatch):
 
 
 def test_a_program_that_can_not_be_started(tmp_path):
-    with pytest.raises(ScorerError, match="^x: .*no-such can not be started"):
+    with pytest.raises(ScorerError, match="^x: .*no-such cannot be started"):
         process.Conversation("x", [str(tmp_path / "no-such")], {}).ask("a", 1)

@@ -51,7 +51,7 @@ class Candidate:
     Attributes:
         question: as it may be asked; of a malformed entry only the text, cut off.
         verdict: "" while it is in, "kept" at the end, or why it was left out.
-        seen, blind: share of right answers with and without the image; None where nobody was asked or nobody knows.
+        seen, blind: share of right answers with and without the image; None where no judge was asked or it is unknown.
         note: what helps to understand the verdict.
     """
 
@@ -63,7 +63,7 @@ class Candidate:
 
 
 def extract(record: Mapping[str, Any]) -> list[Candidate]:
-    """The candidates in a writer's record, in order; those that can not be asked have a verdict from `MALFORMED`.
+    """The candidates in a writer's record, in order; those that cannot be asked have a verdict from `MALFORMED`.
 
     `record["questions"]` is a list of objects with `text` (or `question`), `options` (a list, or an object from letter
     to option), `answer` (the text of an option, or its letter) and perhaps `kind`. Without it, `record["text"]` is

@@ -109,7 +109,7 @@ def _accuracies(
 ) -> list[tuple[float | None, str]]:
     """(share of right answers, "") of each question over its orders, or (None, status) where an answer is missing."""
     asked = [(evidence, question) for evidence, orders in zip(shown, turned) for question in orders]
-    # Readers never need the answer; without it nobody can leak it into a prompt.
+    # Readers never need the answer; without it no prompt can leak it.
     answers = iter(
         reader.answer([(evidence, replace(q, answer="")) for evidence, q in asked], seed=seed) if asked else ()
     )

@@ -212,7 +212,7 @@ class Ecac:
     """The annotations of an ECAC dataset: positions now, entries when asked for. See `dataset.Annotations`.
 
     Raises:
-        DataError: names file and line of the first thing that can not be used.
+        DataError: names file and line of the first thing that cannot be used.
     """
 
     layout = "ecac"

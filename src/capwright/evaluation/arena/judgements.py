@@ -76,7 +76,7 @@ def read_battles(path: str | Path) -> list[Judgement]:
 
 
 def append_battles(path: str | Path, judgements: Iterable[Judgement]) -> None:
-    """Append rows in one write; a torn last line is removed first. DataError when the file can not be written."""
+    """Append rows in one write; a torn last line is removed first. DataError when the file cannot be written."""
     with AppendLog(path) as log:
         log.add(*map(asdict, judgements))
 

@@ -120,7 +120,7 @@ def make_leaderboard(
     Intervals of ratings hold for these systems: ratings are relative, and one system more moves them all. One image
     alone has none.
 
-    Raises DataError when there is no verdict, or seed or level can not be used.
+    Raises DataError when there is no verdict, or seed or level cannot be used.
     """
     every = list(judgements)
     if not every:

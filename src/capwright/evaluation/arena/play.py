@@ -68,7 +68,7 @@ def run_arena(
         are the same are a tie, and one without words loses, without a call.
 
     Raises:
-        DataError: files that can not be read; fewer than two systems; missing captions; a log of another judge, seed or
+        DataError: files that cannot be read; fewer than two systems; missing captions; a log of another judge, seed or
             of other captions; or images of which the judge could see nothing.
     """
     if len(systems) < 2:

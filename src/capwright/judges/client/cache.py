@@ -84,7 +84,7 @@ class AnswerCache:
         return CacheState(self.path, count, sum(file.stat().st_size for file in files if file.is_file()), oldest)
 
     def clear(self, older_days: float = 0.0) -> int:
-        """Forget answers that are older than so many days; how many there were. Raises ChatError where it can not."""
+        """Forget answers that are older than so many days; how many there were. Raises ChatError where it cannot."""
         if not self.path.is_file():
             return 0
         with self._lock:
@@ -92,8 +92,8 @@ class AnswerCache:
                 return self._clear(self._opened(), older_days)
             except (OSError, sqlite3.Error) as error:
                 self.close()
-                why = f"{self.path}: can not be cleared ({error})"
-                raise ChatError(f"{why}; when nobody writes it, the file may be deleted instead") from None
+                why = f"{self.path}: cannot be cleared ({error})"
+                raise ChatError(f"{why}; if no other program uses it, the file may be deleted instead") from None
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -175,7 +175,7 @@ class AnswerCache:
 
     def _without(self, error: Exception, otherwise: _Answer) -> _Answer:
         _warn(
-            f"answers are not kept: {self.path} can not be used ({error}); set CAPWRIGHT_CACHE to a folder that can be "
+            f"answers are not kept: {self.path} cannot be used ({error}); set CAPWRIGHT_CACHE to a folder that can be "
             "written, or to off"
         )
         return otherwise

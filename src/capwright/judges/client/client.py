@@ -60,7 +60,7 @@ class Chat:
         call_seconds: the most that one try of one call may take, to its last byte.
         step_seconds: the most that one `ask` may take; what is not answered then is a "timeout". None: no limit.
         retries: further tries after a failure that the server answered with, or a timeout.
-        patience: seconds without any answer until the server counts as down. While nobody is there calls are tried
+        patience: seconds without any answer until the server counts as down. While the server is away calls are tried
             again and again; failures of this kind do not use up `retries`.
         requests_per_minute, tokens_per_minute: limits of the server, for all processes together (WORLD_SIZE).
         prices, budget: what tokens cost (`Prices`, or a mapping of its fields), and the most that may be spent by all
@@ -75,7 +75,7 @@ class Chat:
     A Chat may be used by several threads, which take turns.
 
     Raises:
-        ChatError: the address, the model or an option can not be used.
+        ChatError: the address, the model or an option cannot be used.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Chat:
             ChatDownError: the server did not answer for longer than `patience`, or said "too much" to everything.
                 What was answered before is in the cache.
             BudgetError: the next call could cost more than what is left.
-            ChatError: the server refuses the key, has no such model, or a request can not be understood.
+            ChatError: the server refuses the key, has no such model, or a request cannot be understood.
         """
         with self._lock:
             return self._ask(requests)
@@ -304,7 +304,7 @@ def _answer(outcome: CallResult, request: ChatRequest) -> ChatAnswer:
 
 
 def _check(request: ChatRequest, address: str) -> None:
-    """Mistakes of whoever wrote the prompt; they are errors, not statuses."""
+    """Mistakes in the prompt itself; they are errors, not statuses."""
     if not request.messages:
         raise ChatError(f"{address}: a request without messages")
     for message in request.messages:
@@ -327,7 +327,7 @@ def _checked_address(address: str) -> str:
         parts = urlsplit(address)
         secret = bool(parts.username or parts.password or parts.query)
         usable = parts.port != 0 and bool((parts.hostname or "").encode("idna")) and address.isprintable()
-    except ValueError:  # brackets, a port or a name that can not be
+    except ValueError:  # brackets, a port or a name that cannot be
         secret, usable = "@" in address, False
     if secret:
         raise ChatError("an address may not hold a user, a password or a query: put the key into the environment")

@@ -1,4 +1,4 @@
-"""Locks after a fork: another thread of the parent may have held them, and nobody in the child would ever let go."""
+"""Locks after a fork: another thread of the parent may have held them, and none of the child's would release them."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ class Fingerprints:
         self._known: dict[Path, tuple[tuple[int, int], str]] = {}
 
     def of(self, path: Path) -> str:
-        """Hexadecimal. Raises ImageError when the file can not be read."""
+        """Hexadecimal. Raises ImageError when the file cannot be read."""
         try:
             state = path.stat()
         except OSError as error:
-            raise ImageError(f"{path}: can not be read: {error.strerror}") from None
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
         stamp = (state.st_size, state.st_mtime_ns)
         known = self._known.get(path)
         if known is None or known[0] != stamp:
@@ -67,4 +67,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"{path}: can not be read: {error.strerror}") from None
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -83,7 +83,7 @@ class LocalModel:
         except ImageError as error:
             self._account.lose(reserved, billed=False)
             return CallResult(None, "missing_image", str(error))
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a prompt that this model can not take
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a prompt that this model cannot take
             self._account.lose(reserved, billed=False)
             return CallResult(None, "judge_error", (str(error).strip().splitlines() or [type(error).__name__])[0][:300])
         seconds = time.monotonic() - started
@@ -107,7 +107,7 @@ class LocalModel:
             self._model = kind.from_pretrained(self._source, dtype=self._dtype).to(self._device).eval()
         except Exception as error:  # every library below has errors of its own for a broken file
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ChatError(f"local:{self._source}: can not be loaded: {first}") from error
+            raise ChatError(f"local:{self._source}: cannot be loaded: {first}") from error
 
     def _inputs(self, request: ChatRequest) -> Any:
         messages = list(with_schema_in_words(request))
@@ -138,7 +138,7 @@ class LocalModel:
             return str(self._reader.apply_chat_template([_turn(m, self._sees) for m in messages], **settings))
         except Exception as error:  # a template raises what it likes; what many do not know is a system message
             if messages[0].role != "system" or len(messages) < 2:
-                raise ValueError(f"its chat template can not write these messages: {error}") from error
+                raise ValueError(f"its chat template cannot write these messages: {error}") from error
             first = Message(messages[1].role, f"{messages[0].text}\n\n{messages[1].text}", messages[1].images)
             return self._prompt([first, *messages[2:]])
 

@@ -35,7 +35,7 @@ class LoopThread:
 
     @property
     def fresh(self) -> bool:
-        """Whether no loop of this process is running: what belonged to an earlier loop can not be used any more."""
+        """Whether no loop of this process is running: what belonged to an earlier loop cannot be used any more."""
         return self._loop is None or self._owner != os.getpid()
 
     def run(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:

@@ -14,7 +14,7 @@ ROLES = ("system", "user", "assistant")
 
 
 class ChatError(ModelError):
-    """A chat model can not be asked as it is set up; the message names the address and what to change."""
+    """A chat model cannot be asked as it is set up; the message names the address and what to change."""
 
 
 class ChatDownError(ChatError, OutageError):
@@ -66,12 +66,12 @@ class ChatAnswer:
     Attributes:
         status: "ok", "truncated" (cut off at max_tokens; `text` is what there is), "unparseable" (no JSON by the
             schema), "refusal", "timeout", "judge_error" (the server said no, or nothing of use), "missing_image".
-            Everything but "ok" is unknown to whoever asked, except that a cut-off text may be of use.
+            Everything but "ok" is unknown to the caller, except that a cut-off text may be of use.
         text: the answer without reasoning between <think> and </think>.
         data: what JSON the text holds, when a schema was given and the status is "ok".
         probabilities: of `ChatRequest.choices`, in order; they sum to 1. None where the server does not tell.
         reason: why the status is not "ok", for people.
-        cached: nobody was asked; the answer is from the cache.
+        cached: no judge was asked; the answer is from the cache.
         tokens_in, tokens_out: as the server counts them; 0 where it does not.
         seconds: from sending to the whole answer, of the try that worked; 0 when cached.
     """

@@ -12,7 +12,7 @@ _CALLS = 3
 
 
 class OutageDetector:
-    """Counts the time without an answer, also over several `ask`; time in which nobody asks does not count.
+    """Counts the time without an answer, also over several `ask`; time without calls does not count.
 
     Args:
         address: of the server, for errors.
@@ -31,13 +31,13 @@ class OutageDetector:
         self.undecided = False
 
     def begin(self) -> None:
-        """Somebody asks."""
+        """A call begins."""
         for spell in (self._silence, self._refusals):
             if spell.since:
                 spell.since += time.monotonic() - self._left_at
 
     def leave(self) -> None:
-        """Nobody asks any more."""
+        """The last call ended."""
         self._left_at = time.monotonic()
 
     def heard(self) -> None:

@@ -31,5 +31,5 @@ class RateLimiter:
             await asyncio.sleep(wait)
 
     def hold(self, seconds: float) -> None:
-        """Nobody calls for so long: the server said so."""
+        """No calls for so long: the server said so."""
         self._held = max(self._held, time.monotonic() + seconds)

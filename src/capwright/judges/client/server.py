@@ -7,7 +7,7 @@ What can go wrong, and what becomes of it:
 * an error of the server (500) or an answer that is no chat completion: tried again, then "judge_error";
 * no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
 * a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
-* nobody there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
+* no server there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
 * no call answered for `patience` seconds, or all of them with 429 or errors: `ChatDownError` for all, unless it was one
   call alone (or two), on which the server may have choked, or which is too large for its limit;
 * an answer larger than 8 MB: "judge_error";
@@ -44,8 +44,8 @@ log = logging.getLogger("capwright")
 
 #: Waits before another try, in seconds: the first, and the longest.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
-#: What a proxy says when nobody is behind it.
-_NOBODY = (502, 503)
+#: What a proxy says when no server is behind it.
+_ABSENT = (502, 503)
 #: After a fork: clients of the parent. To close them, or to let them be collected, would disturb its connections.
 _OF_PARENTS: list[HTTPClient] = []
 #: Parameters that some servers refuse, and what is sent instead (None: nothing).
@@ -140,7 +140,7 @@ class Server:
             self._patience.leave()
 
     def forget(self) -> None:
-        """Another event loop, or another process: connections can not be taken along."""
+        """Another event loop, or another process: connections cannot be taken along."""
         if self._wire is not None:
             _OF_PARENTS.append(self._wire)
         self._wire = None
@@ -258,13 +258,13 @@ class Server:
         if code == 429 and "insufficient_quota" in said:
             return _Failed("judge_error", f"{reason}; the account has no money left", fatal=True)
         if code in (408, 409, 425, 429) or code >= 500:
-            nobody = code in _NOBODY
+            absent = code in _ABSENT
             wait = retry_after(reply.headers)
             if wait > self.options.patience:
                 reason = reason.replace(f"status {code}", f"status {code} (it asks to wait {wait:.0f} s)", 1)
-            counts = not nobody or self._answered > answered
-            return _Failed("judge_error", reason, heard=not nobody and code != 504, counts=counts, wait=wait,
-                           limit=code == 429, reached=not nobody, billed=code == 504)  # fmt: skip
+            counts = not absent or self._answered > answered
+            return _Failed("judge_error", reason, heard=not absent and code != 504, counts=counts, wait=wait,
+                           limit=code == 429, reached=not absent, billed=code == 504)  # fmt: skip
         if code == 401:  # the text of the server may repeat a part of the key
             name = self.options.key_variable
             there = "is not accepted" if self._key else "is not set"
@@ -397,7 +397,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _turn(role: str, text: str, urls: Sequence[str]) -> dict[str, Any]:
-    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate can not be sent
+    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be sent
     if not urls:
         return {"role": role, "content": text}
     shown = [{"type": "image_url", "image_url": {"url": url}} for url in urls]

@@ -59,7 +59,7 @@ class Usage:
     """Counts what was asked. May be used by several threads.
 
     Args:
-        prices: what tokens cost; None when nobody pays.
+        prices: what tokens cost; None when it costs nothing.
         budget: the most that this process may spend; needs `prices`.
     """
 

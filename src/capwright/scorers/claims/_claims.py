@@ -105,7 +105,7 @@ class ClaimScorer(Scorer[ClaimContext]):
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """Open the judge, and settle what claims are held against.
 
-        Raises ScorerError when the judge can not be asked about claims, DataError when no sample has the evidence
+        Raises ScorerError when the judge cannot be asked about claims, DataError when no sample has the evidence
         or the facts that were asked for.
         """
         name = self.spec.name

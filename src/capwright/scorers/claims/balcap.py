@@ -185,7 +185,7 @@ class BalCap(ClaimScorer):
         return [(mark, "ok") if state in SCORED else (None, state) for mark, state in zip(marks, stats.status)]
 
     def _good(self, verdict: Verdict) -> bool | None:
-        """Whether a claim counts; None where nobody said whether it is pointable."""
+        """Whether a claim counts; None where no judge said whether it is pointable."""
         if verdict.verdict != "entailed":
             return False
         return verdict.pointable if self._pointable else True

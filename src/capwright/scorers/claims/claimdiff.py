@@ -87,7 +87,7 @@ class ClaimDiff(ClaimScorer):
         self._omissions = omissions
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
-        """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the judge can not."""
+        """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the judge cannot."""
         made = super().prepare(corpus)
         if self._how == "judge" and not _possible(made):
             raise ScorerError(
@@ -215,7 +215,7 @@ def _reference(sample: Sample, facts: str) -> str:
 
 
 def _not_said(split: Split, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """The claims that a text does not entail; all of them where the text is blank, so that nobody was asked."""
+    """The claims that a text does not entail; all of them where the text is blank, so that no judge was asked."""
     if not verdicts:
         return split.claims
     return tuple(claim for claim, verdict in zip(split.claims, verdicts) if verdict.verdict != "entailed")

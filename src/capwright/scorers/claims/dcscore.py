@@ -190,7 +190,7 @@ def marks(
 
 
 def _descriptive(said: Split, verdicts: Sequence[Verdict]) -> list[bool]:
-    """Which claims describe; where nobody judged, all do."""
+    """Which claims describe; where no judge said so, all do."""
     if said.descriptive:
         return list(said.descriptive)
     return [verdict.descriptive is not False for verdict in verdicts]

@@ -73,7 +73,7 @@ class TransformersEmbedder:
 
     Raises:
         NotInstalledError: there is no such model here, and the hub does not give it.
-        ScorerError: the model can not be used: parts of it have no weights, it wants more than text, or an option is
+        ScorerError: the model cannot be used: parts of it have no weights, it wants more than text, or an option is
             out of range.
     """
 
@@ -100,7 +100,7 @@ class TransformersEmbedder:
         self._prefix = " " if prefix_space and _tells_first_words(self._tokenizer) else ""
         limit = _limit(self._tokenizer, self._model)
         if max_tokens is not None and max_tokens > limit:
-            raise ScorerError(f"{asks}: model {model!r} reads {limit} tokens; max_tokens can not be {max_tokens}")
+            raise ScorerError(f"{asks}: model {model!r} reads {limit} tokens; max_tokens cannot be {max_tokens}")
         self._max_tokens = limit if max_tokens is None else max_tokens
         shown = Path(model).resolve().name if Path(model).is_dir() else model
         self.name = f"{shown}#{_digest(self._tokenizer, self._model)[:8]}"
@@ -111,7 +111,7 @@ class TransformersEmbedder:
             self._model.to(device)
             self.embed(["a"])
         except Exception as error:  # every model family fails in its own way
-            raise ScorerError(f"{asks}: model {model!r} can not encode text on {device!r}: {_line(error)}") from error
+            raise ScorerError(f"{asks}: model {model!r} cannot encode text on {device!r}: {_line(error)}") from error
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """Tokens of each text, special ones included, cut at `max_tokens`."""
@@ -201,7 +201,7 @@ def _load(model: str, revision: str | None, asks: str) -> tuple[Any, Any]:
         except Exception as error:  # what is missing, broken or out of reach has many names below
             problem = error
     if Path(model).is_dir():
-        raise ScorerError(f"{asks}: model {model!r} can not be loaded: {_line(problem)}") from problem
+        raise ScorerError(f"{asks}: model {model!r} cannot be loaded: {_line(problem)}") from problem
     raise NotInstalledError(
         f"{asks}: not installed: model {model!r} is no folder, is not on this disk, and the hub does not give it "
         f"({_line(problem)}); pass a folder with a tokenizer and an encoder"

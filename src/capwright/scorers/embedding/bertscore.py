@@ -112,7 +112,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         """Load the encoder.
 
         Raises DataError when no sample has references, NotInstalledError when there is no such model, and ScorerError
-        when it can not encode text.
+        when it cannot encode text.
         """
         references = count_references(corpus, self.name)
         if self._embedder is None:

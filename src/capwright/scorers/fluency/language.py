@@ -66,7 +66,7 @@ class Language(Scorer[LanguageContext]):
 
     Args:
         judge: whom to ask: what `judges.load.load_judge` takes, or an object that grades
-            (`protocols.Judge`). None asks nobody.
+            (`protocols.Judge`); None: none.
         learn_from: where good captions are, without a judge: "references", "meta.<key>" (a text or a list of
             texts in `Sample.meta`), the path of a text file with one caption a line, or several of these. What is not
             in them counts as bad language: they should hold every manner of speaking that is welcome.
@@ -191,7 +191,7 @@ class Language(Scorer[LanguageContext]):
             judge = load_judge(judge)
         if not callable(getattr(judge, "grade", None)) or not hasattr(judge, "signature"):
             raise ScorerError(f"language: the judge {self._judge!r} does not grade; it must be a ports.Judge")
-        judge.grade(AXES, [], seed=self._seed)  # one that can not grade says so now, not after the first captions
+        judge.grade(AXES, [], seed=self._seed)  # one that cannot grade says so now, not after the first captions
         return judge
 
     def _good(self, sample: Sample) -> list[str]:
@@ -216,12 +216,12 @@ def _read_lines(path: str) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"language: {path} can not be read as UTF-8 text: {error}") from error
+        raise DataError(f"language: {path} cannot be read as UTF-8 text: {error}") from error
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
-    """(marks in the order of `AXES`, status); a mark that is missing or no number from 0 to 1 can not be used."""
+    """(marks in the order of `AXES`, status); a mark that is missing or no number from 0 to 1 cannot be used."""
     if grade.status not in STATUSES:
         raise ScorerError(f"language: the judge gave the status {grade.status!r}; it must be one of {STATUSES}")
     if grade.status != "ok":

@@ -99,7 +99,7 @@ class Readability(Scorer[Context]):
 
 @lru_cache(maxsize=65536)
 def count_syllables(word: str) -> int:
-    """Spoken syllables of one lower-case English word, by rule; at least 1. A digit counts as one.
+    """Syllables of one lower-case English word, by rule; at least 1. A digit counts as one.
 
     Groups of vowels are counted, but for a silent e (at the end, in "-es", in "-ed"); vowels that are spoken apart
     count on their own. docs/methods/readability.md says how often that is right.

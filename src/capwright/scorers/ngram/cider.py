@@ -69,7 +69,7 @@ class CIDErD(Scorer[CIDErContext]):
         """Count in how many samples n-grams are, or read the frozen table.
 
         Raises DataError when no sample has references, when idf is "refs" and only one sample has (log 1 = 0: every
-        score would be 0), or when the table can not be read or was cut by another kind of tokenizer.
+        score would be 0), or when the table cannot be read or was cut by another kind of tokenizer.
         """
         references = count_references(corpus, self._name)
         if self._idf == "refs":

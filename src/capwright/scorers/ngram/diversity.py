@@ -86,7 +86,7 @@ class Diversity(Scorer[DiversityContext]):
     def prepare(self, corpus: Corpus) -> DiversityContext:
         """Count in how many samples n-grams are, or read the frozen table.
 
-        Raises DataError when the idf table can not be made or read.
+        Raises DataError when the idf table cannot be made or read.
         """
         try:
             cider = self._cider.prepare(corpus if self._idf == "refs" else Corpus([_ANY]))

@@ -1,4 +1,4 @@
-"""Frozen idf tables: the built-in one of COCO, and files of one's own. With them a score hangs on no other caption.
+"""Frozen idf tables, that of COCO built in, or files of one's own: a score does not depend on other captions.
 
 A file is UTF-8 text, compressed when its name ends in .gz: a header, then one n-gram a line, a tab, and the number of
 samples that have it among their references. N-grams of one sample need not be there, because they weigh as much as
@@ -41,7 +41,7 @@ def build_idf(samples: Iterable[Sample], path: str | Path, tokenizer: str = "ptb
         tokenizer: name of the tokenizer; scorers that use the table must cut alike.
         n: words in the longest n-grams.
 
-    Raises DataError when fewer than two samples have references, or the file can not be written.
+    Raises DataError when fewer than two samples have references, or the file cannot be written.
     """
     table = count_samples(Corpus(tuple(samples)), get_tokenizer(tokenizer), n)
     if table.samples < 2:
@@ -59,7 +59,7 @@ def build_idf(samples: Iterable[Sample], path: str | Path, tokenizer: str = "ptb
     try:
         Path(path).write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
     except OSError as error:
-        raise DataError(f"{path}: the idf table can not be written: {error.strerror or error}") from error
+        raise DataError(f"{path}: the idf table cannot be written: {error.strerror or error}") from error
     return table
 
 
@@ -78,7 +78,7 @@ def read_idf(path: str | Path) -> IdfTable:
             f'{name}: there is no such idf table; idf is "refs", "{COCO_VAL2014}", or a file that build_idf wrote'
         ) from None
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{name}: the idf table can not be read: {error}") from error
+        raise DataError(f"{name}: the idf table cannot be read: {error}") from error
     first, _, rest = text.partition("\n")
     header = _read_header(first, name)
     return _Lines(rest, header["samples"], header["n"], name, 2).table(header["tokenizer"])

@@ -29,7 +29,7 @@ def named_things(
 ) -> dict[str, tuple[tuple[str, ...], str]]:
     """What each caption names, in lower case and each once, and "ok" or why that is unknown; one call for all.
 
-    A blank caption names nothing and nobody is asked. Words for the image itself ("photo") are left out.
+    A blank caption names nothing and no judge is asked. Words for the image itself ("photo") are left out.
     """
     texts = list(dict.fromkeys(captions))
     asked = [text for text in texts if text.strip()]

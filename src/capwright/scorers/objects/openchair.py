@@ -31,7 +31,7 @@ class OpenCHAIR(ClaimScorer):
     Outputs, 0 to 1 over a corpus:
         openchair: things that captions name and that are absent / things judged present or absent. The headline; lower
             is better. A corpus that names nothing is unknown.
-        unsure: things of which nobody can say / things named. Lower is better, too: they are in no other number.
+        unsure: things that the judge is unsure of / things named. Lower is better, too: they are in no other number.
     A caption with one answer that could not be had is unknown: it does not vanish from the denominator unseen.
     Rows are (absent, present, unsure, captions).
 

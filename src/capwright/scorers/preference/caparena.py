@@ -58,7 +58,7 @@ class CapArena(Scorer[CapArenaContext]):
     Outputs:
         score: mean over opponents of 100 * (wins - losses) / battles, from -100 to 100. The headline. With 200 battles
             an opponent this is the (wins - losses) / 2 of the paper.
-        ties: share of battles that nobody won.
+        ties: share of battles without a winner.
         first: share of the judge's verdicts with a winner in which the caption shown first won; 0.5 is fair.
         agreement: share of battles shown in both orders in which the judge twice preferred the same caption, or none.
         words: mean number of words (cut at white space) of the captions; judges like long ones.
@@ -133,7 +133,7 @@ class CapArena(Scorer[CapArenaContext]):
         Raises:
             DataError: no opponents, several captions of one image, an opponent that captioned none of the samples, or
                 samples of which the judge could see nothing.
-            ScorerError, ModelError: the judge can not be had or can not compare.
+            ScorerError, ModelError: the judge cannot be had or cannot compare.
         """
         if not self._opponents:
             raise DataError("caparena: has no opponents; name caption files, opponents={name: file}")
@@ -315,5 +315,5 @@ def _evidence(name: str, places: Sequence[str], verdicts: Sequence[Decision]) ->
 def _by_opponent(summed: NDArray[np.float64]) -> NDArray[np.float64]:
     """[..., 4 K + 5] -> [4, ..., K]."""
     own = summed[..., : -len(_SHARED)]
-    opponents = own.shape[-1] // len(_OF_OPPONENT)  # said, because it can not be found out where there are no rows
+    opponents = own.shape[-1] // len(_OF_OPPONENT)  # said, because it cannot be found out where there are no rows
     return np.moveaxis(own.reshape(*own.shape[:-1], opponents, len(_OF_OPPONENT)), -1, 0)

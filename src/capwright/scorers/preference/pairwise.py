@@ -49,7 +49,7 @@ def open_judge(asked: str | Mapping[str, Any] | Judge, name: str) -> Judge:
     """A judge by its name, or the judge itself. `name` begins the message of errors.
 
     Raises:
-        ScorerError: it can not compare captions.
+        ScorerError: it cannot compare captions.
         ModelError: there is no judge of that name.
     """
     judge: Any = asked
@@ -58,7 +58,7 @@ def open_judge(asked: str | Mapping[str, Any] | Judge, name: str) -> Judge:
 
         judge = load_judge(asked)
     if not callable(getattr(judge, "compare", None)) or not hasattr(judge, "signature"):
-        raise ScorerError(f"{name}: {asked!r} can not compare captions; name a judge, or give a Judge")
+        raise ScorerError(f"{name}: {asked!r} cannot compare captions; name a judge, or give a Judge")
     return judge
 
 

@@ -30,7 +30,7 @@ class OpenAnswer(NamedTuple):
 def answer_openly(writer: Writer, asked: Sequence[tuple[str, str]], seed: int, scorer: str) -> list[OpenAnswer]:
     """An answer for each (caption, question), in one call; what is asked twice is asked once.
 
-    A caption without words tells nothing, and nobody is asked. Raises as `write_records`.
+    A caption without words tells nothing, and no judge is asked. Raises as `write_records`.
     """
     spoken = list(dict.fromkeys(one for one in asked if one[0].strip()))
     given = [{"caption": caption, "question": question} for caption, question in spoken]

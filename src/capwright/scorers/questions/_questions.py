@@ -101,9 +101,9 @@ class QuestionScorer(Scorer[QuestionContext]):
         return self._opened
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
-        """Gather the questions and open the judge; nobody is asked yet.
+        """Gather the questions and open the judge; no judge is asked yet.
 
-        Raises DataError when no sample has a question that can be asked, ScorerError for a judge that can not
+        Raises DataError when no sample has a question that can be asked, ScorerError for a judge that cannot
         answer questions.
         """
         bank = read_question_set(corpus.samples, self.spec.name)

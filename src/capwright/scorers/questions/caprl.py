@@ -1,4 +1,4 @@
-"""CapRL: a caption is as good as the answers that somebody finds in it (arXiv 2509.22647).
+"""CapRL: a caption is as good as the answers that a reader finds in it (arXiv 2509.22647).
 
 A reader who never sees the image answers multiple-choice questions about it from the caption alone.
 docs/methods/caprl.md says what is the paper's, what was inferred and what we changed.

@@ -91,7 +91,7 @@ class CaptionQA(QuestionScorer):
         soft: count probabilities instead of choices where the judge tells them: expected score.
         strict_paper: as the released evaluation does: one sequence of random numbers over all questions in the order
             of the corpus, the abstaining option shuffled among the others, yes/no questions found by letters inside
-            words, its parser of replies (see `strict_choice`), a reply that can not be parsed is wrong, and empty
+            words, its parser of replies (see `strict_choice`), a reply that cannot be parsed is wrong, and empty
             captions are asked about too. A call that failed stays unknown. Not together with `soft`.
     """
 
@@ -202,7 +202,7 @@ def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Questi
 
     A question takes its turn, which is one shuffle, when it has two options of its own and its answer is among them;
     any other draws no random number and is not asked. One that has the same option several times takes its turn and is
-    not asked either: it can not be answered wrong.
+    not asked either: it cannot be answered wrong.
     """
     random = Random(seed)
     plans: dict[str, tuple[QuestionPrompt, ...]] = {}
@@ -241,7 +241,7 @@ def strict_choice(reply: str, options: int) -> int | None:
 
 
 def strict_tell(asked: QuestionPrompt, answer: Answer) -> QuestionResult:
-    """What an answer is worth by the released rules; a reply that its parser can not read is wrong.
+    """What an answer is worth by the released rules; a reply that its parser cannot read is wrong.
 
     The reply is parsed anew where the reader recorded it. A reader that does not write letters (its text is that of
     the option it chose) is taken at its word, and so is one that abstains in a way of its own. A call that gave no

@@ -1,4 +1,4 @@
-"""Prism-style evaluation: a captioner writes, somebody who only reads answers (arXiv 2406.14544; as in 2509.22647).
+"""Prism-style evaluation: a captioner writes, a model that only reads answers (arXiv 2406.14544; as in 2509.22647).
 
 Several captions are drawn of an image, and every question is answered from each: the mean says how good captions are,
 the best of them how good they could be. docs/methods/caprl.md says how this differs from the published evaluation.
@@ -54,7 +54,7 @@ class Prism(Scorer[QuestionContext]):
     """The scorer `prism`: every question of an image, answered from each of its captions.
 
     Items of one call with the same `sample.id` are the captions of an image. The image has one row, owned by the first
-    of them, so this can not be a reward (that is `caprl`). Outputs, pooled over questions:
+    of them, so this cannot be a reward (that is `caprl`). Outputs, pooled over questions:
         accuracy: right answers / answers, over all captions. The headline; the mean over k captions of an image.
         best: questions that at least one caption answers / questions. With one caption an image it is the accuracy.
             A question that no caption answers and that somewhere failed is in no sum: a failure is no wrong answer.
@@ -62,7 +62,7 @@ class Prism(Scorer[QuestionContext]):
         unanswered: answers that could not be had / answers asked for.
         captions: mean captions an image: `best` grows with it.
     Accuracies are in [0, 1]. A question without a key among its options is never asked (counted in the signature), so
-    it can not count as right, as it does in the published program. An image without questions that can be asked is
+    it cannot count as right, as it does in the published program. An image without questions that can be asked is
     NaN; one with a caption that is unknown, or with less than half of its answers known, is unknown.
 
     Args:
@@ -102,7 +102,7 @@ class Prism(Scorer[QuestionContext]):
     def prepare(self, corpus: Corpus) -> QuestionContext:
         """Gather the questions and open the judge.
 
-        Raises DataError when no question can be asked, ScorerError for a judge that can not answer questions.
+        Raises DataError when no question can be asked, ScorerError for a judge that cannot answer questions.
         """
         bank = read_question_set(corpus.samples, "prism", openly=bool(self._free))
         reader = self._reader()

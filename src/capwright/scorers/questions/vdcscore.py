@@ -64,7 +64,7 @@ class VDCScore(Scorer[VDCContext]):
         abstained: share of answers that the caption did not tell, in the same way.
         unanswered: questions without an answer or a mark (the judge failed) / questions. They are in no mean.
 
-    A caption without words tells nothing, and nobody is asked. A sample without questions is NaN. A caption of which
+    A caption without words tells nothing, and no judge is asked. A sample without questions is NaN. A caption of which
     less than half of the questions are settled is unknown.
 
     Args:

@@ -235,7 +235,7 @@ def _popen(
             list(command), cwd=folder, env=environment, stdin=stdin, stdout=stdout, stderr=messages, **group
         )
     except OSError as error:
-        raise JavaError(f"{who}: {command[0]} can not be started: {error}") from error
+        raise JavaError(f"{who}: {command[0]} cannot be started: {error}") from error
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

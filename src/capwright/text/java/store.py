@@ -129,7 +129,7 @@ class Store:
 
     def _without(self, error: Exception, otherwise: _Answer) -> _Answer:
         warnings.warn(
-            f"statistics are not kept: {self._path} can not be used ({error}); set CAPWRIGHT_CACHE to a folder that "
+            f"statistics are not kept: {self._path} cannot be used ({error}); set CAPWRIGHT_CACHE to a folder that "
             "can be written, or to off",
             RuntimeWarning,
             stacklevel=2,
