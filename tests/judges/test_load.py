@@ -88,7 +88,7 @@ def test_options_are_shown_in_their_order_and_the_key_is_not():
     chat = LexicalChat()
     LLMJudge(chat).answer([(RED, COLOR), (BLUE, Question("What color?", ("x", "y"), "x"))])
     shown = chat.requests[0].messages[1].text
-    assert "A) blue\nB) red\nC) green\nD) pink\nF) This cannot be told" in shown
+    assert "A) blue\nB) red\nC) green\nD) pink\nF) This can not be told" in shown
     assert chat.requests[0].choices == letters_of(4)
     assert "A) x\nB) y\nF) " in chat.requests[1].messages[1].text
     other_key = LLMJudge(again := LexicalChat())

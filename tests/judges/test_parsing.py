@@ -5,7 +5,7 @@ import pytest
 from capwright.judges.parsing import after_thinking, chosen, letters_of
 
 OPTIONS = ("red", "blue", "green", "pink")
-ABSTAIN = "This cannot be told from the caption."
+ABSTAIN = "This can not be told from the caption."
 
 
 def pick(reply: str, options: tuple[str, ...] = OPTIONS) -> int | None:
