@@ -29,7 +29,7 @@ from capwright.evaluation.arena.leaderboard import Leaderboard
 from capwright.judges.protocols import Grade, Preference
 from capwright.scenes import casual_captions, expert_captions, sample_scene
 from capwright.scorers import Corpus, Item, get_scorer
-from capwright.types import NO_IMAGE, Sample
+from capwright.types import NO_IMAGE, ModelError, Sample
 from results_file import write_results
 
 STRENGTHS = {"good": 0.6, "fair": 0.0, "poor": -0.6}
@@ -52,7 +52,7 @@ class Leaning:
         return [Preference("first" if rng.random() < share else "second") for _ in asked]
 
     def grade(self, axes: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[Grade]:
-        raise NotImplementedError("this judge only compares")
+        raise ModelError("this judge only compares")
 
 
 def half(text: str) -> str:
