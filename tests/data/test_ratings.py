@@ -40,6 +40,11 @@ def test_jsonl_and_packed_files(tmp_path):
     assert read_ratings(write(tmp_path, gzip.compress(text), "a.jsonl.gz")) == WANTED
 
 
+def test_what_is_packed_shows_in_the_bytes_not_in_the_name(tmp_path):
+    assert read_ratings(write(tmp_path, "id,rating\n1,2\n", "a.csv.gz")) == [Rating("1", 2)]
+    assert read_ratings(write(tmp_path, gzip.compress(b"id,rating\n1,2\n"))) == [Rating("1", 2)]
+
+
 def test_other_names_of_columns_and_few_of_them(tmp_path):
     assert read_ratings(write(tmp_path, "image_id,Score\n1,2\n1,2\n")) == [Rating("1", 2), Rating("1", 2)]
     names = "sample_id,label,model,worker_id\n1,2,x,w\n"
@@ -79,7 +84,7 @@ def test_all_ratings_of_a_caption_are_gathered():
         ("a.jsonl", '{"id": 1, "rating": true}', r'a\.jsonl:1: rating "True" is not a number'),
         ("a.jsonl", '{"id": 1, "rated": 2}', r'a\.jsonl:1: there is no column "rating" among id, rated'),
         ("a.xlsx", "id,rating\n1,2\n", r"rename or convert"),
-        ("a.csv.gz", "id,rating\n1,2\n", "not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(b"id,rating\n1,2\n")[:-9], "the archive is cut off or damaged"),
     ],
 )
 def test_errors_name_the_line_and_what_to_do(tmp_path, name, text, message):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import DECODER, json_trouble, lines, nearest, not_utf8, open_packed, reading
+from capwright.data.files import DECODER, cut_text, kind_of, lines, nearest_key, open_packed, parse_json, reading
 from capwright.data.formats.tables import ID_COLUMNS, table_rows
 from capwright.types import DataError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 #: Keys of a caption that is written as an object: {"caption": "..."} as pycocoevalcap has it, {"raw": "..."}.
 _TEXT_KEYS = ("caption", "raw", "text")
 
@@ -74,7 +72,7 @@ def wrap(value: Any, name: str) -> Source:
         return _object(value, name, None)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return Source(name, None, None, _items(value, name))
-    raise DataError(f"{name}: give a path, a mapping such as {{id: caption}}, or a list of rows, not {_kind(value)}")
+    raise DataError(f"{name}: give a path, a mapping such as {{id: caption}}, or a list of rows, not {kind_of(value)}")
 
 
 def open_source(path: Path) -> Source:
@@ -138,23 +136,17 @@ def _items(values: Sequence[Any], name: str) -> Iterator[InputRow]:
 
 def _json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
     for number, _, line in numbered:
-        where = f"{path}:{number}"
         try:
-            yield InputRow(_DECODER.decode(line.decode("utf-8")), where)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: {not_utf8(line, error)}") from error
-        except json.JSONDecodeError as error:
-            why = f"{json_trouble(error)} at column {error.colno}"
-            raise DataError(f"{where}: not valid JSON: {why}; correct the line or delete it") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: {_said(error)}; correct the line or delete it") from error
+            yield InputRow(parse_json(line, _DECODER), f"{path}:{number}")
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
 
 
 def _row_or_none(line: bytes) -> dict[str, Any] | None:
     """The object that a line is, None when the line is no JSON object by itself."""
     try:
-        value = _DECODER.decode(line.decode("utf-8"))
-    except (ValueError, RecursionError):
+        value = parse_json(line, _DECODER)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -162,19 +154,15 @@ def _row_or_none(line: bytes) -> dict[str, Any] | None:
 def _parse(data: bytes, path: Path, first: int) -> Any:
     """A whole file as one JSON value; `first` is the number of its first line."""
     try:
-        return _DECODER.decode(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = first + data.count(b"\n", 0, error.start)
-        raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
-    except json.JSONDecodeError as error:
-        why = f"{json_trouble(error)} at column {error.colno}"
-        raise DataError(f"{path}:{first + error.lineno - 1}: not valid JSON: {why}; correct the file") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: {_said(error)}; correct the file") from error
-
-
-def _said(error: Exception) -> str:
-    return "nested too deeply for captions" if isinstance(error, RecursionError) else str(error)
+        return parse_json(data, _DECODER)
+    except ValueError as error:
+        cause, before = error.__cause__, None
+        if isinstance(cause, UnicodeDecodeError):
+            before = data.count(b"\n", 0, cause.start)
+        elif isinstance(cause, json.JSONDecodeError):
+            before = cause.lineno - 1
+        place = path if before is None else f"{path}:{first + before}"
+        raise DataError(f"{place}: {error}; correct the file") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -196,7 +184,7 @@ def identity(value: Any, where: str) -> str:
         return text_of(value, where)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    what = f"must be text or a whole number, not {_kind(value)}"
+    what = f"must be text or a whole number, not {kind_of(value)}"
     if isinstance(value, (str, float)):
         what = "is empty" if isinstance(value, str) else f"must be text or a whole number, not {value!r}"
     raise DataError(f"{where}: the id {what}; correct it")
@@ -207,8 +195,7 @@ def row_identity(row: Mapping[str, Any], where: str) -> str:
     for key in ID_COLUMNS:
         if row.get(key) is not None:
             return identity(row[key], where)
-    hint = next((h for key in row if (h := nearest(str(key), ID_COLUMNS[:2]))), "")
-    raise DataError(f'{where}: has no id{hint}; add "id" or "image_id"')
+    raise DataError(f'{where}: has no id{nearest_key(row, ID_COLUMNS[:2])}; add "id" or "image_id"')
 
 
 def row_value(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, Any]:
@@ -224,19 +211,7 @@ def text_of(value: Any, where: str) -> str:
     if isinstance(value, Mapping):
         _, value = row_value(value, _TEXT_KEYS)
     if not isinstance(value, str):
-        raise DataError(f"{where}: a caption must be text, not {_kind(value)}")
-    if not value.isascii() and _SURROGATE.search(value):
-        raise DataError(f"{where}: holds half of a surrogate pair; the text was cut or decoded wrongly")
+        raise DataError(f"{where}: a caption must be text, not {kind_of(value)}")
+    if wrong := cut_text(value):
+        raise DataError(f"{where}: {wrong}")
     return value
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"

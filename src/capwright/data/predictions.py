@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from capwright.data.captions import checked_row, last_rows
-from capwright.data.files import nearest
+from capwright.data.files import nearest_key
 from capwright.data.input_formats import (
     Source,
     identity,
@@ -76,13 +75,11 @@ def _from_document(document: Mapping[Any, Any], name: str) -> dict[str, Predicte
 
 
 def _from_rows(source: Source) -> dict[str, Predicted]:
-    first = next(source.rows, None)
-    rows = chain([first] if first else [], source.rows)
     found: dict[str, Predicted] = {}
     places: dict[str, str] = {}
     twice: list[str] = []
     second = ""
-    for row in rows:
+    for row in source.rows:
         if not isinstance(row.value, Mapping):
             raise DataError(f'{row.where}: must be an object such as {{"image_id": 1, "caption": "..."}}')
         id = row_identity(row.value, row.where)
@@ -112,8 +109,7 @@ def _said(id: str, value: Any, where: str) -> Predicted:
         key, inner = row_value(value, _KEYS)
         if not key and "status" not in value:
             known = next((name for name in ("references", "reference") if name in value), "")
-            hint = next((h for name in value if name not in _KEYS and (h := nearest(str(name), _KEYS))), "")
-            why = f' but "{known}" (were references given as predictions?)' if known else hint
+            why = f' but "{known}" (were references given as predictions?)' if known else nearest_key(value, _KEYS)
             raise DataError(
                 f'{where}: has no caption{why}; give what was said as "caption", or a status such as "timeout"'
             )

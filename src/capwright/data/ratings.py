@@ -11,16 +11,14 @@ CSV and TSV files name their columns in the first line; JSONL files have one obj
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import math
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import BOM, nearest, not_utf8, parse_json, reading
+from capwright.data.files import lines, nearest, open_packed, parse_json, read_text
 from capwright.types import DataError
 
 #: Other names under which the columns are found.
@@ -67,13 +65,13 @@ def read_ratings(path: str | Path) -> list[Rating]:
         )
     rows = _json_rows(path) if kind == "jsonl" else _table_rows(path)
     found: list[Rating] = []
-    lines: dict[tuple[str, str, str], int] = {}
+    places: dict[tuple[str, str, str], int] = {}
     for number, row in rows:
         rating = _rating(row, f"{path}:{number}")
         if rating is None:
             continue
         if rating.rater:
-            first = lines.setdefault((rating.id, rating.system, rating.rater), number)
+            first = places.setdefault((rating.id, rating.system, rating.rater), number)
             if first != number:
                 of = f" of {rating.system}" if rating.system else ""
                 raise DataError(
@@ -122,27 +120,19 @@ def _cell(row: Mapping[str, Any], column: str, where: str) -> str | None:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(_content(path).split(b"\n"), 1):
-        if not line.strip():
-            continue
+    for number, _, line in lines(path, open_packed(path)):
         try:
             row = parse_json(line)
         except ValueError as error:
             raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
         if not isinstance(row, dict):
             raise DataError(f'{path}:{number}: a row must be an object such as {{"id": "1", "rating": 4}}')
-        for column in ("id", "rating"):
-            _check_column(column, row, f"{path}:{number}")
+        _check_columns(row, f"{path}:{number}")
         yield number, row
 
 
 def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    data = _content(path)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
+    text = read_text(path)
     table = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     names: list[str] = []
     end = 0
@@ -153,8 +143,7 @@ def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 continue
             if not names:
                 names = [cell.strip().lower() for cell in cells]
-                for column in ("id", "rating"):
-                    _check_column(column, names, f"{path}:{number}")
+                _check_columns(names, f"{path}:{number}")
                 twice = next((name for name in names if name and names.count(name) > 1), None)
                 if twice is not None:
                     raise DataError(f'{path}:{number}: names the column "{twice}" twice; rename or remove one')
@@ -175,22 +164,11 @@ def _separator(text: str) -> str:
     return max("\t,;", key=first.count)
 
 
-def _check_column(column: str, names: Iterable[str], where: str) -> None:
+def _check_columns(names: Iterable[str], where: str) -> None:
     there = list(names)
-    if not any(name in there for name in _COLUMNS[column]):
-        raise DataError(
-            f'{where}: there is no column "{column}" among {", ".join(map(str, there))}{nearest(column, there)}; '
-            "rename the one that holds it"
-        )
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked, without a byte order mark."""
-    with reading(path):
-        data = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: is not a whole gzip file ({error}); get it again or unpack it") from error
-    return data.removeprefix(BOM)
+    for column in ("id", "rating"):
+        if not any(name in there for name in _COLUMNS[column]):
+            raise DataError(
+                f'{where}: there is no column "{column}" among {", ".join(map(str, there))}{nearest(column, there)}; '
+                "rename the one that holds it"
+            )

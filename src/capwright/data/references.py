@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.dataset import VOCABULARY, Dataset, open_dataset
-from capwright.data.files import nearest
+from capwright.data.files import nearest, nearest_key
 from capwright.data.formats import ecac, jsonl
 from capwright.data.formats.coco import coco_samples
 from capwright.data.formats.tables import ID_COLUMNS
@@ -190,8 +190,7 @@ class _Gathered:
         if isinstance(value, Mapping):
             key, inner = row_value(value, _KEYS)
             if not key:
-                known = (*_KEYS, "prediction")
-                hint = next((h for name in value if name not in known and (h := nearest(str(name), known))), "")
+                hint = nearest_key(value, (*_KEYS, "prediction"))
                 raise DataError(f'{where}: has no references{hint}; give them as "references", "captions" or "caption"')
             value = inner
         each = self._found.setdefault(id, _Reference())
