@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from capwright.scenes.children import looks
-from capwright.scenes.drawing import area_shapes, draw, rasterize, svg
+from capwright.scenes.drawing import area_shapes, draw, looks, rasterize, svg
 from capwright.scenes.sheet import contact_sheet, toy_sheet
 from capwright.scenes.svg_files import drawing_names, svg_text
 from capwright.scenes.toybox import INKS, LOOK_ALIKES, shades, toy_names, toy_shapes

@@ -75,6 +75,11 @@ def wrap(value: Any, name: str) -> Source:
     raise DataError(f"{name}: give a path, a mapping such as {{id: caption}}, or a list of rows, not {kind_of(value)}")
 
 
+def open_any(source: str | Path | Mapping[Any, Any] | Sequence[Any], name: str) -> Source:
+    """Open a file, or wrap an object in memory that messages call `name`."""
+    return open_source(Path(source)) if isinstance(source, (str, Path)) else wrap(source, name)
+
+
 def open_source(path: Path) -> Source:
     """Open a file. DataError names the file and the line that cannot be read; rows are checked as they are read."""
     handle = open_packed(path)
@@ -196,6 +201,37 @@ def row_identity(row: Mapping[str, Any], where: str) -> str:
         if row.get(key) is not None:
             return identity(row[key], where)
     raise DataError(f'{where}: has no id{nearest_key(row, ID_COLUMNS[:2])}; add "id" or "image_id"')
+
+
+def identified_rows(source: Source, example: str) -> Iterator[tuple[str, str, Mapping[Any, Any]]]:
+    """(where, id, row) of each row. DataError for one that is no object, such as `example`, or has no id."""
+    for row in source.rows:
+        if not isinstance(row.value, Mapping):
+            raise DataError(f"{row.where}: must be an object such as {example}")
+        yield row.where, row_identity(row.value, row.where), row.value
+
+
+def identified_values(
+    document: Mapping[Any, Any], name: str, key: str, other: str, advice: str
+) -> Iterator[tuple[str, str, Any]]:
+    """(where, id, value) of a mapping by id, or of the one that stands under `key` beside another under `other`.
+
+    DataError for an id that is there twice, and, with `advice`, where there is only the other one.
+    """
+    if key in document:
+        document = document[key]
+        if not isinstance(document, Mapping):
+            raise DataError(f'{name}: "{key}" must be an object such as {{id: [caption]}}')
+    elif set(document) == {other}:
+        raise DataError(f'{name}: holds "{other}", {advice}')
+    seen: set[str] = set()
+    for given, value in document.items():
+        where = f'{name}: key "{given}"'
+        id = identity(given, where)
+        if id in seen:
+            raise DataError(f'{where}: the id "{id}" is there twice, as a number and as text; keep one')
+        seen.add(id)
+        yield where, id, value
 
 
 def row_value(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, Any]:

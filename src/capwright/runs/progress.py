@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from capwright.console import say
+
 
 class Progress:
     """What a run shows while it goes on. This one shows nothing; the others override what they show."""
@@ -49,7 +51,7 @@ class PlainProgress(Progress):
         self._stage, self._steps, self._first, self._began, self._last = "", 0, 0, 0.0, 0.0
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
     def start(self, stage: str, steps: int, done: int) -> None:
         self._stage, self._steps, self._first = stage, steps, done

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import random
+from functools import cache
 
 import resvg_py
 from PIL import Image
 
-from capwright.scenes.children import child_shapes
 from capwright.scenes.svg_files import shapes
-from capwright.scenes.toybox import toy_shapes
-from capwright.scenes.world import AREAS, Child, PlacedToy, Scene
+from capwright.scenes.toybox import shades, toy_shapes
+from capwright.scenes.world import ACTIVITIES, AREAS, Child, PlacedToy, Scene
+from capwright.text.tables import read_tables
 from capwright.types import CapwrightError
 
 #: Image sizes that `draw` accepts, in pixels a side.
@@ -35,6 +36,26 @@ def area_shapes(area: str) -> str:
     if area not in known:
         raise CapwrightError(f"unknown area {area!r}: choose one of {', '.join(known)}")
     return shapes("areas", area)
+
+
+@cache
+def looks() -> tuple[dict[str, str], ...]:
+    """Skin, hair and trousers of children; `back` and `front` are hair shapes around a head of radius 17 at (0, 0)."""
+    return tuple(read_tables("capwright.scenes", "looks.yaml"))
+
+
+def child_shapes(activity: str, shirt: str, look: int, variant: str = "") -> str:
+    """A child as SVG markup in a 100 by 100 box, feet near the bottom.
+
+    `variant` shifts the shirt's shade a little (see `toybox.shades`). Raises CapwrightError for an unknown activity,
+    shirt color or look.
+    """
+    if activity not in ACTIVITIES:
+        raise CapwrightError(f"unknown activity {activity!r}: choose one of {', '.join(ACTIVITIES)}")
+    if not 0 <= look < len(looks()):
+        raise CapwrightError(f"unknown look {look!r}: looks go from 0 to {len(looks()) - 1}")
+    main, dark, _ = shades(shirt, variant)
+    return shapes("postures", activity, main=main, dark=dark, **looks()[look])
 
 
 def svg(scene: Scene) -> str:

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import resources
 from typing import Any
-
-import yaml
 
 from capwright.scenes.lexicon import VAGUE, categories, is_set, plural, plural_name, professional_names, vocabulary
 from capwright.scenes.sampling import Rng, look_alikes
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PLAIN, PlacedToy, Scene, WorldOptions
+from capwright.text.tables import read_tables
 from capwright.types import Question
 
 #: How often a casual speaker uses the professional name of a toy, by tier.
@@ -51,8 +49,7 @@ class Fact:
 @lru_cache(maxsize=1)
 def grammar() -> dict[str, Any]:
     """The phrases of `grammar.yaml`."""
-    text = resources.files("capwright.scenes").joinpath("grammar.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return read_tables("capwright.scenes", "grammar.yaml")
 
 
 def expert_captions(scene: Scene, options: WorldOptions = PLAIN) -> list[str]:

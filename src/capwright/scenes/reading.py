@@ -64,8 +64,10 @@ class LexicalReader:
         return list(dict.fromkeys(claims))
 
     def verify(self, claims: Sequence[Claim], evidence: str) -> list[str]:
-        """One of `VERDICTS` for each claim; its sentence does not matter. What the evidence does not mention is neutral,
-        never contradicted."""
+        """One of `VERDICTS` for each claim, whatever its sentence.
+
+        What the evidence does not mention is neutral, never contradicted.
+        """
         read = scan(evidence)
         return [_verdict(read, claim) for claim in claims]
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import colorsys
 import random
-from importlib import resources
-
-import yaml
 
 from capwright.scenes.svg_files import drawing_names, shapes
+from capwright.text.tables import read_tables
 from capwright.types import CapwrightError
 
-_TABLES = yaml.safe_load(resources.files("capwright.scenes").joinpath("toys.yaml").read_text(encoding="utf-8"))
+_TABLES = read_tables("capwright.scenes", "toys.yaml")
 #: Pairs of toys that a hasty look takes for one another.
 LOOK_ALIKES: tuple[tuple[str, str], ...] = tuple((one, other) for one, other in _TABLES["look_alikes"])
 #: The color of each color word, as drawn on toys and shirts.

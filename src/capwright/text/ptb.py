@@ -15,9 +15,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache, lru_cache
-from importlib import resources
 
-import yaml
+from capwright.text.tables import read_tables
 
 _Rule = Callable[[str, int], "re.Match[str] | None"]
 
@@ -25,9 +24,7 @@ _Rule = Callable[[str, int], "re.Match[str] | None"]
 VERSION = "ptb-py.1"
 
 #: What it knows by heart: kinds of characters, and abbreviations that keep their dot; each a text with spaces between.
-TABLES: dict[str, str] = yaml.safe_load(
-    resources.files("capwright.text").joinpath("ptb_tables.yaml").read_text(encoding="utf-8")
-)
+TABLES: dict[str, str] = read_tables("capwright.text", "ptb_tables.yaml")
 
 #: Tokens that caption metrics leave out. Brackets are not among them: the list of the original has "-LRB-", and
 #: lower-casing has turned that into "-lrb-", which stays.

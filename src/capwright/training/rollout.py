@@ -16,9 +16,8 @@ from torch import Tensor
 from capwright.models import CaptionBatch, EncodedPrompts, HFPolicy
 from capwright.models.decoding.sampling import uniform_noise
 from capwright.recipes import RlStage, SftStage
-from capwright.training.demonstrations import Demonstrations
+from capwright.training.demonstrations import Demonstrations, missed_terms
 from capwright.training.distributed import ProcessGroup
-from capwright.training.relabel import missed_terms
 from capwright.training.rewards import Rewards
 from capwright.types import Caption, ImageError, ModelError, Request, Sample, SamplingParams
 
