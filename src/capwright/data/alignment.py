@@ -162,7 +162,7 @@ def _swapped(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     else:
         return
     question = "were predictions and references swapped? Predictions come first, references last"
-    yield Finding("warning", "swapped", f"{why}{';' if said >= 1.5 else ':'} {question}")
+    yield Finding("warning", "swapped", f"{why}; {question}")
 
 
 def _repeated(texts: Iterable[Sequence[str]]) -> float:
@@ -227,34 +227,28 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[
     """What the characters of captions or of references show."""
     said = what == "captions"
     total = sum(len(group) for _, group in texts)
+    blank = "empty: {}; they count, as captions without words" if said else "blank: {}; they count as none; remove them"
     # A line feed in a reference is harmless, COCO has one; in a caption it says that several lines are scored as one.
-    blank = ("empty", "they count, as captions without words") if said else ("blank", "they count as none; remove them")
-    checks: list[tuple[str, Callable[[str], object], float, str, str]] = [
-        ("empty" if said else "blank_reference", lambda text: not text.strip(), 0.0, f"are {blank[0]}", blank[1]),
-        (
-            "control",
+    checks: dict[str, tuple[Callable[[str], object], str]] = {
+        "empty" if said else "blank_reference": (lambda text: not text.strip(), f"are {blank}"),
+        "control": (
             lambda text: _CONTROL.search(text) or (said and "\n" in text.strip()),
-            0.0,
-            "hold line breaks or control characters",
-            "each counts as a space here, other tools may move scores to other images",
+            "hold line breaks or control characters: {}; each counts as a space here, other tools may move scores to "
+            "other images",
         ),
-        (
-            "tokenized",
+        "tokenized": (
             _TOKENIZED_MARK.search,
-            _TOKENIZED,
-            'look tokenized (" .", " n\'t", "-lrb-")',
-            "give them as they were written, or say that they are tokenized (tokenizer split)",
+            'look tokenized (" .", " n\'t", "-lrb-"): {}; give them as they were written, or say that they are '
+            "tokenized (tokenizer split)",
         ),
-        (
-            "mojibake",
+        "mojibake": (
             _MOJIBAKE.search,
-            0.0,
-            'were decoded wrongly (they hold "\ufffd" or the like)',
-            "save the source as UTF-8",
+            'were decoded wrongly (they hold "\ufffd" or the like): {}; save the source as UTF-8',
         ),
-    ]
-    for kind, wrong, share, how, why in checks:
+    }
+    for kind, (wrong, message) in checks.items():
         ids = [id for id, group in texts for text in group if wrong(text)]
-        if len(ids) > share * total:
+        if len(ids) > (_TOKENIZED * total if kind == "tokenized" else 0):
             places = tuple(dict.fromkeys(ids))
-            yield Finding("warning", kind, f"{len(ids):,} of {total:,} {what} {how}: {some(places)}; {why}", places)
+            shown = message.format(some(places))
+            yield Finding("warning", kind, f"{len(ids):,} of {total:,} {what} {shown}", places)

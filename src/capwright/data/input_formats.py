@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.files import DECODER, cut_text, kind_of, lines, nearest_key, open_packed, parse_json, reading
-from capwright.data.formats.tables import ID_COLUMNS, table_rows
+from capwright.data.formats.tables import ID_COLUMNS, no_captions, table_rows
 from capwright.types import DataError
 
 #: Keys of a caption that is written as an object: {"caption": "..."} as pycocoevalcap has it, {"raw": "..."}.
@@ -89,7 +89,7 @@ def open_source(path: Path) -> Source:
     if not start:
         raise DataError(f"{path}: is empty")
     if start not in (b"{", b"["):
-        return Source(str(path), path, None, _table(numbered, number, line, path, handle))
+        return Source(str(path), path, None, _table((number, 0, line), numbered, path, handle))
     if start == b"{":
         value = _row_or_none(line)
         if value is not None:
@@ -99,22 +99,36 @@ def open_source(path: Path) -> Source:
             every = chain([(number, 0, line), second], numbered)
             if {"id", "caption", "status"} <= set(value):
                 return Source(str(path), path, None, iter(()), every)
-            return Source(str(path), path, None, _json_lines(every, path))
+            return Source(str(path), path, None, json_lines(every, path))
     with handle, reading(path):
         rest = handle.read()
     if start == b"{" and rest.strip() and {".jsonl", ".ndjson"} & set(path.suffixes):
-        next(_json_lines([(number, 0, line)], path))  # says what is wrong with the first row
+        next(json_lines([(number, 0, line)], path))  # says what is wrong with the first row
     whole = _parse(line + rest, path, number)
     if isinstance(whole, dict):
         return _object(whole, str(path), path)
     return Source(str(path), path, None, _items(whole, str(path)))
 
 
+def open_table(path: Path, wrong: Callable[[Sequence[str]], str]) -> Iterator[InputRow]:
+    """The rows of a CSV or TSV file, none of an empty one; `wrong` as for `table_rows`."""
+    handle = open_packed(path)
+    numbered = lines(path, handle)
+    first = next(numbered, None)
+    if first is not None:
+        yield from _table(first, numbered, path, handle, wrong)
+
+
 def _table(
-    numbered: Iterator[tuple[int, int, bytes]], number: int, line: bytes, path: Path, handle: Any
+    first: tuple[int, int, bytes],
+    numbered: Iterator[Any],  # holds the file open
+    path: Path,
+    handle: Any,
+    wrong: Callable[[Sequence[str]], str] = no_captions,
 ) -> Iterator[InputRow]:
+    number, _, line = first
     with handle:
-        for place, row in table_rows(chain([line], _guarded(handle, path)), path, number):
+        for place, row in table_rows(chain([line], _guarded(handle, path)), path, number, wrong):
             yield InputRow(row, f"{path}:{place}")
 
 
@@ -139,7 +153,8 @@ def _items(values: Sequence[Any], name: str) -> Iterator[InputRow]:
         yield InputRow(value, f"{name}: item {place}")
 
 
-def _json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
+def json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
+    """The rows of JSON lines, given the `files.lines` of their file."""
     for number, _, line in numbered:
         try:
             yield InputRow(parse_json(line, _DECODER), f"{path}:{number}")
