@@ -154,7 +154,7 @@ def corrected(samples: Any) -> Iterator[Any]:
     clear which one is meant."""
     from capwright.scenes import vocabulary
     from capwright.scorers import Corpus, get_scorer
-    from capwright.training.relabel import Relabeler
+    from capwright.training.demonstrations import Relabeler
 
     words, tts = vocabulary(), get_scorer("tts")
     context, relabel = tts.prepare(Corpus([], words)), Relabeler(words)

@@ -11,110 +11,12 @@ Names are loaded on first use: importing the package imports neither torch nor n
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from capwright.types import (
-    Caption,
-    CapwrightError,
-    DataError,
-    ImageError,
-    ModelError,
-    Question,
-    RecipeError,
-    Region,
-    Request,
-    RunError,
-    Sample,
-    SamplingParams,
-    Term,
-    Vocabulary,
-)
-
-if TYPE_CHECKING:
-    from capwright.data import (
-        Dataset,
-        check_dataset,
-        load_image,
-        open_dataset,
-        read_captions,
-        read_predictions,
-        read_references,
-        read_vocabulary,
-        write_dataset,
-    )
-    from capwright.evaluation import compare, evaluate, score, score_systems
-    from capwright.models import HFPolicy, load_policy
-    from capwright.recipes import Recipe, list_recipes, load_recipe
-    from capwright.report import write_report
-    from capwright.runs import train
-    from capwright.scorers import RewardView, Scorer, get_scorer, list_scorers, register_scorer
+from capwright.lazy import attach
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "data": (
-        "Dataset",
-        "check_dataset",
-        "load_image",
-        "open_dataset",
-        "read_captions",
-        "read_predictions",
-        "read_references",
-        "read_vocabulary",
-        "write_dataset",
-    ),
-    "models": ("HFPolicy", "load_policy"),
-    "scorers": ("RewardView", "Scorer", "get_scorer", "list_scorers", "register_scorer"),
-    "evaluation": ("compare", "evaluate", "score", "score_systems"),
-    "report": ("write_report",),
-    "recipes": ("Recipe", "list_recipes", "load_recipe"),
-    "runs": ("train",),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "Caption",
-    "CapwrightError",
-    "DataError",
-    "Dataset",
-    "HFPolicy",
-    "ImageError",
-    "ModelError",
-    "Question",
-    "Recipe",
-    "RecipeError",
-    "Region",
-    "Request",
-    "RewardView",
-    "RunError",
-    "Sample",
-    "SamplingParams",
-    "Scorer",
-    "Term",
-    "Vocabulary",
-    "check_dataset",
-    "compare",
-    "evaluate",
-    "get_scorer",
-    "list_recipes",
-    "list_scorers",
-    "load_image",
-    "load_policy",
-    "load_recipe",
-    "open_dataset",
-    "read_captions",
-    "read_predictions",
-    "read_references",
-    "read_vocabulary",
-    "register_scorer",
-    "score",
-    "score_systems",
-    "train",
-    "write_dataset",
-    "write_report",
-]
-
+_load, __dir__, __all__ = attach(__name__, __file__)
 
 #: Names that others took the place of.
 _RENAMED = {"Sampling": "SamplingParams"}
@@ -123,11 +25,4 @@ _RENAMED = {"Sampling": "SamplingParams"}
 def __getattr__(name: str) -> Any:
     if name in _RENAMED:
         warnings.warn(f"capwright.{name} is called {_RENAMED[name]} now", FutureWarning, stacklevel=2)
-        return globals()[_RENAMED[name]]
-    if name in _HOME:
-        return getattr(import_module(f"capwright.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'capwright' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return _load(_RENAMED.get(name, name))

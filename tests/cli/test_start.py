@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from importlib import import_module
 import pytest
 
 import capwright
+from places import SOURCE
 
 HEAVY = ("torch", "transformers", "accelerate", "peft", "matplotlib")
 
@@ -73,12 +75,12 @@ def test_public_names():
     for name in capwright.__all__:
         assert getattr(capwright, name) is not None
         assert name in dir(capwright)
-    for module, names in capwright._HOMES.items():
-        there = import_module(f"capwright.{module}")
-        for name in names:
-            assert name in capwright.__all__
-            assert getattr(capwright, name) is getattr(there, name)
-            assert getattr(capwright, name).__doc__
+    stub = (SOURCE / "__init__.pyi").read_text(encoding="utf-8")
+    homes = re.findall(r"^from (\S+) import (\S+) as \2$", stub, re.MULTILINE)
+    assert sorted(name for _, name in homes) == capwright.__all__
+    for module, name in homes:
+        assert getattr(capwright, name) is getattr(import_module(module), name)
+        assert getattr(capwright, name).__doc__
     with pytest.raises(AttributeError, match="nothing"):
         capwright.nothing  # noqa: B018
 

@@ -40,6 +40,11 @@ def test_jsonl_and_packed_files(tmp_path):
     assert read_ratings(write(tmp_path, gzip.compress(text), "a.jsonl.gz")) == WANTED
 
 
+def test_what_is_packed_shows_in_the_bytes_not_in_the_name(tmp_path):
+    assert read_ratings(write(tmp_path, "id,rating\n1,2\n", "a.csv.gz")) == [Rating("1", 2)]
+    assert read_ratings(write(tmp_path, gzip.compress(b"id,rating\n1,2\n"))) == [Rating("1", 2)]
+
+
 def test_other_names_of_columns_and_few_of_them(tmp_path):
     assert read_ratings(write(tmp_path, "image_id,Score\n1,2\n1,2\n")) == [Rating("1", 2), Rating("1", 2)]
     names = "sample_id,label,model,worker_id\n1,2,x,w\n"
@@ -66,20 +71,20 @@ def test_all_ratings_of_a_caption_are_gathered():
         ("a.csv", "id,rating\n,2\n", r'a\.csv:2: the row has no "id"'),
         ("a.csv", "id,ratings\n1,2\n", r'a\.csv:1: there is no column "rating" among id, ratings \(did you mean "rat'),
         ("a.csv", "name,rating\n1,2\n", r'a\.csv:1: there is no column "id"'),
-        ("a.csv", "id,rating\n1,2,3\n", r"a\.csv:2: 3 cells, but the first line names 2"),
-        ("a.csv", 'id,rating\n"1,2\n', r"a\.csv:2: cannot be read as a table"),
+        ("a.csv", "id,rating\n1,2,3\n", r"a\.csv:2: there are 3 cells, but the first line names 2"),
+        ("a.csv", 'id,rating\n"1,2\n', r"a\.csv:2: a quote is opened here and not closed"),
         ("a.csv", b"id,rating\n1,2\n\xff,2\n", r"a\.csv:3: byte 0xff is not UTF-8"),
         ("a.csv", "id,rating\n", "there is no rating in it"),
         ("a.csv", "", "there is no rating in it"),
         ("a.csv", "id,rater,rating\n1,ann,2\n2,ann,2\n1,ann,3\n", r':4: "ann" has rated the caption of "1" on line 2'),
         ("a.jsonl", '{"id": 1, "rating": 2}\n\n{"id": 1', r"a\.jsonl:3: not valid JSON"),
-        ("a.csv", "id,rating,rating\n1,2,3\n", r"a\.csv:1: names the column \"rating\" twice"),
+        ("a.csv", "id,rating,rating\n1,2,3\n", r"a\.csv:1: the first line names the column \"rating\" twice"),
         ("a.jsonl", "[1, 2]", r"a\.jsonl:1: a row must be an object"),
         ("a.jsonl", '{"id": 1, "rating": [1, 2]}', r'a\.jsonl:1: "rating" must be one text or number'),
         ("a.jsonl", '{"id": 1, "rating": true}', r'a\.jsonl:1: rating "True" is not a number'),
         ("a.jsonl", '{"id": 1, "rated": 2}', r'a\.jsonl:1: there is no column "rating" among id, rated'),
         ("a.xlsx", "id,rating\n1,2\n", r"rename or convert"),
-        ("a.csv.gz", "id,rating\n1,2\n", "not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(b"id,rating\n1,2\n")[:-9], "the archive is cut off or damaged"),
     ],
 )
 def test_errors_name_the_line_and_what_to_do(tmp_path, name, text, message):

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from capwright.scenes.areas import area_shapes
-from capwright.scenes.children import LOOKS
-from capwright.scenes.drawing import draw, rasterize, svg
+from capwright.scenes.drawing import area_shapes, draw, looks, rasterize, svg
 from capwright.scenes.sheet import contact_sheet, toy_sheet
-from capwright.scenes.toybox import INKS, LOOK_ALIKES, shades, toy_file, toy_names, toy_shapes
+from capwright.scenes.svg_files import drawing_names, svg_text
+from capwright.scenes.toybox import INKS, LOOK_ALIKES, shades, toy_names, toy_shapes
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, Child, PlacedToy, Scene
 from capwright.types import CapwrightError
 
@@ -52,7 +51,7 @@ def test_every_term_has_a_drawing_and_every_drawing_a_term():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_toy_file_is_a_plain_tintable_svg(name):
-    text = toy_file(name)
+    text = svg_text("toys", name)
     root = ET.fromstring(text)
     assert root.get("viewBox") == "0 0 100 100"
     kinds = {element.tag.rsplit("}", 1)[1] for element in root.iter()}
@@ -83,6 +82,15 @@ def test_look_alikes_are_known_toys_and_many():
     assert all(a in NAMES and b in NAMES and a != b for a, b in LOOK_ALIKES)
 
 
+def test_every_area_and_posture_has_a_drawing_whose_placeholders_are_filled():
+    assert drawing_names("areas") == tuple(sorted(PLACES))
+    assert drawing_names("postures") == tuple(sorted(ACTIVITIES))
+    for activity in ACTIVITIES:
+        named = set(re.findall(r"{(.*?)}", svg_text("postures", activity)))
+        assert named <= {"main", "dark", *looks()[0]}
+        assert "{" not in svg(scene(children=[child(activity)]))
+
+
 def test_areas_all_differ():
     images = {area: pixels(draw(scene(area=area), 48)) for area in PLACES}
     assert len(images) == 9
@@ -100,8 +108,10 @@ def test_areas_stay_light():
 
 
 def test_postures_and_looks_all_differ():
-    figures = {(a, k): pixels(draw(scene(children=[child(a, look=k)]))) for a in ACTIVITIES for k in range(len(LOOKS))}
-    assert len(LOOKS) == 6
+    figures = {
+        (a, k): pixels(draw(scene(children=[child(a, look=k)]))) for a in ACTIVITIES for k in range(len(looks()))
+    }
+    assert len(looks()) == 6
     for one, other in combinations(figures, 2):
         assert np.abs(figures[one] - figures[other]).sum() > 5_000, (one, other)
 

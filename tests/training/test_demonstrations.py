@@ -7,8 +7,7 @@ import torch
 
 from capwright.recipes import parse_recipe
 from capwright.scorers import Corpus, get_scorer
-from capwright.training.demonstrations import Demonstrations, targets
-from capwright.training.relabel import Relabeler, missed_terms
+from capwright.training.demonstrations import Demonstrations, Relabeler, missed_terms, targets
 from capwright.training.rewards import Rewards, make_rewards
 from capwright.types import NO_IMAGE, Caption, RecipeError, Sample, Term, Vocabulary
 from toy_captioner import NAMES, ToyCaptioner, ToyData, Values, says, toy_materials

@@ -17,10 +17,9 @@ from PIL import Image
 
 from capwright.models import FeatureCache, load_policy
 from capwright.training.advantage_estimator import AdvantageEstimator
-from capwright.training.advantages import gdpo, grpo
+from capwright.training.advantages import gdpo, grpo, route
 from capwright.training.buffer import Buffer
 from capwright.training.distributed import ProcessGroup
-from capwright.training.group_states import route
 from capwright.training.rewards import Rewards
 from capwright.training.rollout import GroupRecord, Rollout, TrainingSetup
 from capwright.types import OutageError, Request, Sample

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capwright.recipes.stages import SftStage
+from capwright.training.advantages import STATES, route
 from capwright.training.buffer import Buffer
-from capwright.training.group_states import STATES, route
 from capwright.training.losses import imitation_loss, kl, loss_denominator, policy_loss, reinforce_loss, token_weights
 from capwright.training.schedule import Order, learning_rate
 from capwright.types import Sample

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from capwright.recipes import parse_recipe
 from capwright.recipes.rewards import OnlyIf, Overlong
-from capwright.training.advantages import gdpo
-from capwright.training.group_states import route
+from capwright.training.advantages import gdpo, route
 from capwright.training.rewards import LengthReward, Rewards, make_rewards, measure, only_if, within
 from capwright.types import Caption, ImageError, RecipeError, RunError, Sample
 from toy_captioner import Values, toy_materials

@@ -15,7 +15,7 @@ import tiny_models
 import trl_toys
 from capwright.recipes.stages import Imitation
 from capwright.training import advantages
-from capwright.training.group_states import route
+from capwright.training.advantages import route
 from capwright.training.losses import loss_denominator, policy_loss, token_weights
 from capwright.training.trl import RSRSTrainer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,10 @@ def check_alignment(predictions: Mapping[str, Any], samples: Sequence[Sample]) -
         samples: with their references.
     """
     by_id = {sample.id: sample for sample in samples}
-    found = _ids(predictions, samples, by_id)
     meant = {id: tuple(text for text in sample.references if text.strip()) for id, sample in by_id.items()}
     pairs = [_Pair(id, _texts(said), meant.get(id, ())) for id, said in predictions.items()]
     together = [pair for pair in pairs if pair.id in by_id]
-    found += _without_references(samples)
+    found = [*_ids(predictions, samples, by_id), *_without_references(samples)]
     for check in (_swapped, _copied, _constant, _length):
         found += check(together)
     found += _wording("captions", [(pair.id, pair.captions) for pair in together or pairs])
@@ -108,27 +107,22 @@ def some(ids: Sequence[str]) -> str:
     return f"{shown} and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else shown or "none"
 
 
-def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mapping[str, Sample]) -> list[Finding]:
+def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mapping[str, Sample]) -> Iterator[Finding]:
     missing = tuple(id for id in by_id if id not in predictions)
     extra = tuple(id for id in predictions if id not in by_id)
     if predictions and len(missing) == len(by_id):
         _, form = match_ids(predictions, samples)
         what = f"they would match by {form}: rename them" if form else "is it the file of another dataset or split?"
-        message = (
-            f"none of the {len(extra):,} captions has the id of a sample (captions: {some(extra)}; samples: "
-            f"{some(missing)}); {what}"
-        )
-        return [Finding("error", "unmatched", message, extra)]
-    found = []
+        ids = f"captions: {some(extra)}; samples: {some(missing)}"
+        message = f"none of the {len(extra):,} captions has the id of a sample ({ids}); {what}"
+        yield Finding("error", "unmatched", message, extra)
+        return
     if missing:
         message = f"{len(missing):,} of {len(by_id):,} samples have no caption: {some(missing)}"
-        found.append(Finding("error", "missing", message + one_split(predictions, samples), missing))
+        yield Finding("error", "missing", message + one_split(predictions, samples), missing)
     if extra:
-        message = (
-            f"{len(extra):,} of {len(predictions):,} captions belong to no sample and are not scored: {some(extra)}"
-        )
-        found.append(Finding("warning", "extra", message, extra))
-    return found
+        count = f"{len(extra):,} of {len(predictions):,} captions"
+        yield Finding("warning", "extra", f"{count} belong to no sample and are not scored: {some(extra)}", extra)
 
 
 def one_split(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> str:
@@ -140,36 +134,35 @@ def one_split(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> str:
     )
 
 
-def _without_references(samples: Sequence[Sample]) -> list[Finding]:
+def _without_references(samples: Sequence[Sample]) -> Iterator[Finding]:
     bare = tuple(sample.id for sample in samples if not any(text.strip() for text in sample.references))
-    if not bare:
-        return []
-    if len(bare) == len(samples):
+    if bare and len(bare) == len(samples):
         message = (
             f"none of the {len(samples):,} samples has a reference; only scorers without references can measure them"
         )
-        return [Finding("error", "no_references", message, bare)]
-    message = f"{len(bare):,} of {len(samples):,} samples have no reference and no score against one: {some(bare)}"
-    return [Finding("warning", "no_references", message, bare)]
+        yield Finding("error", "no_references", message, bare)
+    elif bare:
+        message = f"{len(bare):,} of {len(samples):,} samples have no reference and no score against one: {some(bare)}"
+        yield Finding("warning", "no_references", message, bare)
 
 
-def _swapped(pairs: Sequence[_Pair]) -> list[Finding]:
+def _swapped(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     """People write several captions of an image, rarely the same twice; captioners write one and repeat themselves."""
     if len(pairs) < 2 or any(len(pair.references) > 1 for pair in pairs):
-        return []
+        return
     said = sum(len(pair.captions) for pair in pairs) / len(pairs)
-    question = "were predictions and references swapped? Predictions come first, references last"
-    if said >= 1.5:
-        message = f"there are {said:.1f} captions of an image on average, but one reference of each; {question}"
-        return [Finding("warning", "swapped", message)]
     told, known = (_repeated(part) for part in zip(*((p.captions, p.references) for p in pairs)))
-    if len(pairs) >= _ENOUGH and known >= _REPEATED and known >= 5 * told and 0.5 <= (_ratio(pairs) or 0) <= 2:
-        message = (
+    if said >= 1.5:
+        why = f"there are {said:.1f} captions of an image on average, but one reference of each"
+    elif len(pairs) >= _ENOUGH and known >= _REPEATED and known >= 5 * told and 0.5 <= (_ratio(pairs) or 0) <= 2:
+        why = (
             f"{known:.0%} of the references are repeated from image to image, but {told:.0%} of the captions; "
-            f"captioners repeat themselves and people do not: {question}"
+            "captioners repeat themselves and people do not"
         )
-        return [Finding("warning", "swapped", message)]
-    return []
+    else:
+        return
+    question = "were predictions and references swapped? Predictions come first, references last"
+    yield Finding("warning", "swapped", f"{why}; {question}")
 
 
 def _repeated(texts: Iterable[Sequence[str]]) -> float:
@@ -182,7 +175,7 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(" .")
 
 
-def _copied(pairs: Sequence[_Pair]) -> list[Finding]:
+def _copied(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     """Captions that are one of their own references. Short ones may agree by chance and are not counted."""
     compared = [pair for pair in pairs if pair.references and any(len(text.split()) >= 4 for text in pair.captions)]
     copies = []
@@ -191,29 +184,24 @@ def _copied(pairs: Sequence[_Pair]) -> list[Finding]:
         if all(_plain(text) in known for text in pair.captions):
             copies.append(pair.id)
     if len(compared) < _FEW or len(copies) <= _COPIED * len(compared):
-        return []
+        return
     share = len(copies) / len(compared)
+    why = "were references given as predictions, or did the captioner see them?"
     if share >= 0.95:
-        why = (
-            "the scores mean nothing: references were given as predictions. To score a human caption, take it out "
-            "of the references first"
-        )
-    else:
-        why = "were references given as predictions, or did the captioner see them?"
+        why = "the scores mean nothing: references were given as predictions. To score a human caption, take it out "
+        why += "of the references first"
     message = f"{len(copies):,} of {len(compared):,} captions ({share:.0%}) are copies of one of their own references"
-    return [Finding("warning", "copied", f"{message}: {some(copies)}; {why}", tuple(copies))]
+    yield Finding("warning", "copied", f"{message}: {some(copies)}; {why}", tuple(copies))
 
 
-def _constant(pairs: Sequence[_Pair]) -> list[Finding]:
+def _constant(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     counts = Counter(text for pair in pairs for text in {_plain(text) for text in pair.captions if text.strip()})
-    if len(pairs) < _FEW or not counts:
-        return []
-    text, n = counts.most_common(1)[0]
-    if n <= _CONSTANT * len(pairs):
-        return []
+    text, n = counts.most_common(1)[0] if counts else ("", 0)
+    if n <= _CONSTANT * len(pairs) or len(pairs) < _FEW:
+        return
     ids = tuple(pair.id for pair in pairs if any(_plain(said) == text for said in pair.captions))
     message = f'{n:,} of {len(pairs):,} images have the same caption, "{text[:60]}": {some(ids)}; does it see them?'
-    return [Finding("warning", "constant", message, ids)]
+    yield Finding("warning", "constant", message, ids)
 
 
 def _ratio(pairs: Sequence[_Pair]) -> float | None:
@@ -223,53 +211,44 @@ def _ratio(pairs: Sequence[_Pair]) -> float | None:
     return (sum(said) / len(said)) / (sum(known) / len(known)) if sum(said) and sum(known) else None
 
 
-def _length(pairs: Sequence[_Pair]) -> list[Finding]:
+def _length(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     ratio = _ratio(pairs)
     if ratio is None or SHORT <= ratio <= LONG:
-        return []
+        return
     how = f"{ratio:.1f} times as long as" if ratio > 1 else f"{ratio:.2f} times as long as (far shorter than)"
     message = (
         f"captions are {how} the references on average; scores that count shared n-grams (BLEU, ROUGE, CIDEr, "
         "METEOR) then measure length more than content"
     )
-    return [Finding("warning", "length", message)]
+    yield Finding("warning", "length", message)
 
 
-def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> list[Finding]:
+def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[Finding]:
     """What the characters of captions or of references show."""
-    total = sum(len(group) for _, group in texts)
-
-    def those(wrong: Callable[[str], object]) -> tuple[int, tuple[str, ...]]:
-        ids = [id for id, group in texts for text in group if wrong(text)]
-        return len(ids), tuple(dict.fromkeys(ids))
-
     said = what == "captions"
-    found = []
-    n, ids = those(lambda text: not text.strip())
-    if n:
-        why = "they count, as captions without words" if said else "they count as none; remove them"
-        message = f"{n:,} of {total:,} {what} are {'empty' if said else 'blank'}: {some(ids)}; {why}"
-        found.append(Finding("warning", "empty" if said else "blank_reference", message, ids))
+    total = sum(len(group) for _, group in texts)
+    blank = "empty: {}; they count, as captions without words" if said else "blank: {}; they count as none; remove them"
     # A line feed in a reference is harmless, COCO has one; in a caption it says that several lines are scored as one.
-    n, ids = those(lambda text: _CONTROL.search(text) or (said and "\n" in text.strip()))
-    if n:
-        message = (
-            f"{n:,} of {total:,} {what} hold line breaks or control characters: {some(ids)}; each counts as a space "
-            "here, other tools may move scores to other images"
-        )
-        found.append(Finding("warning", "control", message, ids))
-    n, ids = those(_TOKENIZED_MARK.search)
-    if n > _TOKENIZED * total:
-        message = (
-            f'{n:,} of {total:,} {what} look tokenized (" .", " n\'t", "-lrb-"): {some(ids)}; give them as they were '
-            "written, or say that they are tokenized (tokenizer split)"
-        )
-        found.append(Finding("warning", "tokenized", message, ids))
-    n, ids = those(_MOJIBAKE.search)
-    if n:
-        message = (
-            f'{n:,} of {total:,} {what} were decoded wrongly (they hold "\ufffd" or the like): {some(ids)}; '
-            "save the source as UTF-8"
-        )
-        found.append(Finding("warning", "mojibake", message, ids))
-    return found
+    checks: dict[str, tuple[Callable[[str], object], str]] = {
+        "empty" if said else "blank_reference": (lambda text: not text.strip(), f"are {blank}"),
+        "control": (
+            lambda text: _CONTROL.search(text) or (said and "\n" in text.strip()),
+            "hold line breaks or control characters: {}; each counts as a space here, other tools may move scores to "
+            "other images",
+        ),
+        "tokenized": (
+            _TOKENIZED_MARK.search,
+            'look tokenized (" .", " n\'t", "-lrb-"): {}; give them as they were written, or say that they are '
+            "tokenized (tokenizer split)",
+        ),
+        "mojibake": (
+            _MOJIBAKE.search,
+            'were decoded wrongly (they hold "\ufffd" or the like): {}; save the source as UTF-8',
+        ),
+    }
+    for kind, (wrong, message) in checks.items():
+        ids = [id for id, group in texts for text in group if wrong(text)]
+        if len(ids) > (_TOKENIZED * total if kind == "tokenized" else 0):
+            places = tuple(dict.fromkeys(ids))
+            shown = message.format(some(places))
+            yield Finding("warning", kind, f"{len(ids):,} of {total:,} {what} {shown}", places)

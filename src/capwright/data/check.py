@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from array import array
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from capwright.data.dataset import VOCABULARY, find_layout
-from capwright.data.files import read_text
+from capwright.data.files import file_digest, read_text
 from capwright.data.formats import ecac, jsonl
 from capwright.data.ids import id_hash, repeated
 from capwright.data.images import image_size, load_image
@@ -99,7 +98,6 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
         return notes.check(0)
     notes.root = root
     images = _ImageFiles(notes)
-    samples = 0
     splits: Counter[str] = Counter()
     reader = RowReader(root, _read_vocabulary(root, notes))
     main = root / (jsonl.FILE if layout == "jsonl" else ecac.CAPTIONS)
@@ -108,30 +106,27 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
             complain = notes.at(where)
             sample = reader.read(row, complain)
             if sample is not None:
-                samples += 1
                 splits[sample.split] += 1
                 _check_sample(sample, row, root, complain)
                 images.add(sample, *where("image"))
     except DataError as error:
         notes.raised(error, main)
-    if not samples and not notes.about(main):
+    if not splits and not notes.about(main):
         notes.add("error", main, None, "the dataset has no samples")
-    elif samples:
+    elif splits:
         names = ", ".join(f'"{name}"' for name in splits)
         for name, purpose in _SPLITS.items():
             if name not in splits:
                 notes.add("warning", main, None, f'there is no split "{name}" (there are: {names}); {purpose}')
     if not (root / VOCABULARY).exists():
+        severity, message = "warning", "is missing; without terms nothing can be named right or wrong"
         if reader.terms_used:
+            severity = "error"
             message = 'is missing, but samples have terms; write it with one line a term, such as "geoboard:"'
-            notes.add("error", root / VOCABULARY, None, message)
-        else:
-            notes.add(
-                "warning", root / VOCABULARY, None, "is missing; without terms nothing can be named right or wrong"
-            )
+        notes.add(severity, root / VOCABULARY, None, message)
     images.look(progress)
     images.compare(splits)
-    return notes.check(samples)
+    return notes.check(splits.total())
 
 
 #: Where a key of a row stands.
@@ -239,8 +234,7 @@ class _ImageFile:
     split: str
     file: Path
     line: int | None
-    reach: tuple[float, float]  # right and bottom edge of its regions
-    regions: tuple[Path, int | None] | None = None
+    reach: tuple[float, float] = (0.0, 0.0)  # right and bottom edge of its regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +242,7 @@ class _Look:
     """What one look at an image gives; `trouble` instead of the rest when it cannot be read."""
 
     trouble: str = ""
-    digest: bytes = b""
+    digest: str = ""
     hash: bytes = b""
     size: tuple[int, int] = (0, 0)
 
@@ -264,13 +258,10 @@ class _ImageFiles:
         self._shared: set[int] = set()
 
     def add(self, sample: Sample, file: Path, line: int | None) -> None:
-        reach = (
-            max((region.box[2] for region in sample.regions), default=0.0),
-            max((region.box[3] for region in sample.regions), default=0.0),
-        )
-        self._add(_ImageFile(sample.image, sample.split, file, line, reach))
+        right, bottom = (max((region.box[edge] for region in sample.regions), default=0.0) for edge in (2, 3))
+        self._add(_ImageFile(sample.image, sample.split, file, line, (right, bottom)))
         for image in sample.more_images:
-            self._add(_ImageFile(image, sample.split, file, line, (0.0, 0.0)))
+            self._add(_ImageFile(image, sample.split, file, line))
 
     def _add(self, image: _ImageFile) -> None:
         at = self._known.setdefault(os.path.normpath(image.path), len(self._images))
@@ -280,22 +271,22 @@ class _ImageFiles:
         first = self._images[at]
         first.reach = (max(first.reach[0], image.reach[0]), max(first.reach[1], image.reach[1]))
         if first.split != image.split:
-            self._note_shared("error", image.file, image.line, "the same image", image.split, first)
+            self._note_shared("error", image, "the same image", first)
 
     def look(self, progress: Callable[[int, int], None] | None) -> None:
         """Decode every image once; note what is broken and files with the same bytes in two splits."""
-        firsts: dict[bytes, int] = {}
+        firsts: dict[str, int] = {}
         for index, look in enumerate(_in_order(self._images)):
             image = self._images[index]
             if look.trouble:
-                self._notes.add("error", image.file, image.line, look.trouble)
+                self._note("error", image, look.trouble)
             else:
                 self._note_size(image, look)
                 self._hashes[index] = look.hash
                 first = self._images[firsts.setdefault(look.digest, index)]
                 if first.split != image.split:
                     self._shared.add(index)
-                    self._note_shared("error", image.file, image.line, "the same image", image.split, first)
+                    self._note_shared("error", image, "the same image", first)
             if progress is not None:
                 progress(index + 1, len(self._images))
 
@@ -315,35 +306,25 @@ class _ImageFiles:
             for neighbor in neighbors:
                 other = self._images[indices[neighbor]]
                 if indices[neighbor] not in self._shared and _same(image.path, other.path, small):
-                    self._note_shared("warning", image.file, image.line, "nearly the same image", image.split, other)
+                    self._note_shared("warning", image, "nearly the same image", other)
                     break
 
-    def _note_shared(
-        self, severity: str, file: Path, line: int | None, what: str, split: str, other: _ImageFile
-    ) -> None:
+    def _note(self, severity: str, image: _ImageFile, message: str) -> None:
+        self._notes.add(severity, image.file, image.line, message)
+
+    def _note_shared(self, severity: str, image: _ImageFile, what: str, other: _ImageFile) -> None:
         place = f"{other.file.name}:{other.line}" if other.line else other.file.name
-        self._notes.add(
-            severity,
-            file,
-            line,
-            f'{what} is in the split "{other.split}" ({place}), so "{split}" does not test anything new; '
-            "keep it in one split",
-        )
+        where = f'{what} is in the split "{other.split}" ({place})'
+        self._note(severity, image, f'{where}, so "{image.split}" does not test anything new; keep it in one split')
 
     def _note_size(self, image: _ImageFile, look: _Look) -> None:
+        width, height = look.size
         if min(look.size) < _TINY:
-            width, height = look.size
-            self._notes.add("warning", image.file, image.line, f"{image.path}: is only {width} x {height} pixels")
+            self._note("warning", image, f"{image.path}: is only {width} x {height} pixels")
         right, bottom = image.reach
-        if right > look.size[0] + 1 or bottom > look.size[1] + 1:
-            width, height = look.size
-            self._notes.add(
-                "warning",
-                image.file,
-                image.line,
-                f"a region reaches to ({right:g}, {bottom:g}), but the image is {width} x {height}; "
-                "boxes must be in its pixels",
-            )
+        if right > width + 1 or bottom > height + 1:
+            reach = f"a region reaches to ({right:g}, {bottom:g})"
+            self._note("warning", image, f"{reach}, but the image is {width} x {height}; boxes must be in its pixels")
 
 
 def _in_order(images: list[_ImageFile]) -> Iterator[_Look]:
@@ -358,15 +339,12 @@ def _look_at(file: _ImageFile) -> _Look:
     try:
         pixels = load_image(file.path, max_pixels=_PIXELS)
         size = image_size(file.path)
-        digest = hashlib.sha256()
-        with open(file.path, "rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
+        digest = file_digest(file.path)
     except ImageError as error:
         return _Look(trouble=str(error))
     except OSError as error:
         return _Look(trouble=f"{file.path}: cannot be read: {error.strerror}")
-    return _Look(digest=digest.digest(), hash=image_hash(pixels).tobytes(), size=size)
+    return _Look(digest=digest, hash=image_hash(pixels).tobytes(), size=size)
 
 
 def _same(first: Path, second: Path, small: Callable[[Path], np.ndarray]) -> bool:

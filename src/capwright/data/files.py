@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import errno
 import gzip
+import hashlib
 import json
 import os
+import re
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -21,6 +23,7 @@ from typing import Any, BinaryIO, cast
 from capwright.types import DataError
 
 BOM = b"\xef\xbb\xbf"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def reason(error: OSError) -> str:
@@ -112,15 +115,26 @@ def not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A whole (small) text file, without its byte order mark. DataError names the line of a byte that is not UTF-8."""
-    with reading(path):
-        data = path.read_bytes()
-    data = data.removeprefix(BOM)
+    """A whole (small) text file, unpacked where it is a gzip archive, without its byte order mark.
+
+    DataError names the line of a byte that is not UTF-8.
+    """
+    with open_packed(path) as handle, reading(path):
+        data = handle.read().removeprefix(BOM)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the bytes of a file in hex. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def open_packed(path: Path) -> BinaryIO:
@@ -155,6 +169,18 @@ def lines(path: Path, opened: BinaryIO | None = None) -> Iterator[tuple[int, int
                 yield number, start, line
 
 
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words that "must be text, not" can precede."""
+    names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
+    return names.get(type(value), "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}")
+
+
+def cut_text(text: str) -> str:
+    """What is wrong with a text that holds half of a surrogate pair, which UTF-8 cannot store; "" for all others."""
+    wrong = not text.isascii() and _SURROGATE.search(text)
+    return "holds half of a surrogate pair; the text was cut or decoded wrongly" if wrong else ""
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON; use a number or null")
 
@@ -163,10 +189,10 @@ def _no_constant(name: str) -> Any:
 DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes, decoder: json.JSONDecoder = DECODER) -> Any:
     """One JSON value from UTF-8 bytes. Raises ValueError whose text says what is wrong (no place)."""
     try:
-        return DECODER.decode(data.decode("utf-8"))
+        return decoder.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(data, error)) from error
     except json.JSONDecodeError as error:
@@ -198,3 +224,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return f' (did you mean "{folded[word.casefold()]}"?)'
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def nearest_key(names: Iterable[object], known: Sequence[str]) -> str:
+    """`nearest` for the first of the names that are not known and have one; "" when none has."""
+    return next((hint for name in names if name not in known and (hint := nearest(str(name), known))), "")

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import gc
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import DECODER, json_trouble, lines, nearest, not_utf8, open_packed, reading
-from capwright.data.formats.tables import ID_COLUMNS, table_rows
+from capwright.data.files import DECODER, cut_text, kind_of, lines, nearest_key, open_packed, parse_json, reading
+from capwright.data.formats.tables import ID_COLUMNS, no_captions, table_rows
 from capwright.types import DataError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 #: Keys of a caption that is written as an object: {"caption": "..."} as pycocoevalcap has it, {"raw": "..."}.
 _TEXT_KEYS = ("caption", "raw", "text")
 
@@ -74,7 +72,12 @@ def wrap(value: Any, name: str) -> Source:
         return _object(value, name, None)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return Source(name, None, None, _items(value, name))
-    raise DataError(f"{name}: give a path, a mapping such as {{id: caption}}, or a list of rows, not {_kind(value)}")
+    raise DataError(f"{name}: give a path, a mapping such as {{id: caption}}, or a list of rows, not {kind_of(value)}")
+
+
+def open_any(source: str | Path | Mapping[Any, Any] | Sequence[Any], name: str) -> Source:
+    """Open a file, or wrap an object in memory that messages call `name`."""
+    return open_source(Path(source)) if isinstance(source, (str, Path)) else wrap(source, name)
 
 
 def open_source(path: Path) -> Source:
@@ -86,7 +89,7 @@ def open_source(path: Path) -> Source:
     if not start:
         raise DataError(f"{path}: is empty")
     if start not in (b"{", b"["):
-        return Source(str(path), path, None, _table(numbered, number, line, path, handle))
+        return Source(str(path), path, None, _table((number, 0, line), numbered, path, handle))
     if start == b"{":
         value = _row_or_none(line)
         if value is not None:
@@ -96,22 +99,36 @@ def open_source(path: Path) -> Source:
             every = chain([(number, 0, line), second], numbered)
             if {"id", "caption", "status"} <= set(value):
                 return Source(str(path), path, None, iter(()), every)
-            return Source(str(path), path, None, _json_lines(every, path))
+            return Source(str(path), path, None, json_lines(every, path))
     with handle, reading(path):
         rest = handle.read()
     if start == b"{" and rest.strip() and {".jsonl", ".ndjson"} & set(path.suffixes):
-        next(_json_lines([(number, 0, line)], path))  # says what is wrong with the first row
+        next(json_lines([(number, 0, line)], path))  # says what is wrong with the first row
     whole = _parse(line + rest, path, number)
     if isinstance(whole, dict):
         return _object(whole, str(path), path)
     return Source(str(path), path, None, _items(whole, str(path)))
 
 
+def open_table(path: Path, wrong: Callable[[Sequence[str]], str]) -> Iterator[InputRow]:
+    """The rows of a CSV or TSV file, none of an empty one; `wrong` as for `table_rows`."""
+    handle = open_packed(path)
+    numbered = lines(path, handle)
+    first = next(numbered, None)
+    if first is not None:
+        yield from _table(first, numbered, path, handle, wrong)
+
+
 def _table(
-    numbered: Iterator[tuple[int, int, bytes]], number: int, line: bytes, path: Path, handle: Any
+    first: tuple[int, int, bytes],
+    numbered: Iterator[Any],  # holds the file open
+    path: Path,
+    handle: Any,
+    wrong: Callable[[Sequence[str]], str] = no_captions,
 ) -> Iterator[InputRow]:
+    number, _, line = first
     with handle:
-        for place, row in table_rows(chain([line], _guarded(handle, path)), path, number):
+        for place, row in table_rows(chain([line], _guarded(handle, path)), path, number, wrong):
             yield InputRow(row, f"{path}:{place}")
 
 
@@ -136,25 +153,20 @@ def _items(values: Sequence[Any], name: str) -> Iterator[InputRow]:
         yield InputRow(value, f"{name}: item {place}")
 
 
-def _json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
+def json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
+    """The rows of JSON lines, given the `files.lines` of their file."""
     for number, _, line in numbered:
-        where = f"{path}:{number}"
         try:
-            yield InputRow(_DECODER.decode(line.decode("utf-8")), where)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: {not_utf8(line, error)}") from error
-        except json.JSONDecodeError as error:
-            why = f"{json_trouble(error)} at column {error.colno}"
-            raise DataError(f"{where}: not valid JSON: {why}; correct the line or delete it") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: {_said(error)}; correct the line or delete it") from error
+            yield InputRow(parse_json(line, _DECODER), f"{path}:{number}")
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
 
 
 def _row_or_none(line: bytes) -> dict[str, Any] | None:
     """The object that a line is, None when the line is no JSON object by itself."""
     try:
-        value = _DECODER.decode(line.decode("utf-8"))
-    except (ValueError, RecursionError):
+        value = parse_json(line, _DECODER)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -162,19 +174,15 @@ def _row_or_none(line: bytes) -> dict[str, Any] | None:
 def _parse(data: bytes, path: Path, first: int) -> Any:
     """A whole file as one JSON value; `first` is the number of its first line."""
     try:
-        return _DECODER.decode(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = first + data.count(b"\n", 0, error.start)
-        raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
-    except json.JSONDecodeError as error:
-        why = f"{json_trouble(error)} at column {error.colno}"
-        raise DataError(f"{path}:{first + error.lineno - 1}: not valid JSON: {why}; correct the file") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: {_said(error)}; correct the file") from error
-
-
-def _said(error: Exception) -> str:
-    return "nested too deeply for captions" if isinstance(error, RecursionError) else str(error)
+        return parse_json(data, _DECODER)
+    except ValueError as error:
+        cause, before = error.__cause__, None
+        if isinstance(cause, UnicodeDecodeError):
+            before = data.count(b"\n", 0, cause.start)
+        elif isinstance(cause, json.JSONDecodeError):
+            before = cause.lineno - 1
+        place = path if before is None else f"{path}:{first + before}"
+        raise DataError(f"{place}: {error}; correct the file") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -196,7 +204,7 @@ def identity(value: Any, where: str) -> str:
         return text_of(value, where)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    what = f"must be text or a whole number, not {_kind(value)}"
+    what = f"must be text or a whole number, not {kind_of(value)}"
     if isinstance(value, (str, float)):
         what = "is empty" if isinstance(value, str) else f"must be text or a whole number, not {value!r}"
     raise DataError(f"{where}: the id {what}; correct it")
@@ -207,8 +215,38 @@ def row_identity(row: Mapping[str, Any], where: str) -> str:
     for key in ID_COLUMNS:
         if row.get(key) is not None:
             return identity(row[key], where)
-    hint = next((h for key in row if (h := nearest(str(key), ID_COLUMNS[:2]))), "")
-    raise DataError(f'{where}: has no id{hint}; add "id" or "image_id"')
+    raise DataError(f'{where}: has no id{nearest_key(row, ID_COLUMNS[:2])}; add "id" or "image_id"')
+
+
+def identified_rows(source: Source, example: str) -> Iterator[tuple[str, str, Mapping[Any, Any]]]:
+    """(where, id, row) of each row. DataError for one that is no object, such as `example`, or has no id."""
+    for row in source.rows:
+        if not isinstance(row.value, Mapping):
+            raise DataError(f"{row.where}: must be an object such as {example}")
+        yield row.where, row_identity(row.value, row.where), row.value
+
+
+def identified_values(
+    document: Mapping[Any, Any], name: str, key: str, other: str, advice: str
+) -> Iterator[tuple[str, str, Any]]:
+    """(where, id, value) of a mapping by id, or of the one that stands under `key` beside another under `other`.
+
+    DataError for an id that is there twice, and, with `advice`, where there is only the other one.
+    """
+    if key in document:
+        document = document[key]
+        if not isinstance(document, Mapping):
+            raise DataError(f'{name}: "{key}" must be an object such as {{id: [caption]}}')
+    elif set(document) == {other}:
+        raise DataError(f'{name}: holds "{other}", {advice}')
+    seen: set[str] = set()
+    for given, value in document.items():
+        where = f'{name}: key "{given}"'
+        id = identity(given, where)
+        if id in seen:
+            raise DataError(f'{where}: the id "{id}" is there twice, as a number and as text; keep one')
+        seen.add(id)
+        yield where, id, value
 
 
 def row_value(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, Any]:
@@ -224,19 +262,7 @@ def text_of(value: Any, where: str) -> str:
     if isinstance(value, Mapping):
         _, value = row_value(value, _TEXT_KEYS)
     if not isinstance(value, str):
-        raise DataError(f"{where}: a caption must be text, not {_kind(value)}")
-    if not value.isascii() and _SURROGATE.search(value):
-        raise DataError(f"{where}: holds half of a surrogate pair; the text was cut or decoded wrongly")
+        raise DataError(f"{where}: a caption must be text, not {kind_of(value)}")
+    if wrong := cut_text(value):
+        raise DataError(f"{where}: {wrong}")
     return value
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"

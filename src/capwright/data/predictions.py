@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from capwright.data import input_formats as inputs
 from capwright.data.captions import checked_row, last_rows
-from capwright.data.files import nearest
-from capwright.data.input_formats import (
-    Source,
-    identity,
-    open_source,
-    row_identity,
-    row_value,
-    text_of,
-    without_collection,
-    wrap,
-)
+from capwright.data.files import nearest_key
 from capwright.types import Caption, DataError
 
 #: Where a row keeps what was said; the first that is there is taken.
@@ -28,7 +18,7 @@ _KEYS = ("caption", "captions", "prediction", "predictions", "text")
 Predicted = dict[str, Any] | list[dict[str, Any]]
 
 
-@without_collection()
+@inputs.without_collection()
 def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> dict[str, Predicted]:
     """Captions by id, in the order of the source: a row, or a list of rows where the source gives several of an image.
 
@@ -44,7 +34,7 @@ def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> 
         DataError: names the file and line, key or item that cannot be used, and what to do; also for files that hold
             references (COCO annotations, Karpathy splits).
     """
-    opened = open_source(Path(source)) if isinstance(source, (str, Path)) else wrap(source, "predictions")
+    opened = inputs.open_any(source, "predictions")
     if opened.numbered is not None and opened.path is not None:
         return dict(last_rows(opened.numbered, opened.path))
     found = _from_rows(opened) if opened.document is None else _from_document(opened.document, opened.name)
@@ -59,41 +49,23 @@ def _from_document(document: Mapping[Any, Any], name: str) -> dict[str, Predicte
             f"{name}: holds references (COCO annotations or a split file), not predictions; predictions come first and "
             'references last: were they swapped? COCO results are a list of {"image_id", "caption"}'
         )
-    if "res" in document:
-        document = document["res"]
-        if not isinstance(document, Mapping):
-            raise DataError(f'{name}: "res" must be an object such as {{id: [caption]}}')
-    elif set(document) == {"gts"}:
-        raise DataError(f'{name}: holds "gts", references, but no "res"; add the predictions or name their file')
-    found: dict[str, Predicted] = {}
-    for key, value in document.items():
-        where = f'{name}: key "{key}"'
-        id = identity(key, where)
-        if id in found:
-            raise DataError(f'{where}: the id "{id}" is there twice, as a number and as text; keep one')
-        found[id] = _said(id, value, where)
-    return found
+    advice = 'references, but no "res"; add the predictions or name their file'
+    found = inputs.identified_values(document, name, "res", "gts", advice)
+    return {id: _said(id, value, where) for where, id, value in found}
 
 
-def _from_rows(source: Source) -> dict[str, Predicted]:
-    first = next(source.rows, None)
-    rows = chain([first] if first else [], source.rows)
+def _from_rows(source: inputs.Source) -> dict[str, Predicted]:
     found: dict[str, Predicted] = {}
     places: dict[str, str] = {}
-    twice: list[str] = []
-    second = ""
-    for row in rows:
-        if not isinstance(row.value, Mapping):
-            raise DataError(f'{row.where}: must be an object such as {{"image_id": 1, "caption": "..."}}')
-        id = row_identity(row.value, row.where)
+    twice: list[tuple[str, str]] = []
+    for where, id, row in inputs.identified_rows(source, '{"image_id": 1, "caption": "..."}'):
         if id in found:
-            second = second or row.where
-            twice.append(id)
-            continue
-        found[id] = _said(id, row.value, row.where)
-        places[id] = row.where
+            twice.append((id, where))
+        else:
+            found[id], places[id] = _said(id, row, where), where
     if twice:
-        raise DataError(_repeated(twice, places[twice[0]], second))
+        id, second = twice[0]
+        raise DataError(_repeated([each for each, _ in twice], places[id], second))
     return found
 
 
@@ -109,17 +81,16 @@ def _repeated(twice: Sequence[str], first: str, second: str) -> str:
 def _said(id: str, value: Any, where: str) -> Predicted:
     """The rows in `value`: a caption, a list of captions, or a row that holds one or the other."""
     if isinstance(value, Mapping):
-        key, inner = row_value(value, _KEYS)
+        key, inner = inputs.row_value(value, _KEYS)
         if not key and "status" not in value:
             known = next((name for name in ("references", "reference") if name in value), "")
-            hint = next((h for name in value if name not in _KEYS and (h := nearest(str(name), _KEYS))), "")
-            why = f' but "{known}" (were references given as predictions?)' if known else hint
+            why = f' but "{known}" (were references given as predictions?)' if known else nearest_key(value, _KEYS)
             raise DataError(
                 f'{where}: has no caption{why}; give what was said as "caption", or a status such as "timeout"'
             )
         if not isinstance(inner, list):
             rest = {name: each for name, each in value.items() if name != key}
-            text = None if inner is None else text_of(inner, where)
+            text = None if inner is None else inputs.text_of(inner, where)
             return checked_row({**rest, "id": id, "caption": text}, where)
         value = inner
     if isinstance(value, (list, tuple)):
@@ -132,8 +103,8 @@ def _said(id: str, value: Any, where: str) -> Predicted:
 
 def _row(id: str, value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, Caption):
-        return checked_row({"id": id, "caption": text_of(value.text, where), "finish": value.finish}, where)
+        return checked_row({"id": id, "caption": inputs.text_of(value.text, where), "finish": value.finish}, where)
     if isinstance(value, Mapping) and "caption" in value and isinstance(value["caption"], (str, type(None))):
-        text = None if value["caption"] is None else text_of(value["caption"], where)
+        text = None if value["caption"] is None else inputs.text_of(value["caption"], where)
         return checked_row({**value, "id": id, "caption": text}, where)
-    return checked_row({"id": id, "caption": text_of(value, where)}, where)
+    return checked_row({"id": id, "caption": inputs.text_of(value, where)}, where)

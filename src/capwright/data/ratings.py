@@ -10,17 +10,14 @@ CSV and TSV files name their columns in the first line; JSONL files have one obj
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import BOM, nearest, not_utf8, parse_json, reading
+from capwright.data import input_formats as inputs
+from capwright.data.files import lines, nearest, open_packed
 from capwright.types import DataError
 
 #: Other names under which the columns are found.
@@ -65,21 +62,18 @@ def read_ratings(path: str | Path) -> list[Rating]:
         raise DataError(
             f"{path}: ratings are read from .csv, .tsv or .jsonl files (or .gz of these); rename or convert it"
         )
-    rows = _json_rows(path) if kind == "jsonl" else _table_rows(path)
     found: list[Rating] = []
-    lines: dict[tuple[str, str, str], int] = {}
-    for number, row in rows:
-        rating = _rating(row, f"{path}:{number}")
+    places: dict[tuple[str, str, str], str] = {}
+    for row in _rows(path, kind):
+        rating = _rating(row.value, row.where)
         if rating is None:
             continue
         if rating.rater:
-            first = lines.setdefault((rating.id, rating.system, rating.rater), number)
-            if first != number:
-                of = f" of {rating.system}" if rating.system else ""
-                raise DataError(
-                    f'{path}:{number}: "{rating.rater}" has rated the caption{of} of "{rating.id}" on line {first}; '
-                    "keep one of the two ratings"
-                )
+            first = places.setdefault((rating.id, rating.system, rating.rater), row.where)
+            if first != row.where:
+                of, line = f" of {rating.system}" if rating.system else "", first.rpartition(":")[2]
+                what = f'"{rating.rater}" has rated the caption{of} of "{rating.id}" on line {line}'
+                raise DataError(f"{row.where}: {what}; keep one of the two ratings")
         found.append(rating)
     if not found:
         raise DataError(f"{path}: there is no rating in it; add rows with an id and a rating")
@@ -121,76 +115,22 @@ def _cell(row: Mapping[str, Any], column: str, where: str) -> str | None:
     return None
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(_content(path).split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
-        if not isinstance(row, dict):
-            raise DataError(f'{path}:{number}: a row must be an object such as {{"id": "1", "rating": 4}}')
-        for column in ("id", "rating"):
-            _check_column(column, row, f"{path}:{number}")
-        yield number, row
+def _rows(path: Path, kind: str) -> Iterator[inputs.InputRow]:
+    if kind != "jsonl":
+        yield from inputs.open_table(path, _missing)
+        return
+    for row in inputs.json_lines(lines(path, open_packed(path)), path):
+        if not isinstance(row.value, dict):
+            raise DataError(f'{row.where}: a row must be an object such as {{"id": "1", "rating": 4}}')
+        if missing := _missing(list(row.value)):
+            raise DataError(f"{row.where}: {missing}")
+        yield row
 
 
-def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    data = _content(path)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
-    names: list[str] = []
-    end = 0
-    try:
-        for cells in table:
-            number, end = end + 1, table.line_num  # a quoted cell may hold line ends
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not names:
-                names = [cell.strip().lower() for cell in cells]
-                for column in ("id", "rating"):
-                    _check_column(column, names, f"{path}:{number}")
-                twice = next((name for name in names if name and names.count(name) > 1), None)
-                if twice is not None:
-                    raise DataError(f'{path}:{number}: names the column "{twice}" twice; rename or remove one')
-                continue
-            if len(cells) > len(names):
-                raise DataError(
-                    f"{path}:{number}: {len(cells)} cells, but the first line names {len(names)} columns; put "
-                    "cells that hold the separator into double quotes"
-                )
-            yield number, dict(zip(names, cells))
-    except csv.Error as error:
-        raise DataError(f"{path}:{end + 1}: cannot be read as a table: {error}; correct the quotes") from error
-
-
-def _separator(text: str) -> str:
-    """Tab, comma or semicolon, whichever cuts the first line into most cells: spreadsheets do not all use the comma."""
-    first = text.lstrip().partition("\n")[0]
-    return max("\t,;", key=first.count)
-
-
-def _check_column(column: str, names: Iterable[str], where: str) -> None:
-    there = list(names)
-    if not any(name in there for name in _COLUMNS[column]):
-        raise DataError(
-            f'{where}: there is no column "{column}" among {", ".join(map(str, there))}{nearest(column, there)}; '
-            "rename the one that holds it"
-        )
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked, without a byte order mark."""
-    with reading(path):
-        data = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: is not a whole gzip file ({error}); get it again or unpack it") from error
-    return data.removeprefix(BOM)
+def _missing(names: Sequence[str]) -> str:
+    """Which column is not among these; "" when nothing is missing."""
+    for column in ("id", "rating"):
+        if not any(name in names for name in _COLUMNS[column]):
+            there = f"{', '.join(names)}{nearest(column, names)}"
+            return f'there is no column "{column}" among {there}; rename the one that holds it'
+    return ""

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from capwright.data import input_formats as inputs
 from capwright.data.dataset import VOCABULARY, Dataset, open_dataset
-from capwright.data.files import nearest
+from capwright.data.files import nearest, nearest_key
 from capwright.data.formats import ecac, jsonl
 from capwright.data.formats.coco import coco_samples
 from capwright.data.formats.tables import ID_COLUMNS
-from capwright.data.input_formats import (
-    InputRow,
-    Source,
-    identity,
-    open_source,
-    row_identity,
-    row_value,
-    text_of,
-    without_collection,
-    wrap,
-)
 from capwright.data.sample_rows import RowReader, strict
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import NO_IMAGE, DataError, Sample
@@ -36,7 +26,7 @@ _FILE_KEYS = ("file_name", "filename", "image")
 _OWN = {*_KEYS, *_FILE_KEYS, *ID_COLUMNS, "split", "meta"}
 
 
-@without_collection()
+@inputs.without_collection()
 def read_references(
     source: str | Path | Mapping[Any, Any] | Sequence[Any],
     *,
@@ -73,12 +63,11 @@ def read_references(
             return open_dataset(path, split)
         if not path.exists() and path.name == "kindergarten":
             raise DataError(f"{path}: does not exist; draw it first: capwright scenes build --n 500 --out {path}")
-        opened = open_source(path)
     else:
         given = [each for each in source if isinstance(each, Sample)] if isinstance(source, Sequence) else []
         if given and len(given) == len(source):
             return _chosen(given, split, "references", splits_known=True)
-        opened = wrap(source, "references")
+    opened = inputs.open_any(source, "references")
     if opened.numbered is not None:
         raise _not_references(opened.name)
     if opened.document is not None:
@@ -93,7 +82,7 @@ def _not_references(name: str) -> DataError:
     )
 
 
-def _from_document(document: Mapping[Any, Any], source: Source, split: str | None, folder: Path | None) -> Any:
+def _from_document(document: Mapping[Any, Any], source: inputs.Source, split: str | None, folder: Path | None) -> Any:
     name = source.name
     images = document.get("images")
     if isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images):
@@ -102,20 +91,13 @@ def _from_document(document: Mapping[Any, Any], source: Source, split: str | Non
         samples, _ = coco_samples([(name, dict(document))], folder)
         known = any(isinstance(image, dict) and "split" in image for image in images or ())
         return _chosen(samples, split, name, known)
-    if "gts" in document:
-        document = document["gts"]
-        if not isinstance(document, Mapping):
-            raise DataError(f'{name}: "gts" must be an object such as {{id: [references]}}')
-    elif set(document) == {"res"}:
-        raise DataError(f'{name}: holds "res", predictions, but no "gts"; add the references or name their file')
     path = source.path
     if path is not None and path.name == ecac.CAPTIONS and _is_ecac(document):
         return open_dataset(path, split)
     gathered = _Gathered(name, folder)
-    for key, value in document.items():
-        where = f'{name}: key "{key}"'
-        gathered.new(identity(key, where), where)
-        gathered.add(identity(key, where), value, value if isinstance(value, Mapping) else {}, where)
+    advice = 'predictions, but no "gts"; add the references or name their file'
+    for where, id, value in inputs.identified_values(document, name, "gts", "res", advice):
+        gathered.add(id, value, value if isinstance(value, Mapping) else {}, where)
     return _chosen(gathered.samples(), split, name, gathered.splits_known)
 
 
@@ -123,11 +105,11 @@ def _is_ecac(document: Mapping[Any, Any]) -> bool:
     return all(isinstance(value, Mapping) and {"image", "captions"} <= set(value) for value in document.values())
 
 
-def _from_rows(source: Source, split: str | None, folder: Path | None) -> Any:
+def _from_rows(source: inputs.Source, split: str | None, folder: Path | None) -> Any:
     first = next(source.rows, None)
     if first is None:
         raise DataError(f"{source.name}: holds no references")
-    rows = chain([first], source.rows)
+    source = replace(source, rows=chain([first], source.rows))
     if isinstance(first.value, Mapping):
         if "status" in first.value and "references" not in first.value:
             raise _not_references(source.name)
@@ -135,16 +117,14 @@ def _from_rows(source: Source, split: str | None, folder: Path | None) -> Any:
             if source.path.name == jsonl.FILE:
                 return open_dataset(source.path, split)
             if "references" in first.value:
-                return _chosen(_dataset_rows(rows, source.path, folder), split, source.name, splits_known=True)
+                return _chosen(_dataset_rows(source.rows, source.path, folder), split, source.name, splits_known=True)
     gathered = _Gathered(source.name, folder)
-    for row in rows:
-        if not isinstance(row.value, Mapping):
-            raise DataError(f'{row.where}: must be an object such as {{"id": "1", "references": ["..."]}}')
-        gathered.add(row_identity(row.value, row.where), row.value, row.value, row.where)
+    for where, id, row in inputs.identified_rows(source, '{"id": "1", "references": ["..."]}'):
+        gathered.add(id, row, row, where)
     return _chosen(gathered.samples(), split, source.name, gathered.splits_known)
 
 
-def _dataset_rows(rows: Iterator[InputRow], path: Path, folder: Path | None) -> list[Sample]:
+def _dataset_rows(rows: Iterator[inputs.InputRow], path: Path, folder: Path | None) -> list[Sample]:
     """Rows as `samples.jsonl` has them, in a file with another name."""
     words = path.parent / VOCABULARY
     reader = RowReader(folder or path.parent, read_vocabulary(words) if words.exists() else None)
@@ -180,29 +160,23 @@ class _Gathered:
     def splits_known(self) -> bool:
         return any(each.split for each in self._found.values())
 
-    def new(self, id: str, where: str) -> None:
-        """Say that `id` must not have been there: in a mapping 1 and "1" are the same id."""
-        if id in self._found:
-            raise DataError(f'{where}: the id "{id}" is there twice, as a number and as text; keep one')
-
     def add(self, id: str, value: Any, row: Mapping[Any, Any], where: str) -> None:
         """Add the references in `value`: text, a list, or an object that holds them."""
         if isinstance(value, Mapping):
-            key, inner = row_value(value, _KEYS)
+            key, inner = inputs.row_value(value, _KEYS)
             if not key:
-                known = (*_KEYS, "prediction")
-                hint = next((h for name in value if name not in known and (h := nearest(str(name), known))), "")
+                hint = nearest_key(value, (*_KEYS, "prediction"))
                 raise DataError(f'{where}: has no references{hint}; give them as "references", "captions" or "caption"')
             value = inner
         each = self._found.setdefault(id, _Reference())
         if isinstance(value, str):
-            each.texts.append(text_of(value, where))
+            each.texts.append(inputs.text_of(value, where))
         elif isinstance(value, Sequence):
-            each.texts.extend(text_of(text, where) for text in value)
+            each.texts.extend(inputs.text_of(text, where) for text in value)
         else:
             raise DataError(f"{where}: references must be text or a list of texts")
         each.split = str(row.get("split") or each.split)
-        _, file = row_value(row, _FILE_KEYS)
+        _, file = inputs.row_value(row, _FILE_KEYS)
         each.file = file if isinstance(file, str) else each.file
         meta = _meta(row)
         if each.meta is not None:
@@ -227,8 +201,8 @@ def _karpathy(images: Sequence[Any], name: str, folder: Path | None) -> list[Sam
         sentences = image.get("sentences") if isinstance(image, Mapping) else None
         if not isinstance(sentences, list):
             raise DataError(f"{where}: must be an object with a list of sentences")
-        _, value = row_value(image, ("cocoid", "imgid", "filename"))
-        id = identity(value, where)
+        _, value = inputs.row_value(image, ("cocoid", "imgid", "filename"))
+        id = inputs.identity(value, where)
         if id in samples:
             raise DataError(f'{where}: the id "{id}" was used by an image before; ids must be unique')
         texts = [_sentence(sentence, f"{where}.sentences") for sentence in sentences]
@@ -240,7 +214,7 @@ def _karpathy(images: Sequence[Any], name: str, folder: Path | None) -> list[Sam
 def _sentence(sentence: Any, where: str) -> str:
     """The text of a sentence; files without "raw" have only its tokens."""
     tokens = sentence.get("tokens") if isinstance(sentence, Mapping) and "raw" not in sentence else None
-    return text_of(" ".join(map(str, tokens)) if isinstance(tokens, list) else sentence, where)
+    return inputs.text_of(" ".join(map(str, tokens)) if isinstance(tokens, list) else sentence, where)
 
 
 def _sample(

@@ -6,18 +6,15 @@ Every layout reads and writes its samples through this. A row is a JSON object w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import nearest
+from capwright.data.files import cut_text, kind_of, nearest
 from capwright.types import LEVELS, DataError, Question, Region, Sample, Term, Vocabulary
 
 KEYS = ("id", "image", "images", "references", "terms", "questions", "regions", "split", "meta")
-TERM_KEYS = ("name", "level")
-QUESTION_KEYS = ("text", "options", "answer", "kind")
-REGION_KEYS = ("box", "label", "caption")
 
 #: complain(severity, key of the row, message): told of each trouble; a strict reader raises on "error".
 Complain = Callable[[str, str, str], None]
@@ -56,62 +53,57 @@ class RowReader:
 
     def read(self, row: Any, complain: Complain) -> Sample | None:
         """The sample of `row`, with what is wrong left out after `complain` heard of it; None without id and image."""
+        parts = _Parts(complain)
         if not isinstance(row, dict):
-            complain(
-                "error", "", f'a row must be an object such as {{"id": "1", "image": "images/1.jpg"}}, not {_kind(row)}'
+            parts.wrong(
+                "", f'a row must be an object such as {{"id": "1", "image": "images/1.jpg"}}, not {kind_of(row)}'
             )
             return None
-        _unknown_keys(row, KEYS, "", "", complain)
+        parts.warn_of_unknown_keys(row, KEYS)
         identity = row.get("id")
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
-        identity = _text(identity, "id", "id", complain, required=True)
-        images = _read_images(row, complain)
-        split = _text(row.get("split"), "split", "split", complain) or "train"
+        identity = parts.text(identity, "id", "id", required=True)
+        images = _read_images(row, parts)
+        split = parts.text(row.get("split"), "split", "split") or "train"
         meta = row.get("meta")
         if meta is not None and not isinstance(meta, dict):
-            complain("error", "meta", f"meta must be an object, not {_kind(meta)}")
+            parts.wrong("meta", f"meta must be an object, not {kind_of(meta)}")
             meta = None
         references = row.get("references")
-        references = [references] if isinstance(references, str) else _list(references, "references", complain)
         sample = Sample(
             id=identity,
             image=self.root / images[0] if images else self.root,
-            references=tuple(
-                _text(each, "references", f"references[{i}]", complain) for i, each in enumerate(references)
-            ),
-            terms=self._read_terms(row.get("terms"), complain),
-            questions=_read_questions(row.get("questions"), complain),
-            regions=_read_regions(row.get("regions"), complain),
+            references=parts.texts([references] if isinstance(references, str) else references, "references"),
+            terms=self._read_terms(row.get("terms"), parts),
+            questions=_read_questions(row.get("questions"), parts),
+            regions=_read_regions(row.get("regions"), parts),
             split=split,
             meta=meta or {},
             more_images=tuple(self.root / image for image in images[1:]),
         )
         return sample if identity and images else None
 
-    def _read_terms(self, values: Any, complain: Complain) -> tuple[Term, ...]:
+    def _read_terms(self, values: Any, parts: _Parts) -> tuple[Term, ...]:
         found = []
-        for i, value in enumerate(_list(values, "terms", complain)):
+        for i, value in enumerate(parts.items(values, "terms")):
             name, level = value, ""
             if isinstance(value, dict):
-                _unknown_keys(value, TERM_KEYS, "terms", f"terms[{i}]", complain)
-                name, level = value.get("name"), _text(value.get("level"), "terms", f"terms[{i}].level", complain)
+                parts.warn_of_unknown_keys(value, ("name", "level"), "terms", f"terms[{i}]")
+                name, level = value.get("name"), parts.text(value.get("level"), "terms", f"terms[{i}].level")
             elif not isinstance(value, str):
-                complain("error", "terms", f'terms[{i}] must be a name or {{"name", "level"}}, not {_kind(value)}')
+                parts.wrong("terms", f'terms[{i}] must be a name or {{"name", "level"}}, not {kind_of(value)}')
                 continue
-            name = _text(name, "terms", f"terms[{i}]: the name", complain, required=True)
+            name = parts.text(name, "terms", f"terms[{i}]: the name", required=True)
             if level and level not in LEVELS:
-                complain("error", "terms", f'terms[{i}]: level "{level}" is not one of {", ".join(LEVELS)}')
+                parts.wrong("terms", f'terms[{i}]: level "{level}" is not one of {", ".join(LEVELS)}')
                 level = ""
             if name:
                 term = self._term(name, level)
                 if term is None:
-                    complain(
-                        "error",
-                        "terms",
-                        f'the term "{name}" is not in vocabulary.yaml{nearest(name, [*self._names, *self._aliases])}; '
-                        "correct it or add it there",
-                    )
+                    hint = nearest(name, [*self._names, *self._aliases])
+                    what = f'the term "{name}" is not in vocabulary.yaml{hint}'
+                    parts.wrong("terms", f"{what}; correct it or add it there")
                     term = Term(name, level=level or "professional")
                 found.append(term)
         return tuple(found)
@@ -153,111 +145,105 @@ def to_row(sample: Sample, images: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def _kind(value: Any) -> str:
-    names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
-    return names.get(type(value), "an object")
+class _Parts:
+    """Reads values of one row. What is wrong is left out, and told with the key of the row that it is about."""
 
+    def __init__(self, complain: Complain) -> None:
+        self.complain = complain
 
-def _text(value: Any, key: str, what: str, complain: Complain, required: bool = False) -> str:
-    if value is None and not required:
+    def wrong(self, key: str, message: str) -> None:
+        self.complain("error", key, message)
+
+    def warn_of_unknown_keys(
+        self, row: Mapping[str, Any], known: Sequence[str], key: str = "", where: str = ""
+    ) -> None:
+        for name in row:
+            if name not in known:
+                place = f" in {where}" if where else ""
+                self.complain("warning", key or name, f'unknown key "{name}"{place} is ignored{nearest(name, known)}')
+
+    def text(self, value: Any, key: str, what: str, required: bool = False) -> str:
+        if value is None and not required:
+            return ""
+        if value is None:
+            self.wrong(key, f"{what} is missing; add it")
+        elif not isinstance(value, str):
+            self.wrong(key, f"{what} must be text, not {kind_of(value)}")
+        elif required and not value.strip():
+            self.wrong(key, f"{what} is empty; fill it in")
+        elif cut_text(value):
+            self.wrong(key, f"{what} {cut_text(value)}")
+        else:
+            return value
         return ""
-    if not isinstance(value, str):
-        complain(
-            "error", key, f"{what} is missing; add it" if value is None else f"{what} must be text, not {_kind(value)}"
+
+    def items(self, value: Any, key: str, what: str = "") -> list[Any]:
+        if value is None or isinstance(value, list):
+            return value or []
+        self.wrong(key, f"{what or key} must be a list, not {kind_of(value)}")
+        return []
+
+    def texts(self, value: Any, key: str, what: str = "", required: bool = False) -> tuple[str, ...]:
+        what = what or key
+        return tuple(
+            self.text(each, key, f"{what}[{i}]", required) for i, each in enumerate(self.items(value, key, what))
         )
-        return ""
-    if required and not value.strip():
-        complain("error", key, f"{what} is empty; fill it in")
-        return ""
-    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-        complain("error", key, f"{what} holds half of a surrogate pair; the text was cut or decoded wrongly")
-        return ""
-    return value
+
+    def objects(self, value: Any, key: str, known: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(where, object) of each in a list of objects with the keys `known`."""
+        for i, each in enumerate(self.items(value, key)):
+            where = f"{key}[{i}]"
+            if isinstance(each, dict):
+                self.warn_of_unknown_keys(each, known, key, where)
+                yield where, each
+            else:
+                self.wrong(key, f"{where} must be an object with {', '.join(known)}, not {kind_of(each)}")
 
 
-def _list(value: Any, key: str, complain: Complain) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        complain("error", key, f"{key} must be a list, not {_kind(value)}")
-        return []
-    return value
-
-
-def _read_images(row: Mapping[str, Any], complain: Complain) -> list[str]:
+def _read_images(row: Mapping[str, Any], parts: _Parts) -> list[str]:
     """The paths of a row's images; [] when there is none that can be used."""
     if "images" not in row:
         values, names, key = [row.get("image")], ["image"], "image"
     else:
         values, key = row["images"], "images"
         if "image" in row:
-            complain("error", key, "there are both image and images; keep one of them")
+            parts.wrong(key, "there are both image and images; keep one of them")
             return []
         if not isinstance(values, list) or not values:
-            what = "an empty list" if values == [] else _kind(values)
-            complain("error", key, f'images must be a list such as ["images/1.jpg", "images/2.jpg"], not {what}')
+            what = "an empty list" if values == [] else kind_of(values)
+            parts.wrong(key, f'images must be a list such as ["images/1.jpg", "images/2.jpg"], not {what}')
             return []
         names = [f"images[{i}]" for i in range(len(values))]
     found = []
     for value, name in zip(values, names):
-        image = _text(value, key, name, complain, required=True)
+        image = parts.text(value, key, name, required=True)
         if "\0" in image:
-            complain("error", key, f"{name}: a file name cannot hold a zero character")
+            parts.wrong(key, f"{name}: a file name cannot hold a zero character")
         elif image:
             found.append(image)
     return found if len(found) == len(values) else []
 
 
-def _unknown_keys(row: Mapping[str, Any], known: tuple[str, ...], key: str, where: str, complain: Complain) -> None:
-    for name in row:
-        if name not in known:
-            place = f" in {where}" if where else ""
-            complain("warning", key or name, f'unknown key "{name}"{place} is ignored{nearest(name, known)}')
-
-
-def _read_questions(values: Any, complain: Complain) -> tuple[Question, ...]:
-    found = []
-    for i, value in enumerate(_list(values, "questions", complain)):
-        where = f"questions[{i}]"
-        if not isinstance(value, dict):
-            complain(
-                "error", "questions", f"{where} must be an object with text, options, answer, kind, not {_kind(value)}"
-            )
-            continue
-        _unknown_keys(value, QUESTION_KEYS, "questions", where, complain)
-        text = _text(value.get("text"), "questions", f"{where}.text", complain, required=True)
-        options = value.get("options")
-        if options is not None and not isinstance(options, list):
-            complain("error", "questions", f"{where}.options must be a list, not {_kind(options)}")
-            options = None
-        found.append(
-            Question(
-                text=text,
-                options=tuple(
-                    _text(option, "questions", f"{where}.options[{j}]", complain, required=True)
-                    for j, option in enumerate(options or ())
-                ),
-                answer=_text(value.get("answer"), "questions", f"{where}.answer", complain),
-                kind=_text(value.get("kind"), "questions", f"{where}.kind", complain),
-            )
+def _read_questions(values: Any, parts: _Parts) -> tuple[Question, ...]:
+    return tuple(
+        Question(
+            text=parts.text(value.get("text"), "questions", f"{where}.text", required=True),
+            options=parts.texts(value.get("options"), "questions", f"{where}.options", required=True),
+            answer=parts.text(value.get("answer"), "questions", f"{where}.answer"),
+            kind=parts.text(value.get("kind"), "questions", f"{where}.kind"),
         )
-    return tuple(found)
+        for where, value in parts.objects(values, "questions", ("text", "options", "answer", "kind"))
+    )
 
 
-def _read_regions(values: Any, complain: Complain) -> tuple[Region, ...]:
+def _read_regions(values: Any, parts: _Parts) -> tuple[Region, ...]:
     found = []
-    for i, value in enumerate(_list(values, "regions", complain)):
-        where = f"regions[{i}]"
-        if not isinstance(value, dict):
-            complain("error", "regions", f"{where} must be an object with box, label, caption, not {_kind(value)}")
-            continue
-        _unknown_keys(value, REGION_KEYS, "regions", where, complain)
+    for where, value in parts.objects(values, "regions", ("box", "label", "caption")):
         box = _read_box(value.get("box"))
         if box is None:
-            complain("error", "regions", f"{where}.box must be four numbers: left, top, right, bottom in pixels")
+            parts.wrong("regions", f"{where}.box must be four numbers: left, top, right, bottom in pixels")
             continue
-        label = _text(value.get("label"), "regions", f"{where}.label", complain)
-        caption = _text(value.get("caption"), "regions", f"{where}.caption", complain)
+        label, caption = (parts.text(value.get(key), "regions", f"{where}.{key}") for key in ("label", "caption"))
         found.append(Region(box, label, caption))
     return tuple(found)
 

@@ -26,20 +26,19 @@ def troubles(text: str) -> list[tuple[str, str]]:
     for position, character in enumerate(text):
         if character.isascii() and (character.isprintable() or character in "\n\t"):
             continue
-        code = f"U+{ord(character):04X}"
-        where = f"at character {position + 1}"
+        code, severity, what, advice = f"U+{ord(character):04X}", "warning", "", "remove it"
         if character in _LINE_BREAKS:
-            found.setdefault(code, ("error", f"holds a {_LINE_BREAKS[character]} ({code}) {where}; use a space"))
+            severity, what, advice = "error", f"a {_LINE_BREAKS[character]} ({code})", "use a space"
         elif unicodedata.category(character) == "Cc":
-            found.setdefault(code, ("error", f"holds the control character {code} {where}; remove it"))
+            severity, what = "error", f"the control character {code}"
         elif character in _TURNS:
-            found.setdefault(code, ("warning", f"holds the invisible direction mark {code} {where}; remove it"))
+            what = f"the invisible direction mark {code}"
         elif character in _INVISIBLE:
-            found.setdefault(
-                code, ("warning", f"holds an invisible {_INVISIBLE[character]} ({code}) {where}; remove it")
-            )
+            what = f"an invisible {_INVISIBLE[character]} ({code})"
         elif character == "\ufffd":
-            found.setdefault(code, ("warning", f"holds the replacement mark {code} {where}; it was decoded wrongly"))
+            what, advice = f"the replacement mark {code}", "it was decoded wrongly"
+        if what:
+            found.setdefault(code, (severity, f"holds {what} at character {position + 1}; {advice}"))
     if len(text) > LONGEST:
         found["long"] = ("warning", f"has {len(text):,} characters, more than {LONGEST:,}; is it a caption?")
     return list(found.values())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from capwright.data.dataset import VOCABULARY, Dataset
-from capwright.data.files import nearest, reason, writing
+from capwright.data.files import file_digest, nearest, reason, writing
 from capwright.data.formats import ecac, jsonl
 from capwright.data.ids import id_hash
 from capwright.data.vocabulary import write_vocabulary
@@ -144,12 +144,7 @@ class _Terms:
                     )
                 continue
             known = self._found.setdefault(term.name, term)
-            if (known.aliases, known.plurals, known.category, known.tier) != (
-                term.aliases,
-                term.plurals,
-                term.category,
-                term.tier,
-            ):
+            if replace(known, level=term.level) != term:
                 raise DataError(
                     f'sample "{sample.id}": the term "{term.name}" is described differently by an earlier sample; '
                     "give write_dataset a vocabulary"
@@ -187,7 +182,7 @@ class _ImageFiles:
                 what = "is a folder, not an image" if source.is_dir() else "does not exist"
                 raise ImageError(f'{source}: {what} (sample "{id}"); put the file there or correct the path')
             if target.exists() and not filecmp.cmp(source, target, shallow=False):
-                target = folder / f"{source.stem}-{_content_hash(source)}{source.suffix}"
+                target = folder / f"{source.stem}-{file_digest(source)[:12]}{source.suffix}"
             if target.exists():
                 return target
         except OSError as error:
@@ -216,11 +211,3 @@ def _copy(source: Path, target: Path, id: str) -> None:
         raise ImageError(f'{source}: cannot be read (sample "{id}"): {reason(error)}') from error
     with handle, writing(target), open(target, "wb") as copy:
         shutil.copyfileobj(handle, copy, 1 << 20)
-
-
-def _content_hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:12]

@@ -4,23 +4,6 @@
 happened, `dry_run` tries it beforehand, and `judge_costs` counts what it would ask. Names are loaded on first use.
 """
 
-from __future__ import annotations
+from capwright.lazy import attach
 
-from importlib import import_module
-from typing import Any
-
-_HOMES = {
-    "setup": ("build_training_setup", "load_recipe_policy", "open_data"),
-    "plan": ("StagePlan", "make_plan"),
-    "progress": ("LiveProgress", "PlainProgress", "Progress", "open_progress"),
-    "train_loop": ("StageResult", "Stopped", "train"),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"capwright.runs.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'capwright.runs' has no attribute '{name}'")
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -14,7 +14,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -37,14 +37,10 @@ def save_state(place: Path, state: dict[str, Any], about: dict[str, Any]) -> Pat
     if place.is_dir():
         return place  # resumed from here: the same state
     with replacing(place) as draft:
-        with (draft / "state.pt").open("wb") as file:
+        with _synced(draft / "state.pt") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        with (draft / "state.json").open("w", encoding="utf-8") as text:
-            json.dump(about, text, indent=2)
-            text.flush()
-            os.fsync(text.fileno())
+        with _synced(draft / "state.json") as file:
+            file.write(json.dumps(about, indent=2).encode())
     for old in states(place.parent)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return place
@@ -66,10 +62,8 @@ def load_state(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def save_weights(place: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write weights that a later stage needs into a folder of their own. Raises RunError as `save_state` does."""
-    with replacing(place) as draft, (draft / "weights.pt").open("wb") as file:
+    with replacing(place) as draft, _synced(draft / "weights.pt") as file:
         torch.save(weights, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_weights(place: Path, why: str) -> dict[str, torch.Tensor]:
@@ -78,6 +72,15 @@ def read_weights(place: Path, why: str) -> dict[str, torch.Tensor]:
         return torch.load(place / "weights.pt", map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(f"{place}: is gone or damaged, and {why} needs it; start anew with another --out") from error
+
+
+@contextlib.contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is on the disk when it is closed."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from capwright.models import CaptionBatch
+from capwright.models import CaptionBatch, EncodedPrompts
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs.judge_costs import asked_by
@@ -86,40 +86,26 @@ def heaviest_step(
     """Sample as many captions at once as the stage will (rl only), then one micro-batch with captions of the greatest
     length, forward and backward, and one of failed images where they are imitated; no update, and every image is this
     one."""
-    policy = materials.policy
+    policy, n = materials.policy, len(materials.data)
+    rl = stage if isinstance(stage, RlStage) else None
     target = longest_target(materials.data, stage.target if isinstance(stage, SftStage) else stage.imitation.target)
-    text = target
     accelerator = join(recipe, policy)
-    n_images = min(stage.micro_batch or stage.images_per_step, len(materials.data))
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(policy.device)
-    sampled = ""
-    if isinstance(stage, RlStage):
-        at_once = min(stage.rollout_batch or stage.images_per_step, stage.images_per_step, len(materials.data))
-        policy.model.eval()
-        with torch.no_grad(), accelerator.autocast():
-            prefixes = policy.encode([Request(sample)] * at_once, [images] * at_once)
-            policy.sample(prefixes, stage.captions_per_image, replace(stage.sampling.to_types(), seed=recipe.seed))
-        sampled = f"{at_once} x {stage.captions_per_image} captions sampled at once; "
-    policy.model.train()
-    shown, limit = "", None
-    if isinstance(stage, RlStage):
-        limit = stage.sampling.max_tokens
-        text = " ".join((text.split() * limit)[:limit])  # a word is a token or more
-        shown = longest_target(materials.data, "references") if stage.shows_references else text
 
-    def made(n: int) -> CaptionBatch:
-        prefixes = policy.encode([Request(sample)] * n, [images] * n)
+    def encoded(n: int) -> EncodedPrompts:
+        return policy.encode([Request(sample)] * n, [images] * n)
+
+    def group(n: int) -> CaptionBatch:
+        prefixes, text, limit = encoded(n), target, None
+        if rl:
+            limit = rl.sampling.max_tokens
+            text = " ".join((text.split() * limit)[:limit])  # a word is a token or more
         groups = policy.tokenize(prefixes, [[text] * stage.captions_per_image] * n, limit)
-        if isinstance(stage, RlStage) and stage.demonstrations:  # these are not cut
-            more = policy.tokenize(prefixes, [[shown] * len(stage.demonstrations)] * n)
-            groups = groups.join(more)
+        if rl and rl.demonstrations:  # these are not cut
+            shown = longest_target(materials.data, "references") if rl.shows_references else text
+            groups = groups.join(policy.tokenize(prefixes, [[shown] * len(rl.demonstrations)] * n))
         return groups
-
-    def imitated(n: int) -> CaptionBatch:  # nor are these
-        assert isinstance(stage, RlStage)
-        prefixes = policy.encode([Request(sample)] * n, [images] * n)
-        return policy.tokenize(prefixes, [[target] * stage.imitation.captions] * n)
 
     def tried(making: Callable[[int], CaptionBatch], n_images: int) -> str:
         with accelerator.autocast():
@@ -133,10 +119,19 @@ def heaviest_step(
             policy.model.zero_grad(set_to_none=True)
         return f"{n_images} x {groups.tokens.shape[1]} captions of up to {groups.tokens.shape[2]} tokens"
 
-    size = tried(made, n_images)
-    if isinstance(stage, RlStage) and stage.on_failed == "imitate":
-        due = min(stage.imitation.batch, stage.micro_batch or stage.imitation.batch, len(materials.data))
-        size += f", of failed images {tried(imitated, due)}"
+    sampled = ""
+    if rl:
+        at_once = min(rl.rollout_batch or rl.images_per_step, rl.images_per_step, n)
+        policy.model.eval()
+        with torch.no_grad(), accelerator.autocast():
+            policy.sample(encoded(at_once), rl.captions_per_image, replace(rl.sampling.to_types(), seed=recipe.seed))
+        sampled = f"{at_once} x {rl.captions_per_image} captions sampled at once; "
+    policy.model.train()
+    size = tried(group, min(stage.micro_batch or stage.images_per_step, n))
+    if rl and rl.on_failed == "imitate":
+        each = [target] * rl.imitation.captions  # nor are these
+        due = min(rl.imitation.batch, stage.micro_batch or rl.imitation.batch, n)
+        size += f", of failed images {tried(lambda n: policy.tokenize(encoded(n), [each] * n), due)}"
     pixels = " and ".join(f"{image.width} x {image.height}" for image in images)
     return f"heaviest step tried: {pixels} pixels ({sample.id}), {sampled}{size}; {_peak(policy.device)}"
 

@@ -45,18 +45,14 @@ def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
             bad = [(rank, status) for rank, status in ended if status not in (None, 0, 130)]
             if bad:
                 _end(workers)
-                raise RunError(_what_happened(*_culprit(bad), n, out))
+                # A process that was killed comes first: others may have ended because of it.
+                raise RunError(_what_happened(*min(bad, key=lambda one: one[1] >= 0), n, out))
             time.sleep(0.2)
     finally:
         _end(workers)
         for number, handler in before.items():
             signal.signal(number, handler)
     return workers[0].returncode
-
-
-def _culprit(bad: list[tuple[int, int]]) -> tuple[int, int]:
-    """A process that was killed comes first: others may have ended because of it."""
-    return min(bad, key=lambda one: one[1] >= 0)
 
 
 def _what_happened(rank: int, status: int, n: int, out: Path) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from capwright.console import counting, say
 from capwright.runs.callbacks import CAPTIONS, CHECKPOINTS, Observer, read_times, systems
-from capwright.runs.progress import StageBars
+from capwright.runs.progress import open_progress
 from capwright.runs.resume import check_resume, take_over
 from capwright.runs.summary import SUMMARY, compare_in_order, measure, rulers_for, summarize, versions, write_json
 from capwright.types import DataError, RecipeError, RunError
@@ -67,7 +67,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
     materials = build_training_setup(recipe, out)
     if is_first():
         take_over(recipe, out)
-    progress = StageBars() if is_first() else Progress()
+    progress = open_progress() if is_first() else Progress()
     if recipe.data.eval_split == recipe.data.train_split:
         progress.say(f"data.eval_split is '{recipe.data.eval_split}' too: scores will be of images it has learned from")
     observer = Observer(recipe, out, samples, rulers, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capwright.recipes import Recipe, RlStage, SftStage
+from capwright.recipes import Recipe, RlStage
 from capwright.training.schedule import images_for, stage_steps
 from capwright.types import Sample
 
@@ -58,21 +58,18 @@ def make_plan(recipe: Recipe, data: Sequence[Sample] | int | None) -> list[Stage
         n = data if data is None or isinstance(data, int) else len(images_for(stage, data))
         images = stage.images_per_step if n is None else min(stage.images_per_step, n)
         steps = stage_steps(stage, n) if n is not None else stage.steps
-        inner = 1 if isinstance(stage, SftStage) else stage.inner_epochs
-        tokens, batches = None, 1
-        if isinstance(stage, RlStage):
-            batches = stage.resample_rounds + 1 if stage.on_failed == "resample" else 1
-            tokens = batches * images * stage.captions_per_image * stage.sampling.max_tokens
+        rl = stage if isinstance(stage, RlStage) else None
+        batches = rl.resample_rounds + 1 if rl and rl.on_failed == "resample" else 1
         total = None if steps is None else steps * images
         plans.append(
             StagePlan(
                 name=stage.name,
                 kind=stage.kind,
                 steps=steps,
-                updates=None if steps is None else steps * inner,
+                updates=None if steps is None else steps * (rl.inner_epochs if rl else 1),
                 images_per_step=images,
                 captions_per_image=stage.captions_per_image,
-                tokens_per_step=tokens,
+                tokens_per_step=batches * images * rl.captions_per_image * rl.sampling.max_tokens if rl else None,
                 images=total,
                 start=stage.start_from,
                 passes=None if total is None or not n else total / n,

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from capwright.console import say
+
 
 class Progress:
     """What a run shows while it goes on. This one shows nothing; the others override what they show."""
@@ -49,7 +51,7 @@ class PlainProgress(Progress):
         self._stage, self._steps, self._first, self._began, self._last = "", 0, 0, 0.0, 0.0
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
     def start(self, stage: str, steps: int, done: int) -> None:
         self._stage, self._steps, self._first = stage, steps, done
@@ -67,16 +69,26 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """A bar a stage, with reward, group states, speed and time left."""
+    """A bar for each stage, with reward, group states, speed and time left; others may be shown between stages."""
 
     def __init__(self) -> None:
-        from rich import progress as bars
         from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._bar: Any = None
+        self._task: Any = None
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    def start(self, stage: str, steps: int, done: int) -> None:
+        from rich import progress as bars
         from rich.table import Column
 
         def whole() -> Column:
             return Column(no_wrap=True)
 
+        self.close()
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)  # a narrow terminal cuts the note, never the clock
         self._bar = bars.Progress(
             bars.TextColumn("{task.description}", table_column=whole()),
@@ -85,15 +97,9 @@ class LiveProgress(Progress):
             bars.TimeRemainingColumn(compact=True, table_column=whole()),
             bars.TextColumn("{task.fields[speed]}", table_column=whole()),
             bars.TextColumn("{task.fields[note]}", style="dim", table_column=rest),
-            console=Console(stderr=True),
+            console=self._console,
             expand=True,
         )
-        self._task: Any = None
-
-    def say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, highlight=False)
-
-    def start(self, stage: str, steps: int, done: int) -> None:
         self._bar.start()
         self._task = self._bar.add_task(stage, total=steps, completed=done, speed="", note="")
 
@@ -102,34 +108,9 @@ class LiveProgress(Progress):
         self._bar.update(self._task, completed=row["step"], speed=speed, note=describe(row))
 
     def close(self) -> None:
-        self._bar.stop()
-
-
-class StageBars:
-    """A fresh display of training for every stage, so that other counters can be shown between stages."""
-
-    def __init__(self) -> None:
-        self._now: Progress | None = None
-
-    def say(self, text: str) -> None:
-        self._open().say(text)
-
-    def start(self, stage: str, steps: int, done: int) -> None:
-        self.close()
-        self._open().start(stage, steps, done)
-
-    def step(self, row: dict[str, Any]) -> None:
-        self._open().step(row)
-
-    def close(self) -> None:
-        if self._now is not None:
-            self._now.close()
-            self._now = None
-
-    def _open(self) -> Progress:
-        if self._now is None:
-            self._now = open_progress()
-        return self._now
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,27 +113,24 @@ def train(
         progress.close()
 
 
+@dataclass
 class TrainingRun:
     """The state of a run between its stages."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        materials: TrainingSetup,
-        progress: Progress,
-        after_stage: AfterStage | None,
-        probe: Probe | None,
-    ) -> None:
-        self.recipe, self.out, self.materials, self.progress = recipe, out, materials, progress
-        self.after_stage = after_stage or (lambda policy, stage: None)
-        self.probe = probe
-        self.policy = materials.policy
-        self.processes = ProcessGroup(join(recipe, self.policy))
-        self.results: list[StageResult] = []
-        self.checkpoints = out / "checkpoints"
-        self.images_seen = 0
-        self.seconds = 0.0  # spent in steps
+    recipe: Recipe
+    out: Path
+    materials: TrainingSetup
+    progress: Progress
+    after_stage: AfterStage | None
+    probe: Probe | None
+    results: list[StageResult] = field(default_factory=list)
+    images_seen: int = 0
+    seconds: float = 0.0  # spent in steps
+
+    def __post_init__(self) -> None:
+        self.policy = self.materials.policy
+        self.processes = ProcessGroup(join(self.recipe, self.policy))
+        self.checkpoints = self.out / "checkpoints"
 
     def go(self, resume: bool) -> list[StageResult]:
         """All stages, or what is left of them."""
@@ -194,12 +191,10 @@ class TrainingRun:
                 f"{stage.name}: rewards of {lost:,} of {groups:,} groups are unknown; they taught nothing"
             )
         path = self.checkpoints / stage.name
-        sharded = (
-            {"weights": self.processes.full_state(self.policy.model.state_dict())} if self.processes.sharded else {}
-        )
+        whole = self.processes.full_state(self.policy.model.state_dict()) if self.processes.sharded else None
         if self.processes.is_main:
             with replacing(path) as draft:
-                self.policy.save(draft, **sharded)
+                self.policy.save(draft, **({} if whole is None else {"weights": whole}))
         self.results.append(self._result(stage, trainer, path))
         self._outside(self.after_stage, stage.name)
         self._keep_start(stage.name)
@@ -233,11 +228,11 @@ class TrainingRun:
             self.journal.write(row)
         return row
 
-    def _outside(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    def _outside(self, call: Callable[..., Any] | None, *arguments: Any) -> Any:
         """Call something that is not training, in the first process; training goes on as if it had not been called."""
         found = None
         with self.processes.unsharded_weights():
-            if self.processes.is_main:
+            if self.processes.is_main and call is not None:
                 before, mode = random_state(), self.policy.model.training
                 self.policy.model.eval()
                 try:

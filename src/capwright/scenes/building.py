@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
@@ -131,37 +132,26 @@ def build(
         images.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}; choose another folder") from error
-    finished = False
+    work = partial(_draw, seed, images=images, size=size, options=options)
     try:
-        write_dataset(_samples(n, seed, images, size, processes, progress, options), out, vocabulary(), layout=layout)
-        finished = True
-    finally:
-        if not finished:  # leave the place as it was, so that the same command can be run again
-            shutil.rmtree(images if existed else out, ignore_errors=True)
+        write_dataset(_samples(n, work, processes, progress), out, vocabulary(), layout=layout)
+    except BaseException:  # leave the place as it was, so that the same command can be run again
+        shutil.rmtree(images if existed else out, ignore_errors=True)
+        raise
     return out
 
 
 def _samples(
-    n: int,
-    seed: int,
-    images: Path,
-    size: int,
-    processes: int,
-    progress: Callable[[int, int], None] | None,
-    options: WorldOptions,
+    n: int, work: Callable[[int], Sample], processes: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[Sample]:
     """The samples in order, each once its image is on the disk."""
-    work = partial(_draw, seed, images=images, size=size, options=options)
-    if processes == 1:
-        for index in range(n):
-            yield work(index)
-            if progress is not None:
-                progress(index + 1, n)
-        return
-    # Fresh interpreters: forking a process that runs threads (a trainer, a progress bar) can hang.
-    pool = ProcessPoolExecutor(max_workers=processes, mp_context=get_context("spawn"))
-    with pool:
-        for done, sample in enumerate(pool.map(work, range(n), chunksize=_CHUNK), start=1):
+    with ExitStack() as stack:
+        made: Iterable[Sample] = map(work, range(n))
+        if processes > 1:
+            # Fresh interpreters: forking a process that runs threads (a trainer, a progress bar) can hang.
+            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=get_context("spawn")))
+            made = pool.map(work, range(n), chunksize=_CHUNK)
+        for done, sample in enumerate(made, start=1):
             yield sample
             if progress is not None:
                 progress(done, n)

@@ -30,6 +30,7 @@ from capwright.models.policy import HFPolicy
 from capwright.models.processor import PromptProcessor
 from capwright.scenes import casual_captions, expert_captions, sample_scene
 from capwright.scenes.word_detectors import teach_to_see
+from capwright.text.tables import read_tables
 
 IMAGE_SIZE, PATCH = 96, 12
 PROMPT = "Describe this image."
@@ -66,34 +67,14 @@ def build_tokenizer(scenes: int = 3000, entries: int = 1024) -> PreTrainedTokeni
 def build(seed: int = 0) -> HFPolicy:
     """An untrained embedded captioner: a CLIP-style vision tower, a projector and a small Llama, 3.4 M parameters."""
     tokenizer = build_tokenizer()
+    sizes = read_tables("capwright.scenes", "captioner.yaml")
+    ends = {f"{end}_token_id": getattr(tokenizer, f"{end}_token_id") for end in ("pad", "bos", "eos")}
     config = LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=192,
-            intermediate_size=448,
-            num_hidden_layers=5,
-            num_attention_heads=6,
-            image_size=IMAGE_SIZE,
-            patch_size=PATCH,
-            projection_dim=192,
-        ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=192,
-            intermediate_size=384,
-            num_hidden_layers=4,
-            num_attention_heads=6,
-            num_key_value_heads=6,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        ),
+        vision_config=CLIPVisionConfig(image_size=IMAGE_SIZE, patch_size=PATCH, **sizes["vision"]),
+        text_config=LlamaConfig(vocab_size=len(tokenizer), **sizes["text"], **ends),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(IMAGE_SIZE // PATCH) ** 2,
-        vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
-        tie_word_embeddings=True,
+        **sizes["llava"],
     )
     torch.manual_seed(seed)
     model = LlavaForConditionalGeneration(config)

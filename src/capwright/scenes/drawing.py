@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import random
+from functools import cache
 
 import resvg_py
 from PIL import Image
 
-from capwright.scenes.areas import area_shapes
-from capwright.scenes.children import child_shapes
-from capwright.scenes.toybox import toy_shapes
-from capwright.scenes.world import Child, PlacedToy, Scene
+from capwright.scenes.svg_files import shapes
+from capwright.scenes.toybox import shades, toy_shapes
+from capwright.scenes.world import ACTIVITIES, AREAS, Child, PlacedToy, Scene
+from capwright.text.tables import read_tables
 from capwright.types import CapwrightError
 
 #: Image sizes that `draw` accepts, in pixels a side.
@@ -23,6 +24,38 @@ _ARRANGEMENTS: dict[int, tuple[tuple[float, float, float], ...]] = {
     2: ((-0.37, -0.04, 0.88), (0.37, 0.05, 0.88)),
     3: ((-0.70, -0.05, 0.84), (0.70, -0.05, 0.84), (0.0, 0.07, 0.84)),
 }
+
+
+def area_shapes(area: str) -> str:
+    """The background of an area as SVG markup in a 100 by 100 box: light, quiet, and told by what is at its back wall.
+
+    Wall or sky ends near y = 52; children stand in the middle, toys on the floor in front. Raises CapwrightError for an
+    unknown area.
+    """
+    known = [name for names in AREAS.values() for name in names]
+    if area not in known:
+        raise CapwrightError(f"unknown area {area!r}: choose one of {', '.join(known)}")
+    return shapes("areas", area)
+
+
+@cache
+def looks() -> tuple[dict[str, str], ...]:
+    """Skin, hair and trousers of children; `back` and `front` are hair shapes around a head of radius 17 at (0, 0)."""
+    return tuple(read_tables("capwright.scenes", "looks.yaml"))
+
+
+def child_shapes(activity: str, shirt: str, look: int, variant: str = "") -> str:
+    """A child as SVG markup in a 100 by 100 box, feet near the bottom.
+
+    `variant` shifts the shirt's shade a little (see `toybox.shades`). Raises CapwrightError for an unknown activity,
+    shirt color or look.
+    """
+    if activity not in ACTIVITIES:
+        raise CapwrightError(f"unknown activity {activity!r}: choose one of {', '.join(ACTIVITIES)}")
+    if not 0 <= look < len(looks()):
+        raise CapwrightError(f"unknown look {look!r}: looks go from 0 to {len(looks()) - 1}")
+    main, dark, _ = shades(shirt, variant)
+    return shapes("postures", activity, main=main, dark=dark, **looks()[look])
 
 
 def svg(scene: Scene) -> str:
@@ -69,18 +102,18 @@ def rasterize(document: str, size: int) -> Image.Image:
         return image.convert("RGB")
 
 
-def _place(shapes: str, x: float, y: float, size: float, flip: bool) -> str:
+def _place(markup: str, x: float, y: float, size: float, flip: bool) -> str:
     """Put a 100 by 100 drawing with its center at (x, y) of the unit square, `size` high, mirrored if `flip`."""
     half = 50 * size
     left = 100 * x + half if flip else 100 * x - half
     across = -size if flip else size
-    return f'<g transform="translate({left:.2f} {100 * y - half:.2f}) scale({across:.4f} {size:.4f})">{shapes}</g>'
+    return f'<g transform="translate({left:.2f} {100 * y - half:.2f}) scale({across:.4f} {size:.4f})">{markup}</g>'
 
 
-def _flipped(shapes: str, key: str) -> str:
+def _flipped(markup: str, key: str) -> str:
     if random.Random(f"flip/{key}").random() < 0.5:
-        return shapes
-    return f'<g transform="translate(100 0) scale(-1 1)">{shapes}</g>'
+        return markup
+    return f'<g transform="translate(100 0) scale(-1 1)">{markup}</g>'
 
 
 def _child(child: Child, key: str) -> str:
@@ -96,7 +129,7 @@ def _toy(toy: PlacedToy, key: str) -> str:
     if toy.count not in _ARRANGEMENTS:
         raise CapwrightError(f"{toy.name}: count is {toy.count!r}, but only 1 to {max(_ARRANGEMENTS)} can be drawn")
     flip = random.Random(f"flip/{key}").random() < 0.5
-    shapes = toy_shapes(toy.name, toy.color, key)
+    drawn = toy_shapes(toy.name, toy.color, key)
     copies = _ARRANGEMENTS[toy.count]
     reach = max(dx + scale / 2 for dx, _, scale in copies) * toy.size
     center = min(max(toy.x, reach), 1 - reach) if reach < 0.5 else 0.5  # a group stays in the image
@@ -107,5 +140,5 @@ def _toy(toy: PlacedToy, key: str) -> str:
             f'<ellipse cx="{100 * x:.2f}" cy="{100 * (y + 0.45 * size):.2f}" rx="{50 * size:.2f}" '
             f'ry="{10 * size:.2f}" fill="#3a2a20" fill-opacity=".16"/>'
         )
-        parts.append(_place(shapes, x, y, size, flip))
+        parts.append(_place(drawn, x, y, size, flip))
     return "".join(parts)

@@ -7,17 +7,15 @@ band"). Both use the same sentence frames: to swap the noun is to turn a casual 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import resources
 from typing import Any
-
-import yaml
 
 from capwright.scenes.lexicon import VAGUE, categories, is_set, plural, plural_name, professional_names, vocabulary
 from capwright.scenes.sampling import Rng, look_alikes
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES, PLAIN, PlacedToy, Scene, WorldOptions
+from capwright.text.tables import read_tables
 from capwright.types import Question
 
 #: How often a casual speaker uses the professional name of a toy, by tier.
@@ -30,6 +28,8 @@ FEATURE_PROBABILITY = 0.5
 MAX_WORDS = 36
 
 NUMBERS = ("no", "one", "two", "three", "four")
+#: Facts of these kinds are about the whole scene, the others about a toy.
+SCENE_KINDS = ("area", "children", "activity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,7 @@ class Fact:
 @lru_cache(maxsize=1)
 def grammar() -> dict[str, Any]:
     """The phrases of `grammar.yaml`."""
-    text = resources.files("capwright.scenes").joinpath("grammar.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return read_tables("capwright.scenes", "grammar.yaml")
 
 
 def expert_captions(scene: Scene, options: WorldOptions = PLAIN) -> list[str]:
@@ -166,35 +165,49 @@ def questions(scene: Scene) -> tuple[Question, ...]:
     One on area, children and activity each; for every toy one on its name (with its look-alikes among the options),
     color, place, and count unless it is a set.
     """
-    rng = Rng("questions", scene.seed, scene.index)
-    words = grammar()["questions"]
-    alone = len(scene.children) == 1
+    known: dict[str, dict[str, list[str]]] = {}
+    for one in facts(scene):
+        about = "" if one.kind in SCENE_KINDS else one.subject
+        known.setdefault(about, {}).setdefault(one.kind, []).append(one.value)
+    return tuple(ask(known, Rng("questions", scene.seed, scene.index), _kin))
+
+
+def ask(
+    known: Mapping[str, Mapping[str, Sequence[str]]],
+    rng: Rng,
+    wrong_names: Callable[[str, Collection[str], Rng], Sequence[str]],
+) -> Iterator[Question]:
+    """Questions about what is known: subject -> kind -> values, the whole scene under "".
+
+    `wrong_names(name, names in the image, rng)` gives three other toys for the question on the name of a toy.
+    """
+    words, places = grammar()["questions"], grammar()["places"]
+    scene = known.get("", {})
+    alone = scene.get("children") == ["one"]
     areas = [area for group in AREAS.values() for area in group]
-    asked = [
-        _question("area", words["area_one" if alone else "area"], scene.area, areas, rng),
-        _question("children", words["children"], NUMBERS[len(scene.children)], NUMBERS[1:], rng),
-    ]
-    doing = [activity for activity, _ in _doing(scene)]
-    ask = "activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"
-    others = [activity for activity in ACTIVITIES if activity not in doing]
-    asked.append(_question("activity", words[ask], rng.pick(doing), others, rng))
-    here = {toy.name for toy in scene.toys}
-    for toy in scene.toys:
-        many = "_many" if toy.count > 1 or is_set(toy.name) else ""
-        noun = plural_name(toy.name) if many else toy.name
-        place = grammar()["places"][toy.place]
-        kin = [name for name in look_alikes(toy.name) if name not in here]
-        kin += _shuffled(categories()[vocabulary()[toy.name].category], rng, without=here.union(kin))
-        kin += _shuffled(professional_names(), rng, without=here.union(kin))
-        text = words["name"].format(color=toy.color, place=place)
-        asked.append(_question("name", text, toy.name, kin[:3], rng))
-        asked.append(_question("color", words["color" + many].format(name=noun), toy.color, COLORS, rng))
-        if not is_set(toy.name):
-            text = words["count"].format(name=plural_name(toy.name))
-            asked.append(_question("count", text, NUMBERS[toy.count], NUMBERS[1:], rng))
-        places = [grammar()["places"][place] for place in PLACES] + [words["absent"]]
-        asked.append(_question("place", words["place" + many].format(name=noun), place, places, rng))
-    return tuple(asked)
+    for area in scene.get("area", ()):
+        yield _question("area", words["area_one" if alone else "area"], area, areas, rng)
+    for number in scene.get("children", ()):
+        yield _question("children", words["children"], number, NUMBERS[1:], rng)
+    if doing := scene.get("activity", ()):
+        text = words["activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"]
+        others = [activity for activity in ACTIVITIES if activity not in doing]
+        yield _question("activity", text, rng.pick(doing), others, rng)
+    for name in filter(None, known):
+        about = {kind: values[0] for kind, values in known[name].items()}
+        many = "_many" if is_set(name) or about.get("count", "one") != "one" else ""
+        noun = plural_name(name) if many else name
+        if {"name", "color", "place"} <= about.keys():
+            text = words["name"].format(color=about["color"], place=places[about["place"]])
+            yield _question("name", text, name, wrong_names(name, known.keys(), rng), rng)
+        if "color" in about:
+            yield _question("color", words["color" + many].format(name=noun), about["color"], COLORS, rng)
+        if "count" in about:
+            text = words["count"].format(name=plural_name(name))
+            yield _question("count", text, about["count"], NUMBERS[1:], rng)
+        if "place" in about:
+            options = [*places.values(), words["absent"]]
+            yield _question("place", words["place" + many].format(name=noun), places[about["place"]], options, rng)
 
 
 def plural_form(word: str) -> str:
@@ -341,6 +354,10 @@ def _question(kind: str, text: str, answer: str, options: Iterable[str], rng: Rn
     return Question(text=text, options=tuple(rng.several([answer, *wrong], 4)), answer=answer, kind=kind)
 
 
-def _shuffled(names: Sequence[str], rng: Rng, without: Iterable[str]) -> list[str]:
-    kept = [name for name in names if name not in set(without)]
-    return rng.several(kept, len(kept))
+def _kin(name: str, here: Collection[str], rng: Rng) -> list[str]:
+    """Three toys that are not in the image: look-alikes first, then those of the same kind, then any."""
+    kin = [other for other in look_alikes(name) if other not in here]
+    for pool in (categories()[vocabulary()[name].category], professional_names()):
+        left = [other for other in pool if other not in here and other not in kin]
+        kin += rng.several(left, len(left))
+    return kin[:3]

@@ -49,21 +49,8 @@ class LexicalJudge:
 
         A question without options cannot be answered by looking words up: its status is "judge_error".
         """
-        grouped: dict[str, list[int]] = {}
-        for i, (evidence, _) in enumerate(asked):
-            grouped.setdefault(_text(evidence), []).append(i)
-        answers: list[Answer] = [Answer(None, status="judge_error", text="the question has no options")] * len(asked)
-        for text, places in grouped.items():  # a caption is scanned once for all its questions
-            told = self._reader.answer(text, [asked[i][1] for i in places])
-            for i, option in zip(places, told):
-                question = asked[i][1]
-                if not question.options:
-                    continue
-                if option is None:
-                    answers[i] = Answer(None, abstained=True)
-                else:
-                    answers[i] = Answer(question.options.index(option), text=option)
-        return answers
+        texts = [_text(evidence) for evidence, _ in asked]
+        return [self._answer(text, question) for text, (_, question) in zip(texts, asked)]
 
     def split(self, texts: Sequence[str], *, seed: int = 0) -> list[Split]:
         """The facts that each text states, as sentences. All of them describe: the language has no inferences."""
@@ -104,6 +91,12 @@ class LexicalJudge:
         raise ModelError(
             "the lexical judge does not grade language; measure language without a judge, or name a server"
         )
+
+    def _answer(self, text: str, question: Question) -> Answer:
+        (option,) = self._reader.answer(text, [question])
+        if not question.options:
+            return Answer(None, status="judge_error", text="the question has no options")
+        return Answer(None, abstained=True) if option is None else Answer(question.options.index(option), text=option)
 
     def _verify(self, claims: Sequence[str], evidence: str) -> list[Verdict]:
         known = [stated(claim) for claim in claims]

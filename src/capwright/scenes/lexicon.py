@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib import resources
 
-import yaml
-
+from capwright.data.vocabulary import read_vocabulary
 from capwright.types import Term, Vocabulary
 
 #: The word of a speaker who does not even name the kind.
@@ -16,16 +15,8 @@ VAGUE = "toy"
 @lru_cache(maxsize=1)
 def vocabulary() -> Vocabulary:
     """The 45 professional names in file order, then each category word (level "generic"), then "toy" ("vague")."""
-    text = resources.files("capwright.scenes").joinpath("vocabulary.yaml").read_text(encoding="utf-8")
-    terms: dict[str, Term] = {}
-    for name, entry in yaml.safe_load(text).items():
-        terms[name] = Term(
-            name=name,
-            aliases=tuple(entry.get("aliases", ())),
-            plurals=tuple(entry.get("plurals", ())),
-            category=entry["category"],
-            tier=entry["tier"],
-        )
+    with resources.as_file(resources.files("capwright.scenes") / "vocabulary.yaml") as path:
+        terms = dict(read_vocabulary(path))
     for category in dict.fromkeys(term.category for term in list(terms.values())):
         terms[category] = Term(name=category, plurals=(plural(category),), level="generic")
     terms[VAGUE] = Term(name=VAGUE, plurals=(plural(VAGUE),), level="vague")

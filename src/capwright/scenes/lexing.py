@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 
 from capwright.scenes.language import NUMBERS, grammar
 from capwright.scenes.lexicon import VAGUE, is_set, plural, plural_name, vocabulary
@@ -73,8 +74,9 @@ class Token:
     plural: bool = False
 
 
+@lru_cache(maxsize=4096)
 def scan(text: str) -> Scan:
-    """Everything a text mentions. Any text will do; an empty one gives an empty scan."""
+    """Everything a text mentions, not to be changed. Any text will do; an empty one gives an empty scan."""
     found = Scan()
     totals: list[str] = []
     for sentence in _sentences(text):
@@ -88,16 +90,9 @@ def scan(text: str) -> Scan:
 
 
 def _sentences(text: str) -> Iterator[list[Token]]:
-    sentence: list[Token] = []
-    for token in _tokens(text):
-        if token.kind == "stop":
-            if sentence:
-                yield sentence
-            sentence = []
-        else:
-            sentence.append(token)
-    if sentence:
-        yield sentence
+    for is_stop, tokens in groupby(_tokens(text), lambda token: token.kind == "stop"):
+        if not is_stop:
+            yield list(tokens)
 
 
 def _tokens(text: str) -> Iterator[Token]:
@@ -112,12 +107,7 @@ def _tokens(text: str) -> Iterator[Token]:
                 at += length
                 break
         else:
-            if words[at] in _STOPS:
-                yield Token("stop", words[at])
-            elif words[at] == ",":
-                yield Token("comma", ",")
-            else:
-                yield Token("other", words[at])
+            yield Token("stop" if words[at] in _STOPS else "comma" if words[at] == "," else "other", words[at])
             at += 1
 
 

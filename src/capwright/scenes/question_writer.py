@@ -7,11 +7,12 @@ to test on can differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from capwright.scenes.language import NUMBERS, grammar
-from capwright.scenes.lexicon import categories, is_set, plural_name, professional_names, vocabulary
+from capwright.scenes.language import NUMBERS, SCENE_KINDS, ask
+from capwright.scenes.lexicon import categories, professional_names, vocabulary
 from capwright.scenes.sampling import Rng, look_alikes
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS, PLACES
 from capwright.types import ModelError
@@ -36,14 +37,15 @@ class FactsWriter:
 
 def _write(record: Mapping[str, Any], seed: int) -> dict[str, Any]:
     known = _by_subject(record.get("facts"))
-    asked = list(_all(known, Rng("questions from facts", seed, record.get("id", ""))))
+    rng = Rng("questions from facts", seed, record.get("id", ""))
+    asked = list(ask(dict(sorted(known.items())), rng, _taken_for))
     if not asked:
         return {"status": "unparseable", "reason": 'meta["facts"] has no facts of the built-in kindergarten'}
     n = int(record.get("n", 0))
     if 0 < n < len(asked):
         chosen = Rng("which facts", seed, record.get("id", "")).several(range(len(asked)), n)
         asked = [asked[i] for i in sorted(chosen)]
-    return {"status": "ok", "questions": asked}
+    return {"status": "ok", "questions": [asdict(question) | {"options": list(question.options)} for question in asked]}
 
 
 def _by_subject(facts: Any) -> dict[str, dict[str, list[str]]]:
@@ -53,7 +55,7 @@ def _by_subject(facts: Any) -> dict[str, dict[str, list[str]]]:
         if not isinstance(fact, Mapping):
             continue
         kind, subject, value = (str(fact.get(key, "")) for key in ("kind", "subject", "value"))
-        subject = "" if kind in ("area", "children", "activity") else subject
+        subject = "" if kind in SCENE_KINDS else subject
         if value in _values(kind) and (not subject or subject in professional_names()):
             found.setdefault(subject, {}).setdefault(kind, []).append(value)
     return found
@@ -65,44 +67,10 @@ def _values(kind: str) -> Sequence[str]:
     return {**known, "place": PLACES, "name": professional_names()}.get(kind, ())
 
 
-def _all(known: Mapping[str, Mapping[str, list[str]]], rng: Rng) -> Iterable[dict[str, Any]]:
-    words, places = grammar()["questions"], grammar()["places"]
-    scene = known.get("", {})
-    alone = scene.get("children") == ["one"]
-    for area in scene.get("area", ()):
-        yield _entry("area", words["area_one" if alone else "area"], area, _values("area"), rng)
-    for number in scene.get("children", ()):
-        yield _entry("children", words["children"], number, NUMBERS[1:], rng)
-    if doing := scene.get("activity", []):
-        ask = "activity_one" if alone else "activity" if len(doing) == 1 else "activity_some"
-        others = [activity for activity in ACTIVITIES if activity not in doing]
-        yield _entry("activity", words[ask], rng.pick(doing), others, rng)
-    for name in sorted(known.keys() - {""}):
-        about = {kind: values[0] for kind, values in known[name].items()}
-        many = "_many" if is_set(name) or about.get("count", "one") != "one" else ""
-        noun = plural_name(name) if many else name
-        if {"name", "color", "place"} <= about.keys():
-            text = words["name"].format(color=about["color"], place=places[about["place"]])
-            yield _entry("name", text, name, _taken_for(name, known.keys(), rng), rng)
-        if "color" in about:
-            yield _entry("color", words["color" + many].format(name=noun), about["color"], COLORS, rng)
-        if "count" in about:
-            text = words["count"].format(name=plural_name(name))
-            yield _entry("count", text, about["count"], NUMBERS[1:], rng)
-        if "place" in about:
-            options = [*places.values(), words["absent"]]
-            yield _entry("place", words["place" + many].format(name=noun), places[about["place"]], options, rng)
-
-
-def _taken_for(name: str, here: Iterable[str], rng: Rng) -> list[str]:
+def _taken_for(name: str, here: Collection[str], rng: Rng) -> list[str]:
     """Three other toys: look-alikes first, then toys of the same kind, then any; none that is in the image."""
     found: list[str] = []
     for pool in (look_alikes(name), categories()[vocabulary()[name].category], professional_names()):
         left = [other for other in pool if other not in here and other not in found]
         found += rng.several(left, min(len(left), 3 - len(found)))
     return found
-
-
-def _entry(kind: str, text: str, answer: str, options: Iterable[str], rng: Rng) -> dict[str, Any]:
-    wrong = rng.several([option for option in options if option != answer], 3)
-    return {"text": text, "options": rng.several([answer, *wrong], 4), "answer": answer, "kind": kind}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Protocol
 
 from capwright.scenes.language import Fact, fact
 from capwright.scenes.lexing import Mention, Scan, scan
@@ -21,7 +20,6 @@ Claim = Fact
 
 #: What evidence can say about a claim.
 VERDICTS = ("entailed", "contradicted", "neutral")
-VerdictWord = str
 
 _QUESTIONS = (
     ("children", re.compile(r"how many (children|kids)\b")),
@@ -32,17 +30,6 @@ _QUESTIONS = (
     ("color", re.compile(r"(what|which) colou?r\b")),
     ("name", re.compile(r"(what|which)\b")),
 )
-
-
-class Stated(Protocol):
-    """Anything with what a fact says; sentences do not matter to `LexicalReader.verify`."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def value(self) -> str: ...
 
 
 class LexicalReader:
@@ -76,8 +63,11 @@ class LexicalReader:
                 claims.append(fact("place", toy.name, toy.place, several))
         return list(dict.fromkeys(claims))
 
-    def verify(self, claims: Sequence[Stated], evidence: str) -> list[VerdictWord]:
-        """One of `VERDICTS` for each claim. What the evidence does not mention is neutral, never contradicted."""
+    def verify(self, claims: Sequence[Claim], evidence: str) -> list[str]:
+        """One of `VERDICTS` for each claim, whatever its sentence.
+
+        What the evidence does not mention is neutral, never contradicted.
+        """
         read = scan(evidence)
         return [_verdict(read, claim) for claim in claims]
 
@@ -143,7 +133,6 @@ def _values(kind: str, option: str) -> tuple[str, ...]:
     return () if value is None else (value,)
 
 
-@lru_cache(maxsize=4096)
 def _asked(question: str) -> Mention | None:
     """The toy that a question is about."""
     toys = scan(question).toys
@@ -153,7 +142,7 @@ def _asked(question: str) -> Mention | None:
 # Verdicts -------------------------------------------------------------------------------------------------------------
 
 
-def _verdict(read: Scan, claim: Stated) -> VerdictWord:
+def _verdict(read: Scan, claim: Claim) -> str:
     if claim.kind == "area":
         if claim.value not in read.areas:
             return "contradicted" if read.areas else "neutral"
@@ -179,7 +168,7 @@ def _verdict(read: Scan, claim: Stated) -> VerdictWord:
     return "contradicted" if told and claim.value not in told else "neutral"
 
 
-def _activity_verdict(read: Scan, claim: Stated) -> VerdictWord:
+def _activity_verdict(read: Scan, claim: Claim) -> str:
     numbers = {number for number, activity in read.activities if activity == claim.value}
     if not numbers:
         return "contradicted" if read.complete() else "neutral"

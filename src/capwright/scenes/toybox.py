@@ -1,87 +1,28 @@
 """The toy drawings: one SVG file per vocabulary term, tinted on request.
 
-A file in `toys/` is a 100 by 100 drawing of plain shapes. Three placeholders, `{main}`, `{dark}` and `{light}`, stand
-for the toy's color and its two shades; everything else (wood, metal, strings) keeps its own color.
+In a file of `toys/`, `{main}`, `{dark}` and `{light}` stand for the toy's color and its two shades; everything else
+(wood, metal, strings) keeps its own color.
 """
 
 from __future__ import annotations
 
 import colorsys
 import random
-import re
-from functools import cache
-from importlib import resources
 
+from capwright.scenes.svg_files import drawing_names, shapes
+from capwright.text.tables import read_tables
 from capwright.types import CapwrightError
 
-#: Pairs of toys that a hasty look takes for one another. Their drawings differ by a feature, never by color alone.
-LOOK_ALIKES: tuple[tuple[str, str], ...] = (
-    ("geoboard", "pegboard"),
-    ("lacing board", "busy board"),
-    ("tangram", "pattern blocks"),
-    ("knob puzzle", "floor puzzle"),
-    ("unit blocks", "counting rods"),
-    ("unit blocks", "magnetic tiles"),
-    ("stacking rings", "ring toss"),
-    ("nesting cups", "nesting dolls"),
-    ("shape sorter", "coin box"),
-    ("bead maze", "abacus"),
-    ("number balance", "bucket balance"),
-    ("xylophone", "glockenspiel"),
-    ("tambourine", "hand drum"),
-    ("maracas", "egg shakers"),
-    ("balance bike", "tricycle"),
-    ("balance bike", "kick scooter"),
-    ("rocking horse", "hobby horse"),
-    ("playground ball", "hopper ball"),
-    ("hand puppet", "rag doll"),
-)
-
+_TABLES = read_tables("capwright.scenes", "toys.yaml")
+#: Pairs of toys that a hasty look takes for one another.
+LOOK_ALIKES: tuple[tuple[str, str], ...] = tuple((one, other) for one, other in _TABLES["look_alikes"])
 #: The color of each color word, as drawn on toys and shirts.
-INKS: dict[str, str] = {
-    "red": "#e03a3a",
-    "orange": "#f6891f",
-    "yellow": "#f8d12f",
-    "green": "#43ad50",
-    "blue": "#3b7ddd",
-    "purple": "#8f4fc7",
-    "pink": "#f487ba",
-    "brown": "#8d5a34",
-}
-
-_BODY = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
-
-
-def slug(name: str) -> str:
-    """The file name of a toy, without its ending: `"busy board"` -> `"busy-board"`."""
-    return name.replace(" ", "-")
+INKS: dict[str, str] = _TABLES["inks"]
 
 
 def toy_names() -> tuple[str, ...]:
     """Names of all toys that have a drawing, sorted."""
-    folder = resources.files("capwright.scenes") / "toys"
-    files = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name[: -len(".svg")].replace("-", " ") for name in files if name.endswith(".svg")))
-
-
-@cache
-def toy_file(name: str) -> str:
-    """The SVG text of a toy, placeholders unfilled.
-
-    Raises CapwrightError for a name without a drawing.
-    """
-    path = resources.files("capwright.scenes") / "toys" / f"{slug(name)}.svg"
-    if not path.is_file():
-        raise CapwrightError(f"there is no drawing of {name!r}: add scenes/toys/{slug(name)}.svg")
-    return path.read_text(encoding="utf-8")
-
-
-@cache
-def _body(name: str) -> str:
-    found = _BODY.search(toy_file(name))
-    if found is None:
-        raise CapwrightError(f"scenes/toys/{slug(name)}.svg: not an <svg> document")
-    return found.group(1).replace("\n", "")
+    return drawing_names("toys")
 
 
 def shades(color: str, variant: str = "") -> tuple[str, str, str]:
@@ -117,4 +58,4 @@ def toy_shapes(name: str, color: str, variant: str = "") -> str:
     Raises CapwrightError for an unknown toy or color.
     """
     main, dark, light = shades(color, variant)
-    return _body(name).replace("{main}", main).replace("{dark}", dark).replace("{light}", light)
+    return shapes("toys", name, main=main, dark=dark, light=light)

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-_IRREGULAR = {
-    "child": ("children",),
-    "person": ("people", "persons"),
-    "man": ("men",),
-    "woman": ("women",),
-    "mouse": ("mice",),
-    "louse": ("lice",),
-    "goose": ("geese",),
-    "foot": ("feet",),
-    "tooth": ("teeth",),
-    "ox": ("oxen",),
-    "die": ("dice", "dies"),
-    "quiz": ("quizzes",),
-    "axis": ("axes",),
-    "cactus": ("cacti", "cactuses"),
-    "abacus": ("abacuses", "abaci"),
-    "sheep": ("sheep",),
-    "deer": ("deer",),
-    "fish": ("fish", "fishes"),
-    "series": ("series",),
-    "stomach": ("stomachs",),
-    "monarch": ("monarchs",),
-    "epoch": ("epochs",),
-}
-_SUFFIX_IRREGULAR = ("child", "woman", "mouse", "tooth", "foot", "goose", "person")
-_NOT_MAN = ("human", "german", "roman", "shaman", "talisman", "ottoman", "caiman")
-_F_TO_VES = ("shelf", "knife", "leaf", "loaf", "wolf", "calf", "half", "wife", "life", "thief", "elf", "self", "sheaf")
-_F_EITHER = ("scarf", "hoof", "wharf", "dwarf", "handkerchief")
+from capwright.text.tables import read_tables
+
+_TABLES = read_tables("capwright.text", "plurals.yaml")
+_IRREGULAR = {word: tuple(forms) for word, forms in _TABLES["irregular"].items()}
+_SUFFIXES, _NOT_MAN, _F_TO_VES, _F_EITHER = (
+    tuple(_TABLES[name]) for name in ("suffixes", "not_man", "f_to_ves", "f_either")
+)
 
 
 def plurals_of(word: str) -> tuple[str, ...]:
@@ -40,7 +19,7 @@ def plurals_of(word: str) -> tuple[str, ...]:
     """
     if word in _IRREGULAR:
         return _IRREGULAR[word]
-    for ending in _SUFFIX_IRREGULAR:
+    for ending in _SUFFIXES:
         if word.endswith(ending) and len(word) > len(ending):
             return tuple(word[: -len(ending)] + form for form in _IRREGULAR[ending])
     if word.endswith("man") and not word.endswith(_NOT_MAN):

@@ -16,12 +16,15 @@ from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache, lru_cache
 
-from capwright.text import ptb_tables
+from capwright.text.tables import read_tables
 
 _Rule = Callable[[str, int], "re.Match[str] | None"]
 
 #: Changes whenever a text could be cut otherwise; it is part of the signature of every number made from the tokens.
 VERSION = "ptb-py.1"
+
+#: What it knows by heart: kinds of characters, and abbreviations that keep their dot; each a text with spaces between.
+TABLES: dict[str, str] = read_tables("capwright.text", "ptb_tables.yaml")
 
 #: Tokens that caption metrics leave out. Brackets are not among them: the list of the original has "-LRB-", and
 #: lower-casing has turned that into "-lrb-", which stays.
@@ -48,7 +51,7 @@ _ACROSS = re.compile(
 #: behind it none.
 _TWO_WORDS = "cannot gonna gotta lemme gimme wanna"
 _UNLIKE_OTHERS = frozenset(
-    " ".join([_TWO_WORDS, ptb_tables.ABBREVIATIONS, ptb_tables.STATES, ptb_tables.COMPANIES]).split()
+    " ".join([_TWO_WORDS, TABLES["abbreviations"], TABLES["states"], TABLES["companies"]]).split()
 )
 
 # What rules are made of, after `_Looks` has put two letters for all those beyond ASCII: a letter, a letter or digit, an
@@ -146,12 +149,12 @@ def _rules() -> tuple[list[_Rule], list[_Rule]]:
     fraction = r"[0-9]+[/⁄][0-9]+"
     telephone = r"[0-9]{3,4}[- .]?[0-9]{3,5}"
     rest = r"""(?:/[^\s"<>|()]+[^\s"<>|.!?(){},-])?"""  # of an address
-    listed = "|".join(ptb_tables.ABBREVIATIONS.split())
-    capital = "|".join([*map(str.capitalize, ptb_tables.STATES.split()), *map(str.upper, ptb_tables.STATES.split())])
-    company = "|".join([*map(str.capitalize, ptb_tables.COMPANIES.split()), *ptb_tables.COMPANIES.split()])
-    numbered = "|".join(ptb_tables.NUMBERED.split())
-    endings = "|".join(ptb_tables.FILES.split())
-    starts = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in ptb_tables.STARTS.split())
+    listed = "|".join(TABLES["abbreviations"].split())
+    capital = "|".join([*map(str.capitalize, TABLES["states"].split()), *map(str.upper, TABLES["states"].split())])
+    company = "|".join([*map(str.capitalize, TABLES["companies"].split()), *TABLES["companies"].split()])
+    numbered = "|".join(TABLES["numbered"].split())
+    endings = "|".join(TABLES["files"].split())
+    starts = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in TABLES["starts"].split())
     words = [
         # Contractions.
         rf"({_L}{_A}*){_SHORT}",
@@ -219,8 +222,8 @@ class _Looks(dict[int, str]):
         self.update({ord(c): "²" for c in "²³¹⁰⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉"})
         self.update({ord(c): "•" for c in _RENAMED if c > "\x7f"})
         self[0xAD] = "é"  # the soft hyphen: inside words, and gone in the end
-        self._letters = _bounds(ptb_tables.LETTERS)
-        self._symbols = _bounds(ptb_tables.SYMBOLS)
+        self._letters = _bounds(TABLES["letters"])
+        self._symbols = _bounds(TABLES["symbols"])
 
     def __missing__(self, code: int) -> str:
         if bisect_right(self._letters, code) % 2:

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from capwright.recipes import RlStage
 from capwright.training import advantages as methods
-from capwright.training.advantages import TOLERANCE
+from capwright.training.advantages import TOLERANCE, States, route
 from capwright.training.distributed import ProcessGroup
-from capwright.training.group_states import States, route
 from capwright.training.losses import kl
 from capwright.training.rollout import Rollout, TrainingSetup, cut
 

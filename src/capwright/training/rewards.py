@@ -60,19 +60,17 @@ class Rewards:
 
     def __call__(self, samples: Sequence[Sample], captions: list[list[Caption]]) -> MeasuredRewards:
         """Rewards of as many captions for each sample. Errors of a view make its captions unknown, nothing else."""
-        failures: Counter[str] = Counter()
-        why: dict[str, str] = {}
-        found = {name: self._ask(name, samples, captions, failures, why) for name in self.views}
-        counted = {}
+        failed = MeasuredRewards(
+            torch.empty(len(samples), len(captions[0]) if captions else 0, 0, dtype=torch.float64), Counter(), {}
+        )
+        found = {name: self._ask(name, samples, captions, failed) for name in self.views}
+        counted = []
         for name, values in found.items():
-            rule = self.conditions.get(name)
-            given = None if rule is None else found.get(rule.of)
-            if rule is not None:
-                values = only_if(values, measure(rule.of, samples, captions) if given is None else given, rule)
-            counted[name] = values
-        shape = (len(samples), len(captions[0]) if captions else 0)
-        empty = torch.empty(*shape, 0, dtype=torch.float64)
-        return MeasuredRewards(torch.stack(list(counted.values()), -1) if counted else empty, failures, why)
+            if rule := self.conditions.get(name):
+                given = found[rule.of] if rule.of in found else measure(rule.of, samples, captions)
+                values = only_if(values, given, rule)
+            counted.append(values)
+        return replace(failed, values=torch.stack(counted, -1)) if counted else failed
 
     @property
     def locates(self) -> bool:
@@ -107,14 +105,10 @@ class Rewards:
         return self._known_floors[sample.id]
 
     def _ask(
-        self,
-        name: str,
-        samples: Sequence[Sample],
-        captions: list[list[Caption]],
-        failures: Counter[str],
-        why: dict[str, str],
+        self, name: str, samples: Sequence[Sample], captions: list[list[Caption]], failed: MeasuredRewards
     ) -> Tensor:
-        """One reward `[P, G]`. When a batch raises, each image is asked for alone, so that only the culprit is lost."""
+        """One reward `[P, G]`. When a batch raises, each image is asked for alone, so that only the culprit is lost; it
+        is counted in `failed`."""
         view = self.views[name]
         try:
             values = within(self.timeouts.get(name), lambda: view(samples, captions).values)
@@ -126,10 +120,9 @@ class Rewards:
             raise
         except Exception as error:
             if len(samples) > 1 and not isinstance(error, TimeoutError):
-                rows = [self._ask(name, [s], [c], failures, why) for s, c in zip(samples, captions)]
-                return torch.cat(rows)
-            failures[name] += sum(len(group) for group in captions)
-            why[name] = f"{type(error).__name__}: {error}"
+                return torch.cat([self._ask(name, [s], [c], failed) for s, c in zip(samples, captions)])
+            failed.failures[name] += sum(len(group) for group in captions)
+            failed.why[name] = f"{type(error).__name__}: {error}"
             return torch.full((len(samples), len(captions[0])), torch.nan, dtype=torch.float64)
 
 

@@ -16,9 +16,8 @@ from torch import Tensor
 from capwright.models import CaptionBatch, EncodedPrompts, HFPolicy
 from capwright.models.decoding.sampling import uniform_noise
 from capwright.recipes import RlStage, SftStage
-from capwright.training.demonstrations import Demonstrations
+from capwright.training.demonstrations import Demonstrations, missed_terms
 from capwright.training.distributed import ProcessGroup
-from capwright.training.relabel import missed_terms
 from capwright.training.rewards import Rewards
 from capwright.types import Caption, ImageError, ModelError, Request, Sample, SamplingParams
 
@@ -166,32 +165,20 @@ class RolloutWorker:
             key: with a sample's id, it decides what is drawn, whichever process or batch the image is in.
         """
         self.policy.model.eval()
-        chunks, records = [], []
-        failures: Counter[str] = Counter()
-        lost: Counter[str] = Counter()
-        why: dict[str, str] = {}
+        mine = Rollout()
         with self.processes.unsharded_weights():
             for batch in slices(self.processes.shard(samples), stage.rollout_batch):
                 if (prefixes := self.encode(batch)) is not None:
                     groups = self._generate(prefixes, stage, key)
-                    found = self._score(groups, stage, failures, why)
+                    found = self._score(groups, stage, mine)
                     if stage.demonstrations:
-                        groups, found = self._show(groups, found, stage, key)
-                        lost.update(self.demonstrations.failures)
-                        why |= self.demonstrations.why
-                    chunks.append(groups)
-                    records += found
-        mine = sum(len(chunk) for chunk in chunks)
-        parts = self.processes.gather([(records, failures, why, lost)])
-        before = sum(len(part[0]) for part in parts[: self.processes.rank])
-        return Rollout(
-            chunks,
-            list(range(before, before + mine)),
-            [one for part in parts for one in part[0]],
-            sum((part[1] for part in parts), Counter()),
-            {name: text for part in parts for name, text in part[2].items()},
-            sum((part[3] for part in parts), Counter()),
-        )
+                        groups, found = self._show(groups, found, stage, key, mine)
+                    mine.chunks.append(groups)
+                    mine.records += found
+        parts = self.processes.gather([replace(mine, chunks=[])])
+        before = sum(len(part.records) for part in parts[: self.processes.rank])
+        places = list(range(before, before + len(mine.records)))
+        return replace(sum(parts, Rollout()), chunks=mine.chunks, places=places)
 
     def _generate(self, prefixes: EncodedPrompts, stage: RlStage, key: str) -> CaptionBatch:
         sampling = stage.sampling.to_types()
@@ -200,13 +187,11 @@ class RolloutWorker:
         with self.processes.accelerator.autocast():
             return self.policy.sample(prefixes, stage.captions_per_image, sampling, numbers)
 
-    def _score(
-        self, groups: CaptionBatch, stage: RlStage, failures: Counter[str], why: dict[str, str]
-    ) -> list[GroupRecord]:
+    def _score(self, groups: CaptionBatch, stage: RlStage, mine: Rollout) -> list[GroupRecord]:
         samples = [request.sample for request in groups.prefixes.requests]
         measured = self.rewards(samples, groups.captions)
-        failures.update(measured.failures)
-        why |= measured.why
+        mine.failures.update(measured.failures)
+        mine.why |= measured.why
         greedy = None
         if stage.advantage == "scst":
             sampling = SamplingParams(temperature=0.0, max_tokens=stage.sampling.max_tokens)
@@ -236,11 +221,13 @@ class RolloutWorker:
         return bool(missed_terms(sample, [s for c in captions for s in self.rewards.spans(c.text, sample)]))
 
     def _show(
-        self, groups: CaptionBatch, records: list[GroupRecord], stage: RlStage, key: str
+        self, groups: CaptionBatch, records: list[GroupRecord], stage: RlStage, key: str, mine: Rollout
     ) -> tuple[CaptionBatch, list[GroupRecord]]:
         """The groups with their demonstrations, and what those are worth."""
         samples = [request.sample for request in groups.prefixes.requests]
         texts, values = self.demonstrations(stage.demonstrations, samples, groups.captions, key)
+        mine.lost.update(self.demonstrations.failures)
+        mine.why |= self.demonstrations.why
         more = self.policy.tokenize(groups.prefixes, [[text or "" for text in given] for given in texts])
         there = torch.tensor([[text is not None for text in given] for given in texts], device=more.mask.device)
         joined = groups.join(replace(more, mask=more.mask & there.unsqueeze(-1)))

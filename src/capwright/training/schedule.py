@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from torch.utils.data import Subset
 
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import SftStage, StageBase
@@ -13,28 +15,13 @@ from capwright.training.demonstrations import targets
 from capwright.types import RecipeError, Sample
 
 
-class Chosen:
-    """Some samples of a dataset, in its order, read when they are asked for."""
-
-    def __init__(self, data: Sequence[Sample], indices: Sequence[int]) -> None:
-        self._data, self._indices = data, indices
-
-    @classmethod
-    def of(cls, data: Any, wanted: Callable[[Sample], bool]) -> Any:
-        """The samples that are wanted; `data` itself where all or none are."""
-        indices = [i for i in range(len(data)) if wanted(data[i])]
-        return cls(data, indices) if 0 < len(indices) < len(data) else data
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, place: int) -> Sample:
-        return self._data[self._indices[place]]
-
-
 def images_for(stage: StageBase, data: Any) -> Any:
-    """The samples that a stage looks at: all of them, or for imitation those with a caption to imitate."""
-    return Chosen.of(data, lambda sample: bool(targets(sample, stage.target))) if isinstance(stage, SftStage) else data
+    """The samples that a stage looks at: all of them, or for imitation those with a caption to imitate, if there are
+    any. Samples are read when they are asked for."""
+    if not isinstance(stage, SftStage):
+        return data
+    wanted = [i for i in range(len(data)) if targets(data[i], stage.target)]
+    return Subset(data, wanted) if 0 < len(wanted) < len(data) else data
 
 
 class Order:

@@ -16,10 +16,10 @@ from torch import Tensor
 from capwright.models import CaptionBatch
 from capwright.recipes import RlStage, SftStage
 from capwright.training.advantage_estimator import AdvantageEstimator
+from capwright.training.advantages import STATES, States
 from capwright.training.buffer import Buffer
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import ProcessGroup
-from capwright.training.group_states import STATES, States
 from capwright.training.losses import imitation_loss, kl, loss_denominator, policy_loss, reinforce_loss, token_weights
 from capwright.training.monitors import RewardMonitor
 from capwright.training.rewards import LengthReward, summarize

@@ -26,9 +26,9 @@ from transformers import PreTrainedModel
 
 from capwright.recipes.stages import Imitation
 from capwright.training import advantages as methods
+from capwright.training.advantages import route
 from capwright.training.buffer import Buffer
 from capwright.training.demonstrations import targets
-from capwright.training.group_states import route
 from capwright.training.losses import imitation_loss, token_weights
 from capwright.training.rewards import Rewards, View
 from capwright.types import Caption, DataError, RecipeError, RunError, Sample

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import nearest, not_utf8
+from capwright.data.files import nearest_key, not_utf8
 from capwright.types import DataError
 
 #: Columns that can hold ids, and columns that can hold captions; the first that is there is taken.
@@ -28,8 +28,25 @@ _EXCEL = re.compile(r"sep=.\s*")
 _NUMBERED = re.compile(rf"({'|'.join(CAPTION_COLUMNS)})s?[ _.#-]?\d+")
 
 
-def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[tuple[int, dict[str, Any]]]:
+def no_captions(names: Sequence[str]) -> str:
+    """What is wrong with a table of captions that has these columns; "" when nothing is."""
+    has_id = any(name in ID_COLUMNS for name in names)
+    if has_id and any(name in CAPTION_COLUMNS or _NUMBERED.fullmatch(name) for name in names):
+        return ""
+    hint = nearest_key([name for name in names if name not in ID_COLUMNS], CAPTION_COLUMNS)
+    return (
+        "is neither JSON nor a table of captions: the first line of a table must name an id column "
+        f'({", ".join(ID_COLUMNS[:2])}) and a caption column ({", ".join(CAPTION_COLUMNS[:3])}), such as "id,caption"; '
+        f'it is "{", ".join(names)[:120]}"{hint}'
+    )
+
+
+def table_rows(
+    lines: Iterable[bytes], path: Path, first: int = 1, wrong: Callable[[Sequence[str]], str] = no_captions
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, row) of each row of a table that is not blank; `first` is the number of the first line.
+
+    `wrong` says what is wrong with the names of the columns, "" when nothing is; it decides on the separator.
 
     A row is keyed by the names of the columns in lower case. Several caption columns (`caption_1`, `caption_2`, or one
     name that is there twice) become one list under the name without its number, blank cells left out. Ids lose white
@@ -43,7 +60,7 @@ def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[t
     heading = next(text, "")
     if _EXCEL.fullmatch(heading):
         heading, first = next(text, ""), first + 1
-    names, separator = _columns(heading, path, first)
+    names, separator = _columns(heading, path, first, wrong)
     keys, lists = _keys(names)
     twice = next((name for name in names if name and keys.count(name) > 1 and name not in lists), None)
     if twice is not None:
@@ -54,7 +71,7 @@ def table_rows(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[t
         if len(cells) > len(keys):
             raise DataError(
                 f"{path}:{number}: there are {len(cells)} cells, but the first line names {len(keys)} columns; put "
-                "captions that hold the separator into double quotes"
+                "cells that hold the separator into double quotes"
             )
         row: dict[str, Any] = {}
         for key, cell in zip(keys, cells):
@@ -80,8 +97,8 @@ def _decoded(lines: Iterable[bytes], path: Path, first: int) -> Iterator[str]:
         yield text
 
 
-def _columns(heading: str, path: Path, number: int) -> tuple[list[str], str]:
-    """Names of the columns, lower case, and the separator that makes an id and a caption of them."""
+def _columns(heading: str, path: Path, number: int, wrong: Callable[[Sequence[str]], str]) -> tuple[list[str], str]:
+    """Names of the columns, lower case, and the separator that makes sense of them."""
     guesses = []
     for separator in _SEPARATORS:
         try:
@@ -89,21 +106,10 @@ def _columns(heading: str, path: Path, number: int) -> tuple[list[str], str]:
         except csv.Error:
             continue
         names = [cell.strip().lower() for cell in cells]
-        has_id = any(name in ID_COLUMNS for name in names)
-        if has_id and any(name in CAPTION_COLUMNS or _NUMBERED.fullmatch(name) for name in names):
+        if not wrong(names):
             return names, separator
         guesses.append(names)
-    found = max(guesses, key=len, default=[])
-    shown = ", ".join(found)[:120]
-    hint = next(
-        (h for name in found if name not in (*ID_COLUMNS, *CAPTION_COLUMNS) and (h := nearest(name, CAPTION_COLUMNS))),
-        "",
-    )
-    raise DataError(
-        f"{path}:{number}: is neither JSON nor a table of captions: the first line of a table must name an id column "
-        f'({", ".join(ID_COLUMNS[:2])}) and a caption column ({", ".join(CAPTION_COLUMNS[:3])}), such as "id,caption"; '
-        f'it is "{shown}"{hint}'
-    )
+    raise DataError(f"{path}:{number}: {wrong(max(guesses, key=len, default=[]))}")
 
 
 def _keys(names: Sequence[str]) -> tuple[list[str], set[str]]:

@@ -1,0 +1,12 @@
+from capwright.runs.plan import StagePlan as StagePlan
+from capwright.runs.plan import make_plan as make_plan
+from capwright.runs.progress import LiveProgress as LiveProgress
+from capwright.runs.progress import PlainProgress as PlainProgress
+from capwright.runs.progress import Progress as Progress
+from capwright.runs.progress import open_progress as open_progress
+from capwright.runs.setup import build_training_setup as build_training_setup
+from capwright.runs.setup import load_recipe_policy as load_recipe_policy
+from capwright.runs.setup import open_data as open_data
+from capwright.runs.train_loop import StageResult as StageResult
+from capwright.runs.train_loop import Stopped as Stopped
+from capwright.runs.train_loop import train as train

@@ -1,0 +1,9 @@
+from capwright.training.advantages import States as States
+from capwright.training.advantages import route as route
+from capwright.training.buffer import Buffer as Buffer
+from capwright.training.rewards import Rewards as Rewards
+from capwright.training.rewards import make_rewards as make_rewards
+from capwright.training.rollout import TrainingSetup as TrainingSetup
+from capwright.training.schedule import Order as Order
+from capwright.training.schedule import make_order as make_order
+from capwright.training.trainer import Trainer as Trainer
