@@ -32,6 +32,7 @@ from capwright.types import (
 )
 
 if TYPE_CHECKING:
+    from capwright.captioning import Captioner, load_captioner
     from capwright.data import (
         Dataset,
         check_dataset,
@@ -64,6 +65,7 @@ _HOMES = {
         "read_vocabulary",
         "write_dataset",
     ),
+    "captioning": ("Captioner", "load_captioner"),
     "models": ("HFPolicy", "load_policy"),
     "scorers": ("RewardView", "Scorer", "get_scorer", "list_scorers", "register_scorer"),
     "evaluation": ("compare", "evaluate", "score", "score_systems"),
@@ -75,6 +77,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Caption",
+    "Captioner",
     "CapwrightError",
     "DataError",
     "Dataset",
@@ -99,6 +102,7 @@ __all__ = [
     "get_scorer",
     "list_recipes",
     "list_scorers",
+    "load_captioner",
     "load_image",
     "load_policy",
     "load_recipe",
