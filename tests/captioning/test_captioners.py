@@ -16,9 +16,8 @@ from capwright.types import DataError, OutageError
 class Echo:
     """Says what a sample is called; no model, no images."""
 
-    description = {"model": "echo", "voice": "loud"}
-
     def __init__(self, bad: dict[str, Exception] | None = None):
+        self.description = {"model": "echo", "voice": "loud"}
         self.bad, self.asked = bad or {}, []
 
     def caption(self, requests, params, n=1):

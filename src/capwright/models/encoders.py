@@ -22,7 +22,7 @@ from capwright.types import ScorerError
 #: Vectors that are kept on disk at most, the newest; one of 512 numbers takes 4 KB.
 KEPT = 250_000
 
-Item = TypeVar("Item", str, Path)
+_Item = TypeVar("_Item", str, Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class ClipEncoder:
     def _ready(self, inputs: Any) -> Any:
         return inputs.to(self._model.device)
 
-    def _vectors(self, items: Sequence[Item], read: Callable[[Sequence[Item]], Any]) -> list[NDArray[np.float64]]:
+    def _vectors(self, items: Sequence[_Item], read: Callable[[Sequence[_Item]], Any]) -> list[NDArray[np.float64]]:
         import torch
 
         vectors: list[NDArray[np.float64]] = []
@@ -174,9 +174,9 @@ class CachedEncoder:
     def _encode(
         self,
         kind: str,
-        items: Sequence[Item],
+        items: Sequence[_Item],
         contents: list[bytes],
-        encode: Callable[[Sequence[Item]], list[Encoding]],
+        encode: Callable[[Sequence[_Item]], list[Encoding]],
     ) -> list[Encoding]:
         keys = [digest(self.name, kind) + content for content in contents]
         found = {

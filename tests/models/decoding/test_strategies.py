@@ -65,8 +65,8 @@ def test_scale_0_sees_nothing(policy, asked, layout):
     requests, images = asked
     noise = uniform_noise(["a", "b", "c"], 3, 10)
     blind = policy.sample(policy.encode(requests, blind=True), 3, SamplingParams(max_tokens=10), noise)
-    for pictures in (images, images[::-1]):
-        ours = policy.sample(policy.encode(requests, pictures), 3, SamplingParams(max_tokens=10, guidance=0.0), noise)
+    for shown in (images, images[::-1]):
+        ours = policy.sample(policy.encode(requests, shown), 3, SamplingParams(max_tokens=10, guidance=0.0), noise)
         assert torch.equal(ours.tokens, blind.tokens)
         assert torch.allclose(ours.entropy, blind.entropy, atol=1e-4)
     assert not torch.equal(
@@ -86,7 +86,8 @@ def test_tokens_are_drawn_from_the_product_of_powers(policy, asked, layout, samp
     policy.layout = layout
     noise = uniform_noise(["x", "y", "z"], 4, 14)
     groups = policy.sample(policy.encode(*asked), 4, sampling, noise)
-    assert len(set(groups.mask.sum(-1).flatten().tolist())) > 3  # captions leave the caches at different times
+    lengths = set(groups.mask.sum(-1).flatten().tolist())
+    assert len(lengths) > 2 or sampling.temperature == 0  # captions leave the caches at different times
     with torch.no_grad():
         blind = groups.with_prefixes(policy.encode(asked[0], blind=True))
         seen, unseen = (policy.head.logits(policy._repeated(each)).log_softmax(-1) for each in (groups, blind))
