@@ -183,9 +183,9 @@ class CachedEncoder:
             key: Encoding(row[:-2], bool(row[-2]), bool(row[-1]))
             for key, row in self._store.get(list(dict.fromkeys(keys))).items()
         }
-        new = {key: item for key, item in zip(keys, items) if key not in found}
-        made = dict(zip(new, encode(list(new.values())))) if new else {}
-        self._store.put({key: np.array([*one.vector, one.cut, one.empty]) for key, one in made.items()})
+        missing = {key: item for key, item in zip(keys, items) if key not in found}
+        made: dict[bytes, Encoding] = dict(zip(missing, encode(list(missing.values())))) if missing else {}
+        self._store.put({key: np.array([*new.vector, new.cut, new.empty]) for key, new in made.items()})
         found |= made
         return [found[key] for key in keys]
 

@@ -184,10 +184,6 @@ class Shelf:
         self._files[key] = path
 
 
-class _Intercepted(Exception):
-    """Raised by the hook of `intercept`, with what the hook was given."""
-
-
 def intercept(register: Callable[..., RemovableHandle], run: Callable[[], Any]) -> tuple[Any, ...] | None:
     """What a hook of a module is given when `run` reaches it first, where `run` ends; None where it never does.
 
@@ -195,13 +191,16 @@ def intercept(register: Callable[..., RemovableHandle], run: Callable[[], Any]) 
         register: puts the hook in its place.
     """
 
+    class Reached(Exception):  # each call's own: `run` may intercept something, too
+        pass
+
     def stop(*given: Any) -> None:
-        raise _Intercepted(*given)
+        raise Reached(*given)
 
     hook = register(stop)
     try:
         run()
-    except _Intercepted as reached:
+    except Reached as reached:
         return reached.args
     finally:
         hook.remove()
