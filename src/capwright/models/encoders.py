@@ -22,7 +22,7 @@ from capwright.types import ScorerError
 #: Vectors that are kept on disk at most, the newest; one of 512 numbers takes 4 KB.
 KEPT = 250_000
 
-_Item = TypeVar("_Item", str, Path)
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class CachedEncoder:
             for key, row in self._store.get(list(dict.fromkeys(keys))).items()
         }
         missing = {key: item for key, item in zip(keys, items) if key not in found}
-        made: dict[bytes, Encoding] = dict(zip(missing, encode(list(missing.values())))) if missing else {}
+        made = dict(zip(missing, encode(list(missing.values())))) if missing else {}
         self._store.put({key: np.array([*new.vector, new.cut, new.empty]) for key, new in made.items()})
         found |= made
         return [found[key] for key in keys]

@@ -74,8 +74,6 @@ class HFPolicy:
         for name in ("image_token_id", "image_token_index", "video_token_id", "boi_token_id", "eoi_token_id"):
             if isinstance(token := getattr(config, name, None), int):
                 never.add(token)
-        if self.tokenizer.pad_token_id is not None:
-            never.add(self.tokenizer.pad_token_id)
         rows = self.inner.get_output_embeddings().out_features
         never |= set(range(max(self.tokenizer.get_vocab().values()) + 1, rows))  # they only round the matrix up
         return torch.tensor(sorted(never - set(self.eos_ids.tolist())), dtype=torch.long)
@@ -358,21 +356,18 @@ class HFPolicy:
         for key in TOKEN_KEYS.keys() & batch.keys():
             tail = tails.get(key, torch.zeros_like(flat))
             batch[key] = torch.cat([batch[key], tail.to(batch[key].dtype)], dim=1)
+        if "image_grid_thw" not in batch and not batch["attention_mask"][:, 0].all():
+            # positions that skip the padding, for models that do not work them out themselves
+            batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         kept: list[Tensor] = []
         hook = self.decoder.register_forward_hook(lambda *args: kept.append(args[-1].last_hidden_state))
         try:
             with self._cached_tower([r for r in groups.prefixes.requests for _ in range(captions)], rows):
-                self.inner(**batch, **self._plain_positions(batch), use_cache=False, logits_to_keep=1)
+                self.inner(**batch, use_cache=False, logits_to_keep=1)
         finally:
             hook.remove()
         hidden = kept[0]
         return hidden[:, length - 1 :].reshape(images, captions, tokens, hidden.shape[-1])
-
-    def _plain_positions(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Positions that skip the padding, for models that do not work them out themselves."""
-        if "image_grid_thw" in batch or bool(batch["attention_mask"][:, 0].all()):
-            return {}
-        return {"position_ids": (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)}
 
     def compile(self) -> None:
         """Compiles the language model for the packed learning pass; the first pass then takes a minute longer.

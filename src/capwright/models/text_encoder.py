@@ -129,13 +129,11 @@ class TransformersEmbedder:
         for start in range(0, len(order), self._batch):
             chosen = order[start : start + self._batch]
             ids = [coded[index][0] for index in chosen]
+            pad = self._tokenizer.pad_token_id or 0
             # A text may have no token at all, and a model wants one: a masked one.
             longest = max(1, max(map(len, ids)))
-            padded = torch.full((len(ids), longest), self._tokenizer.pad_token_id or 0)
-            mask = torch.zeros((len(ids), longest), dtype=torch.long)
-            for row, text in enumerate(ids):
-                padded[row, : len(text)] = torch.tensor(text, dtype=torch.long)
-                mask[row, : len(text)] = 1
+            padded = torch.tensor([text + [pad] * (longest - len(text)) for text in ids])
+            mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in ids])
             with torch.inference_mode():
                 out = self._model(
                     input_ids=padded.to(self._model.device),
