@@ -37,7 +37,8 @@ def measure(scenes: int) -> list[dict[str, object]]:
             captions = {row["id"]: row for row in caption_rows(captioner, samples, sampling, 32)}
             found = evaluate(samples, captions, rulers).to_json()
             tts, length = found["tts"], found["length"]
-            values = {name: tts["tts"][name] for name in ("value", "low", "high")}
+            micro = tts["micro"]
+            values = {"tts": micro["value"], "low": micro["low"], "high": micro["high"]}
             values |= {"precision": tts["precision"]["value"], "words": length["words"]["value"]}
             values |= {
                 "cut": length["truncated"]["value"],
