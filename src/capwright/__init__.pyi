@@ -1,5 +1,7 @@
 __version__: str
 
+from capwright.captioning import Captioner as Captioner
+from capwright.captioning import load_captioner as load_captioner
 from capwright.data import Dataset as Dataset
 from capwright.data import check_dataset as check_dataset
 from capwright.data import load_image as load_image

@@ -184,10 +184,14 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How captions are drawn. `temperature` 0 is greedy decoding; `top_k` 0 and `top_p` 1 switch those filters off."""
+    """How captions are drawn. `temperature` 0 is greedy decoding; `top_k` 0 and `top_p` 1 switch those filters off.
+
+    `guidance` multiplies the influence of the image (classifier-free guidance); 1 leaves the captioner as it is.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 64
     seed: int | None = None
+    guidance: float = 1.0

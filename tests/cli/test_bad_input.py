@@ -36,6 +36,10 @@ def settings(llava, photo_dataset, short):
         (["rsrs-scenes", "data.eval_split=tests"], ["tests", '"test"']),
         (["rsrs-scenes", "stages.warmup.name=run"], ["'run'", "another name"]),
         (["rsrs-scenes", "data.path={tmp}/nowhere"], ["{tmp}/nowhere", "does not exist"]),
+        (
+            ["rsrs-scenes", "stages.rsrs.sampling.guidance=2"],
+            ["stages.rsrs.sampling.guidance: 2 draws captions from another", "leave it at 1 (evaluation.sampling.guid"],
+        ),
         (["--resume", "{tmp}/nowhere"], ["{tmp}/nowhere", "recipe.yaml"]),
         (["--resume", "{tmp}/a", "--out", "{tmp}/b"], ["--out"]),
     ],

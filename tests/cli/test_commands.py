@@ -81,6 +81,29 @@ def test_caption_does_not_mix_settings(cli, llava, photo_dataset, tmp_path):
         assert f"does not say with which {key} " in said.err
 
 
+def test_caption_with_guidance(cli, llava, photo_dataset, tmp_path):
+    """Rows say how much where it is not 1, and files of different guidance are not mixed."""
+    common = ["caption", photo_dataset, "--model", llava, "--n", 3, "--max-tokens", 12]
+    files = {scale: tmp_path / f"{scale}.jsonl" for scale in (None, 1, 8)}
+    for scale, out in files.items():
+        assert cli(*common, *([] if scale is None else ["--guidance", scale]), "--out", out).code == 0
+    assert files[1].read_bytes() == files[None].read_bytes()
+    plain, guided = (list(read_captions(files[scale]).values()) for scale in (1, 8))
+    assert not any("guidance" in row for row in plain)
+    assert [row["guidance"] for row in guided] == [8.0] * 3
+    assert [row["caption"] for row in plain] != [row["caption"] for row in guided]
+    for scale, wrong, right in ((1, 8, 1), (8, 1, 8)):
+        said = cli(*common, "--guidance", wrong, "--out", files[scale])
+        assert said.code == 1
+        assert f"holds captions made with guidance {float(right)}, not {float(wrong)}" in said.err
+        assert "0 captions written" in cli(*common, "--guidance", right, "--out", files[scale]).err
+    for scale in (-1, "nan"):
+        assert cli(*common, "--guidance", scale, "--out", tmp_path / "new.jsonl").code == 2
+    said = cli(*common, "--guidance", "inf", "--out", tmp_path / "new.jsonl")
+    assert said.code == 1
+    assert "guidance inf: must be 0 or more" in said.err
+
+
 def flat(options):
     return [each for option in options.items() for each in option]
 

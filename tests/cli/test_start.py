@@ -62,6 +62,16 @@ def run(arguments) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+def test_help_and_version_load_nothing(arguments):
+    assert not {*HEAVY, "numpy", "PIL", "pydantic", "rich", "yaml", "jinja2"} & run(arguments)
+
+
+def test_the_version_is_said():
+    done = subprocess.run([sys.executable, "-m", "capwright", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"capwright {capwright.__version__}\n"
+
+
 def test_help_is_quick():
     best = 9.0
     for _ in range(3):

@@ -97,7 +97,7 @@ def test_prefill_and_cache_give_the_same_next_token_distribution(policy, asked, 
     policy.layout = layout
     with torch.no_grad():
         hidden = policy._repeated(groups)
-        first, step = policy._start(groups.prefixes, captions, 1.0)
+        first, step = policy._start(groups.prefixes, captions)
         flat = groups.tokens.view(images * captions, tokens)
         rows = torch.arange(images * captions)
         seen = [first] + [step(flat[:, t], rows, t + 1) for t in range(tokens - 1)]
@@ -123,7 +123,7 @@ def test_sampling_is_seeded_and_greedy_is_the_likeliest(policy, asked):
     assert not torch.equal(draw(1, 1.0), draw(2, 1.0))
     greedy = draw(1, 0.0)
     assert torch.equal(greedy[:, 0], greedy[:, 1])
-    first, _ = policy._start(prefixes.detach(), 1, 1.0)
+    first, _ = policy._start(prefixes.detach(), 1)
     assert torch.equal(greedy[:, 0, 0], first.argmax(-1))
 
 

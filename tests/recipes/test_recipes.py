@@ -139,6 +139,7 @@ def test_overrides_that_are_wrong_are_quoted(plain, override, words):
         ({"stages": [{"name": "base", "kind": "sft", "steps": 1}]}, "the name 'base' is taken"),
         ({"stages": [{"kind": "sft", "steps": 1}]}, "stages.0.name: Field required"),
         ({"stages": [{"name": "a", "kind": "rl", "steps": 1, "sampling": {"temperature": 0}}]}, "temperature is 0"),
+        ({"evaluation": {"sampling": {"guidance": -1}}}, "evaluation.sampling.guidance"),
     ],
 )
 def test_recipes_that_are_wrong_are_named(plain, change, words):

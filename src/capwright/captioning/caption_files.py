@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from capwright.captioning.captioners import Captioner
 from capwright.console import OnProgress
 from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, Sample, SamplingParams
 
-if TYPE_CHECKING:
-    from capwright.models import HFPolicy
-
 #: The status of a row whose image could not be captioned; "reason" in the row says why.
 LOST = "missing_image"
+#: Settings that rows name only where they differ from this.
+UNNAMED: Mapping[str, Any] = {"guidance": 1.0}
 
 
 @dataclass
@@ -27,12 +27,11 @@ class CaptionTally:
 
 
 def caption_file(
-    policy: HFPolicy,
+    captioner: Captioner,
     samples: Sequence[Sample],
     path: Path,
     sampling: SamplingParams,
     *,
-    prompt: str = "",
     batch_size: int = 16,
     extra: Mapping[str, Any] = EMPTY,
     with_image: bool = False,
@@ -60,7 +59,7 @@ def caption_file(
     if progress:
         progress(done, len(samples))
     with CaptionWriter(path) as writer:
-        for sample, row in zip(todo, caption_rows(policy, todo, sampling, prompt, batch_size)):
+        for sample, row in zip(todo, caption_rows(captioner, todo, sampling, batch_size)):
             if row["status"] == LOST:
                 tally.failures.append((sample.id, row["reason"]))
             if row["status"] != LOST or sample.id not in known:
@@ -74,32 +73,30 @@ def caption_file(
 
 
 def caption_rows(
-    policy: HFPolicy, samples: Sequence[Sample], sampling: SamplingParams, prompt: str = "", batch_size: int = 16
+    captioner: Captioner, samples: Sequence[Sample], sampling: SamplingParams, batch_size: int = 16
 ) -> Iterator[dict[str, Any]]:
     """A row of a caption file for each sample, in order."""
     for start in range(0, len(samples), batch_size):
-        yield from _caption_batch(policy, samples[start : start + batch_size], sampling, prompt)
+        yield from _batch_rows(captioner, [Request(s) for s in samples[start : start + batch_size]], sampling)
 
 
-def _caption_batch(
-    policy: HFPolicy, samples: Iterable[Sample], sampling: SamplingParams, prompt: str
-) -> list[dict[str, Any]]:
-    import torch
-
-    requests = [Request(sample, prompt) for sample in samples]
-    rows = {request.sample.id: {"id": request.sample.id, "caption": "", "status": LOST} for request in requests}
+def _batch_rows(captioner: Captioner, requests: Sequence[Request], sampling: SamplingParams) -> list[dict[str, Any]]:
     try:
-        with torch.no_grad():
-            groups = policy.sample(policy.encode(requests), 1, sampling)
+        captions = captioner.caption(requests, sampling)
     except (ImageError, ModelError) as error:
-        if len(requests) == 1:
-            return [rows[requests[0].sample.id] | {"finish": "stop", "reason": str(error)}]
-        # find out which images cannot be read, or are refused by the model
-        return [row for request in requests for row in _caption_batch(policy, [request.sample], sampling, prompt)]
-    for request, (caption,) in zip(requests, groups.captions):
-        status = "ok" if caption.text.strip() else "empty"
-        rows[request.sample.id] |= {"caption": caption.text, "status": status, "finish": caption.finish}
-    return list(rows.values())
+        if len(requests) > 1:  # find out which images cannot be read, or are refused by the model
+            return [row for request in requests for row in _batch_rows(captioner, [request], sampling)]
+        lost = {"caption": "", "status": LOST, "finish": "stop", "reason": str(error)}
+        return [{"id": requests[0].sample.id, **lost}]
+    return [
+        {
+            "id": request.sample.id,
+            "caption": caption.text,
+            "status": "ok" if caption.text.strip() else "empty",
+            "finish": caption.finish,
+        }
+        for request, (caption,) in zip(requests, captions, strict=True)
+    ]
 
 
 def same_origin(path: Path, extra: Mapping[str, Any]) -> None:
@@ -115,6 +112,7 @@ def same_origin(path: Path, extra: Mapping[str, Any]) -> None:
     if not path.exists():
         return
     for row in read_captions(path).values():
+        row = {**UNNAMED, **row}
         for key, value in extra.items():
             if key not in row:
                 raise DataError(f"{path}: does not say with which {key} its captions were made; choose another --out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from capwright.types import DataError, Sample
@@ -30,13 +30,14 @@ def find_images(sources: Sequence[Path], split: str | None = None) -> Sequence[S
     Raises:
         DataError: a source does not exist or holds no image, or two different images have one id.
     """
-    if len(sources) == 1:
-        only = _samples_of(sources[0], split, alone=True)
-        return only if not isinstance(only, Iterator) else _unique(only)
-    return _unique(sample for source in sources for sample in _samples_of(source, split, alone=False))
+    alone = len(sources) == 1
+    found = [_samples_of(source, split, "" if alone else f"{source.as_posix()}/") for source in sources]
+    if alone and not isinstance(found[0], list):
+        return found[0]  # a dataset, which reads a sample when it is asked for
+    return _unique(sample for samples in found for sample in samples)
 
 
-def _samples_of(source: Path, split: str | None, alone: bool) -> Sequence[Sample] | Iterator[Sample]:
+def _samples_of(source: Path, split: str | None, prefix: str) -> Sequence[Sample]:
     from capwright.data import open_dataset
 
     if not source.exists():
@@ -46,10 +47,10 @@ def _samples_of(source: Path, split: str | None, alone: bool) -> Sequence[Sample
     if split is not None:
         raise DataError(f"{source}: has no splits, it is not a dataset; leave --split out")
     if source.is_dir():
-        return iter(_walk(source, "" if alone else source.as_posix()))
+        return _walk(source, prefix)
     if source.suffix.lower() == ".jsonl":
-        return _rows(source)
-    return iter([Sample(source.as_posix(), source)])
+        return list(_rows(source))
+    return [Sample(source.as_posix(), source)]
 
 
 def _walk(folder: Path, prefix: str) -> list[Sample]:
@@ -59,8 +60,7 @@ def _walk(folder: Path, prefix: str) -> list[Sample]:
         for name in files:
             path = Path(place) / name
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                inside = path.relative_to(folder).as_posix()
-                found.append(Sample(f"{prefix}/{inside}" if prefix else inside, path))
+                found.append(Sample(prefix + path.relative_to(folder).as_posix(), path))
     if not found:
         raise DataError(f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(found, key=lambda sample: sample.id)
@@ -80,7 +80,7 @@ def _rows(path: Path) -> Iterator[Sample]:
             yield sample
 
 
-def _unique(samples: Iterator[Sample]) -> list[Sample]:
+def _unique(samples: Iterable[Sample]) -> list[Sample]:
     found: dict[str, Sample] = {}
     for sample in samples:
         other = found.setdefault(sample.id, sample)

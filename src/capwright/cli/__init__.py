@@ -6,6 +6,8 @@ are quick.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from capwright.cli import arena, cache, caption, compare, data, demo, doctor, evaluate, report, scenes, score, train
@@ -32,6 +34,22 @@ app.add_typer(data.app, name="data")
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from capwright import __version__
+
+        typer.echo(f"capwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from capwright.console import counting, say
 from capwright.types import DataError, SamplingParams
 
 if TYPE_CHECKING:
-    from capwright.models import HFPolicy
+    from capwright.captioning.captioners import Captioner
 
 
 def caption(
@@ -35,6 +35,9 @@ def caption(
     dtype: Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")] = "float32",
     split: Annotated[str | None, typer.Option(help="Of a dataset: caption this split only.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Caption only the first so many images.")] = None,
+    guidance: Annotated[
+        float, typer.Option(min=0.0, help="Influence of the image times this; above 1 captions name more particulars.")
+    ] = 1.0,
 ) -> None:
     """Caption images into a .jsonl file.
 
@@ -42,27 +45,25 @@ def caption(
     interruption: captions that are there are kept; other settings need another file. An image that cannot be read
     gets a row with the status missing_image and the reason, and does not stop the others.
     """
-    from capwright.captioning.caption_files import caption_file, same_origin, tell
+    from capwright.captioning.caption_files import UNNAMED, caption_file, same_origin, tell
     from capwright.captioning.image_sources import find_images
 
     if out in sources:
         raise DataError(f"{out}: is what to caption and what to write; choose another --out")
     samples = find_images(sources, split)[:n]
-    origin = {"model": model, "max_tokens": max_tokens}
+    origin = {"model": model, "max_tokens": max_tokens, "guidance": guidance}
     same_origin(out, origin)  # loading takes a while
     with resumable("run the same command again to go on"), counting("captions") as progress:
-        policy = _load(model, dtype, device, max_pixels)
-        prompt_processor = policy.prompt_processor
-        origin |= {"prompt": prompt or prompt_processor.prompt, "max_pixels": prompt_processor.max_pixels}
+        captioner = _load(model, dtype=dtype, device=device, max_pixels=max_pixels, prompt=prompt)
+        origin |= captioner.description
         same_origin(out, origin)
         tally = caption_file(
-            policy,
+            captioner,
             samples,
             out,
-            SamplingParams(temperature=0.0, max_tokens=max_tokens),
-            prompt=prompt,
+            SamplingParams(temperature=0.0, max_tokens=max_tokens, guidance=guidance),
             batch_size=batch_size,
-            extra=origin,
+            extra={key: value for key, value in origin.items() if (key, value) not in UNNAMED.items()},
             with_image=True,
             progress=progress,
         )
@@ -70,11 +71,11 @@ def caption(
         say(line)
 
 
-def _load(model: str, dtype: str, device: str | None, max_pixels: int | None) -> HFPolicy:
+def _load(model: str, **options: Any) -> Captioner:
     from capwright.cli._quiet import quiet_libraries
 
     say(f"loading {model}")  # without a network, the hub is asked for half a minute
     quiet_libraries()
-    from capwright.models import load_policy
+    from capwright.captioning.captioners import load_captioner
 
-    return load_policy(model, dtype=dtype, device=device, max_pixels=max_pixels)
+    return load_captioner(model, **options)

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import typer
@@ -54,6 +53,8 @@ def doctor() -> None:
 
 def requirements() -> dict[str, list[str]]:
     """Names of required packages by extra; "" holds those that are always needed."""
+    from importlib.metadata import requires
+
     found: dict[str, list[str]] = {"": []}
     for line in requires("capwright") or []:
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
@@ -64,16 +65,10 @@ def requirements() -> dict[str, list[str]]:
 
 
 def _packages() -> list[str]:
-    there, missing = [], []
-    for name in requirements()[""]:
-        try:
-            there.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    typer.echo(f"packages: {', '.join(there)}")
-    if not missing:
-        return []
-    return [f"missing packages: {', '.join(missing)} (pip install capwright)"]
+    found = {name: _version(name) for name in requirements()[""]}
+    typer.echo(f"packages: {', '.join(f'{name} {number}' for name, number in found.items() if number)}")
+    missing = [name for name, number in found.items() if not number]
+    return [f"missing packages: {', '.join(missing)} (pip install capwright)"] if missing else []
 
 
 def _device() -> list[str]:
@@ -97,12 +92,11 @@ def _extras() -> None:
     for extra, names in sorted(requirements().items()):
         if not extra:
             continue
-        missing = [name for name in names if not _installed(name)]
-        gives = GIVES.get(extra, ", ".join(names))
-        if missing:
-            typer.echo(f"extra {extra}: not installed; gives {gives}: pip install 'capwright[{extra}]'")
+        gives = f"gives {GIVES.get(extra, ', '.join(names))}"
+        if all(map(_version, names)):
+            typer.echo(f"extra {extra}: installed; {gives}")
         else:
-            typer.echo(f"extra {extra}: installed; gives {gives}")
+            typer.echo(f"extra {extra}: not installed; {gives}: pip install 'capwright[{extra}]'")
 
 
 def _java() -> None:
@@ -153,12 +147,14 @@ def _try_tokenizer() -> str:
     return "works" if tokens == [["the", "child", "'s", "geoboard"]] else f"does not work: it gave {tokens}"
 
 
-def _installed(name: str) -> bool:
+def _version(package: str) -> str:
+    """Of an installed package; "" of one that is not."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        version(name)
+        return version(package)
     except PackageNotFoundError:
-        return False
-    return True
+        return ""
 
 
 def _embedded() -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from capwright.models.batch import CaptionBatch, EncodedPrompts
     from capwright.models.features import FeatureCache
-    from capwright.models.loading import load_policy
+    from capwright.models.loading import LoadOptions, load_policy
     from capwright.models.policy import HFPolicy
     from capwright.models.selfcheck import packing_error
 
@@ -20,11 +20,12 @@ _HOME = {
     "CaptionBatch": "batch",
     "HFPolicy": "policy",
     "EncodedPrompts": "batch",
+    "LoadOptions": "loading",
     "load_policy": "loading",
     "packing_error": "selfcheck",
 }
 
-__all__ = ["FeatureCache", "CaptionBatch", "HFPolicy", "EncodedPrompts", "load_policy", "packing_error"]
+__all__ = ["FeatureCache", "CaptionBatch", "HFPolicy", "EncodedPrompts", "LoadOptions", "load_policy", "packing_error"]
 
 
 def __getattr__(name: str) -> Any:

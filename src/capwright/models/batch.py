@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from capwright.types import Caption, Request
 
@@ -51,7 +52,7 @@ class EncodedPrompts:
             embeds=self.embeds[rows, cut:],
             mask=self.mask[rows, cut:],
             positions=self.positions[..., rows, cut:],
-            attention=_select_mask(self.attention, rows),
+            attention=tree_map_only(Tensor, lambda mask: mask[rows], self.attention),
             extras=_select_extras(self.extras, rows, cut),
         )
 
@@ -63,8 +64,7 @@ class EncodedPrompts:
 
     def detach(self) -> EncodedPrompts:
         """The same values outside the autograd graph."""
-        extras = {name: _detach(value) for name, value in self.extras.items()} if self.extras else self.extras
-        return replace(self, embeds=self.embeds.detach(), extras=extras)
+        return replace(self, embeds=self.embeds.detach(), extras=tree_map_only(Tensor, Tensor.detach, self.extras))
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,6 @@ class CaptionBatch:
         return replace(self, prefixes=prefixes)
 
 
-def _select_mask(mask: Any, rows: Tensor) -> Any:
-    if isinstance(mask, dict):
-        return {name: _select_mask(value, rows) for name, value in mask.items()}
-    return mask[rows] if isinstance(mask, Tensor) else mask
-
-
 def _select_extras(extras: dict[str, Any] | None, rows: Tensor, cut: int) -> dict[str, Any] | None:
     """Slices deep visual features: `visual_pos_masks` [P, L] says which image each feature row belongs to."""
     if not extras or extras.get("visual_pos_masks") is None:
@@ -138,9 +132,3 @@ def _select_extras(extras: dict[str, Any] | None, rows: Tensor, cut: int) -> dic
         picked = [torch.split(layer, counts) for layer in extras["deepstack_visual_embeds"]]
         selected["deepstack_visual_embeds"] = [torch.cat([layer[i] for i in rows.tolist()]) for layer in picked]
     return selected
-
-
-def _detach(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    return [_detach(item) for item in value] if isinstance(value, list) else value

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils.hooks import RemovableHandle
 
 log = logging.getLogger("capwright")
 
@@ -120,8 +121,10 @@ class FeatureCache:
         if kept is not None:
             return kept
         self.towers += 1
-        output = _capture(tower, row, look)
-        leaves, form = tree_flatten(output)
+        reached = intercept(tower.register_forward_hook, lambda: look([row]))
+        if reached is None:
+            raise ValueError("the model does not call it")
+        leaves, form = tree_flatten(reached[-1])
         if self._form is None:
             self._form, self._needed = form, _needed(tower, leaves, form, row, look)
         if form != self._form:
@@ -150,23 +153,16 @@ class Shelf:
 
     def get(self, key: Hashable) -> Any:
         """What was put under `key`; None where it was never put or had to go."""
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        if key not in self._files:
-            return None
-        value = torch.load(self._files[key], weights_only=True)
-        self._hold(key, value)
+        value = self._held.get(key)
+        if value is None and key in self._files:
+            value = torch.load(self._files[key], weights_only=True)
+        if value is not None:
+            self.put(key, value)
         return value
 
     def put(self, key: Hashable, value: Any) -> None:
-        self._hold(key, value)
-
-    def _hold(self, key: Hashable, value: Any) -> None:
-        self.used -= _size(self._held.get(key))
+        self.used += _size(value) - _size(self._held.pop(key, None))
         self._held[key] = value
-        self._held.move_to_end(key)
-        self.used += _size(value)
         while self.used > self.budget:
             old, gone = self._held.popitem(last=False)
             self.used -= _size(gone)
@@ -188,25 +184,27 @@ class Shelf:
         self._files[key] = path
 
 
-class _Captured(Exception):
-    def __init__(self, output: Any) -> None:
-        self.output = output
+def intercept(register: Callable[..., RemovableHandle], run: Callable[[], Any]) -> tuple[Any, ...] | None:
+    """What a hook of a module is given when `run` reaches it first, where `run` ends; None where it never does.
 
+    Args:
+        register: puts the hook in its place.
+    """
 
-def _capture(tower: nn.Module, row: dict[str, Tensor], look: Callable[..., Any]) -> Any:
-    """What the tower says about one sample."""
+    class Reached(Exception):  # each call's own: `run` may intercept something, too
+        pass
 
-    def stop(_: nn.Module, __: Any, output: Any) -> None:
-        raise _Captured(output)
+    def stop(*given: Any) -> None:
+        raise Reached(*given)
 
-    hook = tower.register_forward_hook(stop)
+    hook = register(stop)
     try:
-        look([row])
-    except _Captured as captured:
-        return captured.output
+        run()
+    except Reached as reached:
+        return reached.args
     finally:
         hook.remove()
-    raise ValueError("the model does not call it")
+    return None
 
 
 def _needed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,65 +27,81 @@ LOOK_AHEAD = ("gemma3", "paligemma")
 VISION_TOWERS = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
 
-def load_policy(
-    name: str | Path,
-    *,
-    dtype: str = "float32",
-    device: str | None = None,
-    lora: Mapping[str, Any] | None = None,
-    prompt: str | None = None,
-    max_pixels: int | None = None,
-    train_vision: bool = False,
-    gradient_checkpointing: bool = False,
-    layout: str = "auto",
-    attention: str = "auto",
-    merge: bool = False,
-) -> HFPolicy:
-    """Loads a captioner.
+@dataclass(frozen=True)
+class LoadOptions:
+    """How `load_policy` loads a captioner.
 
-    Args:
-        name: "embedded" (the built-in captioner), a folder, a capwright checkpoint, or a model id of the hub.
+    Attributes:
         dtype: "float32", "bfloat16" or "float16": how weights are held.
         device: "cpu", "cuda", "cuda:1", ...; None takes a GPU where there is one.
         lora: {"r", "alpha", "dropout", "targets"}; only the adapter trains then.
-        prompt: the instruction for requests that bring none; None keeps the one the model was saved with.
+        prompt: the instruction for requests that bring none; None or "" keeps the one the model was saved with.
         max_pixels: larger images are scaled down before the processor sees them.
         train_vision: train the vision tower too; otherwise only projector and language model train.
+        gradient_checkpointing: recompute activations in the backward pass instead of keeping them.
         layout: "auto" checks once whether the packed layout is exact for this model and falls back to the repeated one
             where it is not; "packed" and "repeated" skip the check.
         attention: how attention is computed: "sdpa", "eager", or "flex" (on a GPU only; not measured by us yet). "auto"
             leaves it to the model.
         merge: of an adapter, add it to the weights it was trained on. What comes out is a plain model of full size:
             `load_policy("run/last", merge=True).save("merged")` writes one that needs neither PEFT nor its base.
+    """
+
+    dtype: str = "float32"
+    device: str | None = None
+    lora: Mapping[str, Any] | None = None
+    prompt: str | None = None
+    max_pixels: int | None = None
+    train_vision: bool = False
+    gradient_checkpointing: bool = False
+    layout: str = "auto"
+    attention: str = "auto"
+    merge: bool = False
+
+
+def load_policy(name: str | Path, options: LoadOptions | None = None, **changes: Any) -> HFPolicy:
+    """Loads a captioner.
+
+    Args:
+        name: "embedded" (the built-in captioner), a folder, a capwright checkpoint, or a model id of the hub.
+        options: see `LoadOptions`.
+        changes: the same by name: `load_policy("embedded", device="cpu")`.
     Raises:
         ModelError: the model is not found, not an image-text-to-text model, its processor lacks a package, or the
             model cannot do this kind of attention.
+        TypeError: there is no such option.
     """
+    options = replace(options or LoadOptions(), **changes)
     folder = EMBEDDED if str(name) == "embedded" else name
     saved = _read_json(Path(folder) / SETTINGS)
     adapter = _read_json(Path(folder) / "adapter_config.json")
     base = adapter.get("base_model_name_or_path") or folder
     if str(base) == "embedded":
         base = EMBEDDED
-    model = _load_model(base, dtype, device, attention)
-    if adapter and lora:
+    model = _load_model(base, options)
+    if adapter and options.lora:
         raise ModelError(f"{name}: is an adapter already; leave model.lora out to go on with it")
     if adapter:
-        model = _load_adapter(model, folder, merge)
-    elif lora:
-        model = _add_lora(model, lora, str(name))
-    _choose_trainable(model, train_vision)
-    if gradient_checkpointing:
+        model = _load_adapter(model, folder, options.merge)
+    elif options.lora:
+        model = _add_lora(model, options.lora, str(name))
+    if not options.train_vision and not hasattr(model, "peft_config"):
+        for path, module in model.named_modules():
+            if path.rpartition(".")[2] in VISION_TOWERS:
+                module.requires_grad_(False)
+    if options.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if hasattr(model, "enable_input_require_grads"):
             model.enable_input_require_grads()
-    processor = load_processor(base, _inner(model).config.model_type)
-    prompt_processor = PromptProcessor(
-        processor, prompt or saved.get("prompt", DEFAULT_PROMPT), max_pixels or saved.get("max_pixels")
-    )
-    policy = HFPolicy(model, prompt_processor, "packed" if layout == "auto" else layout)
-    if layout == "auto":
-        policy.layout = _checked_layout(policy, str(name))
+    processor = load_processor(base, model.config.model_type)
+    prompt = options.prompt or saved.get("prompt", DEFAULT_PROMPT)
+    prompt_processor = PromptProcessor(processor, prompt, options.max_pixels or saved.get("max_pixels"))
+    policy = HFPolicy(model, prompt_processor, options.layout)
+    if options.layout == "auto":
+        policy.layout = "packed"
+        if problem := _packing_problem(policy):
+            log.warning("%s: %s; using the repeated layout, which is exact and slower", name, problem)
+            policy.layout = "repeated"
     return policy
 
 
@@ -96,13 +113,14 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
 
 
-def _load_model(name: str | Path, dtype: str, device: str | None, attention: str) -> Any:
+def _load_model(name: str | Path, options: LoadOptions) -> Any:
+    dtype, attention = options.dtype, options.attention
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r}: use one of {', '.join(DTYPES)}")
     if attention not in ATTENTION:
         raise ModelError(f"attention {attention!r}: use one of {', '.join(ATTENTION)}")
     kind = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if attention == "flex" and str(device) == "cpu":
         raise ModelError("attention 'flex' needs a GPU; on the CPU use 'sdpa'")
     try:
@@ -158,37 +176,17 @@ def _add_lora(model: Any, lora: Mapping[str, Any], name: str) -> Any:
     return wrapped
 
 
-def _inner(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-def _choose_trainable(model: Any, train_vision: bool) -> None:
-    """With LoRA the adapter trains. Without, everything does, except the vision tower unless asked for."""
-    if hasattr(model, "peft_config") or train_vision:
-        return
-    towers = [module for path, module in model.named_modules() if path.rpartition(".")[2] in VISION_TOWERS]
-    for tower in towers:
-        tower.requires_grad_(False)
-
-
-def _checked_layout(policy: HFPolicy, name: str) -> str:
-    if _has_windows(
-        policy.inner.config.get_text_config()
-    ):  # longer than the self-check's captions, so it can't see them
-        log.warning("%s: some layers see only a window of the past; using the repeated layout, exact and slower", name)
-        return "repeated"
+def _packing_problem(policy: HFPolicy) -> str:
+    """Why the packed layout does not hold for a model; "" where it does."""
+    if _has_windows(policy.inner.config.get_text_config()):  # longer than the captions of the self-check
+        return "some layers see only a window of the past"
     try:
         error = packing_error(policy, Request(Sample("self-check", Path("self-check"))))
     except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as problem:
-        log.warning("%s: the packed layout does not run (%s); using the repeated layout", name, problem)
-        return "repeated"
+        return f"the packed layout does not run ({problem})"
     if error > packing_tolerance(policy):
-        log.warning(
-            "%s: packed and repeated log-probabilities differ by %.2g nats (bidirectional attention?); "
-            "using the repeated layout, which is exact and slower", name, error,
-        )  # fmt: skip
-        return "repeated"
-    return "packed"
+        return f"packed and repeated log-probabilities differ by {error:.2g} nats (bidirectional attention?)"
+    return ""
 
 
 def _has_windows(config: Any) -> bool:

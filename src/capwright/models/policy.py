@@ -11,32 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from capwright.data import load_image
 from capwright.models.batch import CaptionBatch, EncodedPrompts
 from capwright.models.decoding import sampling as decoding
 from capwright.models.decoding.kv_cache import Packed, Repeated
 from capwright.models.decoding.sampling import GeneratedTokens, generate
-from capwright.models.features import FeatureCache
+from capwright.models.decoding.strategies import DecodingStrategy, strategy_of
+from capwright.models.features import FeatureCache, intercept
 from capwright.models.lm_head import Head
 from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
-from capwright.models.processor import ImageInput, PromptProcessor, collate
+from capwright.models.processor import TOKEN_KEYS, ImageInput, PromptProcessor, collate
 from capwright.types import Caption, ModelError, Request, SamplingParams
 
 #: Arguments of language models that belong to the image (Qwen3-VL adds visual features in its lower layers).
 PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
-
-
-#: (tokens [M], which captions say them [M], number of tokens said so far) -> logits [M, V] of the next ones.
-StepFunction = Callable[[Tensor, Tensor, int], Tensor]
-
-
-class _StopForward(Exception):
-    """Raised by the hook in `HFPolicy.encode`: the language model was reached, its arguments are known."""
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self.arguments = arguments
 
 
 class HFPolicy:
@@ -68,7 +58,6 @@ class HFPolicy:
         if eos_ids is None:
             raise ModelError("the model has no end token: set eos_token_id in its generation_config.json")
         self.eos_ids = torch.as_tensor([eos_ids] if isinstance(eos_ids, int) else list(eos_ids))
-        self._end_ids = frozenset(self.eos_ids.tolist())
         text = self.inner.config.get_text_config()
         head, softcap = self.inner.get_output_embeddings(), getattr(text, "final_logit_softcapping", None)
         self.head = Head(head, head.out_features, self._banned_token_ids(), softcap)
@@ -85,8 +74,6 @@ class HFPolicy:
         for name in ("image_token_id", "image_token_index", "video_token_id", "boi_token_id", "eoi_token_id"):
             if isinstance(token := getattr(config, name, None), int):
                 never.add(token)
-        if self.tokenizer.pad_token_id is not None:
-            never.add(self.tokenizer.pad_token_id)
         rows = self.inner.get_output_embeddings().out_features
         never |= set(range(max(self.tokenizer.get_vocab().values()) + 1, rows))  # they only round the matrix up
         return torch.tensor(sorted(never - set(self.eos_ids.tolist())), dtype=torch.long)
@@ -111,12 +98,11 @@ class HFPolicy:
             ImageError: an image cannot be read. ModelError: the model does not accept it.
         """
         if blind:
-            return self._embed(requests, [self.prompt_processor.prepare(request, None) for request in requests])
-        if images is None:
+            images = [None] * len(requests)
+        elif images is None:
             images = [partial(self._read, request) for request in requests]
-        return self._embed(
-            requests, [self._inputs(request, image) for request, image in zip(requests, images, strict=True)]
-        )
+        rows = [self._inputs(request, image) for request, image in zip(requests, images, strict=True)]
+        return self._embed(requests, rows)
 
     def _read(self, request: Request) -> ImageInput:
         return [load_image(path, self.prompt_processor.max_pixels) for path in request.sample.images]
@@ -135,7 +121,7 @@ class HFPolicy:
         return self._embed(prefixes.requests, prefixes.inputs)
 
     def _embed(self, requests: Sequence[Request], rows: Sequence[dict[str, Tensor]]) -> EncodedPrompts:
-        batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
+        batch = self._batch(rows)
         with self._cached_tower(requests, rows):
             reached = self._language_arguments(batch)
         embeds, mask = reached["inputs_embeds"], batch["attention_mask"].bool()
@@ -159,33 +145,32 @@ class HFPolicy:
 
     @torch.no_grad()
     def _look(self, rows: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
-        with self._evaluating():
-            return self._language_arguments(self._to_device(collate(rows, self.tokenizer.pad_token_id or 0)))
+        with self.evaluating():
+            return self._language_arguments(self._batch(rows))
 
     def _language_arguments(self, batch: dict[str, Tensor]) -> dict[str, Any]:
         """What the model hands to its language model for these inputs; the language model itself does not run."""
+        register = partial(self.decoder.register_forward_pre_hook, with_kwargs=True)
+        reached = intercept(register, lambda: self.inner(**batch, use_cache=False))
+        if reached is None:
+            raise ModelError(f"{type(self.inner).__name__} does not call its language model; it cannot be a policy")
+        _, args, arguments = reached
+        return arguments | ({"input_ids": args[0]} if args else {})
 
-        def stop(_: nn.Module, args: tuple, arguments: dict[str, Any]) -> None:
-            raise _StopForward(arguments | ({"input_ids": args[0]} if args else {}))
-
-        hook = self.decoder.register_forward_pre_hook(stop, with_kwargs=True)
-        try:
-            self.inner(**batch, use_cache=False)
-        except _StopForward as reached:
-            return reached.arguments
-        finally:
-            hook.remove()
-        raise ModelError(f"{type(self.inner).__name__} does not call its language model; it cannot be a policy")
-
-    def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        dtype = self.decoder.get_input_embeddings().weight.dtype
-        return {k: v.to(self.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
+    def _batch(self, rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        weight, batch = self.decoder.get_input_embeddings().weight, collate(rows, self.tokenizer.pad_token_id or 0)
+        return {k: v.to(self.device, weight.dtype if v.is_floating_point() else None) for k, v in batch.items()}
 
     # sample ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def sample(
-        self, prefixes: EncodedPrompts, n: int, sampling: SamplingParams, noise: Tensor | None = None
+        self,
+        prefixes: EncodedPrompts,
+        n: int,
+        sampling: SamplingParams,
+        noise: Tensor | None = None,
+        strategy: DecodingStrategy | None = None,
     ) -> CaptionBatch:
         """Draws `n` captions for every image from one prefill an image.
 
@@ -194,17 +179,26 @@ class HFPolicy:
         Args:
             noise: uniform numbers [P, n, at least `sampling.max_tokens`] in [0, 1), one a token. When None, they are
                 made from `sampling.seed` and the sample ids (the global generator where there is no seed).
+            strategy: which prompts there are, and how their logits become those that tokens are drawn from; None for
+                what `sampling` asks for. `logprob` and `entropy` of captions are those of the combined distribution.
         Raises:
-            ModelError: `noise` has another shape.
+            ModelError: `noise` has another shape. RunError: `sampling.guidance` is out of range.
         """
         if noise is None:
             noise = self._noise(prefixes, n, sampling)
         if noise.shape[:2] != (len(prefixes), n) or noise.shape[2] < sampling.max_tokens:
             needed = f"[{len(prefixes)}, {n}, {sampling.max_tokens} or more]"
             raise ModelError(f"noise has shape {list(noise.shape)}; these captions need {needed}")
-        with self._evaluating(), self._without_flex():
-            first, step = self._start(prefixes.detach(), n, sampling.temperature)
-            drawn = generate(first, step, self.eos_ids.to(self.device), sampling, noise.flatten(0, 1).to(self.device))
+        strategy = strategy or strategy_of(sampling)
+        with self.evaluating(), self._without_flex():
+            streams = [self._start(prompts, n) for prompts in strategy.prompts(prefixes.detach(), self.encode)]
+            drawn = generate(
+                strategy.combine([first for first, _ in streams], 0),
+                lambda *state: strategy.combine([step(*state) for _, step in streams], state[-1]),
+                self.eos_ids.to(self.device),
+                sampling,
+                noise.flatten(0, 1).to(self.device),
+            )
         return self._groups(prefixes, n, drawn)
 
     def _noise(self, prefixes: EncodedPrompts, n: int, sampling: SamplingParams) -> Tensor:
@@ -215,8 +209,8 @@ class HFPolicy:
         keys = [f"{sampling.seed}/{name}/{ids[:i].count(name)}" for i, name in enumerate(ids)]
         return decoding.uniform_noise(keys, n, sampling.max_tokens)
 
-    def _start(self, prefixes: EncodedPrompts, n: int, temperature: float) -> tuple[Tensor, StepFunction]:
-        """Prefill, once an image: the first logits [P*n, V] and a function that continues."""
+    def _start(self, prefixes: EncodedPrompts, n: int) -> tuple[Tensor, Callable[[Tensor, Tensor, int], Tensor]]:
+        """Prefill, once an image: the first logits [P*n, V] and the function that continues; see `generate`."""
         attention = prefixes.attention if prefixes.attention is not None else prefixes.mask.long()
         out = self.decoder(
             inputs_embeds=prefixes.embeds,
@@ -227,8 +221,8 @@ class HFPolicy:
         )
         go_on = Packed if self.layout == "packed" else Repeated
         step = go_on(self.decoder, self.inner.get_input_embeddings(), prefixes, n, out.past_key_values)
-        first = self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0), temperature)
-        return first, lambda tokens, rows, said: self.head.logits(step(tokens, rows, said), temperature)
+        first = self.head.logits(out.last_hidden_state[:, -1].repeat_interleave(n, dim=0))
+        return first, lambda *state: self.head.logits(step(*state))
 
     def tokenize(
         self, prefixes: EncodedPrompts, texts: Sequence[Sequence[str]], max_tokens: int | None = None
@@ -238,33 +232,27 @@ class HFPolicy:
         Groups may differ in size; missing captions are empty and masked. Longer captions than `max_tokens` are cut and
         end without an end token (finish "length"). Special tokens inside a caption are read as plain text.
         """
-        size = max(len(group) for group in texts)
         end = int(self.eos_ids[0])
-        rows: list[list[int]] = []
-        finishes: list[str] = []
-        for group in texts:
-            for text in group:
-                ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids + [end]
-                finishes.append("length" if max_tokens and len(ids) > max_tokens else "stop")
-                rows.append(ids[:max_tokens])
-            rows.extend([] for _ in range(size - len(group)))
-            finishes.extend("length" for _ in range(size - len(group)))
-        width = max(1, max(len(ids) for ids in rows))
-        tokens = torch.tensor([ids + [0] * (width - len(ids)) for ids in rows], device=self.device)
-        mask = torch.tensor([[i < len(ids) for i in range(width)] for ids in rows], device=self.device)
-        captions = [
-            [
-                Caption(text, tuple(ids), None, finish)
-                for text, ids, finish in zip(group, rows[p * size :], finishes[p * size :])
-            ]
-            for p, group in enumerate(texts)
-        ]
-        return CaptionBatch(prefixes, tokens.view(len(texts), size, -1), mask.view(len(texts), size, -1), captions)
+
+        def given(text: str) -> Caption:
+            ids = (*self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids, end)
+            return Caption(text, ids[:max_tokens], None, "length" if max_tokens and len(ids) > max_tokens else "stop")
+
+        captions = [[given(text) for text in group] for group in texts]
+        width = max((len(caption.tokens) for group in captions for caption in group), default=1)
+        tokens = torch.zeros(len(texts), max(map(len, texts)), width, dtype=torch.long)
+        mask = torch.zeros_like(tokens, dtype=torch.bool)
+        for p, group in enumerate(captions):
+            for g, caption in enumerate(group):
+                tokens[p, g, : len(caption.tokens)] = torch.tensor(caption.tokens)
+                mask[p, g, : len(caption.tokens)] = True
+        return CaptionBatch(prefixes, tokens.to(self.device), mask.to(self.device), captions)
 
     def offsets(self, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:
         """Where each token of a caption stands in its text: (first, last + 1) characters. Empty for a token
         that says nothing, such as the end token."""
-        ids = [token for token in tokens if token not in self._end_ids]
+        ends = self.eos_ids.tolist()
+        ids = [token for token in tokens if token not in ends]
         if self.tokenizer.is_fast:
             read = self.tokenizer(
                 text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
@@ -278,22 +266,21 @@ class HFPolicy:
         return list(pairwise(reach))
 
     def _groups(self, prefixes: EncodedPrompts, n: int, drawn: GeneratedTokens) -> CaptionBatch:
-        shape = (len(prefixes), n, -1)
-        tokens, mask = drawn.tokens.view(shape), drawn.mask.view(shape)
-        ended = torch.isin(tokens, self.eos_ids.to(tokens.device)) & mask
-        logprobs = drawn.logprobs.view(shape).sum(-1)
-        captions = []
-        for rows, kept, stops, scores in zip(tokens.tolist(), mask.tolist(), ended.any(-1).tolist(), logprobs.tolist()):
-            ids = [tuple(token for token, keep in zip(row, keeps) if keep) for row, keeps in zip(rows, kept)]
-            texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-            captions.append(
-                [
-                    Caption(text.strip(), i, score, "stop" if stop else "length")
-                    for text, i, score, stop in zip(texts, ids, scores, stops)
-                ]
-            )
+        lengths, ends = drawn.mask.sum(-1), self.eos_ids.tolist()
+        ids = [tuple(row[:length]) for row, length in zip(drawn.tokens.tolist(), lengths.tolist())]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        captions = [
+            Caption(text.strip(), own, score, "stop" if own[-1] in ends else "length")
+            for text, own, score in zip(texts, ids, drawn.logprobs.sum(-1).tolist())
+        ]
+        entropy = (drawn.entropies.sum(-1) / lengths).float()
+        shape = (len(prefixes), n)
         return CaptionBatch(
-            prefixes, tokens, mask, captions, (drawn.entropies.view(shape).sum(-1) / mask.sum(-1)).float()
+            prefixes,
+            drawn.tokens.view(*shape, -1),
+            drawn.mask.view(*shape, -1),
+            [captions[start : start + n] for start in range(0, len(captions), n)],
+            entropy.view(shape),
         )
 
     def caption(self, requests: Sequence[Request], sampling: SamplingParams, n: int = 1) -> list[list[Caption]]:
@@ -361,30 +348,26 @@ class HFPolicy:
         """Hidden states [P, G, T, D] from one sequence a caption: image and prompt repeated, the whole model run."""
         images, captions, tokens = groups.tokens.shape
         rows = [row for row in groups.prefixes.inputs for _ in range(captions)]
-        batch = self._to_device(collate(rows, self.tokenizer.pad_token_id or 0))
+        batch = self._batch(rows)
         flat, seen = groups.tokens.reshape(-1, tokens)[:, :-1], groups.mask.reshape(-1, tokens)[:, :-1]
         length = batch["input_ids"].shape[1]
         kinds = torch.full_like(flat, self.prompt_processor.caption_type)
         tails = {"input_ids": flat, "attention_mask": seen.long(), "token_type_ids": kinds}
-        for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
-            if key in batch:
-                tail = tails.get(key, torch.zeros_like(flat))
-                batch[key] = torch.cat([batch[key], tail.to(batch[key].dtype)], dim=1)
+        for key in TOKEN_KEYS.keys() & batch.keys():
+            tail = tails.get(key, torch.zeros_like(flat))
+            batch[key] = torch.cat([batch[key], tail.to(batch[key].dtype)], dim=1)
+        if "image_grid_thw" not in batch and not batch["attention_mask"][:, 0].all():
+            # positions that skip the padding, for models that do not work them out themselves
+            batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         kept: list[Tensor] = []
         hook = self.decoder.register_forward_hook(lambda *args: kept.append(args[-1].last_hidden_state))
         try:
             with self._cached_tower([r for r in groups.prefixes.requests for _ in range(captions)], rows):
-                self.inner(**batch, **self._plain_positions(batch), use_cache=False, logits_to_keep=1)
+                self.inner(**batch, use_cache=False, logits_to_keep=1)
         finally:
             hook.remove()
         hidden = kept[0]
         return hidden[:, length - 1 :].reshape(images, captions, tokens, hidden.shape[-1])
-
-    def _plain_positions(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Positions that skip the padding, for models that do not work them out themselves."""
-        if "image_grid_thw" in batch or bool(batch["attention_mask"][:, 0].all()):
-            return {}
-        return {"position_ids": (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)}
 
     def compile(self) -> None:
         """Compiles the language model for the packed learning pass; the first pass then takes a minute longer.
@@ -408,14 +391,14 @@ class HFPolicy:
 
         The reference encodes the images itself, since the trained policy may see them differently.
         """
-        if hasattr(self.model, "disable_adapter"):
-            with self.model.disable_adapter():
-                return self.logprobs(groups.with_prefixes(self.encode_again(groups.prefixes)), temperature=temperature)
-        if self._reference is None:
+        adapted = hasattr(self.model, "disable_adapter")
+        reference = self if adapted else self._reference
+        if reference is None:
             raise ModelError("there is no reference policy: call freeze_reference() before training starts")
-        self._reference.cache = self.cache  # a tower is kept only while it is frozen, and then both have the same
-        fresh = groups.with_prefixes(self._reference.encode_again(groups.prefixes))
-        return self._reference.logprobs(fresh, temperature=temperature)
+        reference.cache = self.cache  # a tower is kept only while it is frozen, and then both have the same
+        with self.model.disable_adapter() if adapted else contextlib.nullcontext():
+            fresh = groups.with_prefixes(reference.encode_again(groups.prefixes))
+            return reference.logprobs(fresh, temperature=temperature)
 
     def save(self, folder: str | Path, weights: dict[str, Tensor] | None = None) -> None:
         """Writes model (only the adapter, with LoRA), processor and prompt; `load_policy(folder)` reads them back.
@@ -427,7 +410,7 @@ class HFPolicy:
         self.prompt_processor.save(folder)
 
     @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
         """Dropout off, then back to whatever it was."""
         training = self.model.training
         self.model.eval()

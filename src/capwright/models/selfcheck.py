@@ -19,17 +19,14 @@ def packing_error(policy: HFPolicy, request: Request, image: Image.Image | None 
 
     The repeated layout runs every caption through the whole model by itself, so it is right by construction.
     """
-    layout, training = policy.layout, policy.model.training
-    policy.model.eval()
+    layout, values = policy.layout, []
     try:
-        prefixes = policy.encode([request], [image or _test_card()])
-        groups = policy.tokenize(prefixes, [TEXTS])
-        values = []
-        for policy.layout in ("packed", "repeated"):
-            values.append(policy.logprobs(groups))
+        with policy.evaluating():
+            groups = policy.tokenize(policy.encode([request], [image or _test_card()]), [TEXTS])
+            for policy.layout in ("packed", "repeated"):
+                values.append(policy.logprobs(groups))
     finally:
         policy.layout = layout
-        policy.model.train(training)
     difference = (values[0] - values[1]).abs().max().item()
     return difference if difference == difference else float("inf")
 

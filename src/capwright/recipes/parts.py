@@ -26,7 +26,10 @@ class SamplingConfig(Config):
     top_p: Share = Field(1.0, description="nucleus filter; below 1 the update is slightly off-policy")
     top_k: int = Field(0, ge=0, description="keep the k likeliest tokens; 0 keeps all")
     max_tokens: Count = Field(48, description="a caption is cut off (finish: length) after so many tokens")
+    guidance: float = Field(
+        1.0, ge=0.0, le=100.0, description="the image's influence times this, in evaluation; training needs 1"
+    )
 
     def to_types(self) -> types.SamplingParams:
         """The same settings as the record that policies understand."""
-        return types.SamplingParams(self.temperature, self.top_p, self.top_k, self.max_tokens)
+        return types.SamplingParams(**self.model_dump())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capwright.captioning.caption_files import CaptionTally, caption_file, caption_rows, tell
+from capwright.captioning.captioners import PolicyCaptioner
 from capwright.console import counting
 from capwright.runs.summary import write_json
 
@@ -48,14 +49,16 @@ class Observer:
         self.progress.say(f"{system}: captioning {len(self.samples):,} images")
         batch = self.recipe.evaluation.batch_size
         with counting(f"{system}: captions") as progress:
-            tally = caption_file(policy, self.samples, path, self.sampling, batch_size=batch, progress=progress)
+            captioner = PolicyCaptioner(policy, system)
+            tally = caption_file(captioner, self.samples, path, self.sampling, batch_size=batch, progress=progress)
         self._remember(system, tally, time.monotonic() - began)
 
     def probe(self, policy: HFPolicy, stage: str, step: int) -> dict[str, Any]:
         """A quick measurement on the first images of the eval split: {"scores": {scorer: {output: value}}}."""
         from capwright.evaluation import evaluate
 
-        rows = caption_rows(policy, self.probed, self.sampling, batch_size=self.recipe.evaluation.batch_size)
+        captioner = PolicyCaptioner(policy, stage)
+        rows = caption_rows(captioner, self.probed, self.sampling, self.recipe.evaluation.batch_size)
         found = evaluate(self.probed, {row["id"]: row for row in rows}, self.rulers, replicates=0).to_json()
         return {"scores": {scorer.spec.name: _values(found[scorer.spec.name]) for scorer, _ in self.rulers}}
 

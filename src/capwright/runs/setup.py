@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from capwright.models import FeatureCache, HFPolicy, load_policy
+from capwright.models import FeatureCache, HFPolicy, LoadOptions, load_policy
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs import checkpoint
@@ -17,7 +17,7 @@ from capwright.runs.checkpoint import replacing
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import device_of, join
 from capwright.training.rewards import make_rewards
-from capwright.training.rollout import TrainingSetup
+from capwright.training.rollout import TrainingSetup, sampling_of
 from capwright.types import RecipeError
 
 #: What to do about it, whatever ran out.
@@ -52,6 +52,8 @@ def build_training_setup(recipe: Recipe, out: Path) -> TrainingSetup:
         whole = open_data(recipe, out)
     data = whole.split(recipe.data.train_split)
     for stage in recipe.stages:
+        if isinstance(stage, RlStage):
+            sampling_of(stage)  # raises where captions would be drawn from another distribution than the policy's
         if isinstance(stage, SftStage) or stage.on_failed == "imitate":
             where = stage.target if isinstance(stage, SftStage) else stage.imitation.target
             if not any(targets(data[i], where) for i in range(len(data))):
@@ -80,18 +82,8 @@ def load_recipe_policy(recipe: Recipe, name: str | Path | None = None, device: s
     """The captioner a recipe starts from, or another one (`name`) with its settings, elsewhere if `device` says so."""
     model = recipe.model
     checkpoint.seed_everything(recipe.seed)  # adapters begin at random
-    policy = load_policy(
-        model.name if name is None else name,
-        dtype=model.dtype,
-        device=device or model.device,
-        lora=model.lora.model_dump() if model.lora else None,
-        prompt=model.prompt or None,
-        max_pixels=model.max_pixels,
-        train_vision=model.train_vision,
-        gradient_checkpointing=model.gradient_checkpointing,
-        layout=model.layout,
-        attention=model.attention,
-    )
+    options = LoadOptions(**model.model_dump(exclude={"name", "mixed_precision", "cache", "compile"}))
+    policy = load_policy(model.name if name is None else name, options, device=device or model.device)
     if model.compile:
         policy.compile()
     if model.cache.memory_gb > 0:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from capwright.models import CaptionBatch, EncodedPrompts, HFPolicy
 from capwright.models.decoding.sampling import uniform_noise
+from capwright.models.decoding.strategies import strategy_of
 from capwright.recipes import RlStage, SftStage
 from capwright.training.demonstrations import Demonstrations, missed_terms
 from capwright.training.distributed import ProcessGroup
 from capwright.training.rewards import Rewards
-from capwright.types import Caption, ImageError, ModelError, Request, Sample, SamplingParams
+from capwright.types import Caption, ImageError, ModelError, RecipeError, Request, Sample, SamplingParams
 
 
 @dataclass
@@ -181,7 +182,7 @@ class RolloutWorker:
         return replace(sum(parts, Rollout()), chunks=mine.chunks, places=places)
 
     def _generate(self, prefixes: EncodedPrompts, stage: RlStage, key: str) -> CaptionBatch:
-        sampling = stage.sampling.to_types()
+        sampling = sampling_of(stage)
         keys = [f"{key}/{request.sample.id}" for request in prefixes.requests]
         numbers = uniform_noise(keys, stage.captions_per_image, sampling.max_tokens)
         with self.processes.accelerator.autocast():
@@ -232,6 +233,21 @@ class RolloutWorker:
         there = torch.tensor([[text is not None for text in given] for given in texts], device=more.mask.device)
         joined = groups.join(replace(more, mask=more.mask & there.unsqueeze(-1)))
         return joined, [replace(one, shown=shown) for one, shown in zip(records, values)]
+
+
+def sampling_of(stage: RlStage) -> SamplingParams:
+    """How the captions of a stage are drawn.
+
+    Raises:
+        RecipeError: not from the policy itself, so that their log-probabilities under it would teach something else.
+    """
+    sampling = stage.sampling.to_types()
+    if not strategy_of(sampling).policy_logprobs:
+        raise RecipeError(
+            f"stages.{stage.name}.sampling.guidance: {sampling.guidance:g} draws captions from another distribution "
+            "than the policy that learns from them; leave it at 1 (evaluation.sampling.guidance may be another)"
+        )
+    return sampling
 
 
 def slices(items: Sequence[Any], size: int | None) -> Iterator[Any]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from capwright.models.text_encoder import Embedding, Memory, TransformersEmbedder
 from capwright.scorers import Corpus, Item, RewardView, get_scorer
-from capwright.scorers.embedding._text_encoder import Embedding, Memory, TransformersEmbedder
 from capwright.scorers.embedding.bertscore import BERTScore, Similarity
 from capwright.types import NO_IMAGE, Caption, DataError, NotInstalledError, Sample, ScorerError
 
@@ -149,9 +149,9 @@ def test_references_are_embedded_once():
 
 
 def test_the_memory_is_dropped_when_it_is_full(monkeypatch):
-    monkeypatch.setattr("capwright.scorers.embedding._text_encoder._REMEMBERED", 30)
+    monkeypatch.setattr("capwright.models.text_encoder._REMEMBERED", 30)
     plane = Plane()
-    memory = Memory(plane)
+    memory = Memory(plane.embed)
     for _ in range(3):
         assert list(memory.embed(["cat"], ["on"])) == ["cat", "on"]
     assert plane.read == ["cat", "on", "on", "on"]

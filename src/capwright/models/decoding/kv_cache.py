@@ -19,16 +19,38 @@ from capwright.models.packing import as_attention, next_positions
 SHRINK = 0.75
 
 
-class Packed:
+class _Continuing:
+    """Rows of a cache that go on, each behind its own prefix; those that have ended leave it.
+
+    Attributes:
+        rows: int64 [R], which ones are in the cache.
+        start: positions [..., R, 1] of the first caption token; `prefix`: bool [R, L], True on real tokens.
+        owners: int64 [R, N], which caption said each token behind the prefix, where a row has several.
+    """
+
+    def __init__(self, decoder: Any, embed: nn.Module, prefix: Tensor, start: Tensor, cache: Any) -> None:
+        self.decoder, self.embed, self.cache = decoder, embed, with_room(cache)
+        self.prefix, self.start = prefix, start
+        self.rows = torch.arange(len(prefix), device=prefix.device)
+        self.owners = self.rows.new_empty(len(prefix), 0)
+
+    def _places(self, rows: Tensor) -> Tensor:
+        """Where `rows`, which are all that go on, stand in the cache; the others leave it when they are many."""
+        if len(rows) <= SHRINK * len(self.rows):
+            kept = torch.searchsorted(self.rows, rows)
+            self.cache.batch_select_indices(kept)
+            self.start = self.start[..., kept, :]
+            self.rows, self.prefix, self.owners = self.rows[kept], self.prefix[kept], self.owners[kept]
+        return torch.searchsorted(self.rows, rows)
+
+
+class Packed(_Continuing):
     """Every image stays one row: its captions say their next tokens side by side, on one shared cache."""
 
     def __init__(self, decoder: Any, embed: nn.Module, prefixes: EncodedPrompts, n: int, cache: Any) -> None:
-        self.decoder, self.embed, self.n = decoder, embed, n
-        self.cache = with_room(cache)
-        self.start = next_positions(prefixes.positions, prefixes.mask)
-        self.prefix = prefixes.mask
-        self.images = torch.arange(len(prefixes), device=self.prefix.device)  # those in the cache
-        self.owners = self.images.new_empty(len(prefixes), 0)  # which caption said each token behind the prefix
+        start = next_positions(prefixes.positions, prefixes.mask)
+        super().__init__(decoder, embed, prefixes.mask, start, cache)
+        self.n = n
 
     def __call__(self, tokens: Tensor, rows: Tensor, said: int) -> Tensor:
         """Hidden states [M, D] that predict what follows `tokens` [M].
@@ -38,11 +60,9 @@ class Packed:
             said: how many tokens each of them has said.
         """
         images, place, counts = torch.unique_consecutive(rows // self.n, return_inverse=True, return_counts=True)
-        if len(images) <= SHRINK * len(self.images):
-            self._keep(torch.searchsorted(self.images, images))
-        row = torch.searchsorted(self.images, images)[place]
+        row = self._places(images)[place]
         column = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[place]
-        shape = (len(self.images), int(counts.max()))
+        shape = (len(self.rows), int(counts.max()))
         words = tokens.new_zeros(shape).index_put((row, column), tokens)
         owners = tokens.new_full(shape, -1).index_put((row, column), rows % self.n)
         self.owners = torch.cat([self.owners, owners], 1)
@@ -58,28 +78,18 @@ class Packed:
         )
         return out.last_hidden_state[row, column]
 
-    def _keep(self, rows: Tensor) -> None:
-        self.cache.batch_select_indices(rows)
-        self.start = self.start[..., rows, :]
-        self.images, self.prefix, self.owners = self.images[rows], self.prefix[rows], self.owners[rows]
 
-
-class Repeated:
+class Repeated(_Continuing):
     """Every caption is a row with its own copy of the cache; see `Packed` for what a call is given and returns."""
 
     def __init__(self, decoder: Any, embed: nn.Module, prefixes: EncodedPrompts, n: int, cache: Any) -> None:
-        self.decoder, self.embed = decoder, embed
         cache.batch_repeat_interleave(n)
-        self.cache = with_room(cache)
-        self.start = next_positions(prefixes.positions, prefixes.mask).repeat_interleave(n, dim=-2)
-        self.prefix = prefixes.mask.repeat_interleave(n, dim=0)
-        self.captions = torch.arange(len(self.prefix), device=self.prefix.device)  # those in the cache
+        start = next_positions(prefixes.positions, prefixes.mask).repeat_interleave(n, dim=-2)
+        super().__init__(decoder, embed, prefixes.mask.repeat_interleave(n, dim=0), start, cache)
 
     def __call__(self, tokens: Tensor, rows: Tensor, said: int) -> Tensor:
-        if len(rows) <= SHRINK * len(self.captions):
-            self._keep(torch.searchsorted(self.captions, rows))
-        place = torch.searchsorted(self.captions, rows)
-        words = tokens.new_zeros(len(self.captions)).index_put((place,), tokens)
+        place = self._places(rows)
+        words = tokens.new_zeros(len(self.rows)).index_put((place,), tokens)
         out = self.decoder(
             inputs_embeds=self.embed(words[:, None]),
             attention_mask=torch.cat([self.prefix, self.prefix.new_ones(len(words), said)], 1).long(),
@@ -88,11 +98,6 @@ class Repeated:
             use_cache=True,
         )
         return out.last_hidden_state[place, -1]
-
-    def _keep(self, rows: Tensor) -> None:
-        self.cache.batch_select_indices(rows)
-        self.start = self.start[..., rows, :]
-        self.captions, self.prefix = self.captions[rows], self.prefix[rows]
 
 
 def with_room(cache: Any) -> Any:

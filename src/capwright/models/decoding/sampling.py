@@ -60,9 +60,11 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
 def sample_token(logits: Tensor, sampling: SamplingParams, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One token a row: ids [N], their natural-log probability [N] and the entropy [N] in nats.
 
-    Probability and entropy are those of the unfiltered distribution. `logits` [N, V] are already divided by the
-    temperature; temperature 0 takes the likeliest token, whatever the `uniform` numbers [N].
+    Probability and entropy are those of the unfiltered distribution at the temperature, 1 where that is 0: then the
+    likeliest token is taken, whatever the `uniform` numbers [N]. `logits` [N, V] are before temperature.
     """
+    if sampling.temperature not in (0.0, 1.0):
+        logits = logits / sampling.temperature
     logprobs = logits.log_softmax(-1)
     probabilities = logprobs.exp()
     entropy = torch.special.entr(probabilities).sum(-1)
@@ -102,9 +104,9 @@ def generate(
 
     Args:
         first: logits [N, V] of the first token.
-        step: (tokens [M], rows [M], number of tokens said so far) -> logits [M, V] of the next one. `rows` are the
+        step: (tokens [M], rows [M], number of tokens so far) -> logits [M, V] of the next one. `rows` are the
             captions that have not ended, in order.
-        ends: ids of the end tokens.
+        eos_ids: ids of the end tokens.
         noise: uniform numbers [N, at least `sampling.max_tokens`] in [0, 1); greedy decoding ignores them.
     """
     rows = torch.arange(len(first), device=first.device)

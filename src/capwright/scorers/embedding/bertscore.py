@@ -1,6 +1,6 @@
 """Metrics on the vectors of a text encoder: BERTScore, and the cosine of whole captions.
 
-The encoder is the user's choice (`encoder.TransformersEmbedder`, or anything with the same two methods).
+The encoder is the user's choice (`models.text_encoder.TransformersEmbedder`, or anything with the same two methods).
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.cache_dir import cache_folder
+from capwright.models.encoders import CachedEncoder, Encoder, Encoding, PooledEncoder, unit
+from capwright.models.text_encoder import Embedder, Embedding, Memory, TransformersEmbedder
 from capwright.scorers.base import (
     SCORED,
     Context,
@@ -26,7 +29,6 @@ from capwright.scorers.base import (
     item_status,
     references_of,
 )
-from capwright.scorers.embedding._text_encoder import Embedder, Embedding, Memory, TransformersEmbedder
 from capwright.scorers.ngram._ngrams import count_references
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import collapse
@@ -44,14 +46,14 @@ class EmbeddingContext(Context):
 
     Attributes:
         embedder: the encoder.
-        memory: embeds with it, and remembers references.
+        memory: embeds with it as the scorer needs it, and remembers references.
         references: how many references samples have, "5" or "5..7".
         idf: weight of each token that references have; None when all tokens weigh 1.
         documents: how many references `idf` was counted on.
     """
 
     embedder: Embedder
-    memory: Memory
+    memory: Memory[Any]
     references: str
     idf: Mapping[str, float] | None = None
     documents: int = 0
@@ -88,7 +90,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
             )
         if embedder is not None and not callable(getattr(embedder, "embed", None)):
             raise ScorerError(
-                f"{self.name}: embedder must be an object as encoder.Embedder describes, not {embedder!r}"
+                f"{self.name}: embedder must be an object as models.text_encoder.Embedder describes, not {embedder!r}"
             )
         for option, least in (("layer", 0), ("max_tokens", 8), ("batch", 1)):
             value = options[option]
@@ -123,7 +125,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
             fingerprint=fingerprint([self._embedder.name, dict(self._embedder.settings), idf, documents]),
             outputs=self.spec.outputs,
             embedder=self._embedder,
-            memory=Memory(self._embedder),
+            memory=self._make_memory(self._embedder),
             references=references,
             idf=idf,
             documents=documents,
@@ -136,7 +138,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         evidence: list[dict[str, Any] | None] = [None] * len(items)
         own = self.own(context)
         for index, caption, references, truncated in self._texts(items, status, own):
-            if _says_nothing(caption):
+            if caption.empty:
                 status[index] = "empty"
             else:
                 rows[index, : len(self.outputs)] = self._compare(caption, references, own)
@@ -146,7 +148,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
 
     def _texts(
         self, items: Sequence[Item], status: Sequence[str], context: EmbeddingContext
-    ) -> Iterator[tuple[int, Embedding, list[Embedding], list[str]]]:
+    ) -> Iterator[tuple[int, Any, list[Any], list[str]]]:
         """(item, caption, references that say something, which texts were cut) of items that can be compared."""
         wanted = [i for i, state in enumerate(status) if state in SCORED and items[i].sample.references]
         for start in range(0, len(wanted), _AT_ONCE):
@@ -158,7 +160,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
             )
             for i in chosen:
                 meant = [(number, found[text]) for number, text in enumerate(references[i], 1) if text]
-                meant = [(number, text) for number, text in meant if not _says_nothing(text)]
+                meant = [(number, text) for number, text in meant if not text.empty]
                 if meant:
                     cut = ["caption"] if found[captions[i]].cut else []
                     cut += [f"reference {number}" for number, text in meant if text.cut]
@@ -168,8 +170,12 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         """Weight of each token and how many references say so; None where tokens have no weights."""
         return None, 0
 
+    def _make_memory(self, embedder: Embedder) -> Memory[Any]:
+        """What texts are turned into for `_compare`."""
+        return Memory(embedder.embed)
+
     @abstractmethod
-    def _compare(self, caption: Embedding, references: list[Embedding], context: EmbeddingContext) -> tuple[float, ...]:
+    def _compare(self, caption: Any, references: list[Any], context: EmbeddingContext) -> tuple[float, ...]:
         """Values of `outputs` for a caption that says something, beside at least one reference that does."""
 
 
@@ -191,7 +197,7 @@ class BERTScore(_EmbeddingScorer):
             model; see docs/methods/embedding-metrics.md.
         weights: "equal", or "idf": rare tokens count more, by how many references of the corpus have them.
         baseline: similarity of unrelated texts, mapped to 0; one number, or one each for precision, recall and f1.
-        max_tokens, batch, device, revision: see `encoder.TransformersEmbedder`.
+        max_tokens, batch, device, revision: see `models.text_encoder.TransformersEmbedder`.
         embedder: an encoder of your own, instead of `model`.
     """
 
@@ -257,7 +263,7 @@ class BERTScore(_EmbeddingScorer):
         found: list[dict[str, Any] | None] = [None] * len(items)
         for index, caption, references, truncated in self._texts(items, [item_status(item) for item in items], own):
             best = max(references, key=lambda reference: match(caption, reference, own)[0])
-            cosines = _unit(caption.vectors) @ _unit(best.vectors).T
+            cosines = unit(caption.vectors) @ unit(best.vectors).T
             partner = cosines.argmax(1)
             found[index] = {
                 "reference": [token for token, special in zip(best.tokens, best.special) if not special],
@@ -295,7 +301,9 @@ class Similarity(_EmbeddingScorer):
         model: a folder with a text encoder and its tokenizer, or an id of the Hugging Face hub. Required.
         pool: how tokens become one vector: "mean" over all, or "cls", the first.
         layer: whose output is pooled; None for the last.
-        max_tokens, batch, device, revision: see `encoder.TransformersEmbedder`.
+        cache: keep vectors on disk (see `models.encoders.CachedEncoder`). A vector differs by rounding with the batch
+            that it was made in; kept, it is the one of the first time.
+        max_tokens, batch, device, revision: see `models.text_encoder.TransformersEmbedder`.
         embedder: an encoder of your own, instead of `model`.
     """
 
@@ -307,6 +315,7 @@ class Similarity(_EmbeddingScorer):
         *,
         model: str | None = None,
         pool: str = "mean",
+        cache: bool = False,
         layer: int | None = None,
         max_tokens: int | None = None,
         batch: int = 64,
@@ -316,7 +325,7 @@ class Similarity(_EmbeddingScorer):
     ) -> None:
         if pool not in ("mean", "cls"):
             raise ScorerError(f'similarity: pool must be "mean" or "cls", not {pool!r}')
-        self._pool = pool
+        self._pool, self._cache = pool, cache
         super().__init__(
             {"similarity": (-1.0, 1.0)},
             model,
@@ -336,12 +345,13 @@ class Similarity(_EmbeddingScorer):
             model=own.embedder.name, **own.embedder.settings, pool=self._pool, ws="collapse", refs=own.references
         )
 
-    def _compare(self, caption: Embedding, references: list[Embedding], context: EmbeddingContext) -> tuple[float, ...]:
-        said, meant = self._pooled(caption), np.stack([self._pooled(reference) for reference in references])
-        return (float(np.clip((_unit(meant) @ _unit(said)).max(), -1, 1)),)
+    def _make_memory(self, embedder: Embedder) -> Memory[Any]:
+        encoder: Encoder = PooledEncoder(embedder, self._pool)
+        return Memory(CachedEncoder(encoder, cache_folder()).texts if self._cache else encoder.texts)
 
-    def _pooled(self, text: Embedding) -> Vector:
-        return np.asarray(text.vectors[0] if self._pool == "cls" else text.vectors.mean(0, dtype=np.float64))
+    def _compare(self, caption: Encoding, references: list[Encoding], context: EmbeddingContext) -> tuple[float, ...]:
+        cosines = np.stack([reference.vector for reference in references]) @ caption.vector
+        return (float(np.clip(cosines.max(), -1, 1)),)
 
 
 def match(caption: Embedding, reference: Embedding, context: EmbeddingContext) -> tuple[float, float, float]:
@@ -351,7 +361,7 @@ def match(caption: Embedding, reference: Embedding, context: EmbeddingContext) -
     or recall is not above 0, f1 is 0: a harmonic mean has no meaning there. A text whose tokens all weigh nothing
     (under idf, words that every reference has) has precision or recall 0.
     """
-    cosines = np.clip(_unit(caption.vectors) @ _unit(reference.vectors).T, -1, 1)
+    cosines = np.clip(unit(caption.vectors) @ unit(reference.vectors).T, -1, 1)
     precision = _mean(cosines.max(1), context.weigh(caption))
     recall = _mean(cosines.max(0), context.weigh(reference))
     f1 = 2 * precision * recall / (precision + recall) if min(precision, recall) > 0 else 0.0
@@ -361,17 +371,6 @@ def match(caption: Embedding, reference: Embedding, context: EmbeddingContext) -
 def _mean(values: Vector, weights: Vector) -> float:
     total = weights.sum()
     return float(values @ weights / total) if total > 0 else 0.0
-
-
-def _unit(vectors: NDArray[Any]) -> Vector:
-    """Rows scaled to length 1, in float64; a row of zeros stays."""
-    vectors = vectors.astype(np.float64)
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-
-
-def _says_nothing(text: Embedding) -> bool:
-    return bool(text.special.all())
 
 
 def _read_baseline(baseline: float | Sequence[float]) -> tuple[float, float, float]:

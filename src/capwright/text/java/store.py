@@ -47,14 +47,14 @@ class Store:
 
     Args:
         kind: name of the table; letters only.
-        width: numbers in a row. Rows of another width are as if they were not there.
+        width: numbers in a row. Rows of another width are as if they were not there; None for rows of any width.
         folder: where the file is; None keeps nothing.
         limit: rows that are kept at most, the newest.
 
     Every call opens the file anew (a millisecond), so that a Store may be used by threads and after a fork.
     """
 
-    def __init__(self, kind: str, width: int, folder: Path | None, *, limit: int = LIMIT) -> None:
+    def __init__(self, kind: str, width: int | None, folder: Path | None, *, limit: int = LIMIT) -> None:
         if not re.fullmatch("[a-z]+", kind):
             raise ScorerError(f"the name of a store has letters only, not {kind!r}")
         self._table = kind
@@ -87,7 +87,7 @@ class Store:
             some = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
             for key, value in db.execute(f"SELECT key, value FROM {self._table} WHERE key IN ({marks})", some):
-                if isinstance(value, bytes) and len(value) == 8 * self._width:
+                if isinstance(value, bytes) and len(value) == 8 * (self._width or len(value) // 8):
                     found[bytes(key)] = np.frombuffer(value, dtype="<f8").astype(np.float64)
         return found
 

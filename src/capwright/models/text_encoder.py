@@ -1,12 +1,12 @@
-"""Text encoders on this machine: text in, one vector for each token out. What embedding scorers stand on."""
+"""Text encoders on this machine: text in, one vector for each token out (`encoders`: one for the whole text)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from capwright.types import NotInstalledError, ScorerError
 
 #: Bytes of embedded references that are kept.
 _REMEMBERED = 256 * 2**20
+
+Record = TypeVar("Record", bound=Any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,15 @@ class Embedding:
     vectors: NDArray[np.float32]
     special: NDArray[np.bool_]
     cut: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether the text says nothing: there are special tokens alone."""
+        return bool(self.special.all())
+
+    @property
+    def nbytes(self) -> int:
+        return self.vectors.nbytes
 
 
 class Embedder(Protocol):
@@ -89,29 +100,20 @@ class TransformersEmbedder:
         prefix_space: bool = False,
         asks: str = "encoder",
     ) -> None:
-        import torch
-
         self._batch = batch
-        self._tokenizer, self._model = _load(model, revision, asks)
+        self._tokenizer, self._model = load_encoder(model, revision, asks)
         layers = int(self._model.config.num_hidden_layers)
         if layer is not None and not 0 <= layer <= layers:
             raise ScorerError(f"{asks}: layer must be from 0 to {layers} for model {model!r}, not {layer}")
         self._layer = layers if layer is None else layer
         self._prefix = " " if prefix_space and _tells_first_words(self._tokenizer) else ""
-        limit = _limit(self._tokenizer, self._model)
+        limit = token_limit(self._tokenizer, self._model)
         if max_tokens is not None and max_tokens > limit:
             raise ScorerError(f"{asks}: model {model!r} reads {limit} tokens; max_tokens cannot be {max_tokens}")
         self._max_tokens = limit if max_tokens is None else max_tokens
-        shown = Path(model).resolve().name if Path(model).is_dir() else model
-        self.name = f"{shown}#{_digest(self._tokenizer, self._model)[:8]}"
+        self.name = signed_name(model, self._tokenizer, self._model)
         self.settings: Mapping[str, object] = {"layer": self._layer, "max": self._max_tokens}
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self._model.to(device)
-            self.embed(["a"])
-        except Exception as error:  # every model family fails in its own way
-            raise ScorerError(f"{asks}: model {model!r} cannot encode text on {device!r}: {_line(error)}") from error
+        try_encoder(self._model, device, lambda: self.embed(["a"]), f"{asks}: model {model!r}")
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """Tokens of each text, special ones included, cut at `max_tokens`."""
@@ -127,13 +129,11 @@ class TransformersEmbedder:
         for start in range(0, len(order), self._batch):
             chosen = order[start : start + self._batch]
             ids = [coded[index][0] for index in chosen]
+            pad = self._tokenizer.pad_token_id or 0
             # A text may have no token at all, and a model wants one: a masked one.
             longest = max(1, max(map(len, ids)))
-            padded = torch.full((len(ids), longest), self._tokenizer.pad_token_id or 0)
-            mask = torch.zeros((len(ids), longest), dtype=torch.long)
-            for row, text in enumerate(ids):
-                padded[row, : len(text)] = torch.tensor(text, dtype=torch.long)
-                mask[row, : len(text)] = 1
+            padded = torch.tensor([text + [pad] * (longest - len(text)) for text in ids])
+            mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in ids])
             with torch.inference_mode():
                 out = self._model(
                     input_ids=padded.to(self._model.device),
@@ -163,33 +163,40 @@ class TransformersEmbedder:
         return coded
 
 
-class Memory:
+class Memory(Generic[Record]):
     """Embeds a text once a call, and references once for all systems and epochs.
 
     What is remembered is dropped whole when it grows past 256 MB.
+
+    Args:
+        embed: a record for each text, which knows its `nbytes`.
     """
 
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-        self._held: dict[str, Embedding] = {}
+    def __init__(self, embed: Callable[[Sequence[str]], Sequence[Record]]) -> None:
+        self._embed = embed
+        self._held: dict[str, Record] = {}
         self._bytes = 0
 
-    def embed(self, keep: Sequence[str], pass_on: Sequence[str]) -> dict[str, Embedding]:
+    def embed(self, keep: Sequence[str], pass_on: Sequence[str]) -> dict[str, Record]:
         """Every text with its embedding; those of `keep` are remembered."""
         if self._bytes > _REMEMBERED:
             self._held, self._bytes = {}, 0
         texts = dict.fromkeys([*keep, *pass_on])
         new = [text for text in texts if text not in self._held]
-        made = dict(zip(new, self._embedder.embed(new))) if new else {}
+        made = dict(zip(new, self._embed(new))) if new else {}
         for text in dict.fromkeys(keep):
             if text in made:
                 self._held[text] = made[text]
-                self._bytes += made[text].vectors.nbytes
+                self._bytes += made[text].nbytes
         return {text: self._held[text] if text in self._held else made[text] for text in texts}
 
 
-def _load(model: str, revision: str | None, asks: str) -> tuple[Any, Any]:
-    """Tokenizer and encoder, from this disk if they are there, else from the hub."""
+def load_encoder(model: str, revision: str | None, asks: str) -> tuple[Any, Any]:
+    """Tokenizer and encoder, from this disk if they are there, else from the hub.
+
+    Raises:
+        NotInstalledError: they are neither here nor there. ScorerError: what is there cannot be used.
+    """
     problem: Exception | None = None
     for local in (True,) if Path(model).is_dir() else (True, False):
         try:
@@ -206,6 +213,19 @@ def _load(model: str, revision: str | None, asks: str) -> tuple[Any, Any]:
         f"{asks}: not installed: model {model!r} is no folder, is not on this disk, and the hub does not give it "
         f"({_line(problem)}); pass a folder with a tokenizer and an encoder"
     ) from problem
+
+
+def try_encoder(model: Any, device: str, run: Callable[[], object], who: str) -> None:
+    """Put a model where it is to run ("auto": a GPU where there is one) and run it once. Raises ScorerError."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model.to(device)
+        run()
+    except Exception as error:  # every model family fails in its own way
+        raise ScorerError(f"{who} cannot encode text on {device!r}: {_line(error)}") from error
 
 
 def _find_on_hub(model: str, revision: str | None) -> None:
@@ -239,7 +259,7 @@ def _tells_first_words(tokenizer: Any) -> bool:
     return isinstance(first, ByteLevel) and not first.add_prefix_space
 
 
-def _limit(tokenizer: Any, model: Any) -> int:
+def token_limit(tokenizer: Any, model: Any) -> int:
     """How many tokens the model reads, special ones included."""
     limits = [2**16, tokenizer.model_max_length]
     positions = getattr(model.config, "max_position_embeddings", None)
@@ -251,10 +271,11 @@ def _limit(tokenizer: Any, model: Any) -> int:
     return int(min(limits))
 
 
-def _digest(tokenizer: Any, model: Any) -> str:
-    """Hex digest of weights and tokenizer, without the unused pooler."""
+def signed_name(name: str, tokenizer: Any, model: Any) -> str:
+    """Folder name or id of the hub, and 8 digits of a digest of weights and tokenizer, without the unused pooler."""
     import torch
 
+    shown = Path(name).resolve().name if Path(name).is_dir() else name
     digest = hashlib.sha256()
     backend = getattr(tokenizer, "backend_tokenizer", None)
     digest.update((backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))).encode())
@@ -262,7 +283,7 @@ def _digest(tokenizer: Any, model: Any) -> str:
         if "pooler" not in name:
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return f"{shown}#{digest.hexdigest()[:8]}"
 
 
 def _line(error: Exception | None) -> str:
