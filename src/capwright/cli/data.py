@@ -13,7 +13,10 @@ from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
 
-Layout = Annotated[str, typer.Option(help="jsonl (samples.jsonl) or ecac (captions.json, toy_labels.json, ...).")]
+Layout = Annotated[
+    str,
+    typer.Option("--layout", "--to", help="jsonl (samples.jsonl) or ecac (captions.json, toy_labels.json, ...)."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of the same layout in OUT.")]
 
 
@@ -42,12 +45,12 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
 
 @app.command(no_args_is_help=True)
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A dataset folder of either layout.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A dataset folder of any layout.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
     layout: Layout = "jsonl",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a dataset in the other layout."""
+    """Write a dataset in another layout: import it from ECAC, or export it."""
     from capwright.data import open_dataset, write_dataset
 
     dataset = open_dataset(source)

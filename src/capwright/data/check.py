@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from capwright.data.dataset import VOCABULARY, find_layout
-from capwright.data.files import read_text
-from capwright.data.formats import ecac, jsonl
-from capwright.data.ids import id_hash, repeated
+from capwright.data.files import file_digest, read_text
+from capwright.data.formats import LAYOUTS
 from capwright.data.images import image_size, load_image
 from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, image_hash, near_pairs, small_copy
-from capwright.data.sample_rows import Complain, RowReader
+from capwright.data.sample_rows import Complain, RowReader, Where
 from capwright.data.text_checks import troubles
 from capwright.data.vocabulary import parse_vocabulary, shared_names
 from capwright.types import DataError, ImageError, Sample, Vocabulary
@@ -102,9 +99,9 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     samples = 0
     splits: Counter[str] = Counter()
     reader = RowReader(root, _read_vocabulary(root, notes))
-    main = root / (jsonl.FILE if layout == "jsonl" else ecac.CAPTIONS)
+    main = root / LAYOUTS[layout].marker
     try:
-        for row, where in _rows(root, layout, notes):
+        for row, where in LAYOUTS[layout].rows(root, notes.add):
             complain = notes.at(where)
             sample = reader.read(row, complain)
             if sample is not None:
@@ -134,10 +131,6 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     return notes.check(samples)
 
 
-#: Where a key of a row stands.
-_Where = Callable[[str], "tuple[Path, int | None]"]
-
-
 class _Notes:
     """Gathers problems."""
 
@@ -153,7 +146,7 @@ class _Notes:
         """Whether there is a problem in `file`."""
         return any(problem.file == file.name for problem in self._problems)
 
-    def at(self, where: _Where) -> Complain:
+    def at(self, where: Where) -> Complain:
         """`add` for the keys of one row."""
         return lambda severity, key, message: self.add(severity, *where(key), message)
 
@@ -189,24 +182,6 @@ def _read_vocabulary(root: Path, notes: _Notes) -> Vocabulary | None:
         owners = " and ".join(f'"{name}"' for name in names)
         notes.add("warning", path, None, f'"{word}" stands for {owners}; a caption that says it cannot be told apart')
     return None if broken else vocabulary
-
-
-def _rows(root: Path, layout: str, notes: _Notes) -> Iterator[tuple[Any, _Where]]:
-    """Every row that could be parsed, with where its keys stand; ids used twice are noted."""
-    if layout == "ecac":
-        files = ecac.Files(root, notes.add)
-        for index in range(len(files)):
-            yield files.row(index, notes.add), lambda key, index=index: files.where(index, key)  # type: ignore[misc]
-        return
-    path = root / jsonl.FILE
-    hashes, places = array("Q"), array("q")
-    for line, _, row in jsonl.rows(path, lambda severity, line, message: notes.add(severity, path, line, message)):
-        if isinstance(row, dict) and isinstance(row.get("id"), (str, int)):
-            hashes.append(id_hash(str(row["id"])))
-            places.append(line)
-        yield row, lambda key, line=line: (path, line)  # type: ignore[misc]
-    for first, later in repeated(hashes):
-        notes.add("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
 
 
 def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Complain) -> None:
@@ -248,7 +223,7 @@ class _Look:
     """What one look at an image gives; `trouble` instead of the rest when it cannot be read."""
 
     trouble: str = ""
-    digest: bytes = b""
+    digest: str = ""
     hash: bytes = b""
     size: tuple[int, int] = (0, 0)
 
@@ -284,7 +259,7 @@ class _ImageFiles:
 
     def look(self, progress: Callable[[int, int], None] | None) -> None:
         """Decode every image once; note what is broken and files with the same bytes in two splits."""
-        firsts: dict[bytes, int] = {}
+        firsts: dict[str, int] = {}
         for index, look in enumerate(_in_order(self._images)):
             image = self._images[index]
             if look.trouble:
@@ -358,15 +333,12 @@ def _look_at(file: _ImageFile) -> _Look:
     try:
         pixels = load_image(file.path, max_pixels=_PIXELS)
         size = image_size(file.path)
-        digest = hashlib.sha256()
-        with open(file.path, "rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
+        digest = file_digest(file.path)
     except ImageError as error:
         return _Look(trouble=str(error))
     except OSError as error:
         return _Look(trouble=f"{file.path}: cannot be read: {error.strerror}")
-    return _Look(digest=digest.digest(), hash=image_hash(pixels).tobytes(), size=size)
+    return _Look(digest=digest, hash=image_hash(pixels).tobytes(), size=size)
 
 
 def _same(first: Path, second: Path, small: Callable[[Path], np.ndarray]) -> bool:

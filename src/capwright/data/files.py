@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import gzip
+import hashlib
 import json
 import os
 import secrets
@@ -121,6 +122,15 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: {not_utf8(data, error)}") from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the bytes of a file in hex. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def open_packed(path: Path) -> BinaryIO:

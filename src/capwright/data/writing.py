@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from capwright.data.dataset import VOCABULARY, Dataset
-from capwright.data.files import nearest, reason, writing
-from capwright.data.formats import ecac, jsonl
+from capwright.data.files import file_digest, nearest, reason, writing
+from capwright.data.formats import LAYOUTS, DatasetWriter
 from capwright.data.ids import id_hash
 from capwright.data.vocabulary import write_vocabulary
 from capwright.types import DataError, ImageError, Sample, Term, Vocabulary
-
-LAYOUTS = {"jsonl": jsonl.FILE, "ecac": ecac.CAPTIONS}
-
-
-class DatasetWriter(Protocol):
-    """How a layout is written: `add` each sample, `flush`, `commit`; or `discard`, which leaves nothing behind."""
-
-    def add(self, sample: Sample, images: Sequence[str]) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def commit(self) -> None: ...
-
-    def discard(self) -> None: ...
 
 
 def write_dataset(
@@ -62,7 +46,8 @@ def write_dataset(
         ImageError: an image that is to be copied is missing or cannot be read.
     """
     if layout not in LAYOUTS:
-        raise DataError(f'layout "{layout}" is not known{nearest(layout, LAYOUTS)}; choose "jsonl" or "ecac"')
+        known = " or ".join(f'"{name}"' for name in LAYOUTS)
+        raise DataError(f'layout "{layout}" is not known{nearest(layout, LAYOUTS)}; choose {known}')
     if images not in ("copy", "keep"):
         raise DataError(f'images must be "copy" or "keep", not "{images}"')
     root = Path(os.path.abspath(out))
@@ -75,7 +60,7 @@ def write_dataset(
     writer: DatasetWriter | None = None
     finished = False
     try:
-        writer = (jsonl.JsonlWriter if layout == "jsonl" else ecac.EcacWriter)(root)
+        writer = LAYOUTS[layout].writer(root)
         seen: set[int] = set()
         for sample in samples:
             if id_hash(sample.id) in seen:
@@ -100,8 +85,8 @@ def write_dataset(
 
 
 def _check_free(root: Path, layout: str, overwrite: bool) -> None:
-    for name, file in LAYOUTS.items():
-        if not (root / file).exists():
+    for name, each in LAYOUTS.items():
+        if not (root / each.marker).exists():
             continue
         if name != layout:
             raise DataError(f"{root}: holds a dataset in the {name} layout; choose another folder")
@@ -187,7 +172,7 @@ class _ImageFiles:
                 what = "is a folder, not an image" if source.is_dir() else "does not exist"
                 raise ImageError(f'{source}: {what} (sample "{id}"); put the file there or correct the path')
             if target.exists() and not filecmp.cmp(source, target, shallow=False):
-                target = folder / f"{source.stem}-{_content_hash(source)}{source.suffix}"
+                target = folder / f"{source.stem}-{file_digest(source)[:12]}{source.suffix}"
             if target.exists():
                 return target
         except OSError as error:
@@ -216,11 +201,3 @@ def _copy(source: Path, target: Path, id: str) -> None:
         raise ImageError(f'{source}: cannot be read (sample "{id}"): {reason(error)}') from error
     with handle, writing(target), open(target, "wb") as copy:
         shutil.copyfileobj(handle, copy, 1 << 20)
-
-
-def _content_hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:12]
