@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,12 @@ from capwright.data.dataset import VOCABULARY, find_layout
 from capwright.data.files import file_digest, read_text
 from capwright.data.formats import LAYOUTS
 from capwright.data.images import image_size, load_image
-from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, image_hash, near_pairs, small_copy
+from capwright.data.near_duplicates import PIXELS, ImageComparer, image_hash, near_pairs
 from capwright.data.sample_rows import Complain, RowReader, Where
 from capwright.data.text_checks import troubles
 from capwright.data.vocabulary import parse_vocabulary, shared_names
 from capwright.types import DataError, ImageError, Sample, Vocabulary
 
-#: Images are decoded to about this many pixels; enough to find broken files and look-alikes.
-_PIXELS = 128 * 128
 #: A side shorter than this cannot show anything.
 _TINY = 8
 #: Splits that a run needs, unless its recipe names others.
@@ -282,14 +279,14 @@ class _ImageFiles:
             return
         hashes = np.frombuffer(b"".join(self._hashes[i] for i in indices), dtype=np.uint8).reshape(len(indices), -1)
         ranks = np.array([rank[self._images[i].split] for i in indices])
-        small = lru_cache(maxsize=64)(_small)
+        comparer = ImageComparer()
         for at, neighbors in near_pairs(hashes, ranks):
             image = self._images[indices[at]]
             if indices[at] in self._shared:
                 continue
             for neighbor in neighbors:
                 other = self._images[indices[neighbor]]
-                if indices[neighbor] not in self._shared and _same(image.path, other.path, small):
+                if indices[neighbor] not in self._shared and comparer.same(image.path, other.path):
                     self._note_shared("warning", image.file, image.line, "nearly the same image", image.split, other)
                     break
 
@@ -331,7 +328,7 @@ def _in_order(images: list[_ImageFile]) -> Iterator[_Look]:
 
 def _look_at(file: _ImageFile) -> _Look:
     try:
-        pixels = load_image(file.path, max_pixels=_PIXELS)
+        pixels = load_image(file.path, max_pixels=PIXELS)
         size = image_size(file.path)
         digest = file_digest(file.path)
     except ImageError as error:
@@ -339,14 +336,3 @@ def _look_at(file: _ImageFile) -> _Look:
     except OSError as error:
         return _Look(trouble=f"{file.path}: cannot be read: {error.strerror}")
     return _Look(digest=digest, hash=image_hash(pixels).tobytes(), size=size)
-
-
-def _same(first: Path, second: Path, small: Callable[[Path], np.ndarray]) -> bool:
-    try:
-        return difference(small(first), small(second)) <= MAX_DIFFERENCE
-    except ImageError:
-        return False
-
-
-def _small(path: Path) -> np.ndarray:
-    return small_copy(load_image(path, max_pixels=_PIXELS))

@@ -83,7 +83,7 @@ class EcacFiles:
         for name in self._joined:
             digest.update(f"{name} {file_digest(root / name) if (root / name).exists() else ''}\n".encode())
         digest.update("".join(f"{name}\n" for name in names).encode())
-        digest.update(array("i", map({name: code for code, name in enumerate(names)}.get, self._splits)).tobytes())
+        digest.update(array("i", map(names.index, self._splits)).tobytes())
         self.fingerprint = digest.hexdigest()
 
     def rows(self) -> Iterator[tuple[Any, Where]]:
