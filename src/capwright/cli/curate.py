@@ -38,6 +38,7 @@ def curate(
     the new folder; what was done in all, in OUT/curation.json.
     """
     from capwright.curation import load_curation, run_steps, tally_lines
+    from capwright.curation.base import UNDEFINED
 
     changed = [*(overrides or []), *([f"out={out}"] if out is not None else [])]
     plan, steps = load_curation(recipe, changed)
@@ -59,7 +60,7 @@ def curate(
     for line in tally_lines(steps):
         typer.echo(line)
     say(f"{place}: written; what each step did with each sample is in {plan.journal}")
-    if any(step.tally.unknown for step in steps):
+    if any(step.tally.unknown.keys() - {UNDEFINED} for step in steps):
         say(f"remove {place} and give the same command again: what is unknown is tried again, and nothing else")
 
 
@@ -92,7 +93,7 @@ def _preview(steps: list[Any], samples: Dataset) -> None:
     counted = [step.estimating(costs) for step in steps]
     rehearse(counted, samples)
     typer.echo(f"{len(samples):,} samples; the steps:")
-    for step in counted:
+    for step in steps:
         typer.echo(f"  {step.signature}")
     if costs.found:
         print_costs(costs)

@@ -48,13 +48,14 @@ class CaptionFilter(Step):
     _context: Any = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _bounded(self) -> CaptionFilter:
+    def _usable(self) -> CaptionFilter:
         if self.at_least is None and self.at_most is None:
             raise ValueError("give at_least, at_most or both")
+        _ = self.measurer  # what is wrong with the scorer or its options shows now
         return self
 
     @cached_property
-    def ruler(self) -> Scorer[Any]:
+    def measurer(self) -> Scorer[Any]:
         """The scorer."""
         options = dict(self.options)
         if self.judge is not None and "judge" in options_of(self.scorer):
@@ -71,14 +72,14 @@ class CaptionFilter(Step):
     @property
     def settings(self) -> dict[str, Any]:
         options = {key: value for key, value in self.options.items() if key != "judge"}
-        judge = self.options.get("judge", self.judge) if "judge" in self.ruler.spec.needs else None
+        judge = self.options.get("judge", self.judge) if "judge" in self.measurer.spec.needs else None
         asked = load_judge(judge) if isinstance(judge, (str, Mapping)) else judge
         made = {"options": options, "judge": getattr(asked, "signature", None)}
-        return {"version": self.version, "scorer_version": self.ruler.spec.version, **self.option_values, **made}
+        return {"version": self.version, "scorer_version": self.measurer.spec.version, **self.option_values, **made}
 
     @property
     def signature(self) -> str:
-        measured = f"|by:{self.ruler.signature(self._context)}" if self._context is not None else ""
+        measured = f"|by:{self.measurer.signature(self._context)}" if self._context is not None else ""
         return super().signature + measured
 
     def estimating(self, costs: CostEstimate) -> Step:
@@ -88,7 +89,7 @@ class CaptionFilter(Step):
         return type(self)(**counted.option_values | {"options": counted_options(self.options, costs) or self.options})
 
     def prepare(self, corpus: Corpus) -> str:
-        self._context = self.ruler.prepare(corpus)
+        self._context = self.measurer.prepare(corpus)
         if self._output not in self._context.outputs:
             outputs = ", ".join(self._context.outputs)
             raise ScorerError(f"{self.scorer}: has no output {self.output!r}; it has {outputs}")
@@ -114,7 +115,7 @@ class CaptionFilter(Step):
 
     @property
     def _output(self) -> str:
-        return self.output or self.ruler.spec.headline
+        return self.output or self.measurer.spec.headline
 
     def _is_good(self, value: float | None) -> bool:
         if value is None:
@@ -129,9 +130,9 @@ class CaptionFilter(Step):
         if not items:
             return []
         try:
-            stats = self.ruler.stats(items, context)
+            stats = self.measurer.stats(items, context)
             rows, known = stats.by_item(len(items))
-            scores = self.ruler.finalize(rows)[:, context.outputs.index(self._output)]
+            scores = self.measurer.finalize(rows)[:, context.outputs.index(self._output)]
         except CapwrightError:
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 from capwright.curation.base import Step
 from capwright.data.files import nearest
 from capwright.recipes.files import parse_keys
-from capwright.types import DataError, RecipeError
+from capwright.types import CapwrightError, RecipeError
 
 #: name -> "module:class"; whatever else a recipe names must be written like that.
 STEPS = {
@@ -55,8 +55,11 @@ def make_step(
     Raises:
         RecipeError: the step or an option is unknown (naming the nearest one), or an option has a bad value.
     """
-    where = ": ".join([source, *([".".join(below)] if below else [])])
+    step = find_step(name)
     try:
-        return parse_keys(find_step(name), options, source, overrides, below)
-    except DataError as error:
-        raise RecipeError(f"{where}: {error}") from None
+        return parse_keys(step, options, source, overrides, below)
+    except RecipeError:
+        raise
+    except CapwrightError as error:  # of a check that the step makes itself
+        where = [source, ".".join(below)] if below else [source]
+        raise RecipeError(f"{': '.join(where)}: {error}") from None

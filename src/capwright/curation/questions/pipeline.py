@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -21,6 +21,9 @@ from capwright.curation.questions.filtering import Filter, judge
 from capwright.judges.load import load_judge
 from capwright.judges.protocols import Evidence, Reader, Writer
 from capwright.types import STATUSES, DataError, Question, Sample
+
+if TYPE_CHECKING:
+    from capwright.judges.client.cost_estimate import CostEstimate
 
 #: The key of `meta` that says where the questions of a sample come from.
 PROVENANCE = "questions_provenance"
@@ -109,6 +112,7 @@ class MakeQuestions(Step, Filter):
     per_image: int = Field(5, description="questions to write for each image; CapRL asks 5")
     same: float = Field(SAME, description="how alike two questions must be to ask the same")
     _tally: QuestionTally = PrivateAttr(default_factory=QuestionTally)
+    _estimates: bool = PrivateAttr(False)
 
     @model_validator(mode="after")
     def _usable(self) -> MakeQuestions:
@@ -153,6 +157,12 @@ class MakeQuestions(Step, Filter):
     def is_final(self, decision: StepDecision) -> bool:
         questions = decision.data.get("questions", [{"verdict": "unknown"}])
         return decision.status == "ok" and all(entry["verdict"] != "unknown" for entry in questions)
+
+    def estimating(self, costs: CostEstimate) -> Step:
+        """As many questions as are asked for are taken to be written, and all of them are asked blind, too."""
+        counted = super().estimating(costs).model_copy(update={"seen": -1.0})
+        counted._estimates = True
+        return counted
 
     def finish(self) -> None:
         if self.tally.samples and not self.tally.kept:
@@ -220,12 +230,18 @@ class MakeQuestions(Step, Filter):
                 written.append(("unparseable", "the writer gave no record", []))
             elif (status := record.get("status", "ok")) == "ok":
                 candidates = extract(record)
+                if self._estimates and all(candidate.verdict for candidate in candidates):
+                    candidates = self._made_up(given[len(written)]["id"])
                 said = ("ok", "") if candidates else ("unparseable", "the writer wrote no question")
                 written.append((*said, candidates))
             else:
                 known = status if status in STATUSES else "judge_error"
                 written.append((known, shorten(record.get("reason", "")), []))
         return written
+
+    def _made_up(self, id: str) -> list[Candidate]:
+        texts = [f"What is thing {number} of {id}?" for number in range(self.per_image)]
+        return [Candidate(Question(text, ("a board", "a cube", "a ring", "a rod"), "a board")) for text in texts]
 
 
 class FilterQuestions(MakeQuestions):
