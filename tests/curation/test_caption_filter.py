@@ -84,7 +84,9 @@ def test_judges_that_fail_make_unknown_and_an_outage_ends_it():
         raise OutageError("down")
 
     with pytest.raises(OutageError):
-        list(CaptionFilter(scorer="caprl", at_least=0, options={"judge": Says(down)})(scenes(3), RUN))
+        list(CaptionFilter(scorer="caprl", at_least=0, judge=Says(down))(scenes(3), RUN))
+    with pytest.raises(ValueError, match="give the judge beside options, not in them"):
+        CaptionFilter(scorer="caprl", at_least=0, options={"judge": "lexical"})
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,9 @@ from itertools import chain
 import pytest
 from pydantic import Field, PrivateAttr
 
-from capwright.curation import (
-    MakeQuestions,
-    Step,
-    StepDecision,
-    Subset,
-    find_step,
-    make_step,
-    run_steps,
-    tally_lines,
-)
+from capwright.curation import MakeQuestions, Step, StepDecision, Subset, make_step, run_steps
+from capwright.curation.registry import find_step
+from capwright.curation.runner import tally_lines
 from capwright.data import open_dataset
 from capwright.scenes import build
 from capwright.types import DataError, OutageError, RecipeError
@@ -233,12 +226,14 @@ def test_steps_by_name():
         ("capwright.curation:Missing", "cannot be imported"),
         ("capwright.curation:StepDecision", "is no step"),
     ):
-        with pytest.raises(RecipeError, match=says):
+        with pytest.raises(DataError, match=says):
             find_step(name)
+        with pytest.raises(RecipeError, match=says):
+            make_step(name, {})
     for options, says in (
-        ({"nn": 3}, r"step: nn: unknown key; did you mean 'n'\?"),
-        ({"n": 0}, r"step: n: Input should be greater than or equal to 1 \(got 0\)"),
-        ({"n": "many"}, r"step: n: .* \(got 'many'\)"),
+        ({"nn": 3}, r"sample: nn: unknown key; did you mean 'n'\?"),
+        ({"n": 0}, r"sample: n: Input should be greater than or equal to 1 \(got 0\)"),
+        ({"n": "many"}, r"sample: n: .* \(got 'many'\)"),
     ):
         with pytest.raises(RecipeError, match=says):
             make_step("sample", options)

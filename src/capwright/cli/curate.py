@@ -15,7 +15,7 @@ from capwright.cli._options import DryRunOption, print_costs
 from capwright.console import counting, say, warnings_said
 
 if TYPE_CHECKING:
-    from capwright.curation import CurationRecipe
+    from capwright.curation.recipe import CurationRecipe
     from capwright.data import Dataset
 
 
@@ -37,8 +37,9 @@ def curate(
     The same command goes on when it was stopped. What each step did with each sample is in OUT.journal.jsonl, beside
     the new folder; what was done in all, in OUT/curation.json.
     """
-    from capwright.curation import load_curation, run_steps, tally_lines
+    from capwright.curation import load_curation, run_steps
     from capwright.curation.base import UNDEFINED
+    from capwright.curation.runner import tally_lines
 
     changed = [*(overrides or []), *([f"out={out}"] if out is not None else [])]
     plan, steps = load_curation(recipe, changed)
@@ -46,17 +47,9 @@ def curate(
         if dry_run:
             _preview(steps, samples)
             return
-        with counting("samples through steps") as shown:
-            counts = {number: (0, len(samples)) for number in range(len(steps))}
-            numbers: dict[str, int] = {}
-
-            def progress(label: str, done: int, total: int) -> None:
-                counts[numbers.setdefault(label, len(numbers))] = (done, total)
-                shown(sum(done for done, _ in counts.values()), sum(total for _, total in counts.values()))
-
-            place = run_steps(
-                steps, samples, plan.out, journal=plan.journal, data=plan.data.split or "", progress=progress
-            )
+        with counting("decisions about samples") as progress:
+            data = plan.data.split or ""
+            place = run_steps(steps, samples, plan.out, journal=plan.journal, data=data, progress=progress)
     for line in tally_lines(steps):
         typer.echo(line)
     say(f"{place}: written; what each step did with each sample is in {plan.journal}")
@@ -86,12 +79,13 @@ def _opened(plan: CurationRecipe) -> Iterator[Dataset]:
 
 def _preview(steps: list[Any], samples: Dataset) -> None:
     """Say what would be done and asked."""
-    from capwright.curation import rehearse
+    from capwright.curation import StepRun
+    from capwright.curation.runner import through_steps
     from capwright.judges.client.cost_estimate import CostEstimate
 
     costs = CostEstimate()
-    counted = [step.estimating(costs) for step in steps]
-    rehearse(counted, samples)
+    for _ in through_steps([step.estimating(costs) for step in steps], samples, StepRun(estimates=True)):
+        pass
     typer.echo(f"{len(samples):,} samples; the steps:")
     for step in steps:
         typer.echo(f"  {step.signature}")

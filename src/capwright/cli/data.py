@@ -13,7 +13,7 @@ from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
 
-Layout = Annotated[
+LayoutOption = Annotated[
     str,
     typer.Option("--layout", "--to", help="jsonl (samples.jsonl) or ecac (captions.json, toy_labels.json, ...)."),
 ]
@@ -47,7 +47,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A dataset folder of any layout.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
-    layout: Layout = "jsonl",
+    layout: LayoutOption = "jsonl",
     overwrite: Overwrite = False,
 ) -> None:
     """Write a dataset in another layout: import it from ECAC, or export it."""
@@ -66,7 +66,7 @@ def from_coco(
     ],
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder of the images.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
-    layout: Layout = "jsonl",
+    layout: LayoutOption = "jsonl",
     split: Annotated[str | None, typer.Option(help="Put every sample there; by default as the file says.")] = None,
     overwrite: Overwrite = False,
 ) -> None:

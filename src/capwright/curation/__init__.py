@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from capwright.curation.base import Step, StepDecision, StepJournal, StepRun, StepTally
+from capwright.curation.base import Step, StepDecision, StepRun
 from capwright.curation.caption_filter import CaptionFilter
 from capwright.curation.deduplicate import Deduplicate
 from capwright.curation.output import write_new
@@ -17,16 +17,14 @@ from capwright.curation.questions.duplicates import repeats
 from capwright.curation.questions.extraction import Candidate, extract
 from capwright.curation.questions.filtering import Filter, judge
 from capwright.curation.questions.pipeline import FilterQuestions, MakeQuestions, QuestionMaker, QuestionTally
-from capwright.curation.recipe import CurationRecipe, load_curation
-from capwright.curation.registry import STEPS, find_step, make_step
-from capwright.curation.runner import rehearse, run_steps, tally_lines
+from capwright.curation.recipe import load_curation
+from capwright.curation.registry import make_step
+from capwright.curation.runner import run_steps
 from capwright.curation.subset import Subset
 
 __all__ = [
-    "STEPS",
     "Candidate",
     "CaptionFilter",
-    "CurationRecipe",
     "Deduplicate",
     "Filter",
     "FilterQuestions",
@@ -35,18 +33,13 @@ __all__ = [
     "QuestionTally",
     "Step",
     "StepDecision",
-    "StepJournal",
     "StepRun",
-    "StepTally",
     "Subset",
     "extract",
-    "find_step",
     "judge",
     "load_curation",
     "make_step",
-    "rehearse",
     "repeats",
     "run_steps",
-    "tally_lines",
     "write_new",
 ]

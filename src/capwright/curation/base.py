@@ -72,8 +72,7 @@ class StepTally:
             self.dropped_samples[decision.drop] += 1
         if decision.status != "ok":
             self.unknown[decision.status] += 1
-            if len(self.failures) < 10:
-                self.failures.append((sample.id, decision.reason))
+            self.failures += [(sample.id, decision.reason)] if len(self.failures) < 10 else []
 
     def lines(self) -> list[str]:
         """The counts in lines for people."""
@@ -98,6 +97,7 @@ class StepRun:
         vocabulary: of the dataset.
         progress: called with the number of samples that are done.
         chunk: how many samples are decided together; as the step says by default.
+        estimates: whether only costs are wanted, so that a result of no use is no error.
     """
 
     label: str = ""
@@ -105,6 +105,7 @@ class StepRun:
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
     progress: Callable[[int], None] | None = None
     chunk: int | None = None
+    estimates: bool = False
 
 
 class Step(Config, ABC):
@@ -158,8 +159,9 @@ class Step(Config, ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the result, as JSON values; judges by their signatures."""
-        return {"version": self.version, **self.option_values}
+        """Everything that decides the result, as JSON values; judges that are at hand by their signatures."""
+        options = {key: getattr(value, "signature", value) for key, value in self.option_values.items()}
+        return {"version": self.version, **options}
 
     @property
     def signature(self) -> str:
@@ -175,11 +177,7 @@ class Step(Config, ABC):
 
     def __call__(self, samples: Iterable[Sample], run: StepRun | None = None) -> Iterator[Sample]:
         """The samples that go on, in order. Raises what `decide`, `finish` and the journal raise."""
-        yield from self.stream(samples, run or StepRun())
-        self.finish()
-
-    def stream(self, samples: Iterable[Sample], run: StepRun) -> Iterator[Sample]:
-        """`__call__` without a judgement in the end."""
+        run = run or StepRun()
         tally = self._tally = type(self._tally)()
         context = ""
         if self.whole:
@@ -193,6 +191,8 @@ class Step(Config, ABC):
                     yield after
             if run.progress:
                 run.progress(tally.samples)
+        if not run.estimates:
+            self.finish()
 
     def _decided(
         self, samples: list[Sample], context: str, run: StepRun

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
 
 from capwright.curation.base import UNDEFINED, Step, StepDecision
-from capwright.judges.load import load_judge
 from capwright.scorers import SCORED, Corpus, Item, Scorer, get_scorer
 from capwright.scorers.registry import options_of
 from capwright.types import CapwrightError, DataError, Sample, ScorerError
-
-if TYPE_CHECKING:
-    from capwright.judges.client.cost_estimate import CostEstimate
 
 #: The key of `meta` under which marks stand: "scorer.output" -> {values, good}, one entry a reference in both lists.
 MARKS = "caption_filter"
@@ -44,23 +40,23 @@ class CaptionFilter(Step):
     at_most: float | None = Field(None, description="highest value that is good; null: no bound")
     action: Literal["drop", "mark"] = Field("drop", description="mark: all stay, with their values in meta")
     unknown: Literal["keep", "drop"] = Field("keep", description="what becomes of references without a value")
-    judge: Any = Field(None, description="of a scorer that asks one; options say it, too")
+    judge: Any = Field(None, description="of a scorer that asks one")
     _context: Any = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _usable(self) -> CaptionFilter:
         if self.at_least is None and self.at_most is None:
             raise ValueError("give at_least, at_most or both")
+        if "judge" in self.options:
+            raise ValueError("give the judge beside options, not in them")
         _ = self.measurer  # what is wrong with the scorer or its options shows now
         return self
 
     @cached_property
     def measurer(self) -> Scorer[Any]:
         """The scorer."""
-        options = dict(self.options)
-        if self.judge is not None and "judge" in options_of(self.scorer):
-            options.setdefault("judge", self.judge)
-        made = get_scorer(self.scorer, **options)
+        asks = self.judge is not None and "judge" in options_of(self.scorer)
+        made = get_scorer(self.scorer, **({"judge": self.judge} if asks else {}), **self.options)
         unfit = made.spec.needs & {"references", "several captions"}
         if unfit or made.spec.unit == "set":
             raise DataError(
@@ -70,30 +66,15 @@ class CaptionFilter(Step):
         return made
 
     @property
-    def settings(self) -> dict[str, Any]:
-        options = {key: value for key, value in self.options.items() if key != "judge"}
-        judge = self.options.get("judge", self.judge) if "judge" in self.measurer.spec.needs else None
-        asked = load_judge(judge) if isinstance(judge, (str, Mapping)) else judge
-        made = {"options": options, "judge": getattr(asked, "signature", None)}
-        return {"version": self.version, "scorer_version": self.measurer.spec.version, **self.option_values, **made}
-
-    @property
     def signature(self) -> str:
-        measured = f"|by:{self.measurer.signature(self._context)}" if self._context is not None else ""
-        return super().signature + measured
-
-    def estimating(self, costs: CostEstimate) -> Step:
-        from capwright.judges.client.cost_estimate import counted_options
-
-        counted = super().estimating(costs)
-        return type(self)(**counted.option_values | {"options": counted_options(self.options, costs) or self.options})
+        return super().signature + (f"|by:{self.measurer.signature(self._context)}" if self._context else "")
 
     def prepare(self, corpus: Corpus) -> str:
         self._context = self.measurer.prepare(corpus)
         if self._output not in self._context.outputs:
             outputs = ", ".join(self._context.outputs)
             raise ScorerError(f"{self.scorer}: has no output {self.output!r}; it has {outputs}")
-        return self._context.fingerprint
+        return f"{self._context.fingerprint} {self.measurer.signature(self._context)}"
 
     def decide(self, samples: Sequence[Sample]) -> list[StepDecision]:
         measured = iter(self._measure([Item(sample, text) for sample in samples for text in sample.references]))
@@ -124,21 +105,16 @@ class CaptionFilter(Step):
 
     def _measure(self, items: Sequence[Item]) -> list[tuple[float | None, str]]:
         """(value, "ok") of each caption, or (None, why there is none)."""
-        context = self._context
-        if context is None:
-            raise DataError("caption_filter: prepare() has to see all samples first")
         if not items:
             return []
         try:
-            stats = self.measurer.stats(items, context)
+            stats = self.measurer.stats(items, self._context)
             rows, known = stats.by_item(len(items))
-            scores = self.measurer.finalize(rows)[:, context.outputs.index(self._output)]
+            scores = self.measurer.finalize(rows)[:, self._context.outputs.index(self._output)]
         except CapwrightError:
             raise
         except Exception as error:
             raise ScorerError(f"{self.scorer}: failed on {len(items)} captions: {error}") from error
         failed = {owner: status for owner, status in zip(stats.owner.tolist(), stats.status) if status not in SCORED}
-        return [
-            (float(score), "ok") if sure and isfinite(score) else (None, failed.get(i, UNDEFINED))
-            for i, (score, sure) in enumerate(zip(scores.tolist(), known))
-        ]
+        sure = known & np.isfinite(scores)
+        return [(float(scores[i]), "ok") if sure[i] else (None, failed.get(i, UNDEFINED)) for i in range(len(items))]

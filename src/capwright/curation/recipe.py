@@ -16,29 +16,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field
 
 from capwright.curation.base import Step
-from capwright.curation.registry import find_step, make_step
-from capwright.curation.runner import label_steps
+from capwright.curation.registry import make_step
 from capwright.recipes.files import parse_keys, read_recipe
 from capwright.recipes.parts import Config
-from capwright.recipes.schema import Scenes
-from capwright.types import RecipeError
+from capwright.recipes.schema import DataSource
 
 
-class CurationData(Config):
+class CurationData(DataSource):
     """What to curate: `path` or `scenes`."""
 
-    path: str | None = Field(None, description="a dataset folder")
-    scenes: Scenes | None = Field(None, description="the built-in kindergarten, drawn for the occasion")
     split: str | None = Field(None, description="this split only; null: all")
 
-    @model_validator(mode="after")
-    def _one_source(self) -> CurationData:
-        if (self.path is None) == (self.scenes is None):
-            raise ValueError("give either data.path (a dataset folder) or data.scenes (the built-in kindergarten)")
-        return self
+
+class StepEntry(Config):
+    """A step of a recipe: its name, and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str = Field(description="one of `registry.STEPS`, or package.module:Class")
 
 
 class CurationRecipe(Config):
@@ -49,7 +46,7 @@ class CurationRecipe(Config):
     out: str = Field(description="the new dataset folder; its journal is beside it")
     seed: int = Field(0, ge=0, description="of the steps that take a seed and are given none")
     judge: Any = Field(None, description="of the steps that ask one and are given none: a name, or name and options")
-    steps: list[dict[str, Any]] = Field(min_length=1, description="in order; each has a name and options of its own")
+    steps: list[StepEntry] = Field(min_length=1, description="in order")
 
     @property
     def journal(self) -> Path:
@@ -69,18 +66,9 @@ def load_curation(name: str | Path, overrides: Iterable[str] = ()) -> tuple[Cura
     """
     raw, source, changed = read_recipe(name, overrides, "curation")
     recipe = parse_keys(CurationRecipe, raw, source, changed)
-    nameless = [str(number) for number, entry in enumerate(recipe.steps) if not isinstance(entry.get("name"), str)]
-    if nameless:
-        raise RecipeError(f"{source}: steps.{nameless[0]}: needs a name, such as name: deduplicate")
     steps = []
-    for label, entry in zip(label_steps(entry["name"] for entry in recipe.steps), recipe.steps):
-        options = {key: value for key, value in entry.items() if key != "name"}
-        try:
-            known = find_step(entry["name"]).model_fields
-        except RecipeError as error:
-            raise RecipeError(f"{source}: steps.{label}: {error}") from None
-        for key in ("seed", "judge"):
-            if key in known and getattr(recipe, key) is not None:
-                options.setdefault(key, getattr(recipe, key))
-        steps.append(make_step(entry["name"], options, source, changed, ("steps", label)))
+    for entry in recipe.steps:
+        own = {key.removeprefix(f"steps.{entry.name}."): text for key, text in changed.items()}
+        options, place = entry.model_extra or {}, f"{source}: steps.{entry.name}"
+        steps.append(make_step(entry.name, options, place, own, seed=recipe.seed, judge=recipe.judge))
     return recipe, steps

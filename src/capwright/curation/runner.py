@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import capwright
+from capwright.console import OnProgress
 from capwright.curation.base import Step, StepRun
 from capwright.curation.journal import StepJournal
 from capwright.curation.output import write_new
@@ -17,8 +19,6 @@ from capwright.types import DataError, Sample
 
 #: The card in the folder of a dataset that steps made.
 CARD = "curation.json"
-#: progress(label of a step, samples that are done, samples that come to it as far as is known).
-OnStep = Callable[[str, int, int], None]
 
 
 def run_steps(
@@ -28,7 +28,7 @@ def run_steps(
     *,
     journal: str | Path | None = None,
     data: str = "",
-    progress: OnStep | None = None,
+    progress: OnProgress | None = None,
 ) -> Path:
     """Write what the steps make of a dataset to the new folder `out`, with a card in it, and return the folder.
 
@@ -38,6 +38,7 @@ def run_steps(
     Args:
         journal: the file of the journal; None keeps none.
         data: what else tells the samples from others than the fingerprint of their dataset, such as their split.
+        progress: called with the number of decisions that are made, and what it is if no step leaves anything out.
 
     Raises:
         DataError: `out` exists, the journal is of other settings or other data, no sample is left, or a step says that
@@ -46,68 +47,52 @@ def run_steps(
     data = f"{samples.fingerprint} {data}".strip()
 
     def coming() -> Iterator[Sample]:
-        settings: dict[str, Any] = {"data": data, "steps": label_steps(step.name for step in steps)}
-        for label, step in zip(settings["steps"], steps):
-            settings |= {f"{label}.{key}": value for key, value in step.settings.items()}
+        named = label_steps(steps)
+        settings = {"data": data, "steps": list(named)}
+        settings |= {f"{label}.{key}": value for label, step in named.items() for key, value in step.settings.items()}
         with nullcontext() if journal is None else StepJournal(journal, settings) as log:
-            yield from _through(steps, samples, log, progress)
+            yield from through_steps(steps, samples, StepRun(journal=log), progress)
         if not steps[-1].tally.left:
             raise DataError("no sample is left:\n" + "\n".join(tally_lines(steps)))
 
     return write_new(coming(), out, samples.vocabulary, {CARD: lambda: _card(steps, data)})
 
 
-def rehearse(steps: Sequence[Step], samples: Dataset) -> None:
-    """Take the samples through the steps and keep nothing: see `Step.estimating`."""
-    for _ in _through(steps, samples, None, None, finish=False):
-        pass
+def through_steps(
+    steps: Sequence[Step], samples: Dataset, run: StepRun, progress: OnProgress | None = None
+) -> Iterator[Sample]:
+    """The samples that come out; see `run_steps`."""
+    done: dict[str, int] = {}
+
+    def count(label: str, n: int) -> None:
+        done[label] = n
+        if progress:
+            progress(sum(done.values()), len(steps) * len(samples))
+
+    stream: Iterable[Sample] = samples
+    for label, step in label_steps(steps).items():
+        own = replace(run, label=label, vocabulary=samples.vocabulary, progress=partial(count, label))
+        stream = step(stream, own)
+    yield from stream
 
 
-def label_steps(names: Iterable[str]) -> list[str]:
-    """What steps are called beside each other.
-
-    >>> label_steps(["caption_filter", "deduplicate", "caption_filter"])
-    ['caption_filter', 'deduplicate', 'caption_filter-2']
-    """
-    seen: Counter[str] = Counter()
-    found = []
-    for name in names:
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+def label_steps(steps: Sequence[Step]) -> dict[str, Step]:
+    """Steps by what they are called beside each other: their name, with their place where an earlier one has it."""
+    found: dict[str, Step] = {}
+    for place, step in enumerate(steps, 1):
+        found[step.name if step.name not in found else f"{step.name}-{place}"] = step
     return found
 
 
 def tally_lines(steps: Sequence[Step]) -> list[str]:
     """What became of the samples, step by step, in lines for people."""
-    lines = []
-    for label, step in zip(label_steps(step.name for step in steps), steps):
-        first, *more = step.tally.lines()
-        lines += [f"{label}: {first}", *more]
-    return lines
-
-
-def _through(
-    steps: Sequence[Step],
-    samples: Dataset,
-    journal: StepJournal | None,
-    progress: OnStep | None,
-    finish: bool = True,
-) -> Iterator[Sample]:
-    stream: Iterable[Sample] = samples
-    for number, label in enumerate(label_steps(step.name for step in steps)):
-
-        def done(n: int, number: int = number, label: str = label) -> None:
-            if progress:
-                left_out = sum(step.tally.dropped_samples.total() for step in steps[:number])
-                progress(label, n, len(samples) - left_out)
-
-        step, run = steps[number], StepRun(label, journal, samples.vocabulary, done)
-        stream = step(stream, run) if finish else step.stream(stream, run)
-    yield from stream
+    tallies = [(label, step.tally.lines()) for label, step in label_steps(steps).items()]
+    return [line for label, (first, *more) in tallies for line in (f"{label}: {first}", *more)]
 
 
 def _card(steps: Sequence[Step], data: str) -> dict[str, Any]:
-    made = []
-    for label, step in zip(label_steps(step.name for step in steps), steps):
-        made.append({"step": label, "signature": step.signature, **step.tally.numbers(), "settings": step.settings})
+    made = [
+        {"step": label, "signature": step.signature, **step.tally.numbers(), "settings": step.settings}
+        for label, step in label_steps(steps).items()
+    ]
     return {"made_by": f"capwright {capwright.__version__}", "data": data, "steps": made}

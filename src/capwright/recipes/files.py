@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types as python_types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,21 +107,12 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapp
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
 
 
-def parse_keys(
-    schema: type[S],
-    raw: Mapping[str, Any],
-    source: str,
-    overrides: Mapping[str, str] | None = None,
-    below: Sequence[str] = (),
-) -> S:
-    """Check plain data by a schema, errors as in `parse_recipe`; `below` are the keys under which the data stands."""
+def parse_keys(schema: type[S], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None) -> S:
+    """Check plain data by a schema; errors as in `parse_recipe`."""
     try:
         return schema.model_validate(dict(raw))
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            dotted, siblings, given = _locate(problem["loc"], raw, schema)
-            lines.append(_explain(problem, [*below, *dotted], siblings, given, source, overrides or {}))
+        lines = [_explain(problem, raw, source, overrides or {}, schema) for problem in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -235,9 +226,10 @@ def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 
 def _explain(
-    problem: Any, dotted: list[str], siblings: list[str], given: Any, source: str, overrides: Mapping[str, str]
+    problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str], schema: type[BaseModel]
 ) -> str:
     """One line for one problem that pydantic found."""
+    dotted, siblings, given = _locate(problem["loc"], raw, schema)
     path = ".".join(dotted)
     spread = problem["type"] in ("value_error", "missing")  # may come of any key below, so of none in particular
     known = (

@@ -6,7 +6,7 @@ The pipeline of arXiv 2509.22647 (CapRL), section 2.2: write, extract, answer wi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,13 +102,9 @@ class MakeQuestions(Step, Filter):
     name = "questions"
     version = 1
     judge: Any = Field(description="who answers questions about images")
-    writer: Any = Field(
-        None, description="who writes; facts (of the built-in kindergarten) or dataset (those that are there)"
-    )
+    writer: Any = Field(None, description="who writes; facts (of the kindergarten) or dataset (what is there)")
     blind_judge: Any = Field(None, description="who answers without the image; null: the judge")
-    evidence: str | None = Field(
-        None, description="image, or references: they stand for the image, as they do for lexical if it is null"
-    )
+    evidence: str | None = Field(None, description="image or references; null: image, but with lexical references")
     per_image: int = Field(5, description="questions to write for each image; CapRL asks 5")
     same: float = Field(SAME, description="how alike two questions must be to ask the same")
     _tally: QuestionTally = PrivateAttr(default_factory=QuestionTally)
@@ -149,9 +145,7 @@ class MakeQuestions(Step, Filter):
             "reader": self.reader.signature,
             "blind_reader": self.blind_reader.signature,
             "evidence": self.shown,
-            "per_image": self.per_image,
-            "same": self.same,
-            **{key: getattr(self, key) for key in Filter.model_fields},
+            **{key: getattr(self, key) for key in ("per_image", "same", *Filter.model_fields)},
         }
 
     def is_final(self, decision: StepDecision) -> bool:
@@ -258,19 +252,15 @@ class QuestionMaker(MakeQuestions):
         reader: answers questions about images.
         writer: writes questions (its task "questions"); None filters the questions that the samples have.
         rules: when a question stays.
-        blind_reader: who answers without the image; `reader` by default.
         journal: the file of the journal; None keeps none.
         data: what tells this dataset from others (its fingerprint); a journal of other data is refused.
-        chunk: samples whose questions go to the writer and the reader together, which changes nothing.
-        progress: called with the number of samples that are done.
-        options: further fields of `MakeQuestions`: evidence ("image" by default), per_image, same.
+        options: `blind_reader`, who answers without the image (`reader` by default); `progress` and `chunk` of a
+            `StepRun`; and fields of `MakeQuestions`: evidence ("image" by default), per_image, same.
 
     Raises: as `MakeQuestions`, and DataError where the journal is of other settings.
     """
 
-    _path: str | Path | None = PrivateAttr(None)
-    _data: str = PrivateAttr("")
-    _run: StepRun = PrivateAttr(default_factory=StepRun)
+    _own: tuple[str | Path | None, str, StepRun] = PrivateAttr((None, "", StepRun()))
 
     def __init__(
         self,
@@ -278,23 +268,18 @@ class QuestionMaker(MakeQuestions):
         writer: Any,
         rules: Filter | None = None,
         *,
-        blind_reader: Any = None,
-        journal: str | Path | None = None,
+        journal: Any = None,
         data: str = "",
-        chunk: int = 16,
-        progress: Callable[[int], None] | None = None,
         **options: Any,
     ) -> None:
-        if chunk < 1:
-            raise DataError("samples per chunk must be at least 1")
-        who = {"judge": reader, "writer": "dataset" if writer is None else writer, "blind_judge": blind_reader}
-        super().__init__(**who, **dict(rules or Filter()), **options)
-        self._path, self._data, self._run = journal, data, StepRun(chunk=chunk, progress=progress)
+        run = {key: options.pop(key) for key in ("progress", "chunk") if key in options}
+        options |= {"judge": reader, "writer": "dataset" if writer is None else writer}
+        super().__init__(blind_judge=options.pop("blind_reader", None), **dict(rules or Filter()), **options)
+        self._own = (journal, data, StepRun(**run))
 
     def __call__(self, samples: Iterable[Sample], run: StepRun | None = None) -> Iterator[Sample]:
-        if self._path is None:
-            return super().__call__(samples, self._run)
-        return self.remembered(samples, self._path, self._data, self._run)
+        path, data, own = self._own
+        return super().__call__(samples, own) if path is None else self.remembered(samples, path, data, own)
 
 
 def _is(judge: Any, name: str) -> bool:
@@ -324,6 +309,4 @@ def _entry(candidate: Candidate) -> dict[str, Any]:
     """A candidate as it stands in the journal."""
     asked = candidate.question
     entry = {"text": asked.text, "options": list(asked.options), "answer": asked.answer, "kind": asked.kind}
-    return entry | {
-        "verdict": candidate.verdict, "seen": candidate.seen, "blind": candidate.blind, "note": candidate.note,
-    }  # fmt: skip
+    return entry | {key: getattr(candidate, key) for key in ("verdict", "seen", "blind", "note")}
