@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import PrivateAttr
 
@@ -34,6 +34,8 @@ from capwright.types import Sample, Vocabulary
 
 if TYPE_CHECKING:
     from capwright.judges.client.cost_estimate import CostEstimate
+
+Self = TypeVar("Self", bound="Step")
 
 #: The status of what has no answer, such as a ratio 0/0: unknown, and asking again would not change it.
 UNDEFINED = "undefined"
@@ -169,7 +171,7 @@ class Step(Config, ABC):
         fields = {key: value for key, value in self.settings.items() if key != "version"}
         return write_signature(self.name, **fields, v=self.version)
 
-    def estimating(self, costs: CostEstimate) -> Step:
+    def estimating(self: Self, costs: CostEstimate) -> Self:
         """The same step, asking judges that count what they would be asked and answer nothing."""
         from capwright.judges.client.cost_estimate import counted_options
 

@@ -152,7 +152,7 @@ class MakeQuestions(Step, Filter):
         questions = decision.data.get("questions", [{"verdict": "unknown"}])
         return decision.status == "ok" and all(entry["verdict"] != "unknown" for entry in questions)
 
-    def estimating(self, costs: CostEstimate) -> Step:
+    def estimating(self, costs: CostEstimate) -> MakeQuestions:
         """As many questions as are asked for are taken to be written, and all of them are asked blind, too."""
         counted = super().estimating(costs).model_copy(update={"seen": -1.0})
         counted._estimates = True

@@ -19,7 +19,7 @@ def jsonl_rows(root: Path, note: Note) -> Iterator[tuple[Any, Where]]:
     """Every row that is JSON, with where it stands; `note` hears of lines that are none, and of ids used twice."""
     path = root / FILE
     hashes, places = array("Q"), array("q")
-    for line, _, row in _parsed(path, note):
+    for line, _, row in parsed_rows(path, note):
         if isinstance(row, dict) and isinstance(row.get("id"), (str, int)):
             hashes.append(id_hash(str(row["id"])))
             places.append(line)
@@ -28,8 +28,8 @@ def jsonl_rows(root: Path, note: Note) -> Iterator[tuple[Any, Where]]:
         note("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
 
 
-def _parsed(path: Path, note: Note) -> Iterator[tuple[int, int, Any]]:
-    """(line number, byte offset, parsed row) of each line that is JSON."""
+def parsed_rows(path: Path, note: Note) -> Iterator[tuple[int, int, Any]]:
+    """(line number, byte offset, parsed row) of each line that is JSON; `note` hears of those that are not."""
     for number, offset, line in lines(path):
         try:
             row = parse_json(line)
@@ -58,7 +58,7 @@ class Jsonl:
         line_numbers = array("q")
         codes: dict[str, int] = {}
 
-        for number, offset, row in _parsed(self.path, refuse):
+        for number, offset, row in parsed_rows(self.path, refuse):
             sample = reader.read(row, strict(lambda key, number=number: f"{self.path}:{number}"))  # type: ignore[misc]
             assert sample is not None
             self.hashes.append(id_hash(sample.id))
