@@ -35,7 +35,7 @@ from capwright.types import Sample, Vocabulary
 if TYPE_CHECKING:
     from capwright.judges.client.cost_estimate import CostEstimate
 
-Self = TypeVar("Self", bound="Step")
+S = TypeVar("S", bound="Step")
 
 #: The status of what has no answer, such as a ratio 0/0: unknown, and asking again would not change it.
 UNDEFINED = "undefined"
@@ -171,7 +171,7 @@ class Step(Config, ABC):
         fields = {key: value for key, value in self.settings.items() if key != "version"}
         return write_signature(self.name, **fields, v=self.version)
 
-    def estimating(self: Self, costs: CostEstimate) -> Self:
+    def estimating(self: S, costs: CostEstimate) -> S:
         """The same step, asking judges that count what they would be asked and answer nothing."""
         from capwright.judges.client.cost_estimate import counted_options
 
