@@ -67,14 +67,11 @@ def _walk(folder: Path, prefix: str) -> list[Sample]:
 
 
 def _rows(path: Path) -> Iterator[Sample]:
-    from capwright.data.formats.jsonl import rows
-    from capwright.data.sample_rows import RowReader, strict
-
-    def refuse(severity: str, line: int, message: str) -> None:
-        raise DataError(f"{path}:{line}: {message}")
+    from capwright.data.formats.jsonl import parsed_rows
+    from capwright.data.sample_rows import RowReader, refuse, strict
 
     reader = RowReader(path.parent, None)
-    for number, _, row in rows(path, refuse):
+    for number, _, row in parsed_rows(path, refuse):
         sample = reader.read(row, strict(lambda key, number=number: f"{path}:{number}"))  # type: ignore[misc]
         if sample is not None:
             yield sample

@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from capwright.cli import arena, cache, caption, compare, data, demo, doctor, evaluate, report, scenes, score, train
+from capwright.cli import (
+    arena,
+    cache,
+    caption,
+    compare,
+    curate,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    report,
+    scenes,
+    score,
+    train,
+)
 from capwright.cli._errors import Commands
 
 app = typer.Typer(
@@ -31,6 +45,7 @@ app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("arena", no_args_is_help=True)(arena.arena)
 app.command("report", no_args_is_help=True)(report.report)
 app.add_typer(data.app, name="data")
+app.command("curate", no_args_is_help=True)(curate.curate)
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)

@@ -13,7 +13,10 @@ from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
 
-Layout = Annotated[str, typer.Option(help="jsonl (samples.jsonl) or ecac (captions.json, toy_labels.json, ...).")]
+LayoutOption = Annotated[
+    str,
+    typer.Option("--layout", "--to", help="jsonl (samples.jsonl) or ecac (captions.json, toy_labels.json, ...)."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of the same layout in OUT.")]
 
 
@@ -42,12 +45,12 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
 
 @app.command(no_args_is_help=True)
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A dataset folder of either layout.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A dataset folder of any layout.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
-    layout: Layout = "jsonl",
+    layout: LayoutOption = "jsonl",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a dataset in the other layout."""
+    """Write a dataset in another layout: import it from ECAC, or export it."""
     from capwright.data import open_dataset, write_dataset
 
     dataset = open_dataset(source)
@@ -63,7 +66,7 @@ def from_coco(
     ],
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder of the images.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
-    layout: Layout = "jsonl",
+    layout: LayoutOption = "jsonl",
     split: Annotated[str | None, typer.Option(help="Put every sample there; by default as the file says.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -125,46 +128,32 @@ def questions(
     The same command goes on when it was stopped.
     """
     from capwright.cli._errors import resumable
-    from capwright.curation import Filter, QuestionMaker, write_new
+    from capwright.curation import MakeQuestions, StepRun, write_new
     from capwright.data import open_dataset
-    from capwright.judges.load import load_judge
-    from capwright.judges.protocols import Reader, Writer
-    from capwright.scenes.question_writer import FactsWriter
 
     options = _settings_of(settings or [])
-    rules = Filter(rotations, seen, blind, blind_rule, seed=seed)
     samples = open_dataset(dataset, split)
-    reader = load_judge(judge, **options["judge"])
-    guesser = load_judge(blind_judge, **options["blind"]) if blind_judge else reader
-    author: Any = reader
-    if writer in ("facts", "dataset") or (writer is None and judge == "lexical"):
-        author = None if writer == "dataset" else FactsWriter()
-    elif writer is not None:
-        author = load_judge(writer, **options["writer"])
     if options["writer"] and writer in (None, "facts", "dataset"):
         raise DataError("--set writer...: no judge writes by itself; name one with --writer")
     if options["blind"] and blind_judge is None:
         raise DataError("--set blind...: no judge answers blind by itself; name one with --blind-judge")
-    for who, each, port in (
-        (judge, reader, Reader), (blind_judge, guesser, Reader), (writer or judge, author, Writer),
-    ):  # fmt: skip
-        if each is not None and not isinstance(each, port):
-            doing = "write questions; use --writer facts or dataset" if port is Writer else "answer questions"
-            raise DataError(f"the judge {who} cannot {doing}")
     journal = out.with_name(f"{out.name}.questions.jsonl")
     with counting("questions of samples") as progress, resumable("the same command goes on"):
-        maker = QuestionMaker(
-            reader,
-            author,
-            rules,
-            blind_reader=guesser,
-            evidence=evidence or ("references" if judge == "lexical" else "image"),
+        maker = MakeQuestions(
+            judge={"name": judge, **options["judge"]},
+            writer=writer and {"name": writer, **options["writer"]},
+            blind_judge=blind_judge and {"name": blind_judge, **options["blind"]},
+            evidence=evidence,
             per_image=per_image,
-            journal=journal,
-            data=f"{samples.fingerprint} {split or ''}".strip(),
-            progress=lambda done: progress(done, len(samples)),
+            rotations=rotations,
+            seen=seen,
+            blind=blind,
+            blind_rule=blind_rule,
+            seed=seed,
         )
-        place = write_new(maker(samples), out, samples.vocabulary)
+        run = StepRun(progress=lambda done: progress(done, len(samples)))
+        data = f"{samples.fingerprint} {split or ''}".strip()
+        place = write_new(maker.remembered(samples, journal, data, run), out, samples.vocabulary)
     for line in maker.tally.lines():
         typer.echo(line)
     say(f"{place}: written; all that was asked and answered is in {journal}")

@@ -1,34 +1,45 @@
 """Making data better before anything is trained on it: steps that take samples and give samples.
 
-    maker = QuestionMaker(reader, writer, journal="toys.questions.jsonl")
-    write_new(maker(open_dataset("toys")), "toys-with-questions")
-    print(maker.tally.lines())
+    steps = [Deduplicate(), MakeQuestions(judge=judge)]
+    run_steps(steps, open_dataset("toys"), "toys-curated", journal="toys.journal.jsonl")
 
-A step is any `Callable[[Iterable[Sample]], Iterable[Sample]]`. Steps hold a few samples at a time, never change the one
-they were given, and count what they leave out.
+`base.Step` is what a step is, `registry` finds steps by name, `recipe` reads what `capwright curate` is given, and
+`runner` does all of it, so that it can be killed at any moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
+from capwright.curation.base import Step, StepDecision, StepRun
+from capwright.curation.caption_filter import CaptionFilter
+from capwright.curation.deduplicate import Deduplicate
 from capwright.curation.output import write_new
 from capwright.curation.questions.duplicates import repeats
 from capwright.curation.questions.extraction import Candidate, extract
 from capwright.curation.questions.filtering import Filter, judge
-from capwright.curation.questions.pipeline import QuestionMaker, QuestionTally
-from capwright.types import Sample
-
-Step = Callable[[Iterable[Sample]], Iterable[Sample]]
+from capwright.curation.questions.pipeline import FilterQuestions, MakeQuestions, QuestionMaker, QuestionTally
+from capwright.curation.recipe import load_curation
+from capwright.curation.registry import make_step
+from capwright.curation.runner import run_steps
+from capwright.curation.subset import Subset
 
 __all__ = [
     "Candidate",
+    "CaptionFilter",
+    "Deduplicate",
     "Filter",
+    "FilterQuestions",
+    "MakeQuestions",
     "QuestionMaker",
-    "Step",
     "QuestionTally",
+    "Step",
+    "StepDecision",
+    "StepRun",
+    "Subset",
     "extract",
     "judge",
+    "load_curation",
+    "make_step",
     "repeats",
+    "run_steps",
     "write_new",
 ]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,14 @@ import numpy as np
 
 from capwright.data.dataset import VOCABULARY, find_layout
 from capwright.data.files import file_digest, read_text
-from capwright.data.formats import ecac, jsonl
-from capwright.data.ids import id_hash, repeated
+from capwright.data.formats import LAYOUTS
 from capwright.data.images import image_size, load_image
-from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, image_hash, near_pairs, small_copy
-from capwright.data.sample_rows import Complain, RowReader
+from capwright.data.near_duplicates import PIXELS, ImageComparer, image_hash, near_pairs
+from capwright.data.sample_rows import Complain, RowReader, Where
 from capwright.data.text_checks import troubles
 from capwright.data.vocabulary import parse_vocabulary, shared_names
 from capwright.types import DataError, ImageError, Sample, Vocabulary
 
-#: Images are decoded to about this many pixels; enough to find broken files and look-alikes.
-_PIXELS = 128 * 128
 #: A side shorter than this cannot show anything.
 _TINY = 8
 #: Splits that a run needs, unless its recipe names others.
@@ -100,9 +95,9 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     images = _ImageFiles(notes)
     splits: Counter[str] = Counter()
     reader = RowReader(root, _read_vocabulary(root, notes))
-    main = root / (jsonl.FILE if layout == "jsonl" else ecac.CAPTIONS)
+    main = root / LAYOUTS[layout].marker
     try:
-        for row, where in _rows(root, layout, notes):
+        for row, where in LAYOUTS[layout].rows(root, notes.add):
             complain = notes.at(where)
             sample = reader.read(row, complain)
             if sample is not None:
@@ -129,10 +124,6 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     return notes.check(splits.total())
 
 
-#: Where a key of a row stands.
-_Where = Callable[[str], "tuple[Path, int | None]"]
-
-
 class _Notes:
     """Gathers problems."""
 
@@ -148,7 +139,7 @@ class _Notes:
         """Whether there is a problem in `file`."""
         return any(problem.file == file.name for problem in self._problems)
 
-    def at(self, where: _Where) -> Complain:
+    def at(self, where: Where) -> Complain:
         """`add` for the keys of one row."""
         return lambda severity, key, message: self.add(severity, *where(key), message)
 
@@ -184,24 +175,6 @@ def _read_vocabulary(root: Path, notes: _Notes) -> Vocabulary | None:
         owners = " and ".join(f'"{name}"' for name in names)
         notes.add("warning", path, None, f'"{word}" stands for {owners}; a caption that says it cannot be told apart')
     return None if broken else vocabulary
-
-
-def _rows(root: Path, layout: str, notes: _Notes) -> Iterator[tuple[Any, _Where]]:
-    """Every row that could be parsed, with where its keys stand; ids used twice are noted."""
-    if layout == "ecac":
-        files = ecac.Files(root, notes.add)
-        for index in range(len(files)):
-            yield files.row(index, notes.add), lambda key, index=index: files.where(index, key)  # type: ignore[misc]
-        return
-    path = root / jsonl.FILE
-    hashes, places = array("Q"), array("q")
-    for line, _, row in jsonl.rows(path, lambda severity, line, message: notes.add(severity, path, line, message)):
-        if isinstance(row, dict) and isinstance(row.get("id"), (str, int)):
-            hashes.append(id_hash(str(row["id"])))
-            places.append(line)
-        yield row, lambda key, line=line: (path, line)  # type: ignore[misc]
-    for first, later in repeated(hashes):
-        notes.add("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
 
 
 def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Complain) -> None:
@@ -298,14 +271,14 @@ class _ImageFiles:
             return
         hashes = np.frombuffer(b"".join(self._hashes[i] for i in indices), dtype=np.uint8).reshape(len(indices), -1)
         ranks = np.array([rank[self._images[i].split] for i in indices])
-        small = lru_cache(maxsize=64)(_small)
+        comparer = ImageComparer()
         for at, neighbors in near_pairs(hashes, ranks):
             image = self._images[indices[at]]
             if indices[at] in self._shared:
                 continue
             for neighbor in neighbors:
                 other = self._images[indices[neighbor]]
-                if indices[neighbor] not in self._shared and _same(image.path, other.path, small):
+                if indices[neighbor] not in self._shared and comparer.same(image.path, other.path):
                     self._note_shared("warning", image, "nearly the same image", other)
                     break
 
@@ -337,7 +310,7 @@ def _in_order(images: list[_ImageFile]) -> Iterator[_Look]:
 
 def _look_at(file: _ImageFile) -> _Look:
     try:
-        pixels = load_image(file.path, max_pixels=_PIXELS)
+        pixels = load_image(file.path, max_pixels=PIXELS)
         size = image_size(file.path)
         digest = file_digest(file.path)
     except ImageError as error:
@@ -345,14 +318,3 @@ def _look_at(file: _ImageFile) -> _Look:
     except OSError as error:
         return _Look(trouble=f"{file.path}: cannot be read: {error.strerror}")
     return _Look(digest=digest, hash=image_hash(pixels).tobytes(), size=size)
-
-
-def _same(first: Path, second: Path, small: Callable[[Path], np.ndarray]) -> bool:
-    try:
-        return difference(small(first), small(second)) <= MAX_DIFFERENCE
-    except ImageError:
-        return False
-
-
-def _small(path: Path) -> np.ndarray:
-    return small_copy(load_image(path, max_pixels=_PIXELS))

@@ -1,44 +1,29 @@
 """A dataset: samples on disk, read one at a time.
 
 What is held in memory is a few numbers a sample (where its row is, its split, a hash of its id); rows are parsed when
-they are asked for and images are never held.
+they are asked for and images are never held. Only a layout that is imported (`formats`) is held as a whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, overload
+from typing import overload
 
 import numpy as np
 
 from capwright.data.files import nearest, reading
-from capwright.data.formats import ecac, jsonl
+from capwright.data.formats import LAYOUTS, Annotations
 from capwright.data.ids import Finder
 from capwright.data.sample_rows import RowReader
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import DataError, Sample, Vocabulary
 
 VOCABULARY = "vocabulary.yaml"
-
-
-class Annotations(Protocol):
-    """What a layout gives: everything about the rows of one dataset. Built once, shared by all views of it."""
-
-    layout: str
-    hashes: array[int]
-    split_names: list[str]
-    split_codes: array[int]
-    fingerprint: str
-
-    def __len__(self) -> int: ...
-
-    def sample(self, index: int) -> Sample: ...
 
 
 class Dataset(Sequence[Sample]):
@@ -115,27 +100,28 @@ class Dataset(Sequence[Sample]):
 
 
 def find_layout(path: Path) -> tuple[Path, str]:
-    """(dataset folder, layout) of a folder, or of the .jsonl file in it. DataError says what was looked for."""
+    """(dataset folder, layout) of a folder, or of the file in it that says so. DataError says what was looked for."""
+    markers = [layout.marker for layout in LAYOUTS.values()]
     with reading(path):
         is_folder = path.is_dir()
         if not is_folder and not path.exists():
             raise DataError(f"{path}: does not exist; name a dataset folder")
     if not is_folder:
-        if path.name == jsonl.FILE:
-            return path.parent, "jsonl"
-        if path.name == ecac.CAPTIONS:
-            return path.parent, "ecac"
-        raise DataError(f"{path}: is not a dataset; name a folder that holds {jsonl.FILE} or {ecac.CAPTIONS}")
-    layouts = [name for name, file in (("jsonl", jsonl.FILE), ("ecac", ecac.CAPTIONS)) if (path / file).exists()]
-    if len(layouts) == 2:
-        raise DataError(f"{path}: holds both {jsonl.FILE} and {ecac.CAPTIONS}; move one of them away")
+        for name, layout in LAYOUTS.items():
+            if path.name == layout.marker:
+                return path.parent, name
+        raise DataError(f"{path}: is not a dataset; name a folder that holds {' or '.join(markers)}")
+    layouts = [name for name, layout in LAYOUTS.items() if (path / layout.marker).exists()]
+    if len(layouts) > 1:
+        both = " and ".join(LAYOUTS[name].marker for name in layouts)
+        raise DataError(f"{path}: holds both {both}; name the one that is meant, or move the other away")
     if not layouts:
-        raise DataError(f"{path}: is not a dataset: it holds neither {jsonl.FILE} nor {ecac.CAPTIONS}")
+        raise DataError(f"{path}: is not a dataset: it holds neither {' nor '.join(markers)}")
     return path, layouts[0]
 
 
 def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
-    """Open a dataset folder of either layout, or one split of it.
+    """Open a dataset folder, or one split of it; one of another layout than jsonl is imported.
 
     Every row is checked once now, so that a long job does not trip over it later; unknown keys are ignored
     (`check_dataset` reports them). Images are not touched.
@@ -146,7 +132,7 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     root, layout = find_layout(Path(os.path.abspath(path)))
     vocabulary = read_vocabulary(root / VOCABULARY) if (root / VOCABULARY).exists() else None
     reader = RowReader(root, vocabulary)
-    annotations: Annotations = (jsonl.Jsonl if layout == "jsonl" else ecac.Ecac)(root, reader)
+    annotations = LAYOUTS[layout].open(root, reader)
     if not len(annotations):
         raise DataError(f"{root}: the dataset has no samples")
     if vocabulary is None and reader.terms_used:

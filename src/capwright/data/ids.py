@@ -32,12 +32,6 @@ class Finder:
 
     def find(self, id: str) -> int:
         """Where `id` first stands, or -1."""
-        return int(self.find_all(np.array([id_hash(id)], dtype=np.uint64))[0])
-
-    def find_all(self, hashes: array[int] | np.ndarray) -> np.ndarray:
-        """Where each hash first stands, or -1: int64, as long as `hashes`."""
-        wanted = np.array(hashes, dtype=np.uint64)
-        if not len(self._sorted):
-            return np.full(len(wanted), -1, dtype=np.int64)
-        at = np.searchsorted(self._sorted, wanted).clip(0, len(self._sorted) - 1)
-        return np.where(self._sorted[at] == wanted, self._order[at], -1).astype(np.int64)
+        wanted = np.uint64(id_hash(id))
+        at = int(np.searchsorted(self._sorted, wanted))
+        return int(self._order[at]) if at < len(self._sorted) and self._sorted[at] == wanted else -1

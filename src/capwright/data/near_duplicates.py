@@ -7,12 +7,19 @@ is not meant to find other views of the same scene, and must not take two drawin
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from capwright.data.images import load_image
+from capwright.types import ImageError
+
 #: Two images are candidates when at most this many of the 256 bits differ.
 MAX_BITS = 11
+#: Images are decoded to about this many pixels: enough to find look-alikes.
+PIXELS = 128 * 128
 #: Candidates are the same when no part of their small copies differs by more than this many gray levels of 255.
 MAX_DIFFERENCE = 20.0
 
@@ -42,6 +49,20 @@ def small_copy(image: Image.Image) -> np.ndarray:
 def difference(first: np.ndarray, second: np.ndarray) -> float:
     """The largest mean absolute difference of two small copies over any of 8 x 8 parts, in gray levels."""
     return float(np.abs(first - second).mean(2).reshape(8, 4, 8, 4).mean((1, 3)).max())
+
+
+class ImageComparer:
+    """Whether two candidates are the same image; keeps the small copies of the last few."""
+
+    def __init__(self) -> None:
+        self._small = lru_cache(maxsize=64)(lambda path: small_copy(load_image(path, max_pixels=PIXELS)))
+
+    def same(self, first: Path, second: Path) -> bool:
+        """False also when one of them cannot be read."""
+        try:
+            return difference(self._small(first), self._small(second)) <= MAX_DIFFERENCE
+        except ImageError:
+            return False
 
 
 def near_pairs(hashes: np.ndarray, ranks: np.ndarray, most: int = 4) -> Iterator[tuple[int, list[int]]]:

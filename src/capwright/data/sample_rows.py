@@ -18,6 +18,16 @@ KEYS = ("id", "image", "images", "references", "terms", "questions", "regions", 
 
 #: complain(severity, key of the row, message): told of each trouble; a strict reader raises on "error".
 Complain = Callable[[str, str, str], None]
+#: Where a key of a row stands: file, and line or None.
+Where = Callable[[str], "tuple[Path, int | None]"]
+#: note(severity, file, line or None, message): hears of what is wrong with the files of a layout.
+Note = Callable[[str, Path, "int | None", str], None]
+
+
+def refuse(severity: str, file: Path, line: int | None, message: str) -> None:
+    """A `Note` that raises DataError on errors."""
+    if severity == "error":
+        raise DataError(f"{file}:{line}: {message}" if line else f"{file}: {message}")
 
 
 def strict(place: Callable[[str], str]) -> Complain:

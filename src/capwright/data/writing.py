@@ -5,32 +5,17 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from capwright.data.dataset import VOCABULARY, Dataset
 from capwright.data.files import file_digest, nearest, reason, writing
-from capwright.data.formats import ecac, jsonl
+from capwright.data.formats import LAYOUTS, DatasetWriter
 from capwright.data.ids import id_hash
 from capwright.data.vocabulary import write_vocabulary
 from capwright.types import DataError, ImageError, Sample, Term, Vocabulary
-
-LAYOUTS = {"jsonl": jsonl.FILE, "ecac": ecac.CAPTIONS}
-
-
-class DatasetWriter(Protocol):
-    """How a layout is written: `add` each sample, `flush`, `commit`; or `discard`, which leaves nothing behind."""
-
-    def add(self, sample: Sample, images: Sequence[str]) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def commit(self) -> None: ...
-
-    def discard(self) -> None: ...
 
 
 def write_dataset(
@@ -62,7 +47,8 @@ def write_dataset(
         ImageError: an image that is to be copied is missing or cannot be read.
     """
     if layout not in LAYOUTS:
-        raise DataError(f'layout "{layout}" is not known{nearest(layout, LAYOUTS)}; choose "jsonl" or "ecac"')
+        known = " or ".join(f'"{name}"' for name in LAYOUTS)
+        raise DataError(f'layout "{layout}" is not known{nearest(layout, LAYOUTS)}; choose {known}')
     if images not in ("copy", "keep"):
         raise DataError(f'images must be "copy" or "keep", not "{images}"')
     root = Path(os.path.abspath(out))
@@ -75,7 +61,7 @@ def write_dataset(
     writer: DatasetWriter | None = None
     finished = False
     try:
-        writer = (jsonl.JsonlWriter if layout == "jsonl" else ecac.EcacWriter)(root)
+        writer = LAYOUTS[layout].writer(root)
         seen: set[int] = set()
         for sample in samples:
             if id_hash(sample.id) in seen:
@@ -100,8 +86,8 @@ def write_dataset(
 
 
 def _check_free(root: Path, layout: str, overwrite: bool) -> None:
-    for name, file in LAYOUTS.items():
-        if not (root / file).exists():
+    for name, each in LAYOUTS.items():
+        if not (root / each.marker).exists():
             continue
         if name != layout:
             raise DataError(f"{root}: holds a dataset in the {name} layout; choose another folder")

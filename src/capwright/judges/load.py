@@ -12,7 +12,10 @@ from weakref import WeakValueDictionary
 from capwright.types import ModelError
 
 #: name -> "module:class", imported on first use.
-_BUILT_IN = {"lexical": "capwright.scenes.lexical_judge:LexicalJudge"}
+_BUILT_IN = {
+    "lexical": "capwright.scenes.lexical_judge:LexicalJudge",
+    "facts": "capwright.scenes.question_writer:FactsWriter",
+}
 #: Options of `LLMJudge`; all others are of `Chat`.
 _OWN = ("prompts", "temperature", "thinking_tokens", "claims_per_call")
 #: Judges in use, so that scorers that name the same one share its connections, limits and budget.

@@ -7,7 +7,7 @@ import types as python_types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,8 @@ from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.types import RecipeError
 
+S = TypeVar("S", bound=BaseModel)
+
 _HERE = Path(__file__).resolve().parent
 #: In an installed package the YAML files lie here, in a checkout at its top.
 _FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
@@ -23,16 +25,16 @@ _FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
 _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "steps"}
 
 
-def list_recipes() -> dict[str, Path]:
-    """The recipes that come with capwright, by bare name."""
+def list_recipes(kind: str = "") -> dict[str, Path]:
+    """The recipes that come with capwright, by bare name; `kind`: those in the folder called so ("curation")."""
     found: dict[str, Path] = {}
     for folder in _FOLDERS:
-        for path in sorted(folder.glob("*.yaml")):
+        for path in sorted((folder / kind).glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
 
 
-def find_recipe(name: str | Path) -> Path:
+def find_recipe(name: str | Path, kind: str = "") -> Path:
     """Where a recipe is: a file, or the bare name of one that comes with capwright ("rsrs-scenes").
 
     Raises:
@@ -41,7 +43,7 @@ def find_recipe(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    known = list_recipes()
+    known = list_recipes(kind)
     stem = path.name.removesuffix(".yaml")
     if stem in known and str(path) in (stem, f"{stem}.yaml"):
         return known[stem]
@@ -65,8 +67,19 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
     """
-    path = find_recipe(name)
-    raw = _read(path, ())
+    raw, source, changed = read_recipe(name, overrides)
+    return parse_recipe(raw, source, changed)
+
+
+def read_recipe(
+    name: str | Path, overrides: Iterable[str] = (), kind: str = ""
+) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """The plain data of a recipe under overrides, not checked yet; where it is from, and the override of each key.
+
+    Args and errors are those of `load_recipe` and `list_recipes`.
+    """
+    path = find_recipe(name, kind)
+    raw = _read(path, (), kind)
     changed: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -78,7 +91,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             raise RecipeError(f"override '{text}': the value is not YAML ({' '.join(str(error).split())})") from None
         _put(raw, key.strip(), parsed, f"override '{text}'")
         changed[key.strip()] = text
-    return parse_recipe(raw, source=str(path), overrides=changed)
+    return raw, str(path), changed
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapping[str, str] | None = None) -> Recipe:
@@ -87,15 +100,20 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapp
     Raises:
         RecipeError: one line a problem, each naming the source and the dotted key.
     """
-    try:
-        recipe = Recipe.model_validate(dict(raw))
-    except ValidationError as error:
-        lines = [_explain(problem, raw, source, overrides or {}) for problem in error.errors()]
-        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+    recipe = parse_keys(Recipe, raw, source, overrides)
     if recipe.data.path is None:
         return recipe
     absolute = str(Path(recipe.data.path).expanduser().absolute())
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
+
+
+def parse_keys(schema: type[S], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None) -> S:
+    """Check plain data by a schema; errors as in `parse_recipe`."""
+    try:
+        return schema.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [_explain(problem, raw, source, overrides or {}, schema) for problem in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -134,7 +152,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read(path: Path, seen: tuple[Path, ...], kind: str) -> dict[str, Any]:
     """The plain data of a file, with what it extends underneath."""
     if path.resolve() in seen:
         raise RecipeError(f"{path}: extends itself, through {', '.join(p.name for p in seen)}")
@@ -150,7 +168,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     if base_name is not None:
         beside = path.parent / str(base_name)
-        merged = _read(beside if beside.is_file() else find_recipe(str(base_name)), (*seen, path.resolve()))
+        base = beside if beside.is_file() else find_recipe(str(base_name), kind)
+        merged = _read(base, (*seen, path.resolve()), kind)
     for key, value in sorted(raw.items(), key=lambda item: "." in str(item[0])):  # a list of stages before its changes
         if "." in str(key):
             _put(merged, key, value, f"{path}: {key}")
@@ -206,9 +225,11 @@ def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:
             raise RecipeError(f"{source}: '{'.'.join(keys[:position])}' is a value, it has no keys")
 
 
-def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str]) -> str:
+def _explain(
+    problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str], schema: type[BaseModel]
+) -> str:
     """One line for one problem that pydantic found."""
-    dotted, siblings, given = _locate(problem["loc"], raw)
+    dotted, siblings, given = _locate(problem["loc"], raw, schema)
     path = ".".join(dotted)
     spread = problem["type"] in ("value_error", "missing")  # may come of any key below, so of none in particular
     known = (
@@ -226,9 +247,9 @@ def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mappi
     return f"{where}: {path}: {message}" if path else f"{where}: {message}"
 
 
-def _locate(loc: tuple[Any, ...], raw: Any) -> tuple[list[str], list[str], Any]:
+def _locate(loc: tuple[Any, ...], raw: Any, schema: type[BaseModel]) -> tuple[list[str], list[str], Any]:
     """Follow a place in an error through the models: dotted key (stages by name), keys known there, value given."""
-    spot: Any = Recipe
+    spot: Any = schema
     dotted: list[str] = []
     siblings: list[str] = []
     for key in loc:

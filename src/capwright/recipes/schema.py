@@ -97,20 +97,25 @@ class Scenes(Config):
         return {key: value for key, value in changed.items() if key not in ("n", "seed", "size")}
 
 
-class Data(Config):
-    """What to learn from: `path` or `scenes`."""
+class DataSource(Config):
+    """Where samples are from: `path` or `scenes`."""
 
     path: str | None = Field(None, description="a dataset folder")
     scenes: Scenes | None = Field(None, description="built into the run folder")
-    train_split: str = Field("train", description="split to learn from")
-    eval_split: str = Field("val", description="split to measure on")
-    eval_limit: Count | None = Field(None, description="measure on the first so many images; null: all")
 
     @model_validator(mode="after")
-    def _one_source(self) -> Data:
+    def _one_source(self) -> DataSource:
         if (self.path is None) == (self.scenes is None):
             raise ValueError("give either data.path (a dataset folder) or data.scenes (the built-in kindergarten)")
         return self
+
+
+class Data(DataSource):
+    """What to learn from: `path` or `scenes`."""
+
+    train_split: str = Field("train", description="split to learn from")
+    eval_split: str = Field("val", description="split to measure on")
+    eval_limit: Count | None = Field(None, description="measure on the first so many images; null: all")
 
 
 class EvaluationConfig(Config):

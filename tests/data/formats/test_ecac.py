@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capwright.data import json_object_index as entries_module
-from capwright.data import open_dataset
-from capwright.data.json_object_index import EntryFile, elements, entries
-from capwright.types import DataError, Question, Region
+from capwright.data import open_dataset, write_dataset
+from capwright.data.json_items import JsonText
+from capwright.types import DataError, Question, Region, Sample
 
 
 def write(root: Path, name: str, value: Any, **options: Any) -> Path:
@@ -124,11 +124,37 @@ def test_bytes_that_are_not_utf8(root: Path) -> None:
         open_dataset(root)
 
 
-def test_a_file_that_changes_is_noticed(root: Path) -> None:
+def test_a_file_that_changes_changes_nothing(root: Path) -> None:
+    """The folder was imported when it was opened."""
     dataset = open_dataset(root)
+    before = list(dataset)
     write(root, "captions.json", {"z": {"image": "x", "captions": []}})
-    with pytest.raises(DataError, match="changed since they were opened"):
-        dataset[1]
+    assert list(dataset) == list(pickle.loads(pickle.dumps(dataset))) == before
+
+
+def test_the_fingerprint_is_the_one_it_always_was(root: Path) -> None:
+    """Runs and journals that were begun on an ECAC folder go on."""
+    assert open_dataset(root).fingerprint == "00c45e98527c96e0"
+
+
+def test_the_bytes_that_are_written(tmp_path: Path) -> None:
+    samples = [
+        Sample("1", tmp_path / "1.jpg", ("é",), split="a/b", meta={"n": 1}),
+        Sample("2", tmp_path / "2.jpg", regions=(Region((0, 0, 1, 1)),)),
+    ]
+    out = write_dataset(samples, tmp_path / "out", layout="ecac", images="keep")
+    assert {path.relative_to(out).as_posix(): path.read_text("utf-8") for path in sorted(out.rglob("*.json"))} == {
+        "captions.json": f'''{{
+"1": {{"image": "{tmp_path}/1.jpg", "captions": ["é"]}},
+"2": {{"image": "{tmp_path}/2.jpg", "captions": []}}
+}}
+''',
+        "meta.json": '{\n"1": {"meta": {"n": 1}}\n}\n',
+        "region_labels.json": '{\n"2": [{"box": [0.0, 0.0, 1.0, 1.0], "label": "", "caption": ""}]\n}\n',
+        "splits/a%2Fb.json": '[\n"1"\n]\n',
+        "splits/train.json": '[\n"2"\n]\n',
+        "toy_labels.json": "{\n}\n",
+    }
 
 
 @settings(max_examples=100, deadline=None)
@@ -145,28 +171,18 @@ def test_a_file_that_changes_is_noticed(root: Path) -> None:
     indent=st.sampled_from([None, 0, 3]),
     ascii_only=st.booleans(),
     bom=st.booleans(),
-    chunk=st.integers(1, 40),
 )
-def test_streaming_reads_what_json_reads(
-    tmp_path_factory: pytest.TempPathFactory,
-    value: dict[str, Any],
-    indent: int | None,
-    ascii_only: bool,
-    bom: bool,
-    chunk: int,
+def test_items_are_what_json_reads(
+    tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any], indent: int | None, ascii_only: bool, bom: bool
 ) -> None:
-    """Whatever the chunks, every entry is found, and its bytes stand where they are said to stand."""
+    """Every entry is found, and its key stands on the line where it is said to stand."""
     path = tmp_path_factory.mktemp("entries") / "a.json"
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     path.write_bytes(b"\xef\xbb\xbf" * bom + text.encode())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entries_module, "_CHUNK", chunk)
-        found = list(entries(path))
-        assert [(entry.key, entry.value) for entry in found] == list(value.items())
-        file = EntryFile(path)
-        assert [file.entry(i) for i in range(len(file))] == list(value.items())
-        for entry in found:
-            before = path.read_bytes()[: entry.offset].decode()
-            assert entry.line == before.count("\n") + 1
-        path.write_text(json.dumps(list(value), indent=indent, ensure_ascii=ascii_only), encoding="utf-8")
-        assert [each for _, each in elements(path)] == list(value)
+    found = list(JsonText(path).entries())
+    assert [(key, each) for _, key, each in found] == list(value.items())
+    lines = text.split("\n")
+    for line, key, _ in found:
+        assert json.dumps(key, ensure_ascii=ascii_only) in lines[line - 1]
+    path.write_text(json.dumps(list(value), indent=indent, ensure_ascii=ascii_only), encoding="utf-8")
+    assert [each for _, each in JsonText(path).elements()] == list(value)

@@ -23,18 +23,20 @@ def repeats(questions: Sequence[Question], same: float = SAME) -> list[int | Non
         same: 0 to 1; at 1 only equal sets of words count, and above 1 nothing does.
     """
     found: list[int | None] = []
-    bags = [frozenset(filter(_is_word, tokens(question.text))) for question in questions]
+    bags = [words(question.text) for question in questions]
     answers = [fold(question.answer) for question in questions]
     for i, bag in enumerate(bags):
         earlier = (j for j in range(i) if found[j] is None and answers[j] == answers[i])
-        found.append(next((j for j in earlier if _jaccard(bags[j], bag) >= same), None))
+        found.append(next((j for j in earlier if jaccard(bags[j], bag) >= same), None))
     return found
 
 
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+def words(text: str) -> frozenset[str]:
+    """The different words of a text."""
+    return frozenset(token for token in tokens(text) if any(map(str.isalnum, token)))
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """Shared words / all words; of two texts without words 1."""
     together = len(one | other)
     return len(one & other) / together if together else 1.0
-
-
-def _is_word(token: str) -> bool:
-    return any(map(str.isalnum, token))

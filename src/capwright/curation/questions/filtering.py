@@ -11,13 +11,16 @@ options is dropped when seven of them are right. That is far more lenient; `Filt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import permutations
 from random import Random
 
+from pydantic import model_validator
+
 from capwright.curation.questions.extraction import OPTIONS, Candidate
 from capwright.judges.protocols import Answer, Evidence, Reader
+from capwright.recipes.parts import Config
 from capwright.types import DataError, Question
 
 BLIND_RULES = ("caprl", "captionqa")
@@ -25,8 +28,7 @@ BLIND_RULES = ("caprl", "captionqa")
 NOTHING = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Config):
     """When a question stays.
 
     Attributes:
@@ -47,7 +49,8 @@ class Filter:
     tries: int = 10
     seed: int = 0
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _in_range(self) -> Filter:
         if not 1 <= self.rotations <= OPTIONS:
             raise DataError(f"rotations must be 1 to {OPTIONS}, one for each option, not {self.rotations}")
         if not 0 <= self.seen < 1:
@@ -58,6 +61,7 @@ class Filter:
             raise DataError(f'blind rule "{self.blind_rule}" is not one of {", ".join(BLIND_RULES)}')
         if not 1 <= self.tries <= 24:
             raise DataError(f"tries must be 1 to 24, the number of orders of four options, not {self.tries}")
+        return self
 
     def is_blind(self, accuracy: float, asked: int) -> bool:
         """Whether so many right answers without the image mean that it is not needed."""

@@ -1,4 +1,4 @@
-"""Layout "ecac": the files that the ECAC teaching-toy dataset announces (arXiv 2604.01941).
+"""Layout "ecac": the files that the ECAC teaching-toy dataset announces (arXiv 2604.01941), imported and exported.
 
 Its README names `captions.json`, `toy_labels.json`, `region_labels.json`, `splits/` and `images/`, but the dataset is
 not public and neither is what stands in them. The contents here are our own reading:
@@ -12,23 +12,23 @@ not public and neither is what stands in them. The contents here are our own rea
 
 Only captions.json must be there. An image without a folder is looked for in images/. Without a `splits` folder every
 sample is in "train"; with one, a sample that no file lists is in the split "unassigned". Names of splits are
-percent-encoded where a file name could not hold them.
+percent-encoded where a file name could not hold them. All files are read, and written, as a whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from capwright.data.files import Replacement, dump_json, lines, nearest, not_utf8, writing
-from capwright.data.ids import Finder, repeated
-from capwright.data.json_object_index import EntryFile, elements
-from capwright.data.sample_rows import RowReader, strict, to_row
+from capwright.data.files import Replacement, dump_json, file_digest, lines, nearest, not_utf8, writing
+from capwright.data.formats.held import HeldSamples
+from capwright.data.json_items import JsonText
+from capwright.data.sample_rows import Note, RowReader, Where, refuse, strict, to_row
 from capwright.types import DataError, Sample
 
 CAPTIONS = "captions.json"
@@ -41,209 +41,150 @@ UNASSIGNED = "unassigned"
 #: Which file holds a key of a row; the others are in captions.json.
 FILE_OF = {"terms": TOYS, "regions": REGIONS, "questions": META, "meta": META}
 
-#: note(severity, file, line or None, message).
-EcacNote = Callable[[str, Path, "int | None", str], None]
+
+def open_ecac(root: Path, reader: RowReader) -> HeldSamples:
+    """The samples of an ECAC folder. DataError names file and line of the first thing that cannot be used."""
+    files = EcacFiles(root, refuse)
+
+    def sample(row: Any, where: Where) -> Sample:
+        found = reader.read(row, strict(lambda key: "{}:{}".format(*where(key))))
+        assert found is not None
+        return found
+
+    return HeldSamples("ecac", [sample(row, where) for row, where in files.rows()], files.fingerprint)
 
 
-def refuse(severity: str, file: Path, line: int | None, message: str) -> None:
-    """A `EcacNote` that raises DataError on errors."""
-    if severity == "error":
-        raise DataError(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+def ecac_rows(root: Path, note: Note) -> Iterator[tuple[Any, Where]]:
+    """Every row with where its keys stand; `note` hears of what does not fit together, and of unknown keys."""
+    return EcacFiles(root, note).rows()
 
 
-class Files:
-    """The annotation files of one ECAC folder, indexed and joined by id. `note` hears of what does not fit together."""
+class EcacFiles:
+    """The annotation files of one ECAC folder, joined by id. `note` hears of what does not fit together.
 
-    def __init__(self, root: Path, note: EcacNote) -> None:
-        self.root = root
-        self.captions = EntryFile(root / CAPTIONS)
-        self.hashes = self.captions.hashes
-        for first, later in repeated(self.hashes):
-            where = self.captions.lines[first]
-            note(
-                "error",
-                self.captions.path,
-                self.captions.lines[later],
-                f"the id was used on line {where}; ids must be unique",
-            )
-        finder = Finder(self.hashes)
-        self._others: dict[str, EntryFile] = {}
-        self._joined: dict[str, array[int]] = {}
+    Attributes:
+        fingerprint: of all that is in them, in hex.
+    """
+
+    def __init__(self, root: Path, note: Note) -> None:
+        self._root = root
+        self._note = note
+        self._captions = self._read(CAPTIONS, "ids must be unique")
+        ids = {id for _, id, _ in self._captions}
+        self._joined: dict[str, dict[str, tuple[int, Any]]] = {}
         for name in (TOYS, REGIONS, META):
-            self._join(name, finder, note)
-        self.split_names: list[str] = []
-        self.split_codes = array("i", [-1]) * len(self.hashes)
-        self._read_splits(finder, note)
+            entries = self._read(name, "merge the two entries")
+            for line, id, _ in entries:
+                if id not in ids:
+                    note("error", root / name, line, f"the id is not in {CAPTIONS}; correct it or remove the entry")
+            self._joined[name] = {id: (line, value) for line, id, value in reversed(entries)}
+        names, self._splits = self._read_splits(ids)
+        digest = hashlib.sha256(file_digest(root / CAPTIONS).encode())
+        for name in self._joined:
+            digest.update(f"{name} {file_digest(root / name) if (root / name).exists() else ''}\n".encode())
+        digest.update("".join(f"{name}\n" for name in names).encode())
+        digest.update(array("i", map(names.index, self._splits)).tobytes())
+        self.fingerprint = digest.hexdigest()
 
-    def __len__(self) -> int:
-        return len(self.hashes)
+    def rows(self) -> Iterator[tuple[Any, Where]]:
+        """The joined rows in the form of the jsonl layout, each with where its keys stand."""
+        for (line, id, entry), split in zip(self._captions, self._splits):
+            found = {name: entries[id] for name, entries in self._joined.items() if id in entries}
+            where = self._where({CAPTIONS: line} | {name: at for name, (at, _) in found.items()})
+            yield self._row(id, split, entry, {name: value for name, (_, value) in found.items()}, where), where
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256(self.captions.digest.encode())
-        for file in self._others.values():
-            digest.update(f"{file.path.name} {file.digest}\n".encode())
-        for name in self.split_names:
-            digest.update(name.encode() + b"\n")
-        digest.update(self.split_codes.tobytes())
-        return digest.hexdigest()
-
-    def row(self, index: int, note: EcacNote = refuse) -> Any:
-        """The merged row of sample `index`, in the form of the jsonl layout; `note` hears of unknown keys.
-
-        ValueError when a file is not what was indexed.
-        """
-        identity, entry = self.captions.entry(index)
+    def _row(self, id: str, split: str, entry: Any, others: Mapping[str, Any], where: Where) -> Any:
         if not isinstance(entry, dict):
             return entry
-        row: dict[str, Any] = {"id": identity, "split": self.split_names[self.split_codes[index]]}
-        self._take(row, entry, {"image": "image", "captions": "references"}, self.where(index, "image"), note)
+        row: dict[str, Any] = {"id": id, "split": split}
+        self._take(row, entry, {"image": "image", "captions": "references"}, where("image"))
         image = row.get("image")
         if isinstance(image, str) and image and "/" not in image and "\\" not in image:
             row["image"] = f"images/{image}"
-        for name, key in ((TOYS, "terms"), (REGIONS, "regions")):
-            at = self._joined[name][index]
-            if at >= 0:
-                row[key] = self._others[name].entry(at)[1]
-        at = self._joined[META][index]
-        if at >= 0:
-            extra = self._others[META].entry(at)[1]
-            if isinstance(extra, dict):
-                self._take(row, extra, {"questions": "questions", "meta": "meta"}, self.where(index, "meta"), note)
-            else:
-                row["meta"] = extra
+        row |= {key: others[name] for name, key in ((TOYS, "terms"), (REGIONS, "regions")) if name in others}
+        extra = others.get(META, {})
+        if isinstance(extra, dict):
+            self._take(row, extra, {"questions": "questions", "meta": "meta"}, where("meta"))
+        else:
+            row["meta"] = extra
         return row
 
     def _take(
-        self, row: dict[str, Any], entry: dict[str, Any], names: dict[str, str], place: tuple[Path, int], note: EcacNote
+        self, row: dict[str, Any], entry: dict[str, Any], names: dict[str, str], place: tuple[Path, int | None]
     ) -> None:
         """Copy the known keys of an entry to the row, under the row's names."""
         for key, value in entry.items():
             if key in names:
                 row[names[key]] = value
             else:
-                note("warning", *place, f'unknown key "{key}" is ignored{nearest(key, names)}')
+                self._note("warning", *place, f'unknown key "{key}" is ignored{nearest(key, names)}')
 
-    def where(self, index: int, key: str) -> tuple[Path, int]:
-        """File and line of what gave `key` of the row of sample `index`."""
-        name = FILE_OF.get(key, CAPTIONS)
-        at = self._joined[name][index] if name in self._joined else -1
-        if at >= 0:
-            return self._others[name].path, self._others[name].lines[at]
-        return self.captions.path, self.captions.lines[index]
+    def _where(self, line_of: Mapping[str, int]) -> Where:
+        def where(key: str) -> tuple[Path, int | None]:
+            name = FILE_OF.get(key, CAPTIONS)
+            name = name if name in line_of else CAPTIONS
+            return self._root / name, line_of[name]
 
-    def place(self, index: int, key: str) -> str:
-        """The same as "file:line"."""
-        file, line = self.where(index, key)
-        return f"{file}:{line}"
+        return where
 
-    def _join(self, name: str, finder: Finder, note: EcacNote) -> None:
-        file = EntryFile(self.root / name)
-        self._others[name] = file
-        for first, later in repeated(file.hashes):
-            note(
-                "error",
-                file.path,
-                file.lines[later],
-                f"the id was used on line {file.lines[first]}; merge the two entries",
-            )
-        for at in (finder.find_all(file.hashes) < 0).nonzero()[0]:
-            note(
-                "error", file.path, file.lines[int(at)], f"the id is not in {CAPTIONS}; correct it or remove the entry"
-            )
-        joined = array("q")
-        joined.frombytes(Finder(file.hashes).find_all(self.hashes).tobytes())
-        self._joined[name] = joined
+    def _read(self, name: str, remedy: str) -> list[tuple[int, str, Any]]:
+        """(line, id, value) of a file; one that is not there has no entries."""
+        path = self._root / name
+        if not path.exists():
+            return []
+        entries = list(JsonText(path).entries())
+        first: dict[str, int] = {}
+        for line, id, _ in entries:
+            if id in first:
+                self._note("error", path, line, f"the id was used on line {first[id]}; {remedy}")
+            first.setdefault(id, line)
+        return entries
 
-    def _read_splits(self, finder: Finder, note: EcacNote) -> None:
-        folder = self.root / SPLITS
+    def _read_splits(self, ids: Set[str]) -> tuple[list[str], list[str]]:
+        """(names of splits, the split of each sample)."""
+        folder = self._root / SPLITS
         if not folder.is_dir():
-            self.split_names = ["train"] if len(self) else []
-            self.split_codes = array("i", [0]) * len(self)
-            return
-        files = sorted(
-            path for path in folder.iterdir() if path.suffix in (".json", ".txt") and not path.name.startswith(".")
-        )
-        for path in files:
-            name = unquote(path.stem)
-            if name in self.split_names:
-                note("error", path, None, f'the split "{name}" has both a .json and a .txt file; remove one')
+            return ["train"] if ids else [], ["train"] * len(self._captions)
+        names: list[str] = []
+        found: dict[str, str] = {}
+        for path in sorted(folder.iterdir()):
+            if path.suffix not in (".json", ".txt") or path.name.startswith("."):
                 continue
-            code = len(self.split_names)
-            self.split_names.append(name)
-            for line, id in _split_ids(path, note):
-                index = finder.find(id)
-                if index < 0:
-                    note("error", path, line, f'the id "{id}" is not in {CAPTIONS}; correct it or remove it')
-                elif self.split_codes[index] == code:
-                    note("warning", path, line, f'the id "{id}" is listed twice')
-                elif self.split_codes[index] >= 0:
-                    other = self.split_names[self.split_codes[index]]
-                    note("error", path, line, f'"{id}" is also in the split "{other}"; keep it in one')
+            name = unquote(path.stem)
+            if name in names:
+                self._note("error", path, None, f'the split "{name}" has both a .json and a .txt file; remove one')
+                continue
+            names.append(name)
+            for line, id in self._split_ids(path):
+                if id not in ids:
+                    self._note("error", path, line, f'the id "{id}" is not in {CAPTIONS}; correct it or remove it')
+                elif id not in found:
+                    found[id] = name
+                elif found[id] == name:
+                    self._note("warning", path, line, f'the id "{id}" is listed twice')
                 else:
-                    self.split_codes[index] = code
-        if any(code < 0 for code in self.split_codes):
-            code = self.split_names.index(UNASSIGNED) if UNASSIGNED in self.split_names else len(self.split_names)
-            missing = sum(code < 0 for code in self.split_codes)
-            if code == len(self.split_names):
-                self.split_names.append(UNASSIGNED)
-            note(
-                "warning", folder, None, f'{missing} samples are in no split file; they are in the split "{UNASSIGNED}"'
-            )
-            self.split_codes = array("i", [code if each < 0 else each for each in self.split_codes])
+                    self._note("error", path, line, f'"{id}" is also in the split "{found[id]}"; keep it in one')
+        missing = sum(id not in found for _, id, _ in self._captions)
+        if missing:
+            names += [UNASSIGNED] if UNASSIGNED not in names else []
+            message = f'{missing} samples are in no split file; they are in the split "{UNASSIGNED}"'
+            self._note("warning", folder, None, message)
+        return names, [found.get(id, UNASSIGNED) for _, id, _ in self._captions]
 
-
-def _split_ids(path: Path, note: EcacNote) -> Iterator[tuple[int, str]]:
-    """(line, id) of a split file."""
-    if path.suffix == ".txt":
-        for line, _, data in lines(path):
-            try:
-                yield line, data.decode("utf-8").strip()
-            except UnicodeDecodeError as error:
-                note("error", path, line, not_utf8(data, error))
-        return
-    for line, value in elements(path):
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
-            yield line, str(value)
-        else:
-            note("error", path, line, "an id must be text")
-
-
-class Ecac:
-    """The annotations of an ECAC dataset: positions now, entries when asked for. See `dataset.Annotations`.
-
-    Raises:
-        DataError: names file and line of the first thing that cannot be used.
-    """
-
-    layout = "ecac"
-
-    def __init__(self, root: Path, reader: RowReader) -> None:
-        self._files = Files(root, refuse)
-        self._reader = reader
-        self.hashes = self._files.hashes
-        self.split_names, self.split_codes = self._files.split_names, self._files.split_codes
-        self.fingerprint = self._files.fingerprint()
-        for index in range(len(self)):
-            reader.read(self._files.row(index), strict(lambda key, index=index: self._files.place(index, key)))  # type: ignore[misc]
-
-    def __len__(self) -> int:
-        return len(self.hashes)
-
-    def sample(self, index: int) -> Sample:
-        try:
-            sample = self._reader.read(self._files.row(index), strict(lambda key: self._files.place(index, key)))
-        except (ValueError, DataError):
-            sample = None
-        if sample is None:
-            raise DataError(
-                f"{self._files.root}: the annotations changed since they were opened; open the dataset again"
-            )
-        return sample
-
-
-def _file_name(split: str) -> str:
-    name = quote(split, safe=" ")
-    return f"%2E{name[1:]}" if name.startswith(".") else name
+    def _split_ids(self, path: Path) -> Iterator[tuple[int, str]]:
+        """(line, id) of a split file."""
+        if path.suffix == ".txt":
+            for line, _, data in lines(path):
+                try:
+                    yield line, data.decode("utf-8").strip()
+                except UnicodeDecodeError as error:
+                    self._note("error", path, line, not_utf8(data, error))
+            return
+        for line, value in JsonText(path).elements():
+            if isinstance(value, (str, int)) and not isinstance(value, bool):
+                yield line, str(value)
+            else:
+                self._note("error", path, line, "an id must be text")
 
 
 class EcacWriter:
@@ -251,8 +192,8 @@ class EcacWriter:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._files: dict[str, Replacement] = {}
-        self._started: set[str] = set()
+        self._lines: dict[str, list[bytes]] = {name: [] for name in (CAPTIONS, TOYS, REGIONS)}
+        self._files: list[Replacement] = []
 
     def add(self, sample: Sample, images: Sequence[str]) -> None:
         where = f'sample "{sample.id}"'
@@ -261,50 +202,44 @@ class EcacWriter:
         (image,) = images
         row = to_row(sample, images)
         caption = {"image": image if "/" in image else f"./{image}", "captions": row.get("references", [])}
-        self._entry(CAPTIONS, sample.id, caption, where)
-        if "terms" in row:
-            self._entry(TOYS, sample.id, row["terms"], where)
-        if "regions" in row:
-            self._entry(REGIONS, sample.id, row["regions"], where)
         extra = {key: row[key] for key in ("questions", "meta") if key in row}
-        if extra:
-            self._entry(META, sample.id, extra, where)
-        self._item(f"{SPLITS}/{_file_name(sample.split)}.json", dump_json(sample.id, where), b"[")
+        id = dump_json(sample.id, where)
+        for name, value in (
+            (CAPTIONS, caption),
+            (TOYS, row.get("terms")),
+            (REGIONS, row.get("regions")),
+            (META, extra),
+        ):
+            if value:
+                self._lines.setdefault(name, []).append(id + b": " + dump_json(value, where))
+        self._lines.setdefault(f"{SPLITS}/{_file_name(sample.split)}.json", []).append(id)
 
     def flush(self) -> None:
-        for name in (TOYS, REGIONS):
-            self._open(name, b"{")
-        for name, file in self._files.items():
-            file.write(b"\n]\n" if name.startswith(SPLITS) else b"\n}\n")
-            file.flush()
+        for name, entries in sorted(self._lines.items(), key=lambda file: file[0] == CAPTIONS):
+            path = self._root / name
+            with writing(path):
+                path.parent.mkdir(exist_ok=True)
+            opening, closing = (b"[", b"]") if name.startswith(SPLITS) else (b"{", b"}")
+            self._files.append(Replacement(path))
+            first = b"\n" if entries else b""
+            self._files[-1].write(opening + first + b",\n".join(entries) + b"\n" + closing + b"\n")
+            self._files[-1].flush()
 
     def commit(self) -> None:
         stale = [self._root / META, *(self._root / SPLITS).glob("*.json"), *(self._root / SPLITS).glob("*.txt")]
         for path in stale:
             with writing(path):
                 path.unlink(missing_ok=True)
-        for name in sorted(self._files, key=lambda name: name == CAPTIONS):
-            self._files[name].commit()
+        for file in self._files:
+            file.commit()
 
     def discard(self) -> None:
-        for file in self._files.values():
+        for file in self._files:
             file.discard()
         with suppress(OSError):
             (self._root / SPLITS).rmdir()
 
-    def _open(self, name: str, opening: bytes) -> Replacement:
-        if name not in self._files:
-            path = self._root / name
-            with writing(path):
-                path.parent.mkdir(exist_ok=True)
-            self._files[name] = Replacement(path)
-            self._files[name].write(opening)
-        return self._files[name]
 
-    def _item(self, name: str, data: bytes, opening: bytes) -> None:
-        file = self._open(name, opening)
-        file.write((b",\n" if name in self._started else b"\n") + data)
-        self._started.add(name)
-
-    def _entry(self, name: str, id: str, value: Any, where: str) -> None:
-        self._item(name, dump_json(id, where) + b": " + dump_json(value, where), b"{")
+def _file_name(split: str) -> str:
+    name = quote(split, safe=" ")
+    return f"%2E{name[1:]}" if name.startswith(".") else name

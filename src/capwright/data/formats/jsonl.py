@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from capwright.data.files import Replacement, dump_json, lines, parse_json, reading
+from capwright.data.files import Replacement, dump_json, file_digest, lines, parse_json, reading
 from capwright.data.ids import id_hash, repeated
-from capwright.data.sample_rows import RowReader, strict, to_row
+from capwright.data.sample_rows import Note, RowReader, Where, refuse, strict, to_row
 from capwright.types import DataError, Sample
 
 FILE = "samples.jsonl"
 
-#: note(severity, line, message) about the file.
-JsonlNote = Callable[[str, int, str], None]
+
+def jsonl_rows(root: Path, note: Note) -> Iterator[tuple[Any, Where]]:
+    """Every row that is JSON, with where it stands; `note` hears of lines that are none, and of ids used twice."""
+    path = root / FILE
+    hashes, places = array("Q"), array("q")
+    for line, _, row in parsed_rows(path, note):
+        if isinstance(row, dict) and isinstance(row.get("id"), (str, int)):
+            hashes.append(id_hash(str(row["id"])))
+            places.append(line)
+        yield row, lambda key, line=line: (path, line)  # type: ignore[misc]
+    for first, later in repeated(hashes):
+        note("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
 
 
-def rows(path: Path, note: JsonlNote) -> Iterator[tuple[int, int, Any]]:
+def parsed_rows(path: Path, note: Note) -> Iterator[tuple[int, int, Any]]:
     """(line number, byte offset, parsed row) of each line that is JSON; `note` hears of those that are not."""
     for number, offset, line in lines(path):
         try:
             row = parse_json(line)
         except ValueError as error:
-            note("error", number, f"{error}; correct the line or delete it")
+            note("error", path, number, f"{error}; correct the line or delete it")
         else:
             yield number, offset, row
 
 
 class Jsonl:
-    """The annotations of a jsonl dataset: byte offsets now, rows when asked for. See `dataset.Annotations`.
+    """The annotations of a jsonl dataset: byte offsets now, rows when asked for. See `formats.Annotations`.
 
     Raises:
         DataError: names file and line of the first bad row or of the second row with an id.
@@ -49,10 +58,7 @@ class Jsonl:
         line_numbers = array("q")
         codes: dict[str, int] = {}
 
-        def note(severity: str, line: int, message: str) -> None:
-            raise DataError(f"{self.path}:{line}: {message}")
-
-        for number, offset, row in rows(self.path, note):
+        for number, offset, row in parsed_rows(self.path, refuse):
             sample = reader.read(row, strict(lambda key, number=number: f"{self.path}:{number}"))  # type: ignore[misc]
             assert sample is not None
             self.hashes.append(id_hash(sample.id))
@@ -65,11 +71,8 @@ class Jsonl:
                 f'{self.path}:{line_numbers[later]}: the id "{self.sample(later).id}" was used on line '
                 f"{line_numbers[first]}; ids must be unique"
             )
-        with reading(self.path), open(self.path, "rb") as handle:
-            digest = hashlib.sha256()
-            while block := handle.read(1 << 20):
-                digest.update(block)
-        self.fingerprint = digest.hexdigest()
+        with reading(self.path):
+            self.fingerprint = file_digest(self.path)
 
     def __len__(self) -> int:
         return len(self._offsets)

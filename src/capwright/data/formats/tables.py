@@ -79,10 +79,8 @@ def table_rows(
                 continue
             if key not in lists:
                 row[key] = cell.strip() if key in ID_COLUMNS else cell
-            elif cell.strip():
-                row.setdefault(key, []).append(cell)
             else:
-                row.setdefault(key, [])
+                row.setdefault(key, []).extend([cell] if cell.strip() else [])
         yield number, row
 
 
