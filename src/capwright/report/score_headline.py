@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from capwright.evaluation.compare import Comparison
-from capwright.report.headline import Headline, join
-from capwright.report.score_caveats import write_caveats
-from capwright.report.score_names import name_of
-from capwright.report.score_sheet import Score, Sheet, System, measure_of
+from capwright.report.caveats import write_caveats
+from capwright.report.parts import Headline, Score, Sheet, System, is_clear, join, measure_of, name_of
+from capwright.report.score_sheet import ScoreSheet
 
+#: Comparisons with the first system by (key of the other, key of the score).
 Tests = Mapping[tuple[str, str], Comparison]
 
 
@@ -22,26 +22,12 @@ class Duel:
     verdict: int
 
 
-def tests_of(sheet: Sheet, comparisons: Sequence[Comparison]) -> Tests:
-    """The comparisons with the first system by (name of the other, "scorer.output")."""
-    first = sheet.systems[0].evaluation.name
-    return {(c.b, c.score): c for c in comparisons if c.a == first}
-
-
-def is_clear(test: Comparison, level: float) -> bool:
-    """Whether a difference is more than chance: by its test, corrected where it is; without a test by its interval."""
-    p = test.p if test.p_holm is None else test.p_holm
-    if p is not None:
-        return p < 1 - level
-    return test.low is not None and test.high is not None and (test.low > 0 or test.high < 0)
-
-
 def write_score_headline(
-    sheet: Sheet, comparisons: Sequence[Comparison], findings: Sequence[str], not_installed: Mapping[str, str]
+    sheet: ScoreSheet, comparisons: Sequence[Comparison], findings: Sequence[str], not_installed: Mapping[str, str]
 ) -> Headline:
     """One sentence about who leads; the numbers of the leading score; caveats. Scores that a system was trained on,
     and scores without a better direction, do not lead."""
-    tests = tests_of(sheet, comparisons)
+    tests = {(c.b, c.score): c for c in comparisons if c.a == sheet.systems[0].key}
     judges = [
         score
         for score in sheet.headlines
@@ -163,10 +149,10 @@ def _listed(scores: Sequence[Score], total: int) -> str:
 def _duels(system: System, judges: Sequence[Score], tests: Tests, sheet: Sheet) -> list[Duel]:
     found = []
     for score in judges:
-        test = tests.get((system.evaluation.name, f"{score.scorer}.{score.output}"))
+        test = tests.get((system.key, score.key))
         if test is not None and test.difference is not None:
             sign = score.better if test.difference > 0 else -score.better
-            found.append(Duel(score, sign if is_clear(test, sheet.systems[0].evaluation.level) else 0))
+            found.append(Duel(score, sign if is_clear(test, sheet.level) else 0))
     return found
 
 
