@@ -15,7 +15,7 @@ from capwright.captioning.image_sources import find_images
 from capwright.cli._options import name_systems
 from capwright.cli.evaluate import choose_samples
 from capwright.evaluation import evaluate, prepare_scorers
-from capwright.runs.summary import compare_in_order
+from capwright.evaluation.compare import compare_headlines, stages_in_order
 from capwright.types import NO_IMAGE, DataError, Sample
 from places import PHOTOS
 
@@ -128,9 +128,11 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     )  # fmt: skip
     assert said.code == 0, said.err
     numbers = json.loads((tmp_path / "n.json").read_text())
-    assert numbers["mute"]["tts"]["micro"]["value"] == 0.0
-    assert numbers["experts"]["tts"]["micro"]["value"] > 20
-    assert numbers["mute"]["unknown"] == {"missing_caption": 1, "timeout": 1}
+    mute_block, experts_block = numbers["systems"]["mute"], numbers["systems"]["experts"]
+    assert mute_block["scores"]["tts.micro"]["value"] == 0.0
+    assert experts_block["scores"]["tts.micro"]["value"] > 20
+    assert mute_block["unknown"] == {"missing_caption": 1, "timeout": 1}
+    assert experts_block["file"] == str(experts)
     assert "unknown: 1 missing_caption, 1 timeout" in " ".join(said.out.split())
     assert mute[-1]["id"] in said.err  # the sample without a caption is named
     compared = [(c["a"], c["b"], c["score"], c["images"]) for c in numbers["comparisons"]]
@@ -139,8 +141,8 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     for row in numbers["comparisons"]:
         assert row["signature"].endswith("|paired:jackknife|test:randomization10000|unit:image|seed:0")
         assert row["p"] >= 2 / 2**4, "of the 16 ways to swap the captions of 4 images, two at least are as far apart"
-    assert numbers["signatures"]["tts"].endswith("|ci:jackknife|unit:image")
-    assert numbers["mute"]["length"]["words"]["value"] == 2.0  # length stands beside every score, also unasked
+    assert mute_block["scores"]["tts.micro"]["signature"].endswith("|ci:jackknife|unit:image")
+    assert mute_block["scores"]["length.words"]["value"] == 2.0  # length stands beside every score, also unasked
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == numbers
     first = (tmp_path / "run" / "report.html").read_bytes()
     assert cli("report", tmp_path / "run").code == 0
@@ -158,7 +160,8 @@ def test_eval_makes_intervals_as_it_is_asked(cli, photo_dataset, tmp_path):
     drawn = ["eval", photo_dataset, experts, experts, "--json", tmp_path / "n.json", "--interval", "bca"]
     assert cli(*drawn, "--bootstrap", 50, "--seed", 3).code == 0
     numbers = json.loads((tmp_path / "n.json").read_text())
-    assert numbers["signatures"]["tts"].endswith("|ci:bca50|unit:image|seed:3")
+    signatures = {one["scores"]["tts.micro"]["signature"] for one in numbers["systems"].values()}
+    assert all(signature.endswith("|ci:bca50|unit:image|seed:3") for signature in signatures)
     assert "|paired:bca50|test:randomization10000|" in numbers["comparisons"][0]["signature"]
     said = cli("eval", photo_dataset, experts, "--interval", "normal")
     assert said.code == 1
@@ -170,6 +173,10 @@ def test_stages_of_a_run_are_tested_by_randomization():
     said = [{sample.id: "a dog " + "runs " * (k + i % 3) for i, sample in enumerate(samples)} for k in range(3)]
     rulers = prepare_scorers(samples, ["length"])
     stages = [evaluate(samples, rows, rulers, name=name) for name, rows in zip(("base", "warmup", "rsrs"), said)]
+
+    def compare_in_order(stages, starts=None):
+        return compare_headlines(stages, stages_in_order([one.name for one in stages], starts))
+
     found = compare_in_order(stages)
     assert [(c.a, c.b) for c in found] == [("base", "warmup"), ("warmup", "rsrs"), ("base", "rsrs")]
     more = replace(stages[2], name="more")

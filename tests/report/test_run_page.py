@@ -313,7 +313,7 @@ def test_systems_trained_on_the_score_are_marked(run: tuple[Path, list[Sample]])
     rows += [{"kind": "step", "stage": "rsrs", "images_seen": 16, "reward": {"naming": 0.5}}]
     write_rows(root / "metrics.jsonl", rows)
     page = page_of(root, samples[:2])
-    assert len(page.all("small", "trained")) == 1
+    assert len(page.all("small", "trained")) == 3, "its row, and its two comparisons"
     assert "RSRS trained on TTS" in page.text
     assert "RSRS was trained on TTS, so TTS says how well the training worked" in page.text
     (root / "metrics.jsonl").unlink()  # any stage may have seen the reward

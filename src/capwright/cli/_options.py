@@ -245,7 +245,7 @@ def judge_settings(settings: Sequence[str], roles: Sequence[str] = ("judge",)) -
     for given, options in read_settings(settings).items():
         role = "judge" if given == "assistant" else given
         if role not in found:
-            raise DataError(f"--set {given}...: is for {' or '.join(roles)}, such as judge.model=NAME")
+            raise DataError(f"--set {given}...: is for the {' or '.join(roles)}, such as judge.model=NAME")
         found[role] = found[role] | options if given == role else options | found[role]
     return found
 
@@ -326,13 +326,12 @@ def _of_run(path: Path) -> set[str]:
     """The scorers that the run trained on whose captions these are, where they lie in the folder of a run."""
     if path.parent.name != "captions" or not (path.parent.parent / "summary.json").exists():
         return set()
-    from capwright.report.headline import trained_systems
-    from capwright.report.run_folder import read_run
+    from capwright.report.run_folder import read_run, trained_systems
 
     try:
         run = read_run(path.parent.parent)
     except DataError:  # some other folder that has a summary.json
         return set()
-    rewards = (run.summary.get("run") or {}).get("trained_on") or {}
+    rewards = run.facts.get("trained_on") or {}
     scorers = {str(signature).partition("|")[0] for signature in rewards.values()}
     return {scorer for scorer in scorers if path.stem in trained_systems(run, scorer)}

@@ -59,7 +59,7 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> N
     from capwright.report.run_folder import read_run
 
     run = read_run(run_dir)
-    about = run.summary.get("run") or {}
+    about = run.facts
     dataset = _open(run_dir, about, data)
     samples = []
     if dataset is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.files import nearest
@@ -22,6 +23,8 @@ DEFAULT_SCORERS = ("bleu", "meteor", "rougeL", "ciderD", "length")
 #: What becomes of an image that a system has no caption of.
 MISSING_RULES = ("error", "skip", "empty")
 
+#: A file of captions or of references, or what stands in one.
+CaptionSource = str | Path | Mapping[Any, Any] | Sequence[Any]
 #: A scorer with what it prepared.
 Ruler = tuple[Scorer, Context]
 #: scorer -> why it is not there.

@@ -17,14 +17,13 @@ from capwright.data.alignment import one_split
 from capwright.data.id_matching import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.evaluation.arena.judgements import Judgement, append_battles, digest, read_battles
-from capwright.evaluation.config import with_settings
+from capwright.evaluation.config import CaptionSource, with_settings
 from capwright.evaluation.results import MISSING
 from capwright.judges.protocols import Judge
 from capwright.scorers import SCORED
 from capwright.scorers.preference.pairwise import ORDERS, Pair, coin, decide, open_judge, seen
 from capwright.types import DataError, Sample
 
-CaptionSource = str | Path | Mapping[Any, Any] | Sequence[Any]
 #: Verdicts that are asked for at a time, and written together.
 _CHUNK = 256
 
