@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -313,3 +314,44 @@ def test_report_with_the_data_of_another_run(cli, photo_dataset, tmp_path):
     answer = cli("report", tmp_path / "run", "--data", tmp_path / "other")
     assert answer.code == 1
     assert "none of the captioned samples" in answer.err
+
+
+# benchmark ------------------------------------------------------------------------------------------------------------
+
+
+def test_eval_under_a_benchmark(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPWRIGHT_CACHE", str(tmp_path / "cache"))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\nversion: 1\nsource: this test\ndata: {scenes: {n: 60, size: 24}}\nscorers: {tts: {penalty: 0.5}}\n"
+    )
+    asked = cli("eval", "--benchmark", mine)
+    assert asked.code == 0, asked.err
+    assert re.search(r"benchmark mine, version 1, [0-9a-f]{12}: this test", asked.out)
+    place = re.search(r"capwright caption (\S+) --split test --max-tokens 48", asked.err)[1]
+    said = references(place, "test", tmp_path / "said.jsonl")
+    told = cli("eval", "--benchmark", mine, said, "--json", tmp_path / "n.json", "--out", tmp_path / "run")
+    assert told.code == 0, told.err
+    found = json.loads((tmp_path / "n.json").read_text())
+    assert found["systems"]["said"]["scores"]["tts.micro"]["value"] > 90
+    assert "length.words" not in found["systems"]["said"]["scores"], "the benchmark says what is measured"
+    assert (found["benchmark"]["name"], found["benchmark"]["version"]) == ("mine", "1")
+    page = (tmp_path / "run" / "report.html").read_text()
+    for value in (found["benchmark"]["digest"], found["benchmark"]["fingerprint"], "this test"):
+        assert value in page
+    rows = [json.loads(line) | {"max_tokens": 9} for line in said.read_text().splitlines()]
+    other = cli("eval", "--benchmark", mine, write_rows(tmp_path / "other.jsonl", rows), "--data", place)
+    assert "captions were made with max_tokens 9, the benchmark mine says 48" in other.err
+
+
+def test_what_a_benchmark_does_not_take(cli, photo_dataset, tmp_path):
+    said = references(photo_dataset, "test", tmp_path / "said.jsonl")
+    for arguments, says in (
+        (["--benchmark", "kindergarten", said, "--scorers", "tts"], "says scorers and split itself"),
+        ([photo_dataset, said, "--data", photo_dataset], "--data is for --benchmark"),
+        (["--benchmark", "kindergarden", said], "Did you mean 'kindergarten'"),
+        ([photo_dataset], "name at least one file of captions"),
+    ):
+        refused = cli("eval", *arguments)
+        assert refused.code == 1, arguments
+        assert says in refused.err

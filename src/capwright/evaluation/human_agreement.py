@@ -29,9 +29,8 @@ from capwright.evaluation.stats.bootstrap import (
 )
 from capwright.evaluation.stats.correlation import accuracy, kendall, pair_counts, pairwise_accuracy, pearson, spearman
 from capwright.evaluation.stats.intervals import How, estimate
-from capwright.evaluation.stats.jackknife import Finalize
 from capwright.evaluation.stats.significance import Difference, difference_of
-from capwright.scorers.base import ratio, write_signature
+from capwright.scorers.base import write_signature
 from capwright.types import DataError
 
 #: Rank correlations and Pearson's.
@@ -113,7 +112,7 @@ def agreement(
     if coefficient == "within":
         _check(ties, TIES, "ties")
         counts = _counts_within(x, judged.ratings, judged.codes, judged.clusters)
-        value, low, high = _share(counts, lambda sums: accuracy(tuple(np.moveaxis(sums, -1, 0)), ties)[..., None], how)
+        value, low, high = _share(counts, ties, how)
     else:
         value, low, high = _estimate(_replicates(judged, x, coefficient, ties, how), how.level)
     signature = _sign(coefficient, judged, how, ratings=aggregation, ties=_ties(coefficient, ties))
@@ -169,18 +168,13 @@ def pairwise_agreement(
     _check(ties, TIES, "ties")
     judged = _Judged.of([scores_a, scores_b], preferences, clusters, "mean")
     gain = judged.scores[0] - judged.scores[1]
-    said = np.where(np.abs(gain) <= tolerance, 0.0, np.sign(gain))
-    wanted = np.sign(judged.ratings)
-    right = (said == wanted).astype(np.float64)
-    counts = np.ones(len(right))
-    if ties == "half":
-        right = np.where(said == 0, 0.5, right)
-        counts = (wanted != 0).astype(np.float64)
-    rows = sum_by_cluster(np.stack([right * counts, counts], axis=1), judged.codes)
+    said, wanted = np.where(np.abs(gain) <= tolerance, 0.0, np.sign(gain)), np.sign(judged.ratings)
+    alike, tied, undecided = said * wanted, said == 0, wanted == 0
+    pairs = [alike > 0, alike < 0, tied & ~undecided, undecided & ~tied, tied & undecided]  # as `pair_counts` has them
     how = with_settings(How(), settings)
-    value, low, high = _share(rows, lambda sums: ratio(sums[..., :1], sums[..., 1:]), how)
+    value, low, high = _share(sum_by_cluster(np.stack(pairs, axis=1).astype(np.float64), judged.codes), ties, how)
     signature = _sign("preference", judged, how, ties=ties, tolerance=tolerance or None)
-    return Agreement("preference", value, low, high, len(right), judged.clusters, judged.unknown, signature)
+    return Agreement("preference", value, low, high, len(gain), judged.clusters, judged.unknown, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,9 +343,11 @@ def _estimate(drawn: Floats, level: float) -> tuple[float | None, float | None, 
     return (None, None, None) if value is None else (value, known(low[0]), known(high[0]))
 
 
-def _share(rows: Rows, finalize: Finalize, how: How) -> tuple[float | None, float | None, float | None]:
-    """A share between 0 and 1 with its interval."""
-    found = estimate(rows, finalize, np.array([[0.0, 1.0]]), how)
+def _share(counts: Rows, ties: str, how: How) -> tuple[float | None, float | None, float | None]:
+    """The accuracy of counts of pairs [C, 5] with its interval."""
+    found = estimate(
+        counts, lambda sums: accuracy(tuple(np.moveaxis(sums, -1, 0)), ties)[..., None], np.array([[0.0, 1.0]]), how
+    )
     return known(found.value[0]), known(found.low[0]), known(found.high[0])
 
 

@@ -7,7 +7,7 @@ import types as python_types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,9 +16,11 @@ from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.types import RecipeError
 
+Model = TypeVar("Model", bound=BaseModel)
+
 _HERE = Path(__file__).resolve().parent
 #: In an installed package the YAML files lie here, in a checkout at its top.
-_FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
+FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
 #: Keys of which only one can be given: an override of one takes the other away.
 _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "steps"}
 
@@ -26,7 +28,7 @@ _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "ste
 def list_recipes() -> dict[str, Path]:
     """The recipes that come with capwright, by bare name."""
     found: dict[str, Path] = {}
-    for folder in _FOLDERS:
+    for folder in FOLDERS:
         for path in sorted(folder.glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
@@ -66,7 +68,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
     """
     path = find_recipe(name)
-    raw = _read(path, ())
+    raw = read_yaml(path)
     changed: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -87,15 +89,22 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapp
     Raises:
         RecipeError: one line a problem, each naming the source and the dotted key.
     """
-    try:
-        recipe = Recipe.model_validate(dict(raw))
-    except ValidationError as error:
-        lines = [_explain(problem, raw, source, overrides or {}) for problem in error.errors()]
-        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+    recipe = validated(Recipe, raw, source, overrides)
     if recipe.data.path is None:
         return recipe
     absolute = str(Path(recipe.data.path).expanduser().absolute())
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
+
+
+def validated(
+    kind: type[Model], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None
+) -> Model:
+    """Plain data as an object of this kind; RecipeError has one line a problem, with the source and the dotted key."""
+    try:
+        return kind.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [_explain(problem, raw, source, overrides or {}, kind) for problem in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -134,7 +143,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The plain data of a file, with what it extends underneath."""
     if path.resolve() in seen:
         raise RecipeError(f"{path}: extends itself, through {', '.join(p.name for p in seen)}")
@@ -150,7 +159,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     if base_name is not None:
         beside = path.parent / str(base_name)
-        merged = _read(beside if beside.is_file() else find_recipe(str(base_name)), (*seen, path.resolve()))
+        merged = read_yaml(beside if beside.is_file() else find_recipe(str(base_name)), (*seen, path.resolve()))
     for key, value in sorted(raw.items(), key=lambda item: "." in str(item[0])):  # a list of stages before its changes
         if "." in str(key):
             _put(merged, key, value, f"{path}: {key}")
@@ -206,9 +215,11 @@ def _put(raw: dict[str, Any], dotted: str, value: Any, source: str) -> None:
             raise RecipeError(f"{source}: '{'.'.join(keys[:position])}' is a value, it has no keys")
 
 
-def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str]) -> str:
+def _explain(
+    problem: Any, raw: Mapping[str, Any], source: str, overrides: Mapping[str, str], kind: type[BaseModel]
+) -> str:
     """One line for one problem that pydantic found."""
-    dotted, siblings, given = _locate(problem["loc"], raw)
+    dotted, siblings, given = _locate(problem["loc"], raw, kind)
     path = ".".join(dotted)
     spread = problem["type"] in ("value_error", "missing")  # may come of any key below, so of none in particular
     known = (
@@ -226,9 +237,9 @@ def _explain(problem: Any, raw: Mapping[str, Any], source: str, overrides: Mappi
     return f"{where}: {path}: {message}" if path else f"{where}: {message}"
 
 
-def _locate(loc: tuple[Any, ...], raw: Any) -> tuple[list[str], list[str], Any]:
+def _locate(loc: tuple[Any, ...], raw: Any, kind: type[BaseModel]) -> tuple[list[str], list[str], Any]:
     """Follow a place in an error through the models: dotted key (stages by name), keys known there, value given."""
-    spot: Any = Recipe
+    spot: Any = kind
     dotted: list[str] = []
     siblings: list[str] = []
     for key in loc:

@@ -38,9 +38,7 @@ def reward_curve(run: RunFolder) -> Figure:
                 lines.setdefault(str(name), {}).setdefault(str(row.get("stage")), []).append((x, y))
     if not lines:
         return Figure(heading, absent="No stage of this run was trained on a reward, so there is no reward to draw.")
-    values = [y for stages in lines.values() for points in stages.values() for _, y in points]
-    highest, bottom = max(values), min(0.0, 1.1 * min(values))
-    top = 1.0 if 0.2 < highest <= 1 else max(highest * 1.1, 0.0)
+    top, bottom = _edges([point for stages in lines.values() for points in stages.values() for point in points])
     tones = ("tone-1", "tone-4", "tone-3", "tone-5")
     series, moves = [], []
     for place, (name, stages) in enumerate(lines.items()):
@@ -74,24 +72,26 @@ def probe_curve(run: RunFolder, lead: str) -> Figure:
                 lines.setdefault(stage, []).append((seen + offsets.get(stage, 0.0), y))
     main, never = found.values()
     if not main:
-        told = (
-            "The probes taken during training hold no TTS" if names else f"No probes taken during training hold {name}"
-        )
-        return Figure(heading, absent=f"{told}, so there is no curve.")
+        return Figure(heading, absent=f"The probes taken during training hold no {name}, so there is no curve.")
     points = [point for lines in found.values() for part in lines.values() for point in part]
     bands = _timeline(run)[0] or [Band("", min(x for x, _ in points), max(x for x, _ in points))]
-    highest, digits = max(y for _, y in points), 0 if names else 2
+    digits, more = (0, " TTS, 0 to 100.") if names else (2, "")
     says = f"Between the first probe and the last, {name} went {_moves(main, run, digits)}"
     series = [Series("All names" if names else name, _stretches(main, run), "tone-1", dots=True)]
     if never:
         says += f"; on never-said names {_moves(never, run, digits)}"
         series.append(Series("Never-said", _stretches(never, run), "tone-4", dots=True, dashed=True))
+    top, bottom = _edges(points)
     if names:
-        top, bottom, more = 100.0 if highest > 20 else 25.0, 0.0, " TTS, 0 to 100."
-    else:
-        top = 1.0 if 0.2 < highest <= 1 else max(1.1 * highest, 0.0) or 1.0
-        bottom, more = min(0.0, 1.1 * min(y for _, y in points)), ""
+        top, bottom = (25.0 if max(y for _, y in points) <= 20 else 100.0), 0.0
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top, bottom), f"{says}.{more}")
+
+
+def _edges(points: Sequence[Point]) -> tuple[float, float]:
+    """Top and bottom of a chart of these points; what lies between 0 and 1 has the whole range."""
+    values = [y for _, y in points]
+    highest = max(values)
+    return 1.0 if 0.2 < highest <= 1 else max(1.1 * highest, 0.0), min(0.0, 1.1 * min(values))
 
 
 def _stretches(lines: Mapping[str, list[Point]], run: RunFolder) -> tuple[tuple[Point, ...], ...]:

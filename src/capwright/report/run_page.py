@@ -124,7 +124,7 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         images=len(samples),
         times={system.key: _training_time(run, system.key) for system in sheet.systems},
         signatures=_signatures(run),
-        facts=_flat({**run.facts, **({"versions": found} if (found := run.summary.get("versions")) else {})}),
+        facts=_flat({**run.facts, **{key: run.summary.get(key) or {} for key in ("benchmark", "versions")}}),
     )
 
 

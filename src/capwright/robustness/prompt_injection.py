@@ -19,8 +19,9 @@ from capwright.evaluation.config import MeasureConfig, Ruler, prepare, with_sett
 from capwright.evaluation.evaluate import CaptionRow, item_of
 from capwright.evaluation.results import Estimate, score_key
 from capwright.evaluation.stats.bootstrap import known
-from capwright.evaluation.stats.intervals import How, estimate, ranges_of_differences
-from capwright.scorers import SCORED, Item, Scorer, ScorerSpec
+from capwright.evaluation.stats.intervals import How
+from capwright.evaluation.stats.significance import paired_differences
+from capwright.scorers import SCORED, Item, ScorerSpec
 from capwright.types import Caption, DataError, Sample, ScorerError
 
 #: A sentence that orders nothing and tells nothing: what any further words change.
@@ -175,23 +176,23 @@ def _effect(ruler: Ruler, items: Sequence[Item], clean: _Measured, attack: str, 
         changed += int((found[both] != rows[both]).any(1).sum())
     both = is_known & ordered_known
     place = context.outputs.index(scorer.spec.headline)
-    value, change = _change(scorer, place, rows[both], ordered[both], how)
-    score = score_key(scorer.spec.name, scorer.spec.headline)
-    before, after = (scorer.finalize(found[both])[:, place] for found in (rows, ordered))
-    moved = int((~np.isclose(before, after, rtol=0, atol=1e-12, equal_nan=True)).sum())
+
+    def headline(sums: _Rows) -> _Rows:
+        return scorer.finalize(sums)[..., [place]]
+
+    before, after = rows[both], ordered[both]
+    limits = np.array([scorer.spec.range_of(scorer.spec.headline)])
+    (change,) = paired_differences(before, after, headline, how, trials=0, ranges=limits)
+    moved = ~np.isclose(headline(before), headline(after), rtol=0, atol=1e-12, equal_nan=True)
     return Effect(
-        scorer.spec.name, score, attack, value, change, int(both.sum()), moved, int((~both).sum()), others, changed
+        scorer.spec.name,
+        score_key(scorer.spec.name, scorer.spec.headline),
+        attack,
+        known(headline(before.sum(0))[0]),
+        Estimate(change.difference, change.low, change.high),
+        int(both.sum()),
+        int(moved.sum()),
+        int((~both).sum()),
+        others,
+        changed,
     )
-
-
-def _change(scorer: Scorer, place: int, before: _Rows, after: _Rows, how: How) -> tuple[float | None, Estimate]:
-    """The score before, and what it gains; an image goes with both of its rows."""
-    width = before.shape[1]
-
-    def gain(sums: _Rows) -> _Rows:
-        return (scorer.finalize(sums[..., width:]) - scorer.finalize(sums[..., :width]))[..., [place]]
-
-    limits = ranges_of_differences(np.array([scorer.spec.range_of(scorer.spec.headline)]))
-    found = estimate(np.concatenate([before, after], axis=1), gain, limits, how)
-    clean = known(scorer.finalize(before.sum(0))[place])
-    return clean, Estimate(known(found.value[0]), known(found.low[0]), known(found.high[0]))
