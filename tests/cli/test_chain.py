@@ -42,7 +42,7 @@ def test_the_whole_chain_on_photos(family, recipe, cli, short, request, photo_da
     assert {"capwright", "torch", "transformers"} <= set(summary["versions"])
     probes = [json.loads(line) for line in (run / "metrics.jsonl").open() if '"eval"' in line]
     assert [(p["stage"], p["step"]) for p in probes] == [("rsrs", 2)]
-    assert "micro" in probes[0]["scores"]["tts"]
+    assert "tts.micro" in probes[0]["scores"]
 
     said = tmp_path / "test.jsonl"
     captioned = cli(
@@ -55,7 +55,7 @@ def test_the_whole_chain_on_photos(family, recipe, cli, short, request, photo_da
     measured = cli("eval", photo_dataset, said, "--out", tmp_path / "eval", "--json", tmp_path / "eval.json")
     assert measured.code == 0, measured.err
     assert "6 samples of test" in measured.err
-    assert json.loads((tmp_path / "eval.json").read_text())["test"]["samples"] == 6
+    assert json.loads((tmp_path / "eval.json").read_text())["systems"]["test"]["images"] == 6
     assert "</html>" in (tmp_path / "eval" / "report.html").read_text()
 
     page = (run / "report.html").read_text()

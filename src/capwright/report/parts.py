@@ -275,14 +275,18 @@ def make_line(systems: Sequence[System], score: Score, drawn: bool = True) -> Li
     return Line(score.name, cells, "lower is better" if score.better < 0 else "")
 
 
-def make_gains(
-    systems: Sequence[System], score: Score, comparisons: Sequence[Comparison], level: float = 0.95
-) -> list[Gain]:
-    """Comparisons of one score, on one scale; named by the second system, and by the first that it is held against."""
-    by_key = {system.key: system for system in systems}
+def make_gains(sheet: Sheet, score: Score, comparisons: Sequence[Comparison], centered: bool = False) -> list[Gain]:
+    """Comparisons of one score, on one scale; named by the second system, and by the first that it is held against.
+
+    `centered`: no difference stands in the middle, so that rows of several scores stand below each other.
+    """
+    by_key = {system.key: system for system in sheet.systems}
     found = [c for c in comparisons if c.score == score.key]
     ends = [v for c in found for v in (c.difference, c.low, c.high) if v is not None]
     reach = 1.05 * max(map(abs, ends), default=0.0) or 1.0
+    low, high = -reach, reach
+    if not centered:
+        low, high = 1.05 * min([*ends, -0.14 * reach]), 1.05 * max([*ends, 0.14 * reach])
     rows = []
     for c in found:
         one = Estimate(c.difference, c.low, c.high)
@@ -291,10 +295,10 @@ def make_gains(
             Gain(
                 second.name if second else c.b,
                 second.tone if second else "",
-                interval_bar(one, second.tone if second else "tone-1", -reach, reach, zero=0),
+                interval_bar(one, second.tone if second else "tone-1", low, high, zero=0),
                 score.signed(c.difference),
                 score.span(one, signed=True),
-                *verdict_on(c, score, level),
+                *verdict_on(c, score, sheet.level),
                 p_value(c.p if c.p_holm is None else c.p_holm),
                 first.name if first else c.a,
                 _single_images(c, score),
@@ -312,7 +316,7 @@ def read_comparisons(document: Mapping[str, Any]) -> list[Comparison]:
         if isinstance(row, Mapping) and isinstance(row.get("a"), str) and isinstance(row.get("b"), str):
             values = {each.name: number(row.get(each.name)) for each in fields(Comparison)}
             texts = {name: str(row.get(name, "")) for name in ("a", "b", "score", "signature")}
-            counts = {name: values[name] and int(values[name] or 0) for name in ("wins", "ties", "losses")}
+            counts = {name: None if (n := values[name]) is None else int(n) for name in ("wins", "ties", "losses")}
             found.append(Comparison(**{**values, **counts, **texts, "images": int(values["images"] or 0)}))  # type: ignore[arg-type]
     return found
 

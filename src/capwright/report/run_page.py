@@ -110,7 +110,7 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         columns=COLUMNS,
         table=[make_line(sheet.systems, score) for score in main],
         rest=[make_line(sheet.systems, score, drawn=False) for score in shown if score not in main],
-        gains=make_gains(sheet.systems, lead, comparisons, sheet.level),
+        gains=make_gains(sheet, lead, comparisons),
         other_gains=_other_gains(sheet, others, comparisons),
         figures=(reward_curve(run), probe_curve(run, lead.key)),
         states=group_states(run),
@@ -148,7 +148,7 @@ def _other_gains(
     sheet: RunSheet, scores: Sequence[Score], comparisons: Sequence[Comparison]
 ) -> list[tuple[str, list[Gain]]]:
     """Comparisons of other scores, those of a score together."""
-    found = [(score.name, make_gains(sheet.systems, score, comparisons, sheet.level)) for score in scores]
+    found = [(score.name, make_gains(sheet, score, comparisons)) for score in scores]
     return [(name, gains) for name, gains in found if gains]
 
 

@@ -117,9 +117,10 @@ def _gains(
     """Rows with their headings: of two systems one list of scores, of more a list of systems for each score."""
     first = sheet.systems[0].key
     against = [c for c in comparisons if c.a == first]
-    found = [(score.name, make_gains(sheet.systems, score, against, sheet.level)) for score in scores]
+    pair = len(sheet.systems) == 2
+    found = [(score.name, make_gains(sheet, score, against, centered=pair)) for score in scores]
     groups = [(name, [replace(gain, against="") for gain in gains]) for name, gains in found if gains]
-    if len(sheet.systems) != 2:
+    if not pair:
         return groups
     rows = [replace(gain, name=name, tone="") for name, gains in groups for gain in gains]
     return [("", rows)] if rows else []
