@@ -17,7 +17,7 @@ from capwright.types import DataError
 
 if TYPE_CHECKING:
     from capwright.evaluation import MeasureConfig, Scoring
-    from capwright.evaluation.measure import SystemProgress
+    from capwright.evaluation.evaluate import SystemProgress
     from capwright.judges.client.cost_estimate import CostEstimate
 
 #: Scorers that load a model of transformers, which talks.

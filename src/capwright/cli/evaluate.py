@@ -26,7 +26,7 @@ from capwright.types import DataError
 if TYPE_CHECKING:
     from capwright.data import Dataset
     from capwright.evaluation import MeasureConfig, Scoring
-    from capwright.evaluation.measure import SystemProgress
+    from capwright.evaluation.evaluate import SystemProgress
     from capwright.recipes.benchmark import Benchmark
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capwright.evaluation.compare import Comparison, adjust, compare
 from capwright.evaluation.config import DEFAULT_SCORERS, MeasureConfig, prepare_scorers
-from capwright.evaluation.evaluate import evaluate
-from capwright.evaluation.measure import measure_systems
+from capwright.evaluation.evaluate import evaluate, measure_systems
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured, score_key
 from capwright.evaluation.scoring import Scoring, read_scoring
 from capwright.evaluation.stats.bootstrap import bootstrap_sums, intervals

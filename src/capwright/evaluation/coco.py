@@ -23,7 +23,7 @@ from typing import Any
 
 from capwright.data.input_formats import open_source, wrap
 from capwright.evaluation.config import MeasureConfig
-from capwright.evaluation.measure import measure_systems
+from capwright.evaluation.evaluate import measure_systems
 from capwright.evaluation.results import Evaluation
 from capwright.types import NO_IMAGE, DataError, Sample
 

@@ -12,7 +12,7 @@ from capwright.data.id_matching import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.data.references import read_references
 from capwright.evaluation.config import DEFAULT_SCORERS, Absent, CaptionSource, MeasureConfig, with_settings
-from capwright.evaluation.measure import SystemProgress, measure_systems
+from capwright.evaluation.evaluate import SystemProgress, measure_systems
 from capwright.evaluation.results import Evaluation
 from capwright.evaluation.scoring import Scoring
 from capwright.scorers import Scorer
