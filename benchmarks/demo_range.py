@@ -31,6 +31,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from capwright.evaluation import read_scoring
 from results_file import VARIABLES, append_rows, keep_origin, origin_of
 
 SYSTEMS = ("base", "warmup", "imitation", "rsrs")
@@ -95,16 +96,17 @@ def capability(threads: int, kernels: str) -> str:
 def rows_of(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     """A row for each system of a run."""
     seed, threads, kernels = setting
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    systems = read_scoring(json.loads((folder / "summary.json").read_text(encoding="utf-8")))["systems"]
     about = {"part": "run", "seed": seed, "threads": threads, "kernels": kernels}
     about |= {"capability": capability(threads, kernels), "weights": digest(folder / "checkpoints" / "rsrs")}
     rows = []
     for system in SYSTEMS:
-        tts = summary[system]["tts"]
-        row = {**about, "system": system, "tts": tts["micro"]["value"], "precision": tts["precision"]["value"]}
-        row |= {f"tts_{end}": tts["micro"][end] for end in ("low", "high")}
-        row |= {tier: number(tts["by_tier"].get(tier)) for tier in TIERS}
-        rows.append(row | {"seconds": summary[system]["seconds"]} | origin_of([Path(f"{folder}.about")]))
+        scores = systems[system]["scores"]
+        micro, precision = scores["tts.micro"], scores["tts.precision"]
+        row = {**about, "system": system, "tts": micro["value"], "precision": precision["value"]}
+        row |= {f"tts_{end}": micro[end] for end in ("low", "high")}
+        row |= {tier: number(scores.get(f"tts.tier:{tier}")) for tier in TIERS}
+        rows.append(row | {"seconds": systems[system]["seconds"]} | origin_of([Path(f"{folder}.about")]))
     return rows
 
 

@@ -10,7 +10,7 @@
 
 Everything is made through the command line, so trees of different layouts can be compared. Times, versions and
 folders are left out. `compare` looks at what is said, not at the shape it is said in: for JSON at each value with the
-names that lead to it, whatever order they have.
+names that lead to it, whatever order they have, and under the names that files of scores have now.
 """
 
 from __future__ import annotations
@@ -150,6 +150,56 @@ def plain(page: str, work: Path) -> str:
     return re.sub(r">\s*<", ">\n<", page)
 
 
+def present(file: str, line: str) -> str | None:
+    """A line of any version with the names that scores have now; None where it says again what another one says.
+
+    Before, runs and `eval` had a key a system, in it a block a scorer, and families of scores under "by_tier".
+    """
+    path, _, value = line.partition(" = ")
+    names = path.split("/")
+    runs = file.startswith("eval-") or file.endswith("-summary.txt")
+    if runs and names[0] not in _TOP:
+        names = ["systems", *names]
+        if names[2] not in _OF_SYSTEMS:
+            names[2:] = ["scores", *_key(names[2:-1]), names[-1]]
+    elif file.endswith("-metrics.txt") and names[1:2] == ["scores"] and len(names) > 3:
+        names[2:] = _key(names[2:])
+    if names[0] == "systems":
+        if names[2] == "signatures" or names[-1] == "signature":
+            names = ["systems", names[1], "signatures", value.strip("'").partition("|")[0]]
+        names = ["images" if name == "samples" and place == 2 else name for place, name in enumerate(names)]
+    if (runs and names[0] in _NEW) or names[0] == "signatures" or (names[-1] in ("scorer", "name") and len(names) > 2):
+        return None
+    if names[0] == "comparisons" and names[-1] == "score":
+        value = repr(_key(value.strip("'").split("."))[0])
+    return f"{'/'.join(names)} = {value}"
+
+
+#: Keys of a file of scores that are no systems; those that runs and `eval` did not have; keys that are no scorers.
+_NEW = {"images", "interval", "seed", "replicates", "level"}
+_TOP = {"systems", "comparisons", "signatures", "run", "injection", "not_installed", *_NEW}
+_OF_SYSTEMS = {
+    "samples",
+    "scored",
+    "unknown",
+    "unknown_by",
+    "unknown_why",
+    "signatures",
+    "warnings",
+    "scores",
+    "images",
+}
+
+
+def _key(names: list[str]) -> list[str]:
+    """["tts", "by_tier", "rare"] is ["tts.tier:rare"], ["bleu", "bleu4"] is ["bleu4"]."""
+    scorer, *rest = names
+    if not rest:
+        return names
+    output = f"{rest[0].removeprefix('by_')}:{rest[1]}" if len(rest) > 1 else rest[0]
+    return [output if output.startswith(scorer) else f"{scorer}.{output}"]
+
+
 def compare(one: Path, other: Path) -> int:
     """Print what differs; 1 if anything does."""
     names = sorted({path.name for folder in (one, other) for path in folder.iterdir() if path.is_file()})
@@ -158,6 +208,8 @@ def compare(one: Path, other: Path) -> int:
         texts = [
             path.read_text(encoding="utf-8").splitlines() if (path := f / name).exists() else [] for f in (one, other)
         ]
+        if name.endswith(".txt"):
+            texts = [[now for line in lines if (now := present(name, line)) is not None] for lines in texts]
         missing, new = (sorted(set(a) - set(b)) for a, b in (texts, texts[::-1]))
         bad += bool(missing or new or not all(texts))
         print(f"{name}: {len(texts[0]):,} and {len(texts[1]):,} lines, {len(missing):,} gone, {len(new):,} new")

@@ -200,7 +200,7 @@ def measure_tests(images: int, count: int) -> Iterator[dict[str, Any]]:
             rng = np.random.default_rng([images, 100 + place, seed])
             a, b = (np.concatenate(rows, axis=1) for rows in alike(rng, data, (images, size)))
             for test in found:
-                tested = paired_differences(a, b, finalize, 1000, seed, test=test)
+                tested = paired_differences(a, b, finalize, seed=seed, test=test)
                 found[test] += sum(one.p is not None and one.p <= 0.05 for one in tested)
         for test, number in found.items():
             row |= {test: number / count, f"{test}_error": error(number / count, count)}

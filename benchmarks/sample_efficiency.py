@@ -39,10 +39,11 @@ from typing import Any
 import numpy as np
 
 from capwright.data import open_dataset
+from capwright.evaluation import prepare_scorers
+from capwright.evaluation.scoring import flat_scores
 from capwright.recipes import Recipe, load_recipe
 from capwright.runs import Progress, train
 from capwright.runs.callbacks import Observer
-from capwright.runs.summary import rulers_for
 from capwright.scenes import build
 from results_file import append_rows, keep_origin, origin_of
 
@@ -144,7 +145,7 @@ def follow(recipe: Recipe, folder: Path, progress: Progress) -> None:
     keep_origin(folder)
     whole = open_dataset(str(recipe.data.path))
     samples = whole.split(recipe.data.eval_split)
-    rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, whole.vocabulary)
+    rulers = prepare_scorers(samples, recipe.evaluation.scorers, whole.vocabulary, recipe.evaluation.options)
     observer = Observer(recipe, folder, samples, rulers, progress)
     with contextlib.suppress(Spent):
         train(recipe, out=folder, resume=(folder / "recipe.yaml").exists(), progress=progress, probe=observer.probe)
@@ -165,7 +166,7 @@ def records_of(arm: str, seed: int, folder: Path, warm: Path) -> list[dict[str, 
             updates += row["loss"] is not None
             live, groups = live + row["groups"]["live"], groups + sum(row["groups"].values())
             continue
-        tts = row["scores"]["tts"]
+        scores = {name: value for name, (_, value) in flat_scores(row["scores"]).items()}
         records.append(
             {
                 "part": "curve",
@@ -175,8 +176,8 @@ def records_of(arm: str, seed: int, folder: Path, warm: Path) -> list[dict[str, 
                 "seconds": row["elapsed"],
                 "step": row["step"],
                 "updates": updates,
-                "tts_micro": tts["micro"],
-                "tts_never": tts["by_tier"].get("never"),
+                "tts_micro": scores["tts.micro"],
+                "tts_never": scores.get("tts.tier:never"),
                 "live_share": round(live / groups, 4) if groups else None,
             }
         )

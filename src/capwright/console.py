@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 #: Called with (done, total).
 OnProgress = Callable[[int, int], None]
@@ -42,6 +42,21 @@ def counting(label: str) -> Iterator[OnProgress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counting_each(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A counter for each of several things in turn, for calls of `progress(name, done, total)`."""
+    counters: dict[str, OnProgress] = {}
+    with ExitStack() as current:
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in counters:
+                current.close()
+                counters[name] = current.enter_context(counting(f"{label} {name}"))
+            counters[name](done, total)
+
+        yield progress
 
 
 def _line_counter(label: str) -> OnProgress:

@@ -203,8 +203,8 @@ def test_training_leaves_bad_images_out(cli, settings, photo_dataset, tmp_path):
     assert done.code == 0, done.err
     assert str(open_dataset(photo_dataset, "train")[1].image) in done.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["rsrs"]["unknown"] == {"missing_image": 1}
-    assert summary["rsrs"]["scored"]["tts"] == 5
+    assert summary["systems"]["rsrs"]["unknown"] == {"missing_image": 1}
+    assert summary["systems"]["rsrs"]["scored"]["tts"] == 5
 
 
 def full(*arguments, **options):

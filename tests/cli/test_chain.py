@@ -26,10 +26,11 @@ def test_the_whole_chain_on_photos(family, recipe, cli, short, request, photo_da
 
     summary = json.loads((run / "summary.json").read_text())
     for system in ("base", "warmup", "rsrs"):
-        assert set(summary[system]["tts"]["micro"]) == {"value", "low", "high"}
-        assert summary[system]["samples"] == 6
-        assert summary[system]["unknown"] == {}
-        assert summary[system]["seconds"] > 0
+        found = summary["systems"][system]
+        assert {"value", "low", "high", "signature"} < set(found["scores"]["tts.micro"])
+        assert found["images"] == 6
+        assert found["unknown"] == {}
+        assert found["seconds"] > 0
         rows = read_captions(run / "captions" / f"{system}.jsonl")
         assert list(rows) == [sample.id for sample in open_dataset(photo_dataset, "val")]
     pairs = [(c["a"], c["b"]) for c in summary["comparisons"] if c["score"] == "tts.micro"]
@@ -38,10 +39,10 @@ def test_the_whole_chain_on_photos(family, recipe, cli, short, request, photo_da
     assert about["recipe"] == recipe
     assert about["images_seen"] == {"warmup": 8, "rsrs": 16}
     assert about["trained_on"]["tts"].startswith("tts|")
-    assert {"capwright", "torch", "transformers"} <= set(about["versions"])
+    assert {"capwright", "torch", "transformers"} <= set(summary["versions"])
     probes = [json.loads(line) for line in (run / "metrics.jsonl").open() if '"eval"' in line]
     assert [(p["stage"], p["step"]) for p in probes] == [("rsrs", 2)]
-    assert "micro" in probes[0]["scores"]["tts"]
+    assert "tts.micro" in probes[0]["scores"]
 
     said = tmp_path / "test.jsonl"
     captioned = cli(
@@ -54,7 +55,7 @@ def test_the_whole_chain_on_photos(family, recipe, cli, short, request, photo_da
     measured = cli("eval", photo_dataset, said, "--out", tmp_path / "eval", "--json", tmp_path / "eval.json")
     assert measured.code == 0, measured.err
     assert "6 samples of test" in measured.err
-    assert json.loads((tmp_path / "eval.json").read_text())["test"]["samples"] == 6
+    assert json.loads((tmp_path / "eval.json").read_text())["systems"]["test"]["images"] == 6
     assert "</html>" in (tmp_path / "eval" / "report.html").read_text()
 
     page = (run / "report.html").read_text()
@@ -68,7 +69,7 @@ def test_scenes_by_tier_and_a_moved_run(cli, short, llava, tmp_path):
     done = cli("train", "rsrs-scenes", *settings, "--out", tmp_path / "run")
     assert done.code == 0, done.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert "never" in summary["rsrs"]["tts"]["by_tier"]
+    assert "tts.tier:never" in summary["systems"]["rsrs"]["scores"]
     assert summary["run"]["data"] == "scenes-60-1-96"
     assert "teaching toys" in (tmp_path / "run" / "report.html").read_text()
 
@@ -94,7 +95,7 @@ def test_a_finished_run_can_be_measured_anew(cli, short, llava, photo_dataset, t
 
     more = cli("train", "--resume", run, "data.eval_limit=4")
     assert more.code == 0, more.err
-    assert json.loads((run / "summary.json").read_text())["base"]["samples"] == 4
+    assert json.loads((run / "summary.json").read_text())["systems"]["base"]["images"] == 4
     assert (run / "captions/rsrs.jsonl").read_bytes().startswith(before["captions/rsrs.jsonl"])
 
     longer = cli("train", "--resume", run, "evaluation.sampling.max_tokens=4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from capwright.captioning.image_sources import find_images
 from capwright.cli._options import name_systems
 from capwright.cli.evaluate import choose_samples
 from capwright.evaluation import evaluate, prepare_scorers
-from capwright.runs.summary import compare_in_order
+from capwright.evaluation.compare import compare_headlines, stages_in_order
 from capwright.types import NO_IMAGE, DataError, Sample
 from places import PHOTOS
 
@@ -151,9 +152,11 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     )  # fmt: skip
     assert said.code == 0, said.err
     numbers = json.loads((tmp_path / "n.json").read_text())
-    assert numbers["mute"]["tts"]["micro"]["value"] == 0.0
-    assert numbers["experts"]["tts"]["micro"]["value"] > 20
-    assert numbers["mute"]["unknown"] == {"missing_caption": 1, "timeout": 1}
+    mute_block, experts_block = numbers["systems"]["mute"], numbers["systems"]["experts"]
+    assert mute_block["scores"]["tts.micro"]["value"] == 0.0
+    assert experts_block["scores"]["tts.micro"]["value"] > 20
+    assert mute_block["unknown"] == {"missing_caption": 1, "timeout": 1}
+    assert experts_block["file"] == str(experts)
     assert "unknown: 1 missing_caption, 1 timeout" in " ".join(said.out.split())
     assert mute[-1]["id"] in said.err  # the sample without a caption is named
     compared = [(c["a"], c["b"], c["score"], c["images"]) for c in numbers["comparisons"]]
@@ -162,8 +165,8 @@ def test_eval_of_two_systems(cli, photo_dataset, tmp_path):
     for row in numbers["comparisons"]:
         assert row["signature"].endswith("|paired:jackknife|test:randomization10000|unit:image|seed:0")
         assert row["p"] >= 2 / 2**4, "of the 16 ways to swap the captions of 4 images, two at least are as far apart"
-    assert numbers["signatures"]["tts"].endswith("|ci:jackknife|unit:image")
-    assert numbers["mute"]["length"]["words"]["value"] == 2.0  # length stands beside every score, also unasked
+    assert mute_block["scores"]["tts.micro"]["signature"].endswith("|ci:jackknife|unit:image")
+    assert mute_block["scores"]["length.words"]["value"] == 2.0  # length stands beside every score, also unasked
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == numbers
     first = (tmp_path / "run" / "report.html").read_bytes()
     assert cli("report", tmp_path / "run").code == 0
@@ -181,7 +184,8 @@ def test_eval_makes_intervals_as_it_is_asked(cli, photo_dataset, tmp_path):
     drawn = ["eval", photo_dataset, experts, experts, "--json", tmp_path / "n.json", "--interval", "bca"]
     assert cli(*drawn, "--bootstrap", 50, "--seed", 3).code == 0
     numbers = json.loads((tmp_path / "n.json").read_text())
-    assert numbers["signatures"]["tts"].endswith("|ci:bca50|unit:image|seed:3")
+    signatures = {one["scores"]["tts.micro"]["signature"] for one in numbers["systems"].values()}
+    assert all(signature.endswith("|ci:bca50|unit:image|seed:3") for signature in signatures)
     assert "|paired:bca50|test:randomization10000|" in numbers["comparisons"][0]["signature"]
     said = cli("eval", photo_dataset, experts, "--interval", "normal")
     assert said.code == 1
@@ -193,6 +197,10 @@ def test_stages_of_a_run_are_tested_by_randomization():
     said = [{sample.id: "a dog " + "runs " * (k + i % 3) for i, sample in enumerate(samples)} for k in range(3)]
     rulers = prepare_scorers(samples, ["length"])
     stages = [evaluate(samples, rows, rulers, name=name) for name, rows in zip(("base", "warmup", "rsrs"), said)]
+
+    def compare_in_order(stages, starts=None):
+        return compare_headlines(stages, stages_in_order([one.name for one in stages], starts))
+
     found = compare_in_order(stages)
     assert [(c.a, c.b) for c in found] == [("base", "warmup"), ("warmup", "rsrs"), ("base", "rsrs")]
     more = replace(stages[2], name="more")
@@ -329,3 +337,44 @@ def test_report_with_the_data_of_another_run(cli, photo_dataset, tmp_path):
     answer = cli("report", tmp_path / "run", "--data", tmp_path / "other")
     assert answer.code == 1
     assert "none of the captioned samples" in answer.err
+
+
+# benchmark ------------------------------------------------------------------------------------------------------------
+
+
+def test_eval_under_a_benchmark(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPWRIGHT_CACHE", str(tmp_path / "cache"))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\nversion: 1\nsource: this test\ndata: {scenes: {n: 60, size: 24}}\nscorers: {tts: {penalty: 0.5}}\n"
+    )
+    asked = cli("eval", "--benchmark", mine)
+    assert asked.code == 0, asked.err
+    assert re.search(r"benchmark mine, version 1, [0-9a-f]{12}: this test", asked.out)
+    place = re.search(r"capwright caption (\S+) --split test --max-tokens 48", asked.err)[1]
+    said = references(place, "test", tmp_path / "said.jsonl")
+    told = cli("eval", "--benchmark", mine, said, "--json", tmp_path / "n.json", "--out", tmp_path / "run")
+    assert told.code == 0, told.err
+    found = json.loads((tmp_path / "n.json").read_text())
+    assert found["systems"]["said"]["scores"]["tts.micro"]["value"] > 90
+    assert "length.words" not in found["systems"]["said"]["scores"], "the benchmark says what is measured"
+    assert (found["benchmark"]["name"], found["benchmark"]["version"]) == ("mine", "1")
+    page = (tmp_path / "run" / "report.html").read_text()
+    for value in (found["benchmark"]["digest"], found["benchmark"]["fingerprint"], "this test"):
+        assert value in page
+    rows = [json.loads(line) | {"max_tokens": 9} for line in said.read_text().splitlines()]
+    other = cli("eval", "--benchmark", mine, write_rows(tmp_path / "other.jsonl", rows), "--data", place)
+    assert "captions were made with max_tokens 9, the benchmark mine says 48" in other.err
+
+
+def test_what_a_benchmark_does_not_take(cli, photo_dataset, tmp_path):
+    said = references(photo_dataset, "test", tmp_path / "said.jsonl")
+    for arguments, says in (
+        (["--benchmark", "kindergarten", said, "--scorers", "tts"], "says scorers and split itself"),
+        ([photo_dataset, said, "--data", photo_dataset], "--data is for --benchmark"),
+        (["--benchmark", "kindergarden", said], "Did you mean 'kindergarten'"),
+        ([photo_dataset], "name at least one file of captions"),
+    ):
+        refused = cli("eval", *arguments)
+        assert refused.code == 1, arguments
+        assert says in refused.err

@@ -28,9 +28,10 @@ def test_demo_twice(cli, small, tmp_path):
     assert "docs/guides" not in first.err  # an installed package has none
     summary = json.loads((out / "summary.json").read_text())
     for system in ("base", "warmup", "imitation", "rsrs"):
-        assert {"value", "low", "high"} == set(summary[system]["tts"]["micro"])
-        assert summary[system]["seconds"] > 0
-        assert "frequent" in summary[system]["tts"]["by_tier"]
+        found = summary["systems"][system]
+        assert {"value", "low", "high", "signature"} < set(found["scores"]["tts.micro"])
+        assert found["seconds"] > 0
+        assert "tts.tier:frequent" in found["scores"]
 
     (out / "my notes.txt").write_text("keep me")
     second = cli("demo", *small, "seed=1", "--out", out)

@@ -36,7 +36,7 @@ def asking(server, **options):
 def scored(cli, said, world, path, *settings, scorers=ASKING):
     told = cli("score", said, world.root, "--scorers", scorers, "--json", path, "--bootstrap", 20, *settings)
     assert told.code == 0, told.err
-    return told, json.loads(path.read_text())["systems"][0]
+    return told, json.loads(path.read_text())["systems"]["said"]
 
 
 def per_image(system):

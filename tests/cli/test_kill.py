@@ -53,7 +53,7 @@ def test_killed_and_resumed(how, after, whole, tmp_path):
         assert (unbroken / name).read_bytes() == (broken / name).read_bytes(), name
     assert steps(unbroken / "metrics.jsonl") == steps(broken / "metrics.jsonl")
     summaries = [json.loads((run / "summary.json").read_text()) for run in (unbroken, broken)]
-    assert summaries[0]["rsrs"]["tts"] == summaries[1]["rsrs"]["tts"]
+    assert summaries[0]["systems"]["rsrs"]["scores"] == summaries[1]["systems"]["rsrs"]["scores"]
 
 
 def wait_for_steps(journal, n: int) -> None:

@@ -49,7 +49,7 @@ def test_two_processes_write_what_one_writes(settings, tmp_path):
         other = load_file(tmp_path / name / "checkpoints" / "rsrs" / "model.safetensors")
         for key, value in one.items():
             torch.testing.assert_close(other[key], value, rtol=1e-4, atol=2e-5)
-        assert json.loads((tmp_path / name / "summary.json").read_text())["rsrs"]["samples"] == 4
+        assert json.loads((tmp_path / name / "summary.json").read_text())["systems"]["rsrs"]["images"] == 4
         assert (tmp_path / name / "report.html").exists()
 
 

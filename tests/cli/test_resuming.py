@@ -86,5 +86,5 @@ def test_interrupted_after_captions_were_forgotten(cli, settings, tmp_path, monk
         assert cli("train", "--resume", run).code == 130
     done = cli("train", "--resume", run)
     assert done.code == 0, done.err
-    words = json.loads((run / "summary.json").read_text())["rsrs"]["length"]["words"]["value"]
+    words = json.loads((run / "summary.json").read_text())["systems"]["rsrs"]["scores"]["length.words"]["value"]
     assert words <= 4

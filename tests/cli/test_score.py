@@ -62,7 +62,7 @@ def test_references_given_as_captions_are_told_by_eval_as_by_score(cli, tmp_path
 def test_one_system_from_the_shell_as_a_newcomer_types_it(tmp_path):
     line = [sys.executable, "-m", "capwright", "score", str(RESULTS), str(REFERENCES), "--scorers", CORE]
     done = subprocess.run([*line, "--json", "scores.json"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["systems"][0]["scores"]
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["systems"]["fakecap1000_results"]["scores"]
     assert scores["ciderD"]["value"] == pytest.approx(0.5998, abs=5e-4)
     assert scores["bleu4"]["value"] == pytest.approx(0.1908, abs=5e-4)
     assert scores["rougeL"]["low"] < scores["rougeL"]["value"] < scores["rougeL"]["high"]
@@ -114,7 +114,7 @@ def test_meteor_without_its_jar_is_not_installed_and_not_zero(cli, files, monkey
     row = next(line for line in said.out.splitlines() if line.split()[:1] == ["meteor"])
     assert "not installed" in row
     assert "pip install" in said.err
-    block = json.loads((files / "s.json").read_text(encoding="utf-8"))["systems"][0]["scores"]["meteor"]
+    block = json.loads((files / "s.json").read_text(encoding="utf-8"))["systems"]["a"]["scores"]["meteor"]
     assert block["value"] is None
     alone = cli("score", files / "a.json", files / "references.jsonl", "--scorers", "meteor")
     assert alone.code == 1
@@ -167,7 +167,7 @@ def test_stray_line_breaks_move_no_score(cli, tmp_path):
         path.write_text(json.dumps(changed), encoding="utf-8")
         said = cli("score", path, REFERENCES, "--scorers", "bleu,rougeL,ciderD", "--json", tmp_path / "out.json")
         assert said.code == 0, said.err
-        system = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["systems"][0]
+        system = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["systems"][name]
         outs.append(
             ([row["scores"] for row in system["per_image"]], {k: v["value"] for k, v in system["scores"].items()})
         )
@@ -191,7 +191,7 @@ def test_a_frozen_idf_table_of_ones_own(cli, files):
         ]
         said = cli(*line, *option)
         assert said.code == 0, said.err
-        block = json.loads((files / "x.json").read_text(encoding="utf-8"))["systems"][0]["scores"]["ciderD"]
+        block = json.loads((files / "x.json").read_text(encoding="utf-8"))["systems"]["a"]["scores"]["ciderD"]
         values.append((block["value"], block["signature"]))
     assert values[0][0] == pytest.approx(values[1][0], abs=1e-12)
     assert "idf:refs@4" in values[1][1]
@@ -213,7 +213,7 @@ def test_scores_that_were_trained_on_are_marked(cli, files):
     line = ["score", *said, files / "references.jsonl"]
     said = cli(*line, "--scorers", CORE, "--json", files / "s.json")
     assert "trained on this" in said.out
-    base, warmup, rl = json.loads((files / "s.json").read_text(encoding="utf-8"))["systems"]
+    base, warmup, rl = json.loads((files / "s.json").read_text(encoding="utf-8"))["systems"].values()
     assert rl["scores"]["ciderD"]["trained_on"] is True
     assert "trained_on" not in base["scores"]["ciderD"]
     assert "trained_on" not in warmup["scores"]["ciderD"], "it never saw the reward"
@@ -224,7 +224,7 @@ def test_scores_that_were_trained_on_are_marked(cli, files):
 def test_agreement_with_ratings(cli, files):
     scores, ratings = files / "s.json", files / "ratings.csv"
     cli("score", files / "a.json", files / "references.jsonl", "--scorers", CORE, "--json", scores)
-    per_image = json.loads(scores.read_text(encoding="utf-8"))["systems"][0]["per_image"]
+    per_image = json.loads(scores.read_text(encoding="utf-8"))["systems"]["a"]["per_image"]
     with ratings.open("w", newline="", encoding="utf-8") as file:
         rows = [[row["id"], row["scores"]["rougeL"]] for row in per_image]
         csv.writer(file).writerows([["id", "rating"], *rows])
@@ -317,7 +317,7 @@ def test_a_file_name_that_is_no_text(cli, files):
         check=True,
     )
     assert b"captions measured" in done.stdout
-    assert json.loads((files / "x.json").read_text(encoding="utf-8"))["systems"][0]["name"] == "\udcff"
+    assert list(json.loads((files / "x.json").read_text(encoding="utf-8"))["systems"]) == ["\udcff"]
     subprocess.run([sys.executable, "-m", "capwright", "report", *scored, "--out", files / "x.html"], check=True)
 
 
@@ -332,7 +332,7 @@ def test_warnings_of_scorers_are_lines(capsys):
 def test_captions_that_one_scorer_could_not_measure_are_counted(capsys):
     from capwright import Sample
     from capwright.cli._tables import print_scores
-    from capwright.evaluation import evaluate
+    from capwright.evaluation import Scoring, evaluate
     from capwright.scorers import Length, Stats
 
     class Slow(Length):
@@ -342,11 +342,11 @@ def test_captions_that_one_scorer_could_not_measure_are_counted(capsys):
 
     samples = [Sample(id, Path("x.png")) for id in "123"]
     said = {"1": "a toy", "2": "a board", "3": {"caption": "", "status": "refusal"}}
-    print_scores([evaluate(samples, said, [Slow()], replicates=10, name="a")])
+    print_scores(Scoring((evaluate(samples, said, [Slow()], replicates=10, name="a"),)))
     shown = capsys.readouterr().out
     assert "2, unknown: 1 refusal" in shown
     assert shown.split("of these by length")[1].split()[0] == "1"
-    print_scores([evaluate(samples, said, ["length"], replicates=10, name="a")])
+    print_scores(Scoring((evaluate(samples, said, ["length"], replicates=10, name="a"),)))
     assert "of these" not in capsys.readouterr().out
 
 
@@ -386,4 +386,4 @@ def test_comparisons_go_by_the_names_of_scores(cli, files):
     line = ["score", files / "a.json", files / "b.csv", files / "references.jsonl", "--scorers", "bleu,length"]
     assert cli(*line, "--json", files / "s.json").code == 0
     found = json.loads((files / "s.json").read_text(encoding="utf-8"))
-    assert {c["score"] for c in found["comparisons"]} <= set(found["systems"][0]["scores"])
+    assert {c["score"] for c in found["comparisons"]} <= set(found["systems"]["a"]["scores"])

@@ -3,14 +3,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from capwright.evaluation import compare, evaluate, prepare_scorers
-from capwright.scorers import TTS, Context, ScorerSpec, Stats
-from capwright.types import Caption, DataError, Sample, ScorerError, Term, Vocabulary
+from capwright.evaluation import MeasureConfig, compare, evaluate, prepare_scorers
+from capwright.scorers import TTS, Context, Corpus, ScorerSpec, Stats
+from capwright.types import Caption, DataError, Question, Sample, ScorerError, Term, Vocabulary
 
 TERMS = [
     Term("geoboard", category="board", tier="never"),
@@ -29,16 +30,18 @@ def run(captions, **kwargs):
 
 def test_summary_of_one_system():
     summary = run(WEAK).to_json()
-    assert summary["tts"]["micro"]["value"] == pytest.approx(50)
-    assert summary["tts"]["micro"]["low"] < 50 < summary["tts"]["micro"]["high"]
-    assert list(summary["tts"]["by_tier"]) == ["frequent", "never"]
-    assert summary["tts"]["weighted"]["value"] == pytest.approx(75)
-    assert summary["length"]["words"]["value"] == pytest.approx(5 + 10 / 60)
-    assert summary["samples"] == 60
+    scores = summary["scores"]
+    assert scores["tts.micro"]["value"] == pytest.approx(50)
+    assert scores["tts.micro"]["low"] < 50 < scores["tts.micro"]["high"]
+    assert [name for name in scores if "tier" in name] == ["tts.tier:frequent", "tts.tier:never"]
+    assert scores["tts.weighted"]["value"] == pytest.approx(75)
+    assert scores["length.words"]["value"] == pytest.approx(5 + 10 / 60)
+    assert summary["images"] == 60
     assert summary["scored"] == {"tts": 60, "length": 60}
     assert summary["unknown"] == {}
     assert summary["warnings"] == []
-    assert summary["signatures"]["tts"].endswith("|ci:jackknife|unit:image")
+    assert scores["tts.micro"]["signature"].endswith("|ci:jackknife|unit:image")
+    assert scores["tts.micro"]["scorer"] == "tts"
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
@@ -183,7 +186,8 @@ def test_scorers_with_several_rows_an_image():
     assert summary["scored"] == {"tts": 60, "questions": 54}
     assert summary["unknown_by"]["questions"] == {"timeout": 6}
     low = 1 - 3.841459 / (54 + 3.841459)
-    assert summary["questions"]["right"] == {"value": 1, "low": pytest.approx(low, abs=1e-6), "high": 1}
+    right = summary["scores"]["questions.right"]
+    assert (right["value"], right["low"], right["high"]) == (1, pytest.approx(low, abs=1e-6), 1)
     assert evaluation.per_image[0].scores["questions"]["right"] is None
     assert evaluation.per_image[1].evidence["questions"] == {"rows": [{"row": 2}, {"row": 3}]}
 
@@ -214,5 +218,42 @@ def test_a_seed_or_level_that_can_not_be_is_refused():
     for seed in (-1, "7"):
         with pytest.raises(DataError, match="seed must be a whole number, 0 or more"):
             run(GOOD, seed=seed)
+        with pytest.raises(DataError, match="seed must be a whole number, 0 or more"):
+            MeasureConfig(seed=seed)
     with pytest.raises(DataError, match="between 0 and 1"):
         run(GOOD, level=95)
+
+
+def test_a_configuration_and_keywords_say_the_same():
+    config = MeasureConfig(vocabulary=VOCABULARY, replicates=50, method="percentile", options={"tts": {"penalty": 0.5}})
+    by_config = evaluate(SAMPLES, WEAK, config=config)
+    by_name = evaluate(
+        SAMPLES, WEAK, vocabulary=VOCABULARY, replicates=50, method="percentile", options={"tts": {"penalty": 0.5}}
+    )
+    assert by_config.to_json() == by_name.to_json()
+    assert evaluate(SAMPLES, WEAK, config=config, seed=1).seed == 1, "a keyword is stronger"
+    with pytest.raises(TypeError, match=r"no setting 'replicate' \(did you mean \"replicates\"\?\)"):
+        evaluate(SAMPLES, WEAK, replicate=9)
+    for wrong, says in (({"missing": "drop"}, "error, skip, empty"), ({"comparisons": "some"}, "all, headlines")):
+        with pytest.raises(DataError, match=says):
+            MeasureConfig(**wrong)
+
+
+def test_one_tokenizer_and_one_judge_for_all_scorers_that_have_the_option():
+    said = [replace(sample, references=("A child with a toy.",)) for sample in SAMPLES]
+    names, own = ("bleu", "length", "rougeL"), {"bleu": {"tokenizer": "split"}}
+    found = evaluate(said, WEAK, names, tokenizer="words", options=own, replicates=0)
+    signatures = [found.scores[name].signature for name in names]
+    assert ["tok:words" in text for text in signatures] == [False, False, True]
+    assert "tok:split" in signatures[0], "its own option is stronger"
+
+    class Somebody:
+        signature = "somebody"
+
+        def answer(self, asked, *, seed=0):
+            return []
+
+    (caprl, length) = MeasureConfig(scorers=("caprl", "length"), judge=Somebody()).make_scorers()
+    asked = [replace(SAMPLES[0], questions=(Question("What is it?", ("a toy", "a rug"), "a toy"),))]
+    assert "somebody" in caprl.signature(caprl.prepare(Corpus(asked)))
+    assert length.spec.name == "length"

@@ -16,12 +16,11 @@ import pytest
 
 from capwright.data import open_dataset
 from capwright.report import write_report
+from capwright.report.cards import Mark, image_uri, pieces_of
 from capwright.report.charts import smooth, squares, thin, ticks, whole
 from capwright.report.curves import _offsets
-from capwright.report.gallery import Mark, image_uri, pieces_of
-from capwright.report.headline import p_value, trained_systems
-from capwright.report.run_folder import as_measure, label, read_run
-from capwright.report.run_page import system_tones
+from capwright.report.parts import as_estimate, label, p_value, system_tones
+from capwright.report.run_folder import read_run, trained_systems
 from capwright.scenes import vocabulary
 from capwright.types import DataError, ImageError, Sample, Term
 from fake_run import SAYS, SIGNATURE, fake_run, write_rows
@@ -200,14 +199,14 @@ def test_unscored_captions_are_counted_and_explained(run: tuple[Path, list[Sampl
     path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n")
     change_caption(root, "rsrs", samples[0].id, caption="", status="refusal")
     page = page_of(root, samples, limit=40)
-    assert "3 captions of RSRS are unknown and not in its score." in page.text
-    assert "1 caption of Warm-up is unknown" in page.text
+    assert "3 images of RSRS have no usable caption and are in none of its scores." in page.text
+    assert "1 image of Warm-up has no usable caption" in page.text
     assert "2 missing caption, 1 refusal" in page.text
     assert "3 images have no names to look for or no known caption and were not candidates" in page.text
     assert "unknown: it took too long" in page.text
     change_summary(root, lambda s: s["rsrs"].update(unknown={"timeout": 7, "refusal": 0}, warnings=["look closer"]))
     page = page_of(root, samples)
-    assert "7 captions of RSRS are unknown" in page.text
+    assert "7 images of RSRS have no usable caption" in page.text
     assert "look closer" in page.text
 
 
@@ -314,7 +313,7 @@ def test_systems_trained_on_the_score_are_marked(run: tuple[Path, list[Sample]])
     rows += [{"kind": "step", "stage": "rsrs", "images_seen": 16, "reward": {"naming": 0.5}}]
     write_rows(root / "metrics.jsonl", rows)
     page = page_of(root, samples[:2])
-    assert len(page.all("small", "trained")) == 1
+    assert len(page.all("small", "trained")) == 3, "its row, and its two comparisons"
     assert "RSRS trained on TTS" in page.text
     assert "RSRS was trained on TTS, so TTS says how well the training worked" in page.text
     (root / "metrics.jsonl").unlink()  # any stage may have seen the reward
@@ -526,8 +525,8 @@ def test_numbers_and_names_as_people_write_them() -> None:
     assert ticks(0, 1, 3) == [0, 0.25, 0.5, 0.75, 1]
     assert ticks(1920, 5760, 3) == [2000, 3000, 4000, 5000]
     assert ticks(0, 0, 3) == [0]
-    assert as_measure({"value": True}).value is None
-    assert as_measure(3).value == 3
+    assert as_estimate({"value": True}).value is None
+    assert as_estimate(3).value == 3
     assert squares(11.2, "tone-0").count("h8v8h-8z") == 100
     assert thin([(n, 0.0) for n in range(1000)], 100)[-1] == (999, 0.0)
     assert len(thin([(n, 0.0) for n in range(1000)], 100)) <= 101

@@ -59,7 +59,7 @@ def test_what_a_judge_did_not_say_stands_in_the_cell(tmp_path: Path) -> None:
     lost = {"scored": {"caprl": 150}, "unknown_by": {"caprl": {"timeout": 50}}, "unknown": {}}
     page = page_of(tmp_path, {"a": system(0.81, 30.0, **lost)})
     assert "50 images unknown" in page.text
-    assert "caprl of A: 50 captions could not be measured (timeout)" in page.text
+    assert "caprl of A: 50 images could not be measured (timeout)" in page.text
 
 
 def test_training_without_names_reports_what_it_measured(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 
-from capwright.evaluation import Comparison, Evaluation, adjust, compare, evaluate, prepare_scorers
+from capwright.evaluation import Comparison, Estimate, Evaluation, Scoring, adjust, compare, evaluate, prepare_scorers
 from capwright.report import write_score_report
+from capwright.report.length_charts import mean_line
 from capwright.report.ngram_marks import NgramMark, ngram_marks, shade
 from capwright.report.pages import visible
-from capwright.report.run_folder import Measure
-from capwright.report.score_charts import mean_line, scale_of
+from capwright.report.parts import scale_of
 from capwright.report.score_sheet import choose_lead, make_sheet, values_of
 from capwright.report.slices import MOST_PARTS, divide, measure_part
 from capwright.scenes import vocabulary
@@ -230,7 +230,7 @@ def test_without_a_scorer_of_images_the_page_says_so(tmp_path: Path, samples: li
 
 
 def test_slices_are_measured_as_the_whole_is(samples: list[Sample], two: Any) -> None:
-    sheet = make_sheet(two[0], samples, None)
+    sheet = make_sheet(Scoring(tuple(two[0]), samples=samples))
     assert sheet.lead is not None
     everything = np.arange(len(samples))
     for (measure, n), evaluation in zip(measure_part(sheet.systems, sheet.lead, everything), two[0]):
@@ -251,12 +251,12 @@ def test_slices_are_measured_as_the_whole_is(samples: list[Sample], two: Any) ->
     assert set(garden.images.tolist()) == set(range(2, 120, 3))
     rows = two[0][0].scores["overlap"].rows[garden.images].sum(0)
     assert garden.measures[0][0].value == pytest.approx(rows[0] / rows[1])
-    assert measure_part(sheet.systems, sheet.lead, np.array([4]))[0] == (Measure(), 1)  # one image: unknown
+    assert measure_part(sheet.systems, sheet.lead, np.array([4]))[0] == (Estimate(), 1)  # one image: unknown
 
 
 def test_thirds_by_length_never_part_equal_lengths(samples: list[Sample]) -> None:
     said = {s.id: " ".join(["dog"] * (4 if i < 70 else 9 if i < 100 else 20)) for i, s in enumerate(samples)}
-    sheet = make_sheet(measure(samples, {"one": said})[0], samples, None)
+    sheet = make_sheet(Scoring(tuple(measure(samples, {"one": said})[0]), samples=samples))
     assert sheet.lead is not None
     lengths = next(d for d in divide(sheet, sheet.lead) if d.name == "Words of the caption")
     assert [(part.name, len(part.images)) for part in lengths.parts] == [("4", 70), ("9", 30), ("20", 20)]
@@ -267,7 +267,7 @@ def test_clusters_stay_together_in_slices(samples: list[Sample]) -> None:
     rulers = prepare_scorers(dependent, [Overlap()])
     said = captions_of(dependent, 0.5)
     wide = evaluate(dependent, said, rulers, replicates=300, cluster="video")
-    sheet = make_sheet([wide], dependent, None)
+    sheet = make_sheet(Scoring((wide,), samples=dependent))
     assert sheet.lead is not None
     (found, _), whole = measure_part(sheet.systems, sheet.lead, np.arange(120))[0], wide.estimate("overlap")
     assert (found.low, found.high) == pytest.approx((whole.low, whole.high))
@@ -288,7 +288,7 @@ def test_worst_and_most_divergent_images_are_chosen_by_rule(tmp_path: Path, samp
     path = write_score_report(tmp_path / "p.html", evaluations, samples, comparisons=comparisons, limit=6)
     cards = cards_of(path.read_text("utf-8"))
     ids = [re.search(r'class="id">([^<]*)', card)[1] for card in cards]
-    sheet = make_sheet(evaluations, samples, None)
+    sheet = make_sheet(Scoring(tuple(evaluations), samples=samples))
     first, last = (values_of(system, sheet.lead) for system in sheet.systems)
     worst = np.argsort(last, kind="stable")[:3].tolist()
     gaps = [i for i in np.argsort(-np.abs(last - first), kind="stable").tolist() if i not in worst][:3]
@@ -390,7 +390,9 @@ def test_what_does_not_belong_together_is_an_error(tmp_path: Path, samples: list
 def test_the_leading_score(samples: list[Sample]) -> None:
     names = ["bleu", "length", "noise", "ciderD"]
     scorers = [Overlap(n, better=None if n == "length" else True) for n in names]
-    sheet = make_sheet(measure(samples, {"one": captions_of(samples, 0.5)}, scorers)[0], samples, None)
+    sheet = make_sheet(
+        Scoring(tuple(measure(samples, {"one": captions_of(samples, 0.5)}, scorers)[0]), samples=samples)
+    )
     picks = [choose_lead(sheet.scores, trained) for trained in ((), ("ciderD",), ("ciderD", "noise"), names)]
     assert [pick.scorer for pick in picks if pick] == ["ciderD", "noise", "bleu", "ciderD"]
     assert choose_lead((), ()) is None
@@ -400,13 +402,13 @@ def test_mean_lines_and_scales(samples: list[Sample], two: Any) -> None:
     words = np.repeat([3.0, 5.0, 9.0], 40)
     assert mean_line(words, words * 2) == [(3.0, 6.0), (5.0, 10.0), (9.0, 18.0)]
     assert mean_line(words[:39], words[:39]) == []
-    score = make_sheet(two[0], samples, None).scores[0]
-    low, high = scale_of([Measure(0.4, 0.3, 0.5), Measure(0.8, 0.7, 0.9), Measure()], score)
+    score = make_sheet(Scoring(tuple(two[0]), samples=samples)).scores[0]
+    low, high = scale_of([Estimate(0.4, 0.3, 0.5), Estimate(0.8, 0.7, 0.9), Estimate()], score)
     assert 0.2 < low < 0.3
     assert 0.9 < high < 1.0
-    assert scale_of([Measure(0.4, 0.3, 0.5)], score) == (0.0, 1.0)
-    assert scale_of([Measure(1.0, 0.8, 1.2)], replace(score, high=10.0)) == (0.0, 1.5)
-    assert scale_of([Measure()], score) == (0.0, 1.0)
+    assert scale_of([Estimate(0.4, 0.3, 0.5)], score) == (0.0, 1.0)
+    assert scale_of([Estimate(1.0, 0.8, 1.2)], replace(score, high=10.0)) == (0.0, 1.5)
+    assert scale_of([Estimate()], score) == (0.0, 1.0)
 
 
 def test_words_are_marked_by_the_longest_run_a_reference_has() -> None:

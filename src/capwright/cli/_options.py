@@ -2,143 +2,210 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from capwright.console import OnProgress, counting, say, warnings_said
-from capwright.types import DataError, Vocabulary
+from capwright.console import counting, counting_each, say, warnings_said
+from capwright.types import DataError
 
 if TYPE_CHECKING:
-    from capwright.evaluation import Scoring
+    from capwright.evaluation import MeasureConfig, Scoring
+    from capwright.evaluation.evaluate import SystemProgress
     from capwright.judges.client.cost_estimate import CostEstimate
 
 #: Scorers that load a model of transformers, which talks.
 _WITH_MODELS = {"bertscore", "similarity"}
 
-ScorersOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAMES", help="With commas between them; by default bleu,meteor,rougeL,ciderD,length. See score list."
-    ),
-]
 TokenizerOption = Annotated[
     str | None, typer.Option(help="ptb (the default), ptb-java, words (any language) or split (already tokenized).")
 ]
-IdfOption = Annotated[
-    str | None,
-    typer.Option(metavar="TABLE", help="Of CIDEr: refs (the default), coco-val2014, or a file of build-idf."),
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SCORER.OPTION=VALUE", help="An option of a scorer; repeatable.")
-]
 SplitOption = Annotated[str | None, typer.Option(help="Of references that have splits.")]
-VocabularyOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Names of the domain (vocabulary.yaml), for tts and chair.")
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
+ReplicatesOption = Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")]
+ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are.")]
+InjectionOption = Annotated[
+    bool,
+    typer.Option(
+        "--injection",
+        help="Also put orders to the judge behind the captions of the first file, and measure what they change. It "
+        "takes about ten times the calls (--dry-run counts them).",
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what asking the judges would take, and ask no judge.")
 ]
-MissingOption = Annotated[
-    str, typer.Option(help="Images without a caption: error, skip (unknown) or empty (scored as no words).")
-]
-TrainedOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="SYSTEM=SCORER,...", help="What a captioner was trained on; its scores are marked."),
-]
-ImagesOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are, for the report.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
-ReplicatesOption = Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")]
-BootstrapOption = Annotated[
-    int, typer.Option(min=0, help="Resamples of intervals that are percentile or bca; 0: no intervals of any kind.")
-]
-MethodOption = Annotated[str, typer.Option(help="How intervals are made: jackknife, percentile or bca.")]
-ClusterOption = Annotated[
-    str | None, typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together.")
-]
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How to measure: each field is an option of every command that measures captions, see `with_options`."""
+
+    scorers: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="With commas between them; by default bleu,meteor,rougeL,ciderD,length. See score list.",
+        ),
+    ] = ""
+    tokenizer: TokenizerOption = None
+    idf: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Of CIDEr: refs (the default), coco-val2014, or a file of build-idf."),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SCORER.OPTION=VALUE", help="An option of a scorer; repeatable."),
+    ] = None
+    split: SplitOption = None
+    vocabulary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the domain (vocabulary.yaml), for tts and chair.")
+    ] = None
+    missing: Annotated[
+        str, typer.Option(help="Images without a caption: error, skip (unknown) or empty (scored as no words).")
+    ] = "error"
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYSTEM=SCORER,...", help="What a captioner was trained on; its scores are marked."),
+    ] = None
+    seed: SeedOption = 0
+    bootstrap: Annotated[
+        int,
+        typer.Option(min=0, help="Resamples of intervals that are percentile or bca; 0: no intervals of any kind."),
+    ] = 1000
+    interval: Annotated[str, typer.Option(help="How intervals are made: jackknife, percentile or bca.")] = "jackknife"
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together."),
+    ] = None
+
+    def config(self, systems: Mapping[str, Path]) -> MeasureConfig:
+        """The same as the library takes it; `systems` are files of captions by name."""
+        from capwright.data import read_vocabulary
+        from capwright.evaluation import DEFAULT_SCORERS, MeasureConfig
+
+        scorers = tuple(names_in(self.scorers)) or DEFAULT_SCORERS
+        options = read_settings(self.settings or [])
+        if self.idf is not None:
+            weighed = {"cider", "ciderD", "diversity"} & set(scorers)
+            if not weighed:
+                raise DataError(f"--idf {self.idf}: is for cider, ciderD and diversity, none of which is measured")
+            for name in weighed:
+                options.setdefault(name, {}).setdefault("idf", self.idf)
+        return MeasureConfig(
+            scorers=scorers,
+            options=options,
+            tokenizer=self.tokenizer,
+            vocabulary=None if self.vocabulary is None else read_vocabulary(self.vocabulary),
+            missing=self.missing,
+            trained_on=_trained_on(self.trained_on or [], systems),
+            seed=self.seed,
+            replicates=self.bootstrap,
+            method=self.interval,
+            cluster=self.cluster,
+        )
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option of the command line for each field of a parameter that is a dataclass."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        spread = {parameter.name: (parameter.default, hints[parameter.name])}
+        if group := groups.get(parameter.name):
+            of = get_type_hints(group, include_extras=True)
+            spread = {each.name: (each.default, of[each.name]) for each in fields(group)}
+        for name, (default, hint) in spread.items():
+            parameters.append(inspect.Parameter(name, parameter.KEYWORD_ONLY, default=default, annotation=hint))
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
+        command(**given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call
 
 
 def measure_files(
     paths: Sequence[Path],
-    scorers: str = "",
-    tokenizer: str | None = None,
-    idf: str | None = None,
-    settings: Sequence[str] | None = None,
-    split: str | None = None,
-    vocabulary: Path | None = None,
-    missing: str = "error",
-    trained_on: Sequence[str] | None = None,
-    seed: int = 0,
-    replicates: int = 1000,
-    method: str = "jackknife",
-    cluster: str | None = None,
+    options: MeasureOptions,
+    *,
     images: Path | None = None,
-    costs: CostEstimate | None = None,
-) -> Scoring:
-    """Score files of captions (all but the last path) against references (the last).
-
-    With a `costs` only scorers that ask a judge are measured, no judge is asked, and no number means anything. What
-    should be read before the numbers are trusted goes to stderr.
-    """
-    from capwright.evaluation import DEFAULT_SCORERS, score_systems
+    injection: bool = False,
+    dry_run: bool = False,
+) -> Scoring | None:
+    """Score files of captions (all but the last path) against references (the last), see `carry_out`."""
+    from capwright.evaluation import score_systems
 
     if len(paths) < 2:
         raise DataError("name at least one file of captions, and then the file of references: PRED [PRED ...] REFS")
     *captions, references = paths
     systems = dict(zip(name_systems(captions), captions))
-    wanted = [name.strip() for name in scorers.split(",") if name.strip()] or list(DEFAULT_SCORERS)
-    options = read_settings(settings or [])
-    if idf is not None:
-        weighed = {"cider", "ciderD", "diversity"} & set(wanted)
-        if not weighed:
-            raise DataError(f"--idf {idf}: is for cider, ciderD and diversity, and none of them is among the scorers")
-        for name in weighed:
-            options.setdefault(name, {}).setdefault("idf", idf)
-    if costs is not None:
-        wanted, options = only_asking(wanted, options, costs)
-    marks = _trained_on(trained_on or [], systems)
-    if _WITH_MODELS & set(wanted):
+
+    def measure(config: MeasureConfig, progress: SystemProgress) -> Scoring:
+        return score_systems(systems, references, config=config, split=options.split, images=images, progress=progress)
+
+    return carry_out(measure, options.config(systems), injection=injection, dry_run=dry_run)
+
+
+def carry_out(
+    measure: Callable[[MeasureConfig, SystemProgress], Scoring],
+    config: MeasureConfig,
+    *,
+    injection: bool = False,
+    dry_run: bool = False,
+) -> Scoring | None:
+    """Measure; what should be read before the numbers are trusted goes to stderr.
+
+    On a dry run only scorers that ask a judge are measured, no judge is asked, what asking would take is printed, and
+    there is no result.
+    """
+    from capwright.judges.client.cost_estimate import CostEstimate
+
+    if injection:
+        _judged(config)
+    costs = CostEstimate()
+    if dry_run:
+        config = _only_asking(config, costs)
+    if _WITH_MODELS & set(config.scorers):
         from capwright.cli._quiet import quiet_libraries
 
         quiet_libraries()
-    with ExitStack() as stack:
-        stack.enter_context(warnings_said())
-        bar = stack.enter_context(ExitStack())
-        bars: dict[str, OnProgress] = {}
-
-        def progress(system: str, done: int, total: int) -> None:
-            if system not in bars:
-                bar.close()
-                bars[system] = bar.enter_context(counting(f"measuring {system}"))
-            bars[system](done, total)
-
-        scoring = score_systems(
-            systems,
-            references,
-            wanted,
-            options=options,
-            tokenizer=tokenizer,
-            split=split,
-            images=images,
-            vocabulary=_vocabulary(vocabulary),
-            missing=missing,
-            trained_on=marks,
-            seed=seed,
-            replicates=replicates,
-            method=method,
-            cluster=cluster,
-            progress=progress,
-        )
+    with warnings_said(), counting_each("measuring") as progress:
+        scoring = measure(config, progress)
+    if injection:
+        scoring = replace(scoring, injection=_with_orders(scoring, config))
+    if dry_run:
+        _print_costs(costs)
+        return None
     for name, findings in scoring.findings.items():
         for finding in findings:
             say(f"warning: {name}: {finding.message}")
     for name, why in scoring.not_installed.items():
         say(f"{name}: {why}")
     return scoring
+
+
+def write_scoring(path: Path, scoring: Scoring) -> None:
+    """The file of `--json`."""
+    from capwright.runs.summary import versions, write_json
+
+    write_json(path, scoring.to_json() | {"versions": versions()})
+
+
+def names_in(text: str) -> list[str]:
+    """The names in "a, b"."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def name_systems(paths: Sequence[Path]) -> list[str]:
@@ -169,26 +236,39 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
     return options
 
 
-def only_asking(
-    scorers: Sequence[str], options: Mapping[str, Mapping[str, Any]], costs: CostEstimate
-) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Those of the scorers that ask a server or a model, with options under which they only count what they would ask.
+def judge_settings(settings: Sequence[str], roles: Sequence[str] = ("judge",)) -> dict[str, dict[str, Any]]:
+    """Options of judges by what they are there for; `assistant` is the former name of the judge.
+
+    Raises DataError for a setting of anything else.
+    """
+    found: dict[str, dict[str, Any]] = {role: {} for role in roles}
+    for given, options in read_settings(settings).items():
+        role = "judge" if given == "assistant" else given
+        if role not in found:
+            raise DataError(f"--set {given}...: is for the {' or '.join(roles)}, such as judge.model=NAME")
+        found[role] = found[role] | options if given == role else options | found[role]
+    return found
+
+
+def _only_asking(config: MeasureConfig, costs: CostEstimate) -> MeasureConfig:
+    """Only the scorers that ask a server or a model, with options under which they count what they would ask.
 
     Raises DataError when none does.
     """
     from capwright.judges.client.cost_estimate import counted_options
 
-    changed = {name: own for name in scorers if (own := counted_options(options.get(name, {}), costs)) is not None}
+    names = [str(name) for name in config.scorers]
+    changed = {name: own for name in names if (own := counted_options(config.options.get(name, {}), costs)) is not None}
     if not changed:
         raise DataError(
             "--dry-run: none of the scorers asks a server or a model, so nothing would be paid; name one with "
             "--set SCORER.judge='{name: http://localhost:8000/v1, model: NAME}'"
         )
-    strange = {name: dict(own) for name, own in options.items() if name not in scorers}  # refused where they are used
-    return list(changed), changed | strange
+    strange = {name: own for name, own in config.options.items() if name not in names}  # refused where they are used
+    return replace(config, scorers=tuple(changed), options=changed | strange, replicates=0)
 
 
-def print_costs(costs: CostEstimate) -> None:
+def _print_costs(costs: CostEstimate) -> None:
     """What each server or model would be asked, a line each on stdout."""
     from capwright.judges.client.cost_estimate import ENTRIES
 
@@ -197,12 +277,30 @@ def print_costs(costs: CostEstimate) -> None:
     say(f"no judge was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
 
 
-def _vocabulary(path: Path | None) -> Vocabulary | None:
-    if path is None:
-        return None
-    from capwright.data import read_vocabulary
+def _judged(config: MeasureConfig) -> list[str]:
+    """Those of the scorers that ask a judge about each caption. Raises DataError when none does."""
+    from capwright.robustness.prompt_injection import can_be_ordered
 
-    return read_vocabulary(path)
+    found = [each.spec.name for each in config.make_scorers({}) if can_be_ordered(each.spec)]
+    if not found:
+        raise DataError(
+            "--injection: none of the scorers asks a judge about a caption, so there is no judge to give orders to; "
+            "name one that does, such as --scorers caprl"
+        )
+    return found
+
+
+def _with_orders(scoring: Scoring, config: MeasureConfig) -> list[Any]:
+    """What orders behind the captions of the first system do to its scores."""
+    from capwright.robustness.prompt_injection import injection_report
+    from capwright.scorers import SCORED
+
+    first = scoring.evaluations[0]
+    said = {found.id: found.caption for found in first.per_image if found.status in SCORED}
+    names = [name for name in _judged(config) if name in first.scores]
+    config = replace(config, vocabulary=scoring.vocabulary)
+    with counting("measuring with orders in captions") as progress:
+        return injection_report(None, scoring.samples, said, names, config, progress=progress)
 
 
 def _trained_on(said: Sequence[str], systems: Mapping[str, Path]) -> dict[str, set[str]]:
@@ -215,7 +313,7 @@ def _trained_on(said: Sequence[str], systems: Mapping[str, Path]) -> dict[str, s
         name, equals, scorers = text.partition("=")
         if not equals or name not in systems:
             raise DataError(f"--trained-on {text}: must be SYSTEM=SCORER,...; the systems are {', '.join(systems)}")
-        wanted = {scorer.strip() for scorer in scorers.split(",") if scorer.strip()}
+        wanted = set(names_in(scorers))
         unknown = sorted(wanted - set(list_scorers()))
         if unknown:
             known = list_scorers()
@@ -228,13 +326,12 @@ def _of_run(path: Path) -> set[str]:
     """The scorers that the run trained on whose captions these are, where they lie in the folder of a run."""
     if path.parent.name != "captions" or not (path.parent.parent / "summary.json").exists():
         return set()
-    from capwright.report.headline import trained_systems
-    from capwright.report.run_folder import read_run
+    from capwright.report.run_folder import read_run, trained_systems
 
     try:
         run = read_run(path.parent.parent)
     except DataError:  # some other folder that has a summary.json
         return set()
-    rewards = (run.summary.get("run") or {}).get("trained_on") or {}
+    rewards = run.facts.get("trained_on") or {}
     scorers = {str(signature).partition("|")[0] for signature in rewards.values()}
     return {scorer for scorer in scorers if path.stem in trained_systems(run, scorer)}

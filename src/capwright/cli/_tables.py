@@ -4,48 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capwright.cli._display import print_table
 from capwright.console import say
 
 if TYPE_CHECKING:
-    from capwright.evaluation import Comparison, Evaluation
-    from capwright.recipes import Recipe
+    from capwright.evaluation import Comparison, Evaluation, Scoring
 
 #: Characters of a reason that are shown.
 _LONGEST = 200
 
 
-def print_scores(
-    evaluations: Sequence[Evaluation],
-    only: Iterable[str] | None = None,
-    *,
-    not_installed: Mapping[str, str] | None = None,
-    trained_on: Mapping[str, frozenset[str]] | None = None,
-) -> None:
-    """Scores with their intervals on stdout, a column a system.
+def print_scoring(scoring: Scoring) -> None:
+    """All that was measured on stdout: scores, tests, orders in captions, signatures; why captions have no score on
+    stderr."""
+    print_scores(scoring)
+    say_reasons(scoring.evaluations)
+    print_comparisons(scoring.comparisons, scoring.evaluations)
+    _print_orders(scoring)
+    print_signatures(scoring)
+    if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):
+        print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
 
-    Args:
-        only: "scorer.output" names or prefixes of them; all by default.
-        not_installed: scorer -> reason, a row each.
-        trained_on: system -> scorers it was trained on; their scores get a star.
+
+def print_scores(scoring: Scoring, only: Iterable[str] | None = None) -> None:
+    """Scores with their intervals on stdout, a column a system; a star where a system was trained on the score.
+
+    `only`: "scorer.output" names or prefixes of them; all by default.
     """
     from capwright.evaluation import score_key
 
-    rows = []
+    evaluations, rows = scoring.evaluations, []
     wanted = None if only is None else tuple(only)
     for scorer, one in evaluations[0].scores.items():
         for output in one.context.outputs:
             if wanted is None or f"{scorer}.{output}".startswith(wanted):
                 digits = digits_of(one.scorer.spec.range_of(output))
-                cells = []
-                for evaluation in evaluations:
-                    star = "*" if scorer in (trained_on or {}).get(evaluation.name, ()) else ""
-                    found = evaluation.scores[scorer].estimates[output]
-                    cells.append(with_interval(found.value, found.low, found.high, digits) + star)
-                rows.append([score_key(scorer, output), *cells])
-    for scorer, why in (not_installed or {}).items():
+                stars = ["*" if scorer in scoring.trained_on.get(e.name, ()) else "" for e in evaluations]
+                cells = [with_interval(e.scores[scorer].estimates[output], digits) for e in evaluations]
+                rows.append([score_key(scorer, output), *map("".join, zip(cells, stars))])
+    for scorer, why in scoring.not_installed.items():
         rows.append([scorer, *(why.partition(" (")[0] for _ in evaluations)])
     rows.append(["captions measured", *(_counts(e) for e in evaluations)])
     rows += [
@@ -64,21 +63,21 @@ def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[E
             print(f"{name}: {c.b} against {c.a}: unknown ({c.images:,} images)")
             continue
         adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {_equation(c.p_holm)})"
-        gain = with_interval(c.difference, c.low, c.high, digits, "+")
+        gain = with_interval(c, digits, "+")
         print(f"{name}: {c.b} against {c.a} {gain}, {_equation(c.p)}{adjusted}, {c.images:,} images")
 
 
-def print_differences(comparisons: Iterable[Comparison], evaluations: Sequence[Evaluation]) -> None:
+def print_differences(scoring: Scoring) -> None:
     """A table of what B gains over A on stdout: scores in rows, with everything that tells a gain from chance."""
     rows = []
-    for c in comparisons:
-        name, digits = _name_and_digits(c, evaluations)
+    for c in scoring.comparisons:
+        name, digits = _name_and_digits(c, scoring.evaluations)
         scorer, _, output = c.score.partition(".")
         low, high = (number(value, digits, "+") for value in (c.low, c.high))
         rows.append(
             [
                 name,
-                *(number(evaluation.estimate(scorer, output).value, digits) for evaluation in evaluations),
+                *(number(one.estimate(scorer, output).value, digits) for one in scoring.evaluations),
                 number(c.difference, digits, "+"),
                 "unknown" if c.low is None else f"{low} to {high}",
                 _p_value(c.p),
@@ -91,25 +90,42 @@ def print_differences(comparisons: Iterable[Comparison], evaluations: Sequence[E
     print_table(header, rows)
 
 
-def print_result(evaluations: Sequence[Evaluation], recipe: Recipe, out: Path) -> None:
-    """The headline numbers and where to read on."""
-    from capwright.runs.pipeline import REPORT, starts_of
-    from capwright.runs.summary import compare_in_order
+def print_result(scoring: Scoring, out: Path) -> None:
+    """The headline numbers of a run and where to read on."""
+    from capwright.runs.pipeline import REPORT
 
-    heads = [f"{name}.{one.scorer.spec.headline}" for name, one in evaluations[0].scores.items()]
-    print_scores(evaluations, [*heads, "tts.precision", "tts.tier"])
-    if len(evaluations) > 1:
-        first = "tts.micro" if "tts.micro" in heads else heads[0]
-        comparisons = compare_in_order(evaluations, starts_of(recipe))
-        print_comparisons((c for c in comparisons if c.score == first), evaluations)
+    heads = [f"{name}.{one.scorer.spec.headline}" for name, one in scoring.evaluations[0].scores.items()]
+    print_scores(scoring, [*heads, "tts.precision", "tts.tier"])
+    first = "tts.micro" if "tts.micro" in heads else heads[0]
+    print_comparisons((c for c in scoring.comparisons if c.score == first), scoring.evaluations)
     say(f"report: {out / REPORT}")
 
 
-def print_signatures(evaluations: Sequence[Evaluation]) -> None:
+def print_signatures(scoring: Scoring) -> None:
     """What made the numbers, a line a scorer; once where all systems were measured alike."""
-    found = dict.fromkeys(one.signature for e in evaluations for one in e.scores.values())
+    found = dict.fromkeys(one.signature for e in scoring.evaluations for one in e.scores.values())
     for signature in found:
         print(signature)
+
+
+def _print_orders(scoring: Scoring) -> None:
+    """A row for each score and kind of order in captions; the control is the price of any further words."""
+    rows, first = [], scoring.evaluations[0]
+    for effect in scoring.injection:
+        spec = first.scores[effect.scorer].scorer.spec
+        rows.append(
+            [
+                effect.score,
+                effect.attack,
+                with_interval(effect.change, digits_of(spec.range_of(spec.headline)), "+"),
+                f"{effect.changed:,} of {effect.images:,}",
+                f"{effect.unknown:,} of {effect.images + effect.unknown:,}",
+                f"{effect.others_changed:,} of {effect.others:,}",
+            ]
+        )
+    header = ["", "order", "change of its own caption", "own changed", "unknown", "others changed"]
+    if rows:
+        print_table(header, rows, title=f"orders behind captions of {first.name}")
 
 
 def say_reasons(evaluations: Iterable[Evaluation]) -> None:
@@ -137,12 +153,13 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
     return "unknown" if value is None else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
-def with_interval(value: float | None, low: float | None, high: float | None, digits: int, sign: str = "") -> str:
-    """ "0.1908 (0.1786 to 0.2033)"."""
+def with_interval(found: Any, digits: int, sign: str = "") -> str:
+    """ "0.1908 (0.1786 to 0.2033)" of an estimate, a comparison or an agreement."""
+    value = found.value if hasattr(found, "value") else found.difference
     text = number(value, digits, sign)
-    if value is None or low is None or high is None:
+    if value is None or found.low is None or found.high is None:
         return text
-    return f"{text} ({number(low, digits, sign)} to {number(high, digits, sign)})"
+    return f"{text} ({number(found.low, digits, sign)} to {number(found.high, digits, sign)})"
 
 
 def _name_and_digits(comparison: Comparison, evaluations: Sequence[Evaluation]) -> tuple[str, int]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli._options import ReplicatesOption, SplitOption, name_systems, read_settings
+from capwright.cli._options import ImagesOption, JsonOption, ReplicatesOption, SplitOption, judge_settings, name_systems
 from capwright.cli._tables import number, with_interval
 from capwright.console import counting, say
 from capwright.types import DataError
 
 if TYPE_CHECKING:
     from capwright.evaluation.arena.leaderboard import Leaderboard
-    from capwright.evaluation.results import Estimate
 
 
 def arena(
@@ -35,7 +34,7 @@ def arena(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep every verdict (.jsonl); the same command goes on there.")
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")] = None,
+    json: JsonOption = None,
     orders: Annotated[
         str, typer.Option(help="both: each pair is shown twice; paper: once, in an order drawn by the id.")
     ] = "both",
@@ -53,7 +52,7 @@ def arena(
         str, typer.Option(help="Images without a caption of some system: error, or skip (unknown, in no rating).")
     ] = "error",
     split: SplitOption = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are, for the judge.")] = None,
+    images: ImagesOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of orders, of the judge, and of the resampling.")] = 0,
     bootstrap: ReplicatesOption = 1000,
 ) -> None:
@@ -64,30 +63,17 @@ def arena(
     """
     from capwright.cli._errors import resumable
     from capwright.evaluation.arena.leaderboard import make_leaderboard
-    from capwright.evaluation.arena.play import run_arena
+    from capwright.evaluation.arena.play import ArenaConfig, run_arena
     from capwright.judges.load import load_judge
 
     if len(paths) < 3:
         raise DataError("name at least two files of captions, and then the file of references: PRED PRED [...] REFS")
     *captions, references = paths
     systems = dict(zip(name_systems(captions), captions))
-    asked = load_judge(judge, **_options(settings or []))
+    asked = load_judge(judge, **judge_settings(settings or [])["judge"])
+    config = ArenaConfig(orders, repeats, reference, image, split, images, missing, seed)
     with counting("verdicts") as progress, resumable("the same command goes on" if out else "with --out it can go on"):
-        judgements = run_arena(
-            systems,
-            references,
-            asked,
-            orders=orders,
-            repeats=repeats,
-            reference=reference,
-            image=image,
-            split=split,
-            images=images,
-            missing=missing,
-            log=out,
-            seed=seed,
-            progress=progress,
-        )
+        judgements = run_arena(systems, references, asked, config, log=out, progress=progress)
     board = make_leaderboard(judgements, seed=seed, replicates=bootstrap)
     for warning in board.warnings:
         say(f"warning: {warning}")
@@ -105,14 +91,6 @@ def arena(
         write_json(json, board.to_json() | {"signature": signature, "files": files, "versions": versions()})
 
 
-def _options(settings: list[str]) -> dict[str, Any]:
-    found = read_settings(settings)
-    for who in found:
-        if who not in ("judge", "assistant"):
-            raise DataError(f"--set {who}...: is for the judge, such as judge.model=NAME")
-    return {**found.get("assistant", {}), **found.get("judge", {})}
-
-
 def _print_standings(board: Leaderboard) -> None:
     from capwright.cli._display import print_table
 
@@ -121,7 +99,7 @@ def _print_standings(board: Leaderboard) -> None:
     rows = []
     for s in board.standings:
         outcome = " / ".join(f"{n:,.1f}".removesuffix(".0") for n in (s.wins, s.ties, s.losses))
-        cells = [s.name, _with_interval(s.rating, 0), _with_interval(s.elo, 0), _with_interval(s.win_rate, 3)]
+        cells = [s.name, with_interval(s.rating, 0), with_interval(s.elo, 0), with_interval(s.win_rate, 3)]
         cells += [f"{outcome}, unknown: {s.unknown:,}" if s.unknown else outcome]
         cells += [number(s.words, 1)]
         cells += [number(s.judge_noise, 1), number(s.image_noise, 1)] if noisy else []
@@ -131,7 +109,7 @@ def _print_standings(board: Leaderboard) -> None:
 
 def _print_meetings(board: Leaderboard) -> None:
     for m in board.meetings if len(board.standings) > 2 else ():
-        print(f"{m.a} against {m.b}: won {_with_interval(m.win_rate, 3)} of {m.battles:,.0f}")
+        print(f"{m.a} against {m.b}: won {with_interval(m.win_rate, 3)} of {m.battles:,.0f}")
 
 
 def _print_judge(board: Leaderboard) -> None:
@@ -143,11 +121,7 @@ def _print_judge(board: Leaderboard) -> None:
         ("verdicts that are ties", board.ties),
     ):
         if share.value is not None:
-            print(f"the judge: {what}: {_with_interval(share, 3)}")
+            print(f"the judge: {what}: {with_interval(share, 3)}")
     lost = sum(board.unknown.values())
     why = ", ".join(f"{n:,} {status}" for status, n in board.unknown.items())
     print(f"{board.verdicts:,} verdicts, {board.images:,} images" + (f", unknown: {lost:,} ({why})" if lost else ""))
-
-
-def _with_interval(estimate: Estimate, digits: int) -> str:
-    return with_interval(estimate.value, estimate.low, estimate.high, digits)

@@ -7,41 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli._options import (
-    BootstrapOption,
-    ClusterOption,
-    IdfOption,
-    MethodOption,
-    MissingOption,
-    ScorersOption,
-    SeedOption,
-    SetOption,
-    SplitOption,
-    TokenizerOption,
-    VocabularyOption,
-    measure_files,
-)
+from capwright.cli._options import JsonOption, MeasureOptions, measure_files, with_options, write_scoring
 
 if TYPE_CHECKING:
     from capwright.evaluation import Scoring
 
 
+@with_options
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="Captions of one system.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Captions of another, of the same images.")],
     references: Annotated[Path, typer.Argument(metavar="REFS", help="The file or dataset of references.")],
-    scorers: ScorersOption = "",
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")] = None,
-    tokenizer: TokenizerOption = None,
-    idf: IdfOption = None,
-    set_: SetOption = None,
-    split: SplitOption = None,
-    vocabulary: VocabularyOption = None,
-    missing: MissingOption = "error",
-    seed: SeedOption = 0,
-    bootstrap: BootstrapOption = 1000,
-    interval: MethodOption = "jackknife",
-    cluster: ClusterOption = None,
+    options: MeasureOptions,
+    json: JsonOption = None,
 ) -> None:
     """Is B better than A, or is it chance?
 
@@ -51,18 +29,14 @@ def compare(
     """
     from capwright.cli._tables import print_differences, print_signatures
 
-    scoring = measure_files(
-        [a, b, references], scorers, tokenizer, idf, set_, split, vocabulary, missing, None, seed, bootstrap,
-        interval, cluster,
-    )  # fmt: skip
+    scoring = measure_files([a, b, references], options)
+    assert scoring is not None
     first, second = scoring.evaluations
-    print_differences(scoring.comparisons, scoring.evaluations)
+    print_differences(scoring)
     print(f"A is {first.name}, B is {second.name}; {_known(scoring)}")
-    print_signatures(scoring.evaluations)
+    print_signatures(scoring)
     if json is not None:
-        from capwright.runs.summary import versions, write_json
-
-        write_json(json, scoring.to_json() | {"versions": versions()})
+        write_scoring(json, scoring)
 
 
 def _known(scoring: Scoring) -> str:

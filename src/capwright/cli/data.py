@@ -128,10 +128,11 @@ def questions(
     The same command goes on when it was stopped.
     """
     from capwright.cli._errors import resumable
+    from capwright.cli._options import judge_settings
     from capwright.curation import MakeQuestions, StepRun, write_new
     from capwright.data import open_dataset
 
-    options = _settings_of(settings or [])
+    options = judge_settings(settings or [], ("judge", "writer", "blind"))
     samples = open_dataset(dataset, split)
     if options["writer"] and writer in (None, "facts", "dataset"):
         raise DataError("--set writer...: no judge writes by itself; name one with --writer")
@@ -159,19 +160,6 @@ def questions(
     say(f"{place}: written; all that was asked and answered is in {journal}")
     if maker.tally.dropped["unknown"] or maker.tally.unwritten:
         say(f"remove {place} and give the same command again: what could not be had is asked again, and nothing else")
-
-
-def _settings_of(settings: list[str]) -> dict[str, dict[str, Any]]:
-    """Options of the judges by who they are for."""
-    from capwright.cli._options import read_settings
-
-    found: dict[str, dict[str, Any]] = {"judge": {}, "writer": {}, "blind": {}}
-    for who, options in read_settings(settings).items():
-        who = {"assistant": "judge"}.get(who, who)
-        if who not in found:
-            raise DataError(f"--set {who}...: is for judge, writer or blind, such as judge.model=NAME")
-        found[who] |= options
-    return found
 
 
 def _count(n: int, noun: str) -> str:

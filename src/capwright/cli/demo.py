@@ -48,8 +48,9 @@ def demo(
         say("and being rewarded for right names, beside an expert's caption where that names more than its own (rsrs).")
         say("Ctrl-C stops it; the same command goes on.")
     with resumable("the same command goes on"):
-        evaluations = run_recipe(recipe, out, resume=unfinished)
-    print_result(evaluations, recipe, out)
+        scoring = run_recipe(recipe, out, resume=unfinished)
+    assert scoring is not None
+    print_result(scoring, out)
     capwright = program()
     say(f"\nOpen {out / REPORT} in a browser.\n{_moral(recipe, capwright)}")
     say(

@@ -2,129 +2,145 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from capwright.cli._options import (
-    BootstrapOption,
     DryRunOption,
-    MethodOption,
-    SetOption,
+    InjectionOption,
+    JsonOption,
+    MeasureOptions,
+    carry_out,
     name_systems,
-    only_asking,
-    print_costs,
-    read_settings,
+    names_in,
+    with_options,
 )
-from capwright.cli.injection import InjectionOption
-from capwright.console import say
+from capwright.console import counting, say
 from capwright.types import DataError
 
 if TYPE_CHECKING:
     from capwright.data import Dataset
+    from capwright.evaluation import MeasureConfig, Scoring
+    from capwright.evaluation.evaluate import SystemProgress
+    from capwright.recipes.benchmark import Benchmark
 
-#: Findings about captions, by kind, that are told here; how long they are stands beside all scores.
-_DOUBTS = ("copied", "constant")
 
+@dataclass(frozen=True)
+class EvalOptions(MeasureOptions):
+    """As for `score`, with other defaults, and with tests of headlines alone."""
 
-def evaluate(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
-    captions: Annotated[
-        list[Path], typer.Argument(metavar="CAPTIONS.jsonl...", help="Caption files; each is tested against the first.")
-    ],
+    scorers: Annotated[
+        str, typer.Option(help="Names, with commas between them; by default tts,length. Length is always measured.")
+    ] = ""
     split: Annotated[
         str | None, typer.Option(help="Measure on this split; by default on those that the first file has captions of.")
+    ] = None
+    missing: Annotated[
+        str, typer.Option(help="Images without a caption: skip (unknown), error or empty (scored as no words).")
+    ] = "skip"
+
+    def config(self, systems: Mapping[str, Path]) -> MeasureConfig:
+        """Most scores change with length alone, so it stands beside all of them."""
+        wanted = names_in(self.scorers) or ["tts"]
+        wanted += [] if "length" in wanted else ["length"]
+        return replace(MeasureOptions.config(replace(self, scorers=",".join(wanted)), systems), comparisons="headlines")
+
+
+@with_options
+def evaluate(
+    options: EvalOptions,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATASET CAPTIONS.jsonl...",
+            help="A dataset folder (none with --benchmark), then caption files; each is tested against the first.",
+        ),
     ] = None,
-    scorers: Annotated[
-        str, typer.Option(help="Names, with commas between them; length is always measured.")
-    ] = "tts,length",
-    set_: SetOption = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A benchmark that comes along, or its file: what is measured, and how."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DATASET", help="Of a benchmark: its dataset, where it is on disk already.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write a run folder with a report.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
-    bootstrap: BootstrapOption = 1000,
-    interval: MethodOption = "jackknife",
+    json: JsonOption = None,
     injection: InjectionOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Measure caption files on a dataset.
+    """Measure caption files on a dataset, or under a benchmark.
 
     Prints scores with 95 % intervals, and paired randomization tests of every file against the first.
     """
-    from capwright.cli._tables import print_comparisons, print_scores, say_reasons
-    from capwright.cli.injection import find_judged, measure_orders, print_orders
+    from capwright.cli._tables import print_scoring
     from capwright.data import open_dataset, read_captions
-    from capwright.data.alignment import check_alignment
-    from capwright.evaluation.installed import make_installed, measure_installed
-    from capwright.runs.summary import compare_with_first, measure, summarize, versions, write_json
+    from capwright.evaluation import score_systems
+    from capwright.recipes.benchmark import load_benchmark
+    from capwright.runs.benchmark import benchmark_config, departures, describe, open_benchmark
+    from capwright.runs.summary import versions, write_json
 
     if out is not None and (out / "recipe.yaml").exists():
         raise DataError(f"{out}: holds a training run; choose another --out")
-    names = name_systems(captions)
-    systems = {name: read_captions(path) for name, path in zip(names, captions)}
-    samples = choose_samples(open_dataset(dataset, split), systems[names[0]], said=split is not None)
-    wanted = [name.strip() for name in scorers.split(",") if name.strip()]
-    if "length" not in wanted:  # most scores change with length alone, so it stands beside all of them
-        wanted.append("length")
-    options = read_settings(set_ or [])
-    if injection:
-        find_judged(wanted, options)
-    if dry_run:
-        from capwright.judges.client.cost_estimate import CostEstimate
+    protocol = None if benchmark is None else load_benchmark(benchmark)
+    if protocol is None and data is not None:
+        raise DataError("--data is for --benchmark; otherwise the first path names the dataset")
+    if protocol is not None and (options.scorers or options.split):
+        raise DataError(f"--benchmark {benchmark}: says scorers and split itself; leave out --scorers and --split")
+    captions = (paths or [])[protocol is None :]
+    if protocol is None and not captions:
+        raise DataError("name at least one file of captions: DATASET CAPTIONS [CAPTIONS ...]")
+    files = dict(zip(name_systems(captions), captions))
+    systems = {name: read_captions(path) for name, path in files.items()}
+    config = options.config(files)
+    own = config.options
+    if protocol is None:
+        first = next(iter(systems.values()))
+        samples = choose_samples(open_dataset(paths[0], options.split), first, said=options.split is not None)
+    else:
+        with counting("drawing scenes") as progress:
+            samples = open_benchmark(protocol, data, progress)
+        config = benchmark_config(protocol, config)
+        _introduce(protocol, samples)
+        if not captions:
+            return
 
-        costs = CostEstimate()
-        asked, counted = only_asking(wanted, options, costs)
-        made, _ = make_installed(asked, counted)
-        evaluations, _ = measure_installed(
-            samples, made, samples.vocabulary, lambda rulers: measure(samples, systems, rulers, replicates=0)
-        )
-        if injection:
-            measure_orders(samples, evaluations[0], counted, vocabulary=samples.vocabulary, replicates=0)
-        print_costs(costs)
+    def measure(config: MeasureConfig, progress: SystemProgress) -> Scoring:
+        found = score_systems(systems, samples, config=config, progress=progress)
+        return replace(found, sources={name: str(path) for name, path in files.items()})
+
+    scoring = carry_out(measure, config, injection=injection, dry_run=dry_run)
+    if scoring is None:
         return
-    made, absent = make_installed(wanted, options)
-    evaluations, more = measure_installed(
-        samples,
-        made,
-        samples.vocabulary,
-        lambda rulers: measure(samples, systems, rulers, seed=seed, replicates=bootstrap, method=interval),
-    )
-    absent |= more
-    evaluations = [
-        replace(
-            one, warnings=(*one.warnings, *(f.message for f in check_alignment(rows, samples) if f.kind in _DOUBTS))
-        )
-        for one, rows in zip(evaluations, systems.values())
-    ]
-    comparisons = compare_with_first(evaluations)
-    about = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": seed, "versions": versions()}
-    if absent:
-        about["not_installed"] = absent
-    summary = summarize(evaluations, comparisons, about)
-    if injection:
-        effects = measure_orders(
-            samples, evaluations[0], options, vocabulary=samples.vocabulary, seed=seed, replicates=bootstrap,
-            method=interval,
-        )  # fmt: skip
-        summary["injection"] = [effect.to_json() for effect in effects]
+    about: dict[str, Any] = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": options.seed}
+    summary = scoring.to_json(per_image=False) | {"run": about, "versions": versions()}
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
-    print_scores(evaluations, not_installed=absent)
-    say_reasons(evaluations)
-    print_comparisons(comparisons, evaluations)
-    if injection:
-        print_orders(effects, evaluations[0])
-    for evaluation in evaluations:
-        for warning in evaluation.warnings:
-            say(f"{evaluation.name}: {warning}")
-    for name, why in absent.items():
-        say(f"{name}: {why}")
+    if protocol is not None:
+        summary["benchmark"] = describe(protocol, samples, own)
+        for name, rows in systems.items():
+            for text in departures(protocol, rows):
+                summary["systems"][name]["warnings"].append(text)
+                say(f"warning: {name}: {text}")
+    print_scoring(scoring)
     if json is not None:
         write_json(json, summary)
     if out is not None:
         say(f"report: {_write_folder(out, summary, systems, samples)}")
+
+
+def _introduce(benchmark: Benchmark, samples: Dataset) -> None:
+    """Which benchmark it is, and how its images are captioned."""
+    print(f"benchmark {benchmark.name}, version {benchmark.version}, {benchmark.digest}: {benchmark.source}")
+    asked = f" --prompt {shlex.quote(benchmark.prompt)}" if benchmark.prompt else ""
+    asked += f" --n {benchmark.limit}" if benchmark.limit else ""
+    say(
+        f"captions of it: capwright caption {shlex.quote(str(samples.root))} --split {benchmark.split}{asked} "
+        f"--max-tokens {benchmark.decoding.max_tokens} --model MODEL --out said.jsonl"
+    )
 
 
 def choose_samples(dataset: Dataset, rows: Mapping[str, Any], said: bool) -> Dataset:

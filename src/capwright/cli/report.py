@@ -8,22 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli._options import (
-    BootstrapOption,
-    ClusterOption,
-    IdfOption,
-    ImagesOption,
-    MethodOption,
-    MissingOption,
-    ScorersOption,
-    SeedOption,
-    SetOption,
-    SplitOption,
-    TokenizerOption,
-    TrainedOption,
-    VocabularyOption,
-    measure_files,
-)
+from capwright.cli._options import ImagesOption, MeasureOptions, measure_files, with_options
 from capwright.console import say
 from capwright.types import CapwrightError, DataError
 
@@ -31,6 +16,7 @@ if TYPE_CHECKING:
     from capwright.data import Dataset
 
 
+@with_options
 def report(
     paths: Annotated[
         list[Path],
@@ -39,6 +25,7 @@ def report(
             help="A folder written by train, demo or eval --out; or files of captions, then the references.",
         ),
     ],
+    options: MeasureOptions,
     data: Annotated[
         Path | None,
         typer.Option(metavar="DATASET", help="Of a run folder: the dataset, when it is no longer where it was."),
@@ -47,19 +34,7 @@ def report(
         Path | None, typer.Option(help="The page to write; by default RUN_DIR/report.html, or report.html.")
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Images shown at most.")] = 24,
-    scorers: ScorersOption = "",
-    tokenizer: TokenizerOption = None,
-    idf: IdfOption = None,
-    set_: SetOption = None,
-    split: SplitOption = None,
     images: ImagesOption = None,
-    vocabulary: VocabularyOption = None,
-    missing: MissingOption = "error",
-    trained_on: TrainedOption = None,
-    seed: SeedOption = 0,
-    bootstrap: BootstrapOption = 1000,
-    interval: MethodOption = "jackknife",
-    cluster: ClusterOption = None,
 ) -> None:
     """Write the page of a run folder, or of captions and references.
 
@@ -73,23 +48,10 @@ def report(
 
     if data is not None:
         raise DataError("--data is for a run folder; of captions the last path names the references")
-    scoring = measure_files(
-        paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval,
-        cluster, images,
-    )  # fmt: skip
-    page = write_score_report(
-        out or Path("report.html"),
-        scoring.evaluations,
-        scoring.samples,
-        comparisons=scoring.comparisons,
-        title=", ".join(evaluation.name for evaluation in scoring.evaluations),
-        limit=limit,
-        trained_on=scoring.trained_on,
-        vocabulary=scoring.vocabulary,
-        findings=[f"{name}: {finding.message}" for name, findings in scoring.findings.items() for finding in findings],
-        not_installed=scoring.not_installed,
-    )
-    say(f"report: {page}")
+    scoring = measure_files(paths, options, images=images)
+    assert scoring is not None
+    title = ", ".join(evaluation.name for evaluation in scoring.evaluations)
+    say(f"report: {write_score_report(out or Path('report.html'), scoring, title=title, limit=limit)}")
 
 
 def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> None:
@@ -97,7 +59,7 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> N
     from capwright.report.run_folder import read_run
 
     run = read_run(run_dir)
-    about = run.summary.get("run") or {}
+    about = run.facts
     dataset = _open(run_dir, about, data)
     samples = []
     if dataset is not None:

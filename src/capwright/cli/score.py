@@ -9,27 +9,21 @@ import typer
 from typer.core import TyperGroup
 
 from capwright.cli._options import (
-    BootstrapOption,
-    ClusterOption,
     DryRunOption,
-    IdfOption,
-    MethodOption,
-    MissingOption,
+    InjectionOption,
+    JsonOption,
+    MeasureOptions,
     ReplicatesOption,
-    ScorersOption,
     SeedOption,
-    SetOption,
     SplitOption,
     TokenizerOption,
-    TrainedOption,
-    VocabularyOption,
     measure_files,
-    only_asking,
-    print_costs,
-    read_settings,
+    names_in,
+    with_options,
+    write_scoring,
 )
-from capwright.cli.injection import InjectionOption
 from capwright.console import counting, say
+from capwright.types import DataError
 
 #: What `capwright score PRED REFS` is called inside.
 _FILES = "files"
@@ -55,24 +49,14 @@ app = typer.Typer(cls=_Score, help="Score captions against references.")
     _FILES,
     epilog="Also: capwright score build-idf (a frozen idf table), agreement (with human ratings), list (scorers).",
 )
+@with_options
 def files(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="PRED... REFS", help="Files of captions, then the file or dataset of references."),
     ],
-    scorers: ScorersOption = "",
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers.")] = None,
-    tokenizer: TokenizerOption = None,
-    idf: IdfOption = None,
-    set_: SetOption = None,
-    split: SplitOption = None,
-    vocabulary: VocabularyOption = None,
-    missing: MissingOption = "error",
-    trained_on: TrainedOption = None,
-    seed: SeedOption = 0,
-    bootstrap: BootstrapOption = 1000,
-    interval: MethodOption = "jackknife",
-    cluster: ClusterOption = None,
+    options: MeasureOptions,
+    json: JsonOption = None,
     injection: InjectionOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -81,48 +65,14 @@ def files(
     Prints scores with 95 % intervals and their signatures. Of several files of captions each is tested against the
     first, image by image.
     """
-    from capwright.cli._tables import print_comparisons, print_scores, print_signatures, say_reasons
-    from capwright.cli.injection import find_judged, measure_orders, print_orders
+    from capwright.cli._tables import print_scoring
 
-    options = read_settings(set_ or [])
-    if injection:
-        find_judged((name.strip() for name in scorers.split(",") if name.strip()), options)
-    if dry_run:
-        from capwright.judges.client.cost_estimate import CostEstimate
-
-        costs = CostEstimate()
-        counted = measure_files(
-            paths, scorers, settings=set_, split=split, vocabulary=vocabulary, missing=missing, replicates=0,
-            costs=costs,
-        )  # fmt: skip
-        if injection:
-            first = counted.evaluations[0]
-            _, options = only_asking(list(first.scores), options, costs)
-            measure_orders(counted.samples, first, options, vocabulary=counted.vocabulary, replicates=0)
-        print_costs(costs)
+    scoring = measure_files(paths, options, injection=injection, dry_run=dry_run)
+    if scoring is None:
         return
-    scoring = measure_files(
-        paths, scorers, tokenizer, idf, set_, split, vocabulary, missing, trained_on, seed, bootstrap, interval, cluster
-    )
-    print_scores(scoring.evaluations, not_installed=scoring.not_installed, trained_on=scoring.trained_on)
-    say_reasons(scoring.evaluations)
-    print_comparisons(scoring.comparisons, scoring.evaluations)
-    effects = []
-    if injection:
-        first = scoring.evaluations[0]
-        effects = measure_orders(
-            scoring.samples, first, options, vocabulary=scoring.vocabulary, seed=seed, replicates=bootstrap,
-            method=interval,
-        )  # fmt: skip
-        print_orders(effects, first)
-    print_signatures(scoring.evaluations)
-    if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):
-        print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
+    print_scoring(scoring)
     if json is not None:
-        from capwright.runs.summary import versions, write_json
-
-        more = {"injection": [effect.to_json() for effect in effects]} if injection else {}
-        write_json(json, scoring.to_json() | more | {"versions": versions()})
+        write_scoring(json, scoring)
 
 
 @app.command("build-idf", no_args_is_help=True)
@@ -161,9 +111,32 @@ def agreement(
 
     Rank correlations (Kendall's tau-b and tau-c, Spearman) and Pearson's r, with intervals over images.
     """
-    from capwright.cli.agreement import print_agreement
+    from capwright.cli._display import print_table
+    from capwright.cli._tables import with_interval
+    from capwright.data.files import open_packed, parse_json, reading
+    from capwright.data.ratings import read_ratings
+    from capwright.evaluation.human_agreement import CORRELATIONS, agree
 
-    print_agreement(scored, ratings, [n.strip() for n in only.split(",") if n.strip()], aggregation, seed, bootstrap)
+    with open_packed(scored) as file, reading(scored):
+        data = file.read()
+    try:
+        document = parse_json(data)
+    except ValueError as error:
+        raise DataError(f"{scored}: {error}") from error
+    people, names = read_ratings(ratings), names_in(only)
+    try:
+        rated = agree(document, people, names, aggregation=aggregation, replicates=bootstrap, seed=seed)
+    except DataError as error:
+        raise DataError(f"{scored} and {ratings}: {error}") from error
+    if rated.lost:
+        say(f"{ratings}: {rated.lost:,} rated captions are not in {scored} and do not count")
+    rows = []
+    for name, found in rated.scores.items():
+        cells = [with_interval(one, 3, "+") for one in found.values()]
+        rows.append([name, *cells, f"{next(iter(found.values())).judgements:,}"])
+    print_table(["", *CORRELATIONS, "ratings" if aggregation == "each" else "captions"], rows)
+    for signature in dict.fromkeys(one.signature for found in rated.scores.values() for one in found.values()):
+        print(signature)
 
 
 @app.command("list")

@@ -68,9 +68,9 @@ def train(
     from capwright.runs.pipeline import run_recipe
 
     with resumable(f"go on with: capwright train --resume {folder}"):
-        evaluations = run_recipe(plan, folder, resume=resume is not None)
-    if evaluations:
-        print_result(evaluations, plan, folder)
+        scoring = run_recipe(plan, folder, resume=resume is not None)
+    if scoring is not None:
+        print_result(scoring, folder)
 
 
 def _check_devices(recipe: Recipe, processes: int) -> None:

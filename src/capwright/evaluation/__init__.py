@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from capwright.evaluation.compare import Comparison, adjust, compare
-from capwright.evaluation.evaluate import evaluate, prepare_scorers
+from capwright.evaluation.config import DEFAULT_SCORERS, MeasureConfig, prepare_scorers
+from capwright.evaluation.evaluate import evaluate, measure_systems
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured, score_key
+from capwright.evaluation.scoring import Scoring, read_scoring
 from capwright.evaluation.stats.bootstrap import bootstrap_sums, intervals
 from capwright.evaluation.stats.intervals import How, estimate
 from capwright.evaluation.stats.significance import Difference, holm, paired_differences
@@ -15,25 +17,22 @@ from capwright.evaluation.stats.significance import Difference, holm, paired_dif
 if TYPE_CHECKING:
     from capwright.evaluation.arena.judgements import Judgement, read_battles
     from capwright.evaluation.arena.leaderboard import Leaderboard, make_leaderboard
-    from capwright.evaluation.arena.play import run_arena
-    from capwright.evaluation.score_files import DEFAULT_SCORERS, Scoring, score, score_systems
+    from capwright.evaluation.arena.play import ArenaConfig, run_arena
+    from capwright.evaluation.score_files import score, score_systems
 
 #: Loaded when asked for: training runs measure without readers of other people's files, templates and images.
-_HOME = {
-    "DEFAULT_SCORERS": "score_files",
-    "Judgement": "arena.judgements",
-    "Leaderboard": "arena.leaderboard",
-    "Scoring": "score_files",
-    "run_arena": "arena.play",
-    "make_leaderboard": "arena.leaderboard",
-    "read_battles": "arena.judgements",
-    "score": "score_files",
-    "score_systems": "score_files",
+_HOMES = {
+    "arena.judgements": ("Judgement", "read_battles"),
+    "arena.leaderboard": ("Leaderboard", "make_leaderboard"),
+    "arena.play": ("ArenaConfig", "run_arena"),
+    "score_files": ("score", "score_systems"),
 }
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DEFAULT_SCORERS",
     "MISSING",
+    "ArenaConfig",
     "Comparison",
     "Difference",
     "Estimate",
@@ -42,6 +41,7 @@ __all__ = [
     "ImageResult",
     "Judgement",
     "Leaderboard",
+    "MeasureConfig",
     "Measured",
     "Scoring",
     "adjust",
@@ -53,9 +53,11 @@ __all__ = [
     "holm",
     "intervals",
     "make_leaderboard",
+    "measure_systems",
     "paired_differences",
     "prepare_scorers",
     "read_battles",
+    "read_scoring",
     "score",
     "score_key",
     "score_systems",

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.input_formats import open_source, wrap
-from capwright.evaluation.evaluate import evaluate
-from capwright.evaluation.installed import make_installed, measure_installed
+from capwright.evaluation.config import MeasureConfig
+from capwright.evaluation.evaluate import measure_systems
 from capwright.evaluation.results import Evaluation
 from capwright.types import NO_IMAGE, DataError, Sample
 
@@ -131,14 +131,11 @@ class COCOEvalCap:
             for id in ids
         ]
         captions = {str(id): self._result(id) for id in ids}
-        scorers, absent = make_installed(self.params["scorers"])
-        how = (self.params["seed"], self.params["replicates"])
-        found, more = measure_installed(
-            samples, scorers, None, lambda rulers: evaluate(samples, captions, rulers, *how)
-        )
-        for name, why in (absent | more).items():
+        config = MeasureConfig(**{key: self.params[key] for key in ("scorers", "seed", "replicates")})
+        scoring = measure_systems(samples, {"": captions}, config)
+        for name, why in scoring.not_installed.items():
             print(f"{name}: {why}", file=sys.stderr)
-        self.evaluation = found
+        self.evaluation = found = scoring.evaluations[0]
         self.eval, self.evalImgs, self.imgToEval, self.intervals, self.signatures = {}, [], {}, {}, {}
         for (scorer, output), key in KEYS.items():
             if scorer in found.scores:

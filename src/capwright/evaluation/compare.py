@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from capwright.evaluation.results import Evaluation, Measured
-from capwright.evaluation.stats.bootstrap import Rows, known, sum_by_cluster
-from capwright.evaluation.stats.intervals import join, ranges_of
+from capwright.evaluation.results import Evaluation, Measured, score_key
+from capwright.evaluation.stats.bootstrap import known
+from capwright.evaluation.stats.intervals import gather, join
 from capwright.evaluation.stats.significance import (
     TRIALS,
     Difference,
@@ -60,8 +58,8 @@ class Comparison:
     signature: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """One row of "comparisons" in summary.json."""
-        return {slot: getattr(self, slot) for slot in self.__slots__}
+        """One row of "comparisons" in files; `score` as it is called there ("ciderD", "tts.micro")."""
+        return asdict(self) | {"score": score_key(*self.score.split(".", 1))}
 
 
 def compare(
@@ -116,51 +114,61 @@ def adjust(comparisons: Iterable[Comparison]) -> list[Comparison]:
     return [replace(row, p_holm=p) for row, p in zip(rows, holm([row.p for row in rows]))]
 
 
+def against_first(evaluations: Sequence[Evaluation], test: str = "randomization") -> tuple[Comparison, ...]:
+    """Every score of every system against the first; p-values are corrected for their number among claims.
+
+    Claims are headlines of scorers that have a better direction. A length claims nothing, and the other numbers of a
+    scorer (kinds of questions, tiers, shares) explain its headline: corrected with the rest, a few scorers with many
+    parts would leave nothing of any p.
+    """
+    first, *others = evaluations
+    comparisons = [c for other in others for c in compare(first, other, test=test)]
+    specs = {name: one.scorer.spec for name, one in first.scores.items()}
+    heads = {f"{name}.{spec.headline}" for name, spec in specs.items() if spec.higher_is_better is not None}
+    corrected = iter(adjust(c for c in comparisons if c.score in heads))
+    return tuple(next(corrected) if c.score in heads else c for c in comparisons)
+
+
+def compare_headlines(
+    evaluations: Sequence[Evaluation], pairs: Iterable[tuple[str, str]], test: str = "randomization"
+) -> tuple[Comparison, ...]:
+    """The headline of each scorer for pairs of systems (a, b), each test for itself."""
+    found = {one.name: one for one in evaluations}
+    heads = [f"{name}.{one.scorer.spec.headline}" for name, one in evaluations[0].scores.items()]
+    return tuple(c for a, b in dict.fromkeys(pairs) for c in compare(found[a], found[b], heads, test=test))
+
+
+def stages_in_order(names: Sequence[str], starts: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Pairs to compare: every stage with the one before, with the one it started from, and with the first."""
+    return [*pairwise(names), *((start, name) for name, start in (starts or {}).items())] + [
+        (names[0], name) for name in names[2:]
+    ]
+
+
 def _compare_together(
     a: Evaluation, b: Evaluation, names: Sequence[str], test: str, trials: int
 ) -> Iterable[Comparison]:
     """Scorers that know the same images are resampled and swapped in one matrix product."""
-    pairs = [(a.scores[name], b.scores[name]) for name in names]
-    both = pairs[0][0].known & pairs[0][1].known
-    left = np.concatenate([one.rows[both] for one, _ in pairs], axis=1)
-    right = np.concatenate([other.rows[both] for _, other in pairs], axis=1)
-    if a.clusters is not None:
-        labels = [a.clusters[i] for i in np.flatnonzero(both)]
-        left, right = (sum_by_cluster(rows, labels) for rows in (left, right))
-    finalize = join([one.scorer for one, _ in pairs], [one.rows.shape[1] for one, _ in pairs])
-    ranges = np.concatenate([ranges_of(one.scorer, one.context) for one, _ in pairs])
-    differences = iter(
-        paired_differences(
-            left, right, finalize, a.replicates, a.seed, a.level, test, trials, method=a.method, ranges=ranges
-        )
-    )
+    ones, others = ([e.scores[name] for name in names] for e in (a, b))
+    both = ones[0].known & others[0].known
+    left, right = (gather([m.rows for m in measured], both, a.clusters) for measured in (ones, others))
+    finalize, ranges = join([m.scorer for m in ones], [m.context for m in ones], [m.rows for m in ones])
+    differences = iter(paired_differences(left, right, finalize, a.how, test=test, trials=trials, ranges=ranges))
     tested = f"{test}{trials if test == 'randomization' else a.replicates}"
     how = f"paired:{a.how.name}|test:{tested}|unit:{a.unit}|seed:{a.seed}"
-    for name, (one, other) in zip(names, pairs):
+    for name, one, other in zip(names, ones, others):
         signature = f"{one.scorer.signature(one.context)}|{how}"
-        items = None if one.scorer.spec.unit == "set" else _items(one, other, both)
+        items = None
+        if one.scorer.spec.unit != "set":
+            items = [m.scorer.finalize(m.rows[both]) for m in (one, other)]
         for column, output in enumerate(one.context.outputs):
             d = next(differences)
-            wins, ties, losses = (None,) * 3 if items is None else higher_same_lower(*(v[:, column] for v in items))
+            counts = (None,) * 3 if items is None else higher_same_lower(*(values[:, column] for values in items))
+            detectable = _detectable(d, a.level)
             yield Comparison(
-                a=a.name,
-                b=b.name,
-                score=f"{name}.{output}",
-                difference=d.difference,
-                low=d.low,
-                high=d.high,
-                p=d.p,
-                images=int(both.sum()),
-                detectable=_detectable(d, a.level),
-                wins=wins,
-                ties=ties,
-                losses=losses,
-                signature=signature,
-            )
-
-
-def _items(one: Measured, other: Measured, both: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    return one.scorer.finalize(one.rows[both]), one.scorer.finalize(other.rows[both])
+                a.name, b.name, f"{name}.{output}", d.difference, d.low, d.high, d.p, int(both.sum()), None,
+                detectable, *counts, signature,
+            )  # fmt: skip
 
 
 def _detectable(d: Difference, level: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Run scorers over the captions of one system: scores with intervals, evidence for each image, honest counts.
+"""The one way to measure: scorers run over the captions of systems, scores with intervals, honest counts.
 
 An image counts for a scorer only when every row that the scorer made of it is known. An image may have several captions
 (beams, samples of one captioner): their statistics are added up, and the image stays the unit that is resampled.
@@ -7,7 +7,9 @@ An image counts for a scorer only when every row that the scorer made of it is k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -16,52 +18,37 @@ from numpy.typing import NDArray
 
 from capwright.console import OnProgress
 from capwright.data.alignment import some
-from capwright.evaluation.measuring import ScorerSums, measure
+from capwright.evaluation.compare import against_first, compare_headlines
+from capwright.evaluation.config import EVAL_SCORERS, MeasureConfig, Ruler, leave_out, prepare, with_settings
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
-from capwright.evaluation.stats.bootstrap import known, sum_by_cluster
-from capwright.evaluation.stats.intervals import METHODS, How, estimate, join, ranges_of
-from capwright.scorers import SCORED, Context, Corpus, Item, Scorer, get_scorer
-from capwright.types import STATUSES, Caption, DataError, Sample, ScorerError, Vocabulary
+from capwright.evaluation.scoring import Scoring
+from capwright.evaluation.stats.bootstrap import known
+from capwright.evaluation.stats.intervals import How, estimate, gather, join
+from capwright.judges.protocols import reason_of
+from capwright.scorers import SCORED, Context, Item, Scorer, Stats
+from capwright.types import STATUSES, Caption, DataError, NotInstalledError, Sample, ScorerError
 
 CaptionRow = Mapping[str, Any] | Caption | str
 #: What a system said of an image: one caption, or several.
 CaptionRows = CaptionRow | Sequence[CaptionRow]
+#: progress(system, done, total)
+SystemProgress = Callable[[str, int, int], None]
+#: For each image what scorers saw in it, by name of the scorer.
+EvidenceRows = list[dict[str, dict[str, Any] | None]]
 
-
-def prepare_scorers(
-    samples: Sequence[Sample], scorers: Iterable[str | Scorer] = ("tts", "length"), vocabulary: Vocabulary | None = None
-) -> list[tuple[Scorer, Context]]:
-    """Scorers with contexts made from these samples, to be used for several systems.
-
-    Args:
-        samples: what will be measured; a Dataset brings its own vocabulary.
-        scorers: names or scorers.
-        vocabulary: of the domain; by default that of the dataset, or else the terms of the samples alone.
-    """
-    if vocabulary is None:
-        vocabulary = getattr(samples, "vocabulary", None) or Vocabulary({})
-    corpus = Corpus(samples, vocabulary)
-    made = [get_scorer(scorer) if isinstance(scorer, str) else scorer for scorer in scorers]
-    names = [scorer.spec.name for scorer in made]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ScorerError(f"{twice[0]}: named twice; measure with each scorer once")
-    return [(scorer, scorer.prepare(corpus)) for scorer in made]
+#: Items that scorers measure at a time; fewer when it takes long.
+_CHUNK, _SLOW_CHUNK = 2048, 256
 
 
 def evaluate(
     samples: Sequence[Sample],
     captions: Mapping[str, CaptionRows],
-    scorers: Iterable[str | Scorer] | Sequence[tuple[Scorer, Context]] = ("tts", "length"),
-    seed: int = 0,
-    replicates: int = 1000,
+    scorers: Iterable[str | Scorer | Ruler] = EVAL_SCORERS,
+    config: MeasureConfig | None = None,
     *,
-    vocabulary: Vocabulary | None = None,
     name: str = "",
-    level: float = 0.95,
-    method: str = "jackknife",
-    cluster: str | None = None,
     progress: OnProgress | None = None,
+    **settings: Any,
 ) -> Evaluation:
     """Measure the captions of one system.
 
@@ -71,50 +58,102 @@ def evaluate(
             these. A sample without a row is unknown: it is counted and warned about, and no score includes it. Rows
             with other ids are warned about.
         scorers: names, scorers, or what `prepare_scorers` returned (for several systems: the same contexts).
-        seed, replicates: of intervals by the bootstrap and of tests; 0 replicates leave out intervals of any method.
-        level: share of intervals that should hold the truth.
-        vocabulary: see `prepare_scorers`.
+        config: how to measure; all but its scorers counts here.
         name: of the system, for comparisons.
-        method: of the intervals, "jackknife", "percentile" or "bca" (see `estimating.How`).
-        cluster: a key of `Sample.meta`; samples with one value there (frames of a video, photos of a room) are left
-            out, drawn and swapped together.
         progress: called with (done, total) captions as they are measured.
+        settings: fields of `MeasureConfig` by name: `seed`, `replicates` (0 leaves out intervals of any method),
+            `level`, `method`, `vocabulary`, `options`, `cluster` ...
 
     Raises:
         DataError: no samples, two with one id, a caption row that cannot be read, or no row for any sample.
-        ScorerError: an unknown scorer, or one that fails.
+        ScorerError: an unknown scorer, or one that fails. TypeError: an unknown setting.
     """
-    if method not in METHODS:
-        raise DataError(f"intervals can be made by {', '.join(METHODS)}, not by {method!r}")
-    if not isinstance(seed, int) or seed < 0:
-        raise DataError(f"the seed must be a whole number, 0 or more, not {seed!r}")
-    if not 0 < level < 1:
-        raise DataError(f"the level of intervals must be between 0 and 1, such as 0.95, not {level}")
+    given = list(scorers)
+    names = tuple(each for each in given if not isinstance(each, tuple))
+    config = with_settings(config or MeasureConfig(), {**settings, "scorers": names})
     ids = _read_ids(samples)
-    clusters = _clusters(samples, cluster)
-    ready = _ready(samples, scorers, vocabulary)
-    warnings, absent = _align(ids, captions)
-    items, image_of = _items(samples, captions, absent)
-    stated = [MISSING] * len(ids)
-    for item, image in zip(items, image_of.tolist()):
-        if ids[image] not in absent and stated[image] in (MISSING, *SCORED):
-            stated[image] = item.status
-    tallies, evidence = measure(ready, items, image_of, stated, progress)
-    unit = "image" if cluster is None else f"meta.{cluster}"
-    measured = _estimate(tallies, ids, How(method, replicates, seed, level), unit, clusters)
+    clusters = _clusters(samples, config.cluster)
+    rulers = prepare(samples, config.make_scorers() if names else (), config.vocabulary)
+    rulers += [each for each in given if isinstance(each, tuple)]
+    warnings = _align(ids, captions)
+    said = _Captions.of(samples, captions)
+    sums, evidence = _measure(rulers, said, progress)
+    unit = "image" if config.cluster is None else f"meta.{config.cluster}"
+    measured = {
+        one.scorer.spec.name: one.measured(ids, estimates, config.sign(unit))
+        for one, estimates in zip(sums, _estimate(sums, config, clusters))
+    }
     return Evaluation(
         name=name,
         ids=ids,
         scores=measured,
-        per_image=_per_image(ids, items, image_of, stated, measured, evidence),
-        unknown=dict(sorted(Counter(status for status in stated if status not in SCORED).items())),
-        warnings=tuple(warnings),
-        seed=seed,
-        replicates=replicates,
-        level=level,
-        method=method,
+        per_image=_per_image(ids, said, measured, evidence),
+        unknown=dict(sorted(Counter(status for status in said.stated if status not in SCORED).items())),
+        warnings=warnings,
+        seed=config.seed,
+        replicates=config.replicates,
+        level=config.level,
+        method=config.method,
         clusters=clusters,
         unit=unit,
+    )
+
+
+def measure_systems(
+    samples: Sequence[Sample],
+    systems: Mapping[str, Mapping[str, CaptionRows]],
+    config: MeasureConfig,
+    *,
+    rulers: Sequence[Ruler] | None = None,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    absent: Mapping[str, str] | None = None,
+    progress: SystemProgress | None = None,
+) -> Scoring:
+    """Measure systems with all scorers of the configuration that are installed.
+
+    Args:
+        samples: what the captions are of.
+        systems: name -> captions by id, see `evaluate`.
+        config: how to measure.
+        rulers: scorers with contexts (`prepare_scorers`), in place of those of the configuration.
+        pairs: systems (a, b) whose headlines are compared; by default all are compared with the first, as
+            `config.comparisons` says.
+        absent: scorers that are known not to be installed, with the reasons.
+        progress: called with (system, done, total).
+
+    METEOR needs no Java for captions that it has measured before, and notices at a new one that there is none: then
+    all is measured again without it.
+
+    Raises:
+        DataError: as `evaluate`. ScorerError: an unknown scorer or option, or nothing is left to measure with.
+    """
+    absent = dict(absent or {})
+    left = list(rulers or ()) or prepare(samples, config.make_scorers(absent), config.vocabulary, absent)
+    evaluations: list[Evaluation] = []
+    while left and not evaluations:
+        try:
+            evaluations = [
+                evaluate(samples, rows, left, config, name=name, progress=progress and partial(progress, name))
+                for name, rows in systems.items()
+            ]
+        except NotInstalledError as error:
+            name = next((s.spec.name for s, _ in left if str(error).startswith(f"{s.spec.name}:")), None)
+            if name is None:
+                raise
+            leave_out(name, error, absent)
+            left = [ruler for ruler in left if ruler[0].spec.name != name]
+    if not evaluations:
+        why = "".join(f"; {name}: {reason}" for name, reason in absent.items())
+        raise ScorerError(f"there is nothing to measure with{why or '; name a scorer'}")
+    if pairs is None and config.comparisons == "all":
+        comparisons = against_first(evaluations, config.test)
+    else:
+        first, *others = systems
+        comparisons = compare_headlines(evaluations, pairs or [(first, other) for other in others], config.test)
+    trained: dict[str, Any] = {name: frozenset(scorers) for name, scorers in config.trained_on.items()}
+    vocabulary = config.vocabulary if config.vocabulary is not None else getattr(samples, "vocabulary", None)
+    return Scoring(
+        tuple(evaluations), comparisons, samples, not_installed=absent, trained_on=trained, vocabulary=vocabulary
     )
 
 
@@ -138,19 +177,7 @@ def _read_ids(samples: Sequence[Sample]) -> tuple[str, ...]:
     return ids
 
 
-def _ready(
-    samples: Sequence[Sample],
-    scorers: Iterable[str | Scorer] | Sequence[tuple[Scorer, Context]],
-    vocabulary: Vocabulary | None,
-) -> list[tuple[Scorer, Context]]:
-    given = list(scorers)
-    pairs = [entry for entry in given if isinstance(entry, tuple)]
-    if pairs and len(pairs) == len(given):
-        return pairs
-    return prepare_scorers(samples, [entry for entry in given if not isinstance(entry, tuple)], vocabulary) + pairs
-
-
-def _align(ids: tuple[str, ...], captions: Mapping[str, CaptionRows]) -> tuple[list[str], set[str]]:
+def _align(ids: tuple[str, ...], captions: Mapping[str, CaptionRows]) -> tuple[str, ...]:
     absent = [name for name in ids if name not in captions]
     extra = sorted(set(captions) - set(ids))
     if len(absent) == len(ids):
@@ -163,22 +190,37 @@ def _align(ids: tuple[str, ...], captions: Mapping[str, CaptionRows]) -> tuple[l
         warnings.append(f"{len(absent)} of {len(ids)} samples have no caption and are unknown: {some(absent)}")
     if extra:
         warnings.append(f"{len(extra)} captions belong to no sample and were not measured: {some(extra)}")
-    return warnings, set(absent)
+    return tuple(warnings)
 
 
-def _items(
-    samples: Sequence[Sample], captions: Mapping[str, CaptionRows], absent: set[str]
-) -> tuple[list[Item], NDArray[np.int64]]:
-    """All captions in the order of the samples, those of a sample next to each other; and whose each is [items]."""
-    items: list[Item] = []
-    image_of: list[int] = []
-    for image, sample in enumerate(samples):
-        said = captions.get(sample.id, ()) if sample.id not in absent else ()
-        rows = [said] if isinstance(said, (str, Mapping, Caption)) else list(said)
-        found = [item_of(sample, row) for row in rows] or [Item(sample, "", "missing_image")]
-        items += found
-        image_of += [image] * len(found)
-    return items, np.array(image_of)
+@dataclass(frozen=True, slots=True)
+class _Captions:
+    """All captions of a system in the order of the samples, those of a sample next to each other.
+
+    Attributes:
+        items: [N]; image_of: whose each is, int64 [N].
+        stated: the status of each image, or "missing_caption" where there is no row of it.
+    """
+
+    items: list[Item]
+    image_of: NDArray[np.int64]
+    stated: list[str]
+
+    @staticmethod
+    def of(samples: Sequence[Sample], captions: Mapping[str, CaptionRows]) -> _Captions:
+        items: list[Item] = []
+        image_of: list[int] = []
+        stated: list[str] = []
+        for image, sample in enumerate(samples):
+            said = captions.get(sample.id, ())
+            rows = [said] if isinstance(said, (str, Mapping, Caption)) else list(said)
+            found = [item_of(sample, row) for row in rows] or [Item(sample, "", "missing_image")]
+            statuses = [item.status for item in found]
+            worst = next((status for status in statuses if status not in SCORED), statuses[-1])
+            stated.append(worst if sample.id in captions else MISSING)
+            items += found
+            image_of += [image] * len(found)
+        return _Captions(items, np.array(image_of), stated)
 
 
 def item_of(sample: Sample, row: CaptionRow) -> Item:
@@ -200,61 +242,154 @@ def item_of(sample: Sample, row: CaptionRow) -> Item:
     return Item(sample, caption, status, row.get("finish") or "stop")
 
 
-def _estimate(
-    tallies: Sequence[ScorerSums], ids: Sequence[str], how: How, unit: str, clusters: tuple[str, ...] | None
-) -> dict[str, Measured]:
-    """Point estimates and intervals. Scorers that know the same images are estimated together, with the same draws."""
-    rows = [tally.rows for tally in tallies]
-    estimates: list[dict[str, Estimate]] = [{} for _ in tallies]
+def _measure(
+    rulers: Sequence[Ruler], said: _Captions, progress: OnProgress | None
+) -> tuple[list[ScorerSums], EvidenceRows]:
+    """Measure captions with every scorer; one ScorerSums a scorer, and evidence [images].
+
+    `progress` is told (done, total) captions, counted once a scorer.
+    """
+    evidence: EvidenceRows = [{} for _ in said.stated]
+    sums = [ScorerSums(scorer, context, len(said.stated)) for scorer, context in rulers]
+    total, done = len(said.items) * len(sums), 0
+    for one, start, stop in _turns(sums, said.image_of):
+        one.add(said, slice(start, stop), evidence)
+        done += stop - start
+        if progress is not None:
+            progress(done, total)
+    return sums, evidence
+
+
+def _estimate(sums: Sequence[ScorerSums], how: How, clusters: tuple[str, ...] | None) -> list[dict[str, Estimate]]:
+    """For each scorer its estimates. Scorers that know the same images are estimated together, with the same draws."""
+    estimates: list[dict[str, Estimate]] = [{} for _ in sums]
     shared: dict[bytes, list[int]] = {}
-    for index, tally in enumerate(tallies):
-        shared.setdefault(tally.known.tobytes(), []).append(index)
-    for members in shared.values():
-        is_known = tallies[members[0]].known
-        joined = np.concatenate([rows[i][is_known] for i in members], axis=1)
-        if clusters is not None:
-            joined = sum_by_cluster(joined, [clusters[i] for i in np.flatnonzero(is_known)])
-        finalize = join([tallies[i].scorer for i in members], [rows[i].shape[1] for i in members])
-        ranges = np.concatenate([ranges_of(tallies[i].scorer, tallies[i].context) for i in members])
-        found = estimate(joined, finalize, ranges, how)
+    for index, one in enumerate(sums):
+        shared.setdefault(one.known.tobytes(), []).append(index)
+    for places in shared.values():
+        members = [sums[place] for place in places]
+        rows = [one.rows for one in members]
+        finalize, ranges = join([one.scorer for one in members], [one.context for one in members], rows)
+        found = estimate(gather(rows, members[0].known, clusters), finalize, ranges, how)
         each = iter(zip(found.value.tolist(), found.low.tolist(), found.high.tolist()))
-        for i in members:
-            for output in tallies[i].context.outputs:
-                estimates[i][output] = Estimate(*map(known, next(each)))
-    measured: dict[str, Measured] = {}
-    for tally, own_rows, own in zip(tallies, rows, estimates):
-        signature = f"{tally.scorer.signature(tally.context)}|{how.sign(unit)}"
-        why = {ids[image]: reason for image, reason in sorted(tally.why.items())}
-        measured[tally.scorer.spec.name] = Measured(
-            tally.scorer, tally.context, own_rows, tally.known, dict(sorted(tally.met.items())), own, signature, why
-        )
-    return measured
+        for place, one in zip(places, members):
+            estimates[place] = {output: Estimate(*map(known, next(each))) for output in one.context.outputs}
+    return estimates
 
 
 def _per_image(
-    ids: Sequence[str],
-    items: Sequence[Item],
-    image_of: NDArray[np.int64],
-    stated: Sequence[str],
-    measured: Mapping[str, Measured],
-    evidence: Sequence[dict[str, dict[str, Any] | None]],
+    ids: Sequence[str], said: _Captions, measured: Mapping[str, Measured], evidence: EvidenceRows
 ) -> tuple[ImageResult, ...]:
     tables: dict[str, tuple[tuple[str, ...], list[list[float | None]]]] = {}
     for name, m in measured.items():
         if m.scorer.spec.unit != "set":
             table = np.where(m.known[:, None], m.scorer.finalize(m.rows), np.nan)
             tables[name] = m.context.outputs, [[v if isfinite(v) else None for v in row] for row in table.tolist()]
-    said: list[list[str]] = [[] for _ in ids]
-    for item, image in zip(items, image_of.tolist()):
-        said[image].append(item.caption)
+    texts: list[list[str]] = [[] for _ in ids]
+    for item, image in zip(said.items, said.image_of.tolist()):
+        texts[image].append(item.caption)
     return tuple(
         ImageResult(
-            ids[image],
-            said[image][0],
-            stated[image],
+            id,
+            texts[image][0],
+            said.stated[image],
             {name: dict(zip(outputs, table[image])) for name, (outputs, table) in tables.items()},
             evidence[image],
-            tuple(said[image][1:]),
+            tuple(texts[image][1:]),
         )
-        for image in range(len(ids))
+        for image, id in enumerate(ids)
     )
+
+
+def _turns(sums: Sequence[ScorerSums], image_of: NDArray[np.int64]) -> Iterator[tuple[ScorerSums, int, int]]:
+    """Who measures which items next.
+
+    All scorers take a chunk before any takes the next, because what one finds out about a chunk (its tokens, its
+    n-grams) helps the next one. Slow scorers take it in smaller parts, for the sake of progress; a set scorer takes all
+    items at once. The captions of an image are never parted.
+    """
+    for start, stop in _chunks(image_of, 0, len(image_of), _CHUNK):
+        for one in sums:
+            if one.scorer.spec.unit == "set":
+                continue
+            size = _CHUNK if one.scorer.spec.cost == "free" else _SLOW_CHUNK
+            for first, last in _chunks(image_of, start, stop, size):
+                yield one, first, last
+    for one in sums:
+        if one.scorer.spec.unit == "set":
+            yield one, 0, len(image_of)
+
+
+def _chunks(image_of: NDArray[np.int64], start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of about `size` items each."""
+    while start < end:
+        stop = min(start + size, end)
+        while stop < end and image_of[stop] == image_of[stop - 1]:
+            stop += 1
+        yield start, stop
+        start = stop
+
+
+class ScorerSums:
+    """What a scorer has found so far.
+
+    Attributes:
+        scorer, context: what measures.
+        known: bool [images], False where anything about the image is unknown.
+        met: counts of unknown statuses.
+        why: place of an image -> why nothing is known of it, where it is known.
+    """
+
+    def __init__(self, scorer: Scorer, context: Context, images: int) -> None:
+        self.scorer = scorer
+        self.context = context
+        self.known = np.ones(images, dtype=bool)
+        self.met: Counter[str] = Counter()
+        self.why: dict[int, str] = {}
+        self._sums: NDArray[np.float64] | None = None
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """Float64 [images, k]; zero where unknown."""
+        assert self._sums is not None
+        return np.where(self.known[:, None], self._sums, 0.0)
+
+    def add(self, said: _Captions, part: slice, evidence: EvidenceRows) -> None:
+        """Measure a part of the captions; what was seen is written into `evidence` of their images."""
+        name = self.scorer.spec.name
+        items, image_of = said.items[part], said.image_of[part]
+        stats = self.scorer.stats(items, self.context)
+        rows, rows_known = stats.by_item(len(items))
+        if self._sums is None:
+            self._sums = np.zeros((len(self.known), rows.shape[1]))
+        np.add.at(self._sums, image_of, rows)
+        self.known[image_of[_unmeasured(stats, rows_known, self.scorer)]] = False
+        several = len(stats.owner) != len(items) or len(np.unique(image_of)) != len(items)
+        for image, status, found in zip(image_of[stats.owner].tolist(), stats.status, stats.evidence):
+            if status not in SCORED:
+                self.met[MISSING if said.stated[image] == MISSING else str(status)] += 1
+                if reason := reason_of(status):
+                    self.why.setdefault(image, reason)
+            held = evidence[image]
+            if several:
+                gathered = held.setdefault(name, {"rows": []})
+                if gathered is not None:
+                    gathered["rows"].append(found)
+            else:
+                held[name] = found
+
+    def measured(self, ids: Sequence[str], estimates: Mapping[str, Estimate], how: str) -> Measured:
+        """All of it, with the estimates that were made of it; `how` they were made ends the signature."""
+        why = {ids[image]: reason for image, reason in sorted(self.why.items())}
+        signature = f"{self.scorer.signature(self.context)}|{how}"
+        met = dict(sorted(self.met.items()))
+        return Measured(self.scorer, self.context, self.rows, self.known, met, estimates, signature, why)
+
+
+def _unmeasured(stats: Stats, known: NDArray[np.bool_], scorer: Scorer) -> NDArray[np.bool_]:
+    """Items that make their image unknown. One that has no row at all does too, unless rows are for whole images."""
+    if "several captions" not in scorer.spec.needs:
+        return ~known
+    has_row = np.zeros(len(known), dtype=bool)
+    has_row[stats.owner] = True
+    return has_row & ~known

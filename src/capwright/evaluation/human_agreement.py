@@ -7,7 +7,7 @@ signature. Captions of one image are judged together, therefore whole images are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.arrays import Floats
+from capwright.data.ratings import Rating
+from capwright.evaluation.config import with_settings
+from capwright.evaluation.scoring import read_scoring
 from capwright.evaluation.stats.bootstrap import (
     Rows,
     bootstrap_sums,
@@ -26,12 +29,13 @@ from capwright.evaluation.stats.bootstrap import (
 )
 from capwright.evaluation.stats.correlation import accuracy, kendall, pair_counts, pairwise_accuracy, pearson, spearman
 from capwright.evaluation.stats.intervals import How, estimate
-from capwright.evaluation.stats.jackknife import Finalize
 from capwright.evaluation.stats.significance import Difference, difference_of
-from capwright.scorers.base import ratio, write_signature
+from capwright.scorers.base import write_signature
 from capwright.types import DataError
 
-COEFFICIENTS = ("tau-b", "tau-c", "spearman", "pearson", "pairwise", "within")
+#: Rank correlations and Pearson's.
+CORRELATIONS = ("tau-b", "tau-c", "spearman", "pearson")
+COEFFICIENTS = (*CORRELATIONS, "pairwise", "within")
 AGGREGATIONS = ("mean", "median", "each")
 TIES = ("half", "equal")
 
@@ -78,9 +82,7 @@ def agreement(
     *,
     coefficient: str = "tau-b",
     ties: str = "half",
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    **settings: Any,
 ) -> Agreement:
     """Agreement of a score with ratings of the same captions.
 
@@ -95,8 +97,8 @@ def agreement(
             of the same cluster; both lie between 0 and 1.
         ties: for "pairwise" and "within": see `correlation.accuracy`. "half": pairs that people tie are left out, a tie
             of the score is half right. "equal": a tie is right where people tie too (arXiv 2305.14324).
-        replicates, seed, level: of the percentile interval. "within" is a ratio of sums over clusters, so its interval
-            is that of the jackknife (see `estimating.How`).
+        settings: `replicates`, `seed`, `level` of the percentile interval. "within" is a ratio of sums over clusters,
+            so its interval is that of the jackknife (see `stats.intervals.How`).
 
     Raises:
         DataError: lists of different lengths, a number that is infinite, no caption with both, or an unknown option.
@@ -106,13 +108,13 @@ def agreement(
     """
     judged = _Judged.of([scores], ratings, clusters, aggregation)
     (x,) = judged.scores
-    how = How("jackknife" if coefficient == "within" else "percentile", replicates, seed, level)
+    how = with_settings(How("jackknife" if coefficient == "within" else "percentile"), settings)
     if coefficient == "within":
         _check(ties, TIES, "ties")
         counts = _counts_within(x, judged.ratings, judged.codes, judged.clusters)
-        value, low, high = _share(counts, lambda sums: accuracy(tuple(np.moveaxis(sums, -1, 0)), ties)[..., None], how)
+        value, low, high = _share(counts, ties, how)
     else:
-        value, low, high = _estimate(_replicates(judged, x, coefficient, ties, replicates, seed), level)
+        value, low, high = _estimate(_replicates(judged, x, coefficient, ties, how), how.level)
     signature = _sign(coefficient, judged, how, ratings=aggregation, ties=_ties(coefficient, ties))
     return Agreement(coefficient, value, low, high, len(x), judged.clusters, judged.unknown, signature)
 
@@ -126,17 +128,16 @@ def compare_agreement(
     *,
     coefficient: str = "tau-b",
     ties: str = "half",
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    **settings: Any,
 ) -> Difference:
     """Does score b agree better with people than score a? Paired bootstrap over clusters of captions that have both.
 
     Arguments and errors as `agreement`; the difference is that of b minus that of a.
     """
     judged = _Judged.of([a, b], ratings, clusters, aggregation)
-    first, second = (_replicates(judged, x, coefficient, ties, replicates, seed) for x in judged.scores)
-    return difference_of(second[0] - first[0], second[1:] - first[1:], level)
+    how = with_settings(How("percentile"), settings)
+    first, second = (_replicates(judged, x, coefficient, ties, how) for x in judged.scores)
+    return difference_of(second[0] - first[0], second[1:] - first[1:], how.level)
 
 
 def pairwise_agreement(
@@ -147,9 +148,7 @@ def pairwise_agreement(
     *,
     ties: str = "half",
     tolerance: float = 0.0,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    **settings: Any,
 ) -> Agreement:
     """Share of side-by-side judgements with which a score agrees, between 0 and 1.
 
@@ -161,7 +160,7 @@ def pairwise_agreement(
         ties: "half": pairs that people tie are left out, a tie of the scores is half right, and chance is one half.
             "equal": all pairs count, a tie is right where people tie too.
         tolerance: scores that differ by no more than this tie.
-        replicates, seed, level: of the interval, which is that of the jackknife; see `estimating.How`.
+        settings: `replicates`, `seed`, `level` of the interval, which is that of the jackknife.
 
     Raises:
         DataError: as `agreement`.
@@ -169,18 +168,13 @@ def pairwise_agreement(
     _check(ties, TIES, "ties")
     judged = _Judged.of([scores_a, scores_b], preferences, clusters, "mean")
     gain = judged.scores[0] - judged.scores[1]
-    said = np.where(np.abs(gain) <= tolerance, 0.0, np.sign(gain))
-    wanted = np.sign(judged.ratings)
-    right = (said == wanted).astype(np.float64)
-    counts = np.ones(len(right))
-    if ties == "half":
-        right = np.where(said == 0, 0.5, right)
-        counts = (wanted != 0).astype(np.float64)
-    rows = sum_by_cluster(np.stack([right * counts, counts], axis=1), judged.codes)
-    how = How("jackknife", replicates, seed, level)
-    value, low, high = _share(rows, lambda sums: ratio(sums[..., :1], sums[..., 1:]), how)
+    said, wanted = np.where(np.abs(gain) <= tolerance, 0.0, np.sign(gain)), np.sign(judged.ratings)
+    alike, tied, undecided = said * wanted, said == 0, wanted == 0
+    pairs = [alike > 0, alike < 0, tied & ~undecided, undecided & ~tied, tied & undecided]  # as `pair_counts` has them
+    how = with_settings(How(), settings)
+    value, low, high = _share(sum_by_cluster(np.stack(pairs, axis=1).astype(np.float64), judged.codes), ties, how)
     signature = _sign("preference", judged, how, ties=ties, tolerance=tolerance or None)
-    return Agreement("preference", value, low, high, len(right), judged.clusters, judged.unknown, signature)
+    return Agreement("preference", value, low, high, len(gain), judged.clusters, judged.unknown, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +230,78 @@ class _Judged:
         )
 
 
-def _replicates(judged: _Judged, x: Floats, coefficient: str, ties: str, replicates: int, seed: int) -> Floats:
+@dataclass(frozen=True)
+class Rated:
+    """What `agree` found.
+
+    Attributes:
+        scores: name of a score -> coefficient -> Agreement.
+        captions: rated captions that have scores.
+        lost: rated captions that have none.
+    """
+
+    scores: Mapping[str, Mapping[str, Agreement]]
+    captions: int
+    lost: int
+
+
+def agree(
+    scored: Mapping[str, Any],
+    ratings: Sequence[Rating],
+    names: Sequence[str] = (),
+    *,
+    coefficients: Sequence[str] = CORRELATIONS,
+    aggregation: str = "mean",
+    **settings: Any,
+) -> Rated:
+    """Agreement of scores with ratings; captions of one image are resampled together.
+
+    Args:
+        scored: what `capwright score --json` writes, or `Scoring.to_json()`.
+        ratings: each names its system when `scored` has several.
+        names: of scores ("ciderD", "tts.micro"); all by default.
+        coefficients, aggregation, settings: see `agreement`.
+
+    Raises:
+        DataError: not such a document, a system or score that is not in it, or no rated caption is.
+    """
+    systems = _read_scores(scored)
+    people: dict[tuple[str, str], list[float]] = {}
+    for rating in ratings:
+        people.setdefault((_system_of(rating.system, systems), rating.id), []).append(rating.rating)
+    captions = {(name, id): scores for name, rows in systems.items() for id, scores in rows if (name, id) in people}
+    if not captions:
+        raise DataError("no rated caption has scores; the ids of ratings and of scores must be the same")
+    there = list(dict.fromkeys(name for scores in captions.values() for name in scores))
+    for name in names:
+        if name not in there:
+            raise DataError(f"there is no score {name!r}; there are {', '.join(there)}")
+    found = {
+        name: {
+            coefficient: agreement(
+                [scores.get(name) for scores in captions.values()],
+                [people[key] for key in captions],
+                [id for _, id in captions],
+                aggregation,
+                coefficient=coefficient,
+                **settings,
+            )
+            for coefficient in coefficients
+        }
+        for name in names or there
+    }
+    return Rated(found, len(captions), len(people) - len(captions))
+
+
+def _replicates(judged: _Judged, x: Floats, coefficient: str, ties: str, how: How) -> Floats:
     """The coefficient of the data, then that of each replicate: [1 + B]."""
     _check(coefficient, COEFFICIENTS, "coefficient")
     _check(ties, TIES, "ties")
     y, codes, count = judged.ratings, judged.codes, judged.clusters
+    replicates = how.replicates if count > 1 else 0  # a single cluster cannot be resampled: an interval without width
     if coefficient == "within":
         counts = _counts_within(x, y, codes, count)
-        sums = np.concatenate([counts.sum(0, keepdims=True), bootstrap_sums(counts, _enough(replicates, count), seed)])
+        sums = np.concatenate([counts.sum(0, keepdims=True), bootstrap_sums(counts, replicates, how.seed)])
         return accuracy(tuple(sums.T), ties)
     measure: dict[str, Callable[[], Callable[[Rows], Floats]]] = {
         "tau-b": lambda: kendall(x, y, "b"),
@@ -254,7 +312,7 @@ def _replicates(judged: _Judged, x: Floats, coefficient: str, ties: str, replica
     }
     of = measure[coefficient]()
     found = [of(np.ones((1, len(x))))]
-    found += [of(weights[:, codes]) for weights in _blocks(count, _enough(replicates, count), seed, len(x))]
+    found += [of(weights[:, codes]) for weights in _blocks(count, replicates, how.seed, len(x))]
     return np.concatenate(found)
 
 
@@ -285,15 +343,12 @@ def _estimate(drawn: Floats, level: float) -> tuple[float | None, float | None, 
     return (None, None, None) if value is None else (value, known(low[0]), known(high[0]))
 
 
-def _share(rows: Rows, finalize: Finalize, how: How) -> tuple[float | None, float | None, float | None]:
-    """A share between 0 and 1 with its interval."""
-    found = estimate(rows, finalize, np.array([[0.0, 1.0]]), how)
+def _share(counts: Rows, ties: str, how: How) -> tuple[float | None, float | None, float | None]:
+    """The accuracy of counts of pairs [C, 5] with its interval."""
+    found = estimate(
+        counts, lambda sums: accuracy(tuple(np.moveaxis(sums, -1, 0)), ties)[..., None], np.array([[0.0, 1.0]]), how
+    )
     return known(found.value[0]), known(found.low[0]), known(found.high[0])
-
-
-def _enough(replicates: int, clusters: int) -> int:
-    """A single cluster cannot be resampled: its interval would have no width."""
-    return replicates if clusters > 1 else 0
 
 
 def _sign(coefficient: str, judged: _Judged, how: How, **fields: object) -> str:
@@ -336,3 +391,21 @@ def _ratings(one: Any, place: int) -> Floats:
 def _check(value: str, known_values: Sequence[str], what: str) -> None:
     if value not in known_values:
         raise DataError(f"{what} must be one of {', '.join(known_values)}, not {value!r}")
+
+
+def _read_scores(scored: Mapping[str, Any]) -> dict[str, list[tuple[str, Mapping[str, float | None]]]]:
+    """For each system (id, scores) of its images."""
+    try:
+        systems = read_scoring(scored)["systems"]
+        return {name: [(row["id"], row["scores"]) for row in one["per_image"]] for name, one in systems.items()}
+    except (DataError, KeyError, TypeError) as error:
+        raise DataError(f"the scores are not what capwright score --json writes ({error})") from error
+
+
+def _system_of(name: str, systems: Mapping[str, Any]) -> str:
+    if name in systems:
+        return name
+    if not name and len(systems) == 1:
+        return next(iter(systems))
+    whose = f"of the system {name!r}" if name else "that do not say whose caption it is"
+    raise DataError(f"there are ratings {whose}; their system must be one of {', '.join(systems)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +28,17 @@ def score_key(scorer: str, output: str) -> str:
 class Estimate:
     """A score and its interval; None where undefined or unknown."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.value is not None
+
+    @property
+    def has_interval(self) -> bool:
+        return self.low is not None and self.high is not None
 
     def to_json(self) -> dict[str, float | None]:
         """{"value", "low", "high"}."""
@@ -56,6 +64,12 @@ class ImageResult:
     scores: Mapping[str, Mapping[str, float | None]]
     evidence: Mapping[str, dict[str, Any] | None]
     others: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """{"id", "caption", "status", "scores": {"bleu4": ...}}, and all "captions" where there are several."""
+        pairs = [(score_key(name, out), value) for name, found in self.scores.items() for out, value in found.items()]
+        more = {"captions": [self.caption, *self.others]} if self.others else {}
+        return {"id": self.id, "caption": self.caption, **more, "status": self.status, "scores": dict(pairs)}
 
 
 @dataclass(frozen=True)
@@ -144,29 +158,32 @@ class Evaluation:
         why = {status: n - self.unknown.get(status, 0) for status, n in measured.status.items()}
         return max(images, 0), {status: n for status, n in why.items() if n > 0}
 
-    def to_json(self) -> dict[str, Any]:
-        """The system's part of summary.json.
+    def to_json(self, trained_on: Collection[str] = (), per_image: bool = False) -> dict[str, Any]:
+        """What is known of a system, as files have it.
 
-        {scorer: {output: {"value", "low", "high"}, "by_tier": {tier: {...}}}, "samples", "scored": {scorer: n},
-        "unknown": {status: n}, "unknown_by": {scorer: {status: n}}, "unknown_why": {scorer: [see `Measured.reasons`]},
-        "signatures": {scorer: text}, "warnings": [...]}.
-        Outputs named "family:member" are gathered under "by_family". Undefined numbers are null.
+        {"scores": {"bleu4": {"value", "low", "high", "scorer", "signature"}, "tts.micro": ...}, "images",
+        "scored": {scorer: n}, "unknown": {status: n}, "unknown_by": {scorer: {status: n}},
+        "unknown_why": {scorer: [see `Measured.reasons`]}, "warnings": [...]}. "unknown" counts images without a usable
+        caption, "unknown_by" also captions that the scorer could not measure. Unknown numbers are null.
+
+        Args:
+            trained_on: scorers whose scores get "trained_on": true.
+            per_image: also "per_image": [{"id", "caption", "status", "scores": {"bleu4": ...}}, ...], with "captions"
+                where a system gave several.
         """
-        report: dict[str, Any] = {}
+        scores: dict[str, Any] = {}
         for name, measured in self.scores.items():
-            block = report[name] = {}
+            more = {"scorer": name, "signature": measured.signature}
+            more |= {"trained_on": True} if name in trained_on else {}
             for output, estimate in measured.estimates.items():
-                family, colon, member = output.partition(":")
-                if colon:
-                    block.setdefault(f"by_{family}", {})[member] = estimate.to_json()
-                else:
-                    block[output] = estimate.to_json()
-        return report | {
-            "samples": len(self.ids),
+                scores[score_key(name, output)] = estimate.to_json() | more
+        found = {
+            "scores": scores,
+            "images": len(self.ids),
             "scored": {name: int(measured.known.sum()) for name, measured in self.scores.items()},
             "unknown": dict(self.unknown),
             "unknown_by": {name: dict(measured.status) for name, measured in self.scores.items()},
             "unknown_why": {name: m.reasons()[:MOST_REASONS] for name, m in self.scores.items() if m.why},
-            "signatures": {name: measured.signature for name, measured in self.scores.items()},
             "warnings": list(self.warnings),
         }
+        return found | ({"per_image": [result.to_json() for result in self.per_image]} if per_image else {})

@@ -20,7 +20,7 @@ S = TypeVar("S", bound=BaseModel)
 
 _HERE = Path(__file__).resolve().parent
 #: In an installed package the YAML files lie here, in a checkout at its top.
-_FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
+FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
 #: Keys of which only one can be given: an override of one takes the other away.
 _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "steps"}
 
@@ -28,7 +28,7 @@ _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "ste
 def list_recipes(kind: str = "") -> dict[str, Path]:
     """The recipes that come with capwright, by bare name; `kind`: those in the folder called so ("curation")."""
     found: dict[str, Path] = {}
-    for folder in _FOLDERS:
+    for folder in FOLDERS:
         for path in sorted((folder / kind).glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
@@ -79,7 +79,7 @@ def read_recipe(
     Args and errors are those of `load_recipe` and `list_recipes`.
     """
     path = find_recipe(name, kind)
-    raw = _read(path, (), kind)
+    raw = read_yaml(path, (), kind)
     changed: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -152,7 +152,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
 
 
-def _read(path: Path, seen: tuple[Path, ...], kind: str) -> dict[str, Any]:
+def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[str, Any]:
     """The plain data of a file, with what it extends underneath."""
     if path.resolve() in seen:
         raise RecipeError(f"{path}: extends itself, through {', '.join(p.name for p in seen)}")
@@ -169,7 +169,7 @@ def _read(path: Path, seen: tuple[Path, ...], kind: str) -> dict[str, Any]:
     if base_name is not None:
         beside = path.parent / str(base_name)
         base = beside if beside.is_file() else find_recipe(str(base_name), kind)
-        merged = _read(base, (*seen, path.resolve()), kind)
+        merged = read_yaml(base, (*seen, path.resolve()), kind)
     for key, value in sorted(raw.items(), key=lambda item: "." in str(item[0])):  # a list of stages before its changes
         if "." in str(key):
             _put(merged, key, value, f"{path}: {key}")

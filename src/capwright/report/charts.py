@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from capwright.report.run_folder import Measure
+from capwright.evaluation.results import Estimate
 
 Point = tuple[float, float]
 
@@ -40,7 +40,7 @@ class Band:
     end: float
 
 
-def interval_bar(measure: Measure, tone: str, low: float = 0, high: float = 100, zero: float | None = None) -> Markup:
+def interval_bar(measure: Estimate, tone: str, low: float = 0, high: float = 100, zero: float | None = None) -> Markup:
     """A dot with its interval on a thin scale from `low` to `high`; `zero` draws a reference line. Decorative:
     the numbers stand beside it."""
     if measure.value is None:
@@ -58,7 +58,7 @@ def interval_bar(measure: Measure, tone: str, low: float = 0, high: float = 100,
     return Markup(f'<svg class="interval {tone}" width="100%" height="16" aria-hidden="true">{"".join(parts)}</svg>')
 
 
-def value_bar(measure: Measure, tone: str) -> Markup:
+def value_bar(measure: Estimate, tone: str) -> Markup:
     """A bar from 0 to the value (0 to 100) with a whisker for the interval, and the number at its end."""
     if measure.value is None:
         text = '<text class="muted" x="0" dx="2" y="13">unknown</text>'

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from capwright.evaluation.results import score_key
+from capwright.evaluation.scoring import flat_scores
 from capwright.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
-from capwright.report.headline import count
-from capwright.report.run_folder import RunFolder, as_measure, label, number
-from capwright.report.score_names import name_of
+from capwright.report.parts import Figure, as_estimate, count, label, name_of, number
+from capwright.report.run_folder import RunFolder
 
 #: Group states from the bottom of the stack up, with what they mean.
 STATES = (
@@ -21,16 +19,6 @@ STATES = (
 )
 #: How many points an area chart averages its steps into, at most.
 AREA_POINTS = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart with its heading and what it says, or the sentence that explains why there is none."""
-
-    heading: str
-    chart: str = ""
-    says: str = ""
-    absent: str = ""
 
 
 def reward_curve(run: RunFolder) -> Figure:
@@ -50,9 +38,7 @@ def reward_curve(run: RunFolder) -> Figure:
                 lines.setdefault(str(name), {}).setdefault(str(row.get("stage")), []).append((x, y))
     if not lines:
         return Figure(heading, absent="No stage of this run was trained on a reward, so there is no reward to draw.")
-    values = [y for stages in lines.values() for points in stages.values() for _, y in points]
-    highest, bottom = max(values), min(0.0, 1.1 * min(values))
-    top = 1.0 if 0.2 < highest <= 1 else max(highest * 1.1, 0.0)
+    top, bottom = _edges([point for stages in lines.values() for points in stages.values() for point in points])
     tones = ("tone-1", "tone-4", "tone-3", "tone-5")
     series, moves = [], []
     for place, (name, stages) in enumerate(lines.items()):
@@ -68,63 +54,44 @@ def reward_curve(run: RunFolder) -> Figure:
     return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, bottom), says + " Pale: single steps.")
 
 
-def probe_curve(run: RunFolder) -> Figure:
-    """Scores measured during training on images that are not trained on: names, or the score that leads the page."""
-    scorer, output = run.lead
-    if (scorer, output) != ("tts", "micro"):
-        return _lead_curve(run, scorer, output)
-    heading = "Names said on held-out images"
-    if not run.probes:
+def probe_curve(run: RunFolder, lead: str) -> Figure:
+    """A score measured during training on images that are not trained on; of TTS also of names that are never said."""
+    names, name = lead == "tts.micro", name_of(lead)
+    heading = "Names said on held-out images" if names else f"{name} on held-out images"
+    if names and not run.probes:
         return Figure(
             heading, absent="No probes were taken during training (the recipe's eval_every), so there is no curve."
         )
-    bands, _ = _timeline(run)
     offsets = _offsets(run)
-    micro: dict[str, list[Point]] = {}
-    never: dict[str, list[Point]] = {}
+    found: dict[str, dict[str, list[Point]]] = {lead: {}, "tts.tier:never": {}}
     for row in run.probes:
-        seen, tts, stage = number(row.get("images_seen")), _tts(row), str(row.get("stage"))
-        if seen is None:
-            continue
-        by_tier = tts.get("by_tier")
-        rarest = by_tier.get("never") if isinstance(by_tier, Mapping) else None
-        for lines, node in ((micro, tts.get("micro")), (never, rarest)):
-            y = as_measure(node).value
-            if y is not None:
+        seen, scores, stage = number(row.get("images_seen")), flat_scores(row.get("scores")), str(row.get("stage"))
+        for key, lines in found.items():
+            y = as_estimate(scores[key][1]).value if key in scores else None
+            if seen is not None and y is not None and (names or key == lead):
                 lines.setdefault(stage, []).append((seen + offsets.get(stage, 0.0), y))
-    if not micro:
-        return Figure(heading, absent="The probes taken during training hold no TTS, so there is no curve.")
-    points = [point for lines in (micro, never) for part in lines.values() for point in part]
-    bands = bands or [Band("", min(x for x, _ in points), max(x for x, _ in points))]
-    says = f"Between the first probe and the last, TTS micro went {_moves(micro, run, 0)}"
-    series = [Series("All names", _stretches(micro, run), "tone-1", dots=True)]
+    main, never = found.values()
+    if not main:
+        return Figure(heading, absent=f"The probes taken during training hold no {name}, so there is no curve.")
+    points = [point for lines in found.values() for part in lines.values() for point in part]
+    bands = _timeline(run)[0] or [Band("", min(x for x, _ in points), max(x for x, _ in points))]
+    digits, more = (0, " TTS, 0 to 100.") if names else (2, "")
+    says = f"Between the first probe and the last, {name} went {_moves(main, run, digits)}"
+    series = [Series("All names" if names else name, _stretches(main, run), "tone-1", dots=True)]
     if never:
-        says += f"; on never-said names {_moves(never, run, 0)}"
+        says += f"; on never-said names {_moves(never, run, digits)}"
         series.append(Series("Never-said", _stretches(never, run), "tone-4", dots=True, dashed=True))
-    top = 100.0 if max(y for _, y in points) > 20 else 25.0
-    return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top), says + ". TTS, 0 to 100.")
+    top, bottom = _edges(points)
+    if names:
+        top, bottom = (25.0 if max(y for _, y in points) <= 20 else 100.0), 0.0
+    return Figure(heading, line_chart(series, bands, f"{heading}. {says}.", top, bottom), f"{says}.{more}")
 
 
-def _lead_curve(run: RunFolder, scorer: str, output: str) -> Figure:
-    name = name_of(score_key(scorer, output))
-    heading = f"{name} on held-out images"
-    offsets = _offsets(run)
-    lines: dict[str, list[Point]] = {}
-    for row in run.probes:
-        scores, stage = row.get("scores"), str(row.get("stage"))
-        block = scores.get(scorer) if isinstance(scores, Mapping) else None
-        seen, y = number(row.get("images_seen")), as_measure(block.get(output) if isinstance(block, Mapping) else None)
-        if seen is not None and y.value is not None:
-            lines.setdefault(stage, []).append((seen + offsets.get(stage, 0.0), y.value))
-    if not lines:
-        return Figure(heading, absent=f"No probes taken during training hold {name}, so there is no curve.")
-    points = [point for part in lines.values() for point in part]
-    bands = _timeline(run)[0] or [Band("", points[0][0], points[-1][0])]
+def _edges(points: Sequence[Point]) -> tuple[float, float]:
+    """Top and bottom of a chart of these points; what lies between 0 and 1 has the whole range."""
     values = [y for _, y in points]
-    top = 1.0 if 0.2 < max(values) <= 1 else max(1.1 * max(values), 0.0) or 1.0
-    says = f"Between the first probe and the last, {name} went {_moves(lines, run, 2)}."
-    series = [Series(name, _stretches(lines, run), "tone-1", dots=True)]
-    return Figure(heading, line_chart(series, bands, f"{heading}. {says}", top, min(0.0, 1.1 * min(values))), says)
+    highest = max(values)
+    return 1.0 if 0.2 < highest <= 1 else max(1.1 * highest, 0.0), min(0.0, 1.1 * min(values))
 
 
 def _stretches(lines: Mapping[str, list[Point]], run: RunFolder) -> tuple[tuple[Point, ...], ...]:
@@ -146,12 +113,6 @@ def _moves(lines: Mapping[str, Sequence[Point]], run: RunFolder, digits: int) ->
         for stage, points in lines.items()
     ]
     return ", ".join(moves)
-
-
-def _tts(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    scores = row.get("scores")
-    tts = scores.get("tts") if isinstance(scores, Mapping) else None
-    return tts if isinstance(tts, Mapping) else {}
 
 
 def group_states(run: RunFolder) -> Figure:

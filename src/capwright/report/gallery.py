@@ -1,297 +1,162 @@
-"""The gallery of the report: which images are shown, and what each system said of them, name by name."""
+"""Which images a page shows: chosen by rule, never by hand."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Sequence
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
-from capwright.data import load_image
-from capwright.evaluation.results import MISSING
-from capwright.report.run_folder import RunFolder, caption_status, label
-from capwright.types import NO_IMAGE, ImageError, Sample
-
-#: Words a reader hears or sees for each kind of naming.
-READINGS = {"right": "right name", "wrong": "wrong name", "generic": "generic name", "vague": "vague name"}
-#: Why there is no caption to show.
-REASONS = {
-    MISSING: "no caption was written",
-    "refusal": "the captioner refused",
-    "truncated": "the caption was cut off",
-    "unparseable": "the answer could not be read",
-    "judge_error": "the judge failed",
-    "timeout": "it took too long",
-    "missing_image": "the image could not be read",
-}
+from capwright.report.cards import Card, Mark, Matcher, Said, Wall, make_card, names_of, names_said
+from capwright.report.parts import Score
+from capwright.report.run_folder import caption_status
+from capwright.report.run_sheet import RunSheet
+from capwright.report.score_sheet import ScoreSheet, values_of
+from capwright.types import Sample
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A name found in a caption: text[start:end] names `term`; status is a key of `READINGS`."""
-
-    start: int
-    end: int
-    term: str
-    status: str
-
-
-#: Finds the names in captions: (sample, caption) pairs in, the marks of each out.
-Matcher = Callable[[Sequence[tuple[Sample, str]]], list[list[Mark]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Saying:
-    """What one system said of one image: pieces of text with their status ("" for plain words).
-
-    `hits` names said of those to name; `scores` are numbers with their names; `more` characters are not shown.
-    """
-
-    system: str
-    tone: str
-    pieces: tuple[tuple[str, str], ...]
-    unknown: str = ""
-    cut: bool = False
-    hits: int | None = None
-    scores: tuple[str, ...] = ()
-    more: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A name an expert would use here, and the systems that used it."""
-
-    name: str
-    tier: str
-    hit_by: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """An image inside the page, or the reason why there is none; both are empty for a sample that is only text."""
-
-    image: str
-    width: int
-    height: int
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One image of a gallery. `references` stand under the heading `said_by`; `hidden` more are not shown."""
-
-    id: str
-    shot: Shot
-    alt: str
-    references: tuple[str, ...]
-    sayings: tuple[Saying, ...]
-    chips: tuple[Chip, ...]
-    names: int
-    credit: tuple[tuple[str, str], ...]
-    said_by: str = "Expert"
-    hidden: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    hardest: tuple[Card, ...]
-    improved: tuple[Card, ...]
-    note: str
-
-
-def build_gallery(
-    run: RunFolder, samples: Sequence[Sample], tones: Mapping[str, str], match: Matcher | None, limit: int
-) -> Gallery:
-    """Choose up to `limit` images by rule and prepare their cards.
+def run_walls(sheet: RunSheet, samples: Sequence[Sample], match: Matcher | None, limit: int) -> tuple[list[Wall], str]:
+    """Up to `limit` images of a run; without any, why there are none.
 
     The hardest come first: lowest share of professional names said by the last system, ties by id; a quarter of the
     places goes to the images that gained most from the first system to the last. Without names to look for
     (`match` is None or no sample has terms) the first images by id are shown.
     """
-    systems = [name for name in run.systems if name in run.captions]
+    captions = sheet.run.captions
+    systems = [system for system in sheet.systems if system.key in captions]
     if not systems or not samples or limit < 1:
         missing = "the run wrote no captions" if not systems else "no samples were given"
-        return Gallery((), (), f"There are no images to show: {missing}.")
-    marks = {name: _read(run, samples, name, match) for name in systems}
+        return [], f"There are no images to show: {missing}."
     last, first = systems[-1], systems[0]
-    scores = {name: [_share(sample, found) for sample, found in zip(samples, marks[name])] for name in {first, last}}
-    scored = [place for place in range(len(samples)) if scores[last][place] is not None]
+    said = {system.key: [_said(sheet, system.key, sample) for sample in samples] for system in systems}
+    scores = {key: _shares(samples, said[key], match) for key in {first.key, last.key}}
+    scored = [place for place, share in enumerate(scores[last.key]) if share is not None]
     if scored:
-        ranked = sorted(scored, key=lambda place: (scores[last][place], samples[place].id))
-        gains = {p: (scores[last][p] or 0) - was for p in scored if (was := scores[first][p]) is not None}
+        ranked = sorted(scored, key=lambda place: (scores[last.key][place], samples[place].id))
+        gains = {p: (scores[last.key][p] or 0) - was for p in scored if (was := scores[first.key][p]) is not None}
         risen = sorted((p for p in gains if gains[p] > 0), key=lambda p: (-gains[p], samples[p].id))
         hard = ranked[: max(limit - min(len(risen), limit // 4), 1)]
-        shown = set(hard)
-        best = [place for place in risen if place not in shown][: limit - len(hard)]
-        note = _note(len(samples), len(scored), len(hard), len(best), label(first), label(last))
+        best = [place for place in risen if place not in set(hard)][: limit - len(hard)]
+        heading, rule = (
+            "Hardest first",
+            (
+                f"Chosen by rule, not by hand: of {len(samples):,} images, the {len(hard)} with the lowest share of "
+                f"professional names said by {last.name}, ties by id"
+            ),
+        )
+        if best:
+            rule += f"; then the {len(best)} that gained most from {first.name} to {last.name}"
+        if len(scored) < len(samples):
+            rule += f". {len(samples) - len(scored)} images have no names to look for or no known caption and were not "
+            rule += "candidates"
     else:
         hard, best = sorted(range(len(samples)), key=lambda place: samples[place].id)[:limit], []
-        note = (
-            f"The first {len(hard)} of {len(samples):,} images by id: without professional names to look for, none is "
-            "harder than another."
+        heading, rule = "Images", f"The first {len(hard)} of {len(samples):,} images by id: without professional names "
+        rule += "to look for, none is harder than another"
+    chosen = [(heading, f"{rule}.", hard), ("Most improved", "", best)]
+    return [
+        Wall(
+            heading, rule, tuple(make_card(samples[p], [said[s.key][p] for s in systems], match, False) for p in places)
         )
-    cards = {
-        place: _card(run, samples[place], systems, tones, {s: marks[s][place] for s in systems})
-        for place in [*hard, *best]
-    }
-    return Gallery(tuple(cards[p] for p in hard), tuple(cards[p] for p in best), note)
+        for heading, rule, places in chosen
+        if places
+    ], ""
 
 
-def image_uri(path: Any, side: int = 320) -> tuple[str, int, int]:
-    """The image as a data URI no larger than `side` pixels, as PNG or JPEG, whichever is smaller; with its size.
+def score_walls(sheet: ScoreSheet, match: Matcher | None, limit: int) -> list[Wall]:
+    """Up to `limit` images of scored captions: the worst by the leading score, then the largest disagreements.
 
-    Raises:
-        ImageError: the image is missing or cannot be read.
+    The worst are those of the last system; neither is chosen where the score has no better direction. Disagreement is
+    between the first and the last system, or, for one system, between two scores, by the rank that each gives the
+    image. Ties go to the sample that comes first. An image is shown once.
     """
-    image = load_image(path, max_pixels=16 * side * side)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    encoded: list[tuple[int, str, bytes]] = []
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85, "optimize": True})):
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        encoded.append((len(buffer.getvalue()), kind, buffer.getvalue()))
-    _, kind, data = min(encoded)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", image.width, image.height
+    if sheet.lead is None or limit < 1:
+        return []
+    chosen: list[tuple[str, str, list[int]]] = []
+    last = sheet.systems[-1]
+    values = values_of(last, sheet.lead)
+    known = np.isfinite(values)
+    gaps, between = _gaps(sheet, sheet.lead)
+    parted = [p for p in _first(-gaps, len(gaps)) if gaps[p] > 0]
+    shown: set[int] = set()
+    if sheet.lead.better:
+        worst = _first(values * sheet.lead.better, max(limit - min(len(parted), limit // 2), 1))
+        shown = set(worst)
+        rule = f"Chosen by rule, not by hand: the {len(worst)} of {int(known.sum()):,} images with the "
+        rule += f"{'lowest' if sheet.lead.better > 0 else 'highest'} {sheet.lead.name} of {last.name}."
+        chosen.append(("Worst first", rule, worst))
+    apart = [p for p in parted if p not in shown][: limit - len(shown)]
+    if apart:
+        heading = "Where they differ most" if len(sheet.systems) > 1 else "Where two scores disagree"
+        chosen.append((heading, between, apart))
+    return [
+        Wall(heading, rule, tuple(_card(sheet, place, match) for place in places))
+        for heading, rule, places in chosen
+        if places
+    ]
 
 
-def _read(run: RunFolder, samples: Sequence[Sample], system: str, match: Matcher | None) -> list[list[Mark] | None]:
-    """The marks of every sample's caption; None where the caption is unknown or names cannot be looked for."""
-    rows = run.captions[system]
-    known = [p for p, s in enumerate(samples) if caption_status(rows.get(s.id)) in ("ok", "empty")]
-    found: list[list[Mark] | None] = [None] * len(samples)
-    if match is not None:
-        texts = [(samples[place], _text(rows[samples[place].id])) for place in known]
-        for place, marks in zip(known, match(texts)):
-            found[place] = marks
-    return found
+def _said(sheet: RunSheet, key: str, sample: Sample) -> Said:
+    """What the captions of a run say of an image."""
+    row = sheet.run.captions[key].get(sample.id)
+    system = next(system for system in sheet.systems if system.key == key)
+    caption = (row or {}).get("caption")
+    cut = row is not None and row.get("finish") == "length"
+    return Said(system.name, system.tone, (caption if isinstance(caption, str) else "",), caption_status(row), cut)
 
 
-def _share(sample: Sample, marks: list[Mark] | None) -> float | None:
-    names = names_of(sample)
-    return None if marks is None or not names else len(names_said(names, marks)) / len(names)
+def _shares(samples: Sequence[Sample], said: Sequence[Said], match: Matcher | None) -> list[float | None]:
+    """Of the names in each image the share that is said; None without names or a known caption."""
+    pairs = [(place, text) for place, one in enumerate(said) for text in one.shown] if match is not None else []
+    found: list[list[Mark]] = match([(samples[place], text) for place, text in pairs]) if match is not None else []
+    shares: list[float | None] = [None] * len(samples)
+    for (place, _), marks in zip(pairs, found):
+        names = names_of(samples[place])
+        shares[place] = len(names_said(names, marks)) / len(names) if names else None
+    return shares
 
 
-def names_of(sample: Sample) -> list[str]:
-    """The professional names of what is in the image."""
-    return list(dict.fromkeys(term.name for term in sample.terms if term.level == "professional"))
-
-
-def names_said(names: Sequence[str], marks: Sequence[Mark]) -> set[str]:
-    """Which of the names the marks find in a caption."""
-    return {mark.term for mark in marks if mark.status == "right"} & set(names)
-
-
-def _text(row: Mapping[str, Any]) -> str:
-    caption = row.get("caption")
-    return caption if isinstance(caption, str) else ""
-
-
-def _card(
-    run: RunFolder,
-    sample: Sample,
-    systems: Sequence[str],
-    tones: Mapping[str, str],
-    marks: Mapping[str, list[Mark] | None],
-) -> Card:
-    names = names_of(sample)
-    sayings = []
-    for system in systems:
-        row = run.captions[system].get(sample.id)
-        status = caption_status(row)
-        found = marks[system]
-        unknown = "" if row is not None and status in ("ok", "empty") else REASONS.get(status, status)
-        pieces = () if unknown or row is None else pieces_of(_text(row), found or ())
-        cut = row is not None and row.get("finish") == "length"
-        hits = None if found is None else len(names_said(names, found))
-        sayings.append(Saying(label(system), tones[system], pieces, unknown, cut, hits))
-    chips = chips_of(sample, [(label(system), tones[system], marks[system] or ()) for system in systems])
-    references = sample.references[:1]
-    alt = references[0] if references else f"Image {sample.id}"
-    credit = credit_of(sample)
-    return Card(shown_id(sample), shot_of(sample), alt, references, tuple(sayings), chips, len(names), credit)
-
-
-def shot_of(sample: Sample) -> Shot:
-    """The image of a sample (the first of several), made small."""
-    if sample.image == NO_IMAGE:
-        return Shot("", 0, 0, "")
-    try:
-        return Shot(*image_uri(sample.image), "")
-    except ImageError:
-        return Shot("", 0, 0, "The image could not be read.")
-
-
-def shown_id(sample: Sample) -> str:
-    """The id, and that there are further images."""
-    return f"{sample.id} (first of {len(sample.images)} images)" if sample.more_images else sample.id
-
-
-def chips_of(sample: Sample, systems: Sequence[tuple[str, str, Sequence[Mark]]]) -> tuple[Chip, ...]:
-    """The names to say of a sample, each with the systems that said it; systems are (name, tone, marks)."""
-    tiers = {term.name: term.tier for term in sample.terms}
-    names = names_of(sample)
-    said = [(name, tone, names_said(names, marks)) for name, tone, marks in systems]
-    return tuple(Chip(n, tiers[n], tuple((who, tone) for who, tone, hits in said if n in hits)) for n in names)
-
-
-def pieces_of(text: str, marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
-    """Cut a caption at its marks: (text, status) pairs that join to the caption. Marks that overlap an earlier one
-    or leave the text are passed over."""
-    pieces, place = [], 0
-    for mark in sorted(marks, key=lambda m: (m.start, -m.end)):
-        if mark.start < place or mark.end > len(text) or mark.end <= mark.start:
-            continue
-        if mark.start > place:
-            pieces.append((text[place : mark.start], ""))
-        pieces.append((text[mark.start : mark.end], mark.status if mark.status in READINGS else ""))
-        place = mark.end
-    if place < len(text):
-        pieces.append((text[place:], ""))
-    return tuple(pieces)
-
-
-def credit_of(sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Who made the image, under which license: (text, link or "") pairs, from `meta` keys author, source_url
-    (or photo), license and license_url. Only http(s) addresses become links."""
-    meta = sample.meta
-    author, source = _word(meta, "author"), _word(meta, "source_url") or _word(meta, "photo")
-    license, license_url = _word(meta, "license"), _word(meta, "license_url")
-    if not (source or license):
-        return ()
-    parts = [(author or "Photo", _web(source))]
-    if license or license_url:
-        parts.append((_license_name(license or license_url), _web(license_url) or _web(license)))
-    return tuple(parts)
-
-
-def _license_name(license: str) -> str:
-    """ "https://creativecommons.org/licenses/by-sa/2.0/" is "CC BY-SA 2.0"; anything else is its own name."""
-    parts = license.rstrip("/").split("/")
-    if "creativecommons.org" in license and "licenses" in parts[:-1]:
-        rest = parts[parts.index("licenses") + 1 :]
-        return "CC " + " ".join([rest[0].upper(), *rest[1:2]])
-    return license
-
-
-def _word(meta: Mapping[str, Any], key: str) -> str:
-    value = meta.get(key)
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _web(address: str) -> str:
-    return address if address.startswith(("https://", "http://")) else ""
-
-
-def _note(samples: int, scored: int, hard: int, best: int, first: str, last: str) -> str:
-    note = (
-        f"Chosen by rule, not by hand: of {samples:,} images, the {hard} with the lowest share of "
-        f"professional names said by {last}, ties by id"
+def _gaps(sheet: ScoreSheet, lead: Score) -> tuple[NDArray[np.float64], str]:
+    """How far two views of each image are apart [images], and which views they are."""
+    first, last = sheet.systems[0], sheet.systems[-1]
+    if len(sheet.systems) > 1:
+        gaps = np.abs(values_of(last, lead) - values_of(first, lead))
+        return gaps, f"The largest differences in {lead.name} between {first.name} and {last.name}."
+    others = [s for s in sheet.headlines if s.scorer != lead.scorer and s.better and s.unit != "set"]
+    if not others or not lead.better:
+        return np.full(len(sheet.samples), np.nan), ""
+    other = min(others, key=lambda score: score.scorer == "bleu")
+    ours, theirs = _ranks(values_of(first, lead) * lead.better), _ranks(values_of(first, other) * other.better)
+    return np.abs(ours - theirs), (
+        f"The images that {lead.name} and {other.name} rank most differently among all: one of the two misjudges them."
     )
-    if best:
-        note += f"; then the {best} that gained most from {first} to {last}"
-    if scored < samples:
-        note += f". {samples - scored} images have no names to look for or no known caption and were not candidates"
-    return note + "."
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean rank from 0 to 1 among the known values; NaN where unknown."""
+    ranks = np.full(len(values), np.nan)
+    known = np.isfinite(values)
+    if known.sum() > 1:
+        _, place, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+        ends = np.cumsum(counts)
+        ranks[known] = ((ends - (counts + 1) / 2) / (known.sum() - 1))[place]
+    return ranks
+
+
+def _first(values: NDArray[np.float64], count: int) -> list[int]:
+    """Places of the lowest known values, ties in order."""
+    order = np.argsort(values, kind="stable")
+    return [int(place) for place in order[:count] if math.isfinite(values[place])]
+
+
+def _card(sheet: ScoreSheet, place: int, match: Matcher | None) -> Card:
+    said = []
+    for system in sheet.systems:
+        image = system.evaluation.per_image[place]
+        values = [(score, image.scores.get(score.scorer, {}).get(score.output)) for score in sheet.headlines]
+        scores = tuple(
+            f"{score.name} {score.text(value)}" for score, value in values if score.better and value is not None
+        )
+        said.append(Said(system.name, system.tone, (image.caption, *image.others), image.status, scores=scores))
+    return make_card(sheet.samples[place], said, match)

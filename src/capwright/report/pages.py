@@ -7,12 +7,12 @@ escaped, and characters that steer the text around them are written out by their
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from capwright.report.parts import one_decimal
 from capwright.types import DataError
 
 #: Characters that a browser obeys or drops instead of showing them: controls, stray carriage returns, Unicode line
@@ -22,7 +22,7 @@ _STEERING = re.compile(
 )
 
 
-def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **content: Any) -> str:
+def render_page(template: str, **content: Any) -> str:
     """The page as text; a value that the template asks for and `content` lacks is an error."""
     environment = Environment(
         loader=PackageLoader("capwright.report", "templates"),
@@ -31,8 +31,7 @@ def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **cont
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= filters
-    environment.filters["grouped"] = "{:,}".format
+    environment.filters |= {"grouped": "{:,}".format, "one_decimal": one_decimal}
     return visible(environment.get_template(template).render(**content))
 
 

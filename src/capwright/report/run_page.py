@@ -1,30 +1,38 @@
-"""One page that shows a run: what happened, how sure we are, and what the captioners actually say.
-
-The page is a single HTML file with its images, charts and style inside. It needs no script and no network, follows
-the reader's light or dark setting, and the same inputs give the same bytes.
-"""
+"""One page that shows a run: what happened, how sure we are, and what the captioners actually say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from capwright.evaluation.compare import Comparison
+from capwright.report.cards import Matcher, credits_of
 from capwright.report.charts import interval_bar, squares, value_bar, whole
 from capwright.report.curves import STATES, group_states, probe_curve, reward_curve
-from capwright.report.gallery import Card, Matcher, build_gallery
-from capwright.report.headline import ComparisonRow, read_comparisons, trained_systems, words_of, write_headline
-from capwright.report.injection import read_orders
+from capwright.report.gallery import run_walls
+from capwright.report.headline import write_headline
 from capwright.report.pages import render_page, write_page
-from capwright.report.run_folder import Measure, RunFolder, label, number, read_run
-from capwright.report.run_scores import digits_of, score_lines, score_name, write_interval, write_value
+from capwright.report.parts import (
+    Cell,
+    Gain,
+    Line,
+    Score,
+    as_estimate,
+    make_gains,
+    make_line,
+    number,
+    read_comparisons,
+)
+from capwright.report.run_folder import RunFolder, read_run
+from capwright.report.run_sheet import TTS, RunSheet, read_sheet
 from capwright.report.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
 
-#: Explanations of the columns of the table, shown under it.
+#: Explanations of the columns of the table of names, shown under it.
 COLUMNS = (
     ("Micro", "of 100 professional names an expert would use, how many the caption says (the headline score)"),
     ("Macro", "the same, averaged over images"),
@@ -34,24 +42,11 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class SystemRow:
-    """One system in the headline table."""
-
-    name: str
-    tone: str
-    scores: tuple[tuple[str, Measure], ...]
-    bar: str
-    words: Measure
-    trained: bool
-    samples: int | None
-    unknown: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Tier:
+    """Names of one tier: how many there are to say, and how many each system says."""
+
     name: str
     terms: int
-    never: bool
     bars: tuple[tuple[str, str, str], ...]
 
 
@@ -83,133 +78,120 @@ def write_report(
     Raises:
         DataError: the run folder is missing, empty or broken, or the page cannot be written.
     """
-    run = read_run(run_dir)
     vocabulary = vocabulary if vocabulary is not None else getattr(samples, "vocabulary", None)
     samples = list(samples)
-    page = render(run, samples, title or Path(run_dir).resolve().name, limit, term_matcher(samples, vocabulary), things)
+    sheet = read_sheet(read_run(run_dir), [sample.id for sample in samples], things)
+    match = term_matcher(samples, vocabulary)
+    page = render(sheet, samples, title or Path(run_dir).resolve().name, limit, match)
     return write_page(Path(out) if out is not None else Path(run_dir) / "report.html", page)
 
 
-def render(
-    run: RunFolder, samples: Sequence[Sample], title: str, limit: int, match: Matcher | None, things: str
-) -> str:
+def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, match: Matcher | None) -> str:
     """The page as text."""
-    tones = system_tones(run.systems)
-    ids = [sample.id for sample in samples]
-    unknown = {name: run.unknown(name, ids) for name in run.systems}
-    gallery = build_gallery(run, samples, tones, match, limit)
-    comparisons, others = _comparisons(run, tones)
-    lines, more = score_lines(run, tones)
+    run, lead = sheet.run, sheet.lead
+    assert lead is not None
+    walls, absent = run_walls(sheet, samples, match, limit)
+    comparisons = read_comparisons(run.summary)
+    others = [score for score in sheet.scores if score.key != lead.key]
+    shown = [score for score in sheet.scores if score.scorer not in ("tts", "length")]
+    main = [score for score in sheet.scores if score.key == TTS and shown] + [s for s in shown if s.is_main]
     return render_page(
-        "report.html.jinja",
-        {
-            "score": lambda value: write_value(value, 1),
-            "interval": lambda measure: write_interval(measure, 1),
-            "whole": whole,
-            "signed": _signed,
-            "titled": _titled,
-        },
+        "run.html.jinja",
         title=title,
+        sheet=sheet,
         run=run,
-        headline=write_headline(run, tones, things, unknown),
-        things=things,
-        waffles=_waffles(run, tones),
-        rows=_rows(run, tones, unknown),
+        headline=write_headline(sheet, comparisons),
+        waffles=[
+            (system, whole(found.value), squares(found.value, system.tone))
+            for system in sheet.systems
+            if (found := sheet.find(system, TTS)).value is not None
+        ],
+        rows=_rows(sheet, lead),
         columns=COLUMNS,
-        comparisons=comparisons,
-        others=others,
-        names=run.lead == ("tts", "micro"),
-        lead=score_name(run.lead),
-        digits=digits_of([run.measure(name, *run.lead) for name in run.systems]),
-        lines=lines,
-        more=more,
-        words=[words_of(run, name) for name in run.systems],
-        figures=(reward_curve(run), probe_curve(run)),
+        table=[make_line(sheet.systems, score) for score in main],
+        rest=[make_line(sheet.systems, score, drawn=False) for score in shown if score not in main],
+        gains=make_gains(sheet, lead, comparisons),
+        other_gains=_other_gains(sheet, others, comparisons),
+        figures=(reward_curve(run), probe_curve(run, lead.key)),
         states=group_states(run),
         meanings=STATES,
-        tiers=_tiers(run, samples, tones),
-        orders=read_orders(run),
-        gallery=gallery,
+        tiers=_tiers(sheet, samples),
+        orders=_orders(run),
+        walls=walls,
+        absent=absent,
         searched=match is not None,
-        credits=credits_of((*gallery.hardest, *gallery.improved)),
-        counts=[(label(name), len(ids), unknown[name], _training_time(run, name)) for name in run.systems],
+        credits=credits_of(walls),
+        images=len(samples),
+        times={system.key: _training_time(run, system.key) for system in sheet.systems},
         signatures=_signatures(run),
-        warnings=[(label(n), text) for n in run.systems for text in _texts((run.summary.get(n) or {}).get("warnings"))],
-        facts=_flat(run.summary.get("run")),
-        label=label,
+        facts=_flat({**run.facts, **{key: run.summary.get(key) or {} for key in ("benchmark", "versions")}}),
     )
 
 
-def system_tones(systems: Sequence[str]) -> dict[str, str]:
-    """A color class for each system: grey for the first of several, the leading color for the last."""
-    middle = [f"tone-{2 + place % 4}" for place in range(max(len(systems) - 2, 0))]
-    chosen = ["tone-0", *middle, "tone-1"] if len(systems) > 1 else ["tone-1"]
-    return dict(zip(systems, chosen))
-
-
-def _waffles(run: RunFolder, tones: Mapping[str, str]) -> list[tuple[str, str, Measure, str]]:
-    scores = [(name, run.measure(name, "tts", "micro")) for name in run.systems]
-    return [(label(n), tones[n], score, squares(score.value, tones[n])) for n, score in scores if score.known]
-
-
-def _rows(run: RunFolder, tones: Mapping[str, str], unknown: Mapping[str, Mapping[str, int] | None]) -> list[SystemRow]:
-    rows, trained = [], trained_systems(run, "tts")
-    for name in run.systems:
-        scores = tuple((title, run.measure(name, "tts", title.lower())) for title, _ in COLUMNS)
-        samples = number((run.summary.get(name) or {}).get("samples"))
-        lost = unknown[name]
-        rows.append(
-            SystemRow(
-                name=label(name),
-                tone=tones[name],
-                scores=scores,
-                bar=interval_bar(scores[0][1], tones[name]),
-                words=words_of(run, name),
-                trained=name in trained,
-                samples=None if samples is None else int(samples),
-                unknown=None if lost is None else sum(lost.values()),
-            )
-        )
+def _rows(sheet: RunSheet, lead: Score) -> list[Line]:
+    """The table of names: a row a system, with its length, and how many captions it is of."""
+    rows = []
+    for system in sheet.systems:
+        cells = []
+        for title, key in (*((title, f"tts.{title.lower()}") for title, _ in COLUMNS), ("Words", "length.words")):
+            found = sheet.find(system, key)
+            bar = interval_bar(found, system.tone) if key == TTS else Markup("")
+            cells.append(Cell("TTS micro" if key == TTS else title, "", lead.text(found.value), lead.span(found), bar))
+        lost = None if system.unknown is None else sum(system.unknown.values())
+        for title, n in (("Images", system.images), ("Unknown", lost)):
+            cells.append(Cell(title, "", "unknown" if n is None else f"{n:,}", "", Markup("")))
+        rows.append(Line(system.name, tuple(cells), "trained on TTS" if "tts" in system.trained_on else ""))
     return rows
 
 
-def _comparisons(
-    run: RunFolder, tones: Mapping[str, str]
-) -> tuple[list[tuple[ComparisonRow, Markup]], list[ComparisonRow]]:
-    """Comparisons of the leading score with their bars, on one scale; and all others."""
-    every, lead = read_comparisons(run), ".".join(run.lead)
-    found = [c for c in every if c.score == lead]
-    ends = [v for c in found for v in (c.difference.value, c.difference.low, c.difference.high) if v is not None]
-    reach = max(map(abs, ends), default=0) * 1.05 or 1.0
-    start = min(min(ends, default=0) * 1.05, -0.15 * reach)
-    end = max(max(ends, default=0) * 1.05, 0.15 * reach)
-    bars = [(c, interval_bar(c.difference, tones.get(c.b, "tone-1"), start, end, zero=0)) for c in found]
-    return bars, [c for c in every if c.score != lead]
+def _other_gains(
+    sheet: RunSheet, scores: Sequence[Score], comparisons: Sequence[Comparison]
+) -> list[tuple[str, list[Gain]]]:
+    """Comparisons of other scores, those of a score together."""
+    found = [(score.name, make_gains(sheet, score, comparisons)) for score in scores]
+    return [(name, gains) for name, gains in found if gains]
 
 
-def _tiers(run: RunFolder, samples: Sequence[Sample], tones: Mapping[str, str]) -> list[Tier]:
+def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Tier]:
     counts: dict[str, int] = {}
     for sample in samples:
         for term in {term.name: term for term in sample.terms if term.level == "professional"}.values():
             counts[term.tier] = counts.get(term.tier, 0) + 1
-    tiers = []
-    for tier in run.tiers():
-        bars = tuple(
-            (label(name), tones[name], value_bar(run.measure(name, "tts", "by_tier", tier), tones[name]))
-            for name in run.systems
-            if run.measure(name, "tts", "micro").known
-        )
-        tiers.append(Tier(tier, counts.get(tier, 0), tier == "never", bars))
-    return tiers
+    measured = [system for system in sheet.systems if sheet.find(system, TTS).known]
+    bars = {
+        tier: tuple((s.name, s.tone, value_bar(sheet.find(s, f"tts.tier:{tier}"), s.tone)) for s in measured)
+        for tier in sheet.tiers()
+    }
+    return [Tier(tier, counts.get(tier, 0), own) for tier, own in bars.items()]
 
 
-def credits_of(cards: Iterable[Card]) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    """(id, credit) of the photos that have one."""
-    return [(card.id, card.credit) for card in cards if card.credit]
+def _orders(run: RunFolder) -> list[Line]:
+    """What orders in captions did to scores, a row a kind of order; counts are "0 of 12", or "unknown"."""
+    found = run.summary.get("injection")
+    rows = []
+    for row in found if isinstance(found, list) else ():
+        if not isinstance(row, Mapping):
+            continue
+        images, unknown, change = number(row.get("images")), number(row.get("unknown")), as_estimate(row.get("change"))
+        score = Score("", "", "", True, high=100 if abs(number(row.get("clean")) or 0) > 10 else 1)
+        every = None if images is None or unknown is None else images + unknown
+        cells = [
+            Cell("Change of its own caption", "", score.signed(change.value), score.span(change, True), Markup(""))
+        ]
+        for title, part, total in (
+            ("Own changed", row.get("changed"), images),
+            ("Unknown", unknown, every),
+            ("Others changed", row.get("others_changed"), number(row.get("others"))),
+        ):
+            n = number(part)
+            text = "unknown" if n is None or total is None else f"{n:,.0f} of {total:,.0f}"
+            cells.append(Cell(title, "", text, "", Markup("")))
+        rows.append(Line(str(row.get("attack", "")), tuple(cells), str(row.get("score", ""))))
+    return rows
 
 
 def _training_time(run: RunFolder, system: str) -> str:
-    seconds = number((run.summary.get(system) or {}).get("seconds"))
+    seconds = number(run.block(system).get("seconds"))
     if seconds is None or system == "base":
         return ""
     return f"trained in {seconds:.0f} s" if seconds < 120 else f"trained in {seconds / 60:.0f} min"
@@ -218,13 +200,10 @@ def _training_time(run: RunFolder, system: str) -> str:
 def _signatures(run: RunFolder) -> list[tuple[str, str]]:
     """Scorer and signature; where systems were measured differently, each signature once."""
     pairs = _flat(run.summary.get("signatures"))
-    for name in run.systems:
-        pairs += _flat((run.summary.get(name) or {}).get("signatures"))
+    for system in run.systems:
+        for node in run.block(system).get("scores", {}).values():
+            pairs += [(str(node.get("scorer")), node["signature"])] if node.get("signature") else []
     return list(dict.fromkeys(pairs))
-
-
-def _texts(node: Any) -> list[str]:
-    return [text for text in node if isinstance(text, str)] if isinstance(node, list) else []
 
 
 def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -240,13 +219,3 @@ def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
         else:
             pairs.append((f"{prefix}{key}", "unknown" if value is None else str(value)))
     return pairs
-
-
-def _signed(value: float | None, digits: int = 1) -> str:
-    return "unknown" if value is None else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _titled(score: str) -> str:
-    """ "ciderD.ciderD" is "CIDEr-D"."""
-    scorer, _, output = score.partition(".")
-    return score_name((scorer, output))

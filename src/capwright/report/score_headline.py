@@ -6,62 +6,74 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from capwright.evaluation.compare import Comparison
-from capwright.report.headline import Headline, join
-from capwright.report.score_caveats import write_caveats
-from capwright.report.score_names import name_of
-from capwright.report.score_sheet import Score, Sheet, System, measure_of
+from capwright.report.caveats import write_caveats
+from capwright.report.parts import Headline, Score, System, is_clear, join, measure_of, name_of
+from capwright.report.score_sheet import ScoreSheet
 
-Tests = Mapping[tuple[str, str], Comparison]
-
-
-@dataclass(frozen=True, slots=True)
-class Duel:
-    """A score on which a system was compared with the first: 1 it is clearly better, -1 clearly worse, 0 open."""
-
-    score: Score
-    verdict: int
+Pieces = list[tuple[str, str]]
 
 
-def tests_of(sheet: Sheet, comparisons: Sequence[Comparison]) -> Tests:
-    """The comparisons with the first system by (name of the other, "scorer.output")."""
-    first = sheet.systems[0].evaluation.name
-    return {(c.b, c.score): c for c in comparisons if c.a == first}
+@dataclass(frozen=True)
+class Duels:
+    """How systems compare with the first on scores that may lead.
 
+    Attributes:
+        systems, scores: of the page; scores that a system was trained on, and those without a better direction, do not
+            lead.
+        verdicts: (key of a system, key of a score) -> 1 it is clearly better than the first, -1 clearly worse, 0 open;
+            nothing where it was not tested.
+    """
 
-def is_clear(test: Comparison, level: float) -> bool:
-    """Whether a difference is more than chance: by its test, corrected where it is; without a test by its interval."""
-    p = test.p if test.p_holm is None else test.p_holm
-    if p is not None:
-        return p < 1 - level
-    return test.low is not None and test.high is not None and (test.low > 0 or test.high < 0)
+    systems: Sequence[System]
+    scores: Sequence[Score]
+    verdicts: Mapping[tuple[str, str], int]
+
+    def of(self, system: System) -> dict[str, int]:
+        """Name of a score -> the verdict on a system."""
+        return {
+            score.name: self.verdicts[system.key, score.key]
+            for score in self.scores
+            if (system.key, score.key) in self.verdicts
+        }
 
 
 def write_score_headline(
-    sheet: Sheet, comparisons: Sequence[Comparison], findings: Sequence[str], not_installed: Mapping[str, str]
+    sheet: ScoreSheet, comparisons: Sequence[Comparison], findings: Sequence[str], not_installed: Mapping[str, str]
 ) -> Headline:
-    """One sentence about who leads; the numbers of the leading score; caveats. Scores that a system was trained on,
-    and scores without a better direction, do not lead."""
-    tests = tests_of(sheet, comparisons)
-    judges = [
-        score
-        for score in sheet.headlines
-        if score.better and not sheet.trained(score) and any(measure_of(s, score).known for s in sheet.systems)
-    ]
-    judges.sort(key=lambda score: score != sheet.lead)
-    tested = any(_duels(system, judges, tests, sheet) for system in sheet.systems[1:]) or not judges
-    told = write_caveats(sheet, tested, findings, [name_of(scorer) for scorer in sorted(not_installed)])
+    """One sentence about who leads; the numbers of the leading score; caveats."""
+    scores = [score for score in sheet.headlines if score.better and not sheet.trained(score) and _known(sheet, score)]
+    scores.sort(key=lambda score: score != sheet.lead)
+    duels = Duels(sheet.systems, scores, _verdicts(sheet, scores, comparisons))
+    told = write_caveats(
+        sheet, bool(duels.verdicts) or not scores, findings, [name_of(s) for s in sorted(not_installed)]
+    )
     caveats = tuple(dict.fromkeys([*findings, *told]))
-    if not judges:
+    if not scores:
         return Headline(((_no_judge(sheet), ""),), tuple(_numbers(sheet, sheet.headlines[:1])), caveats)
     if len(sheet.systems) == 1:
-        return Headline(_alone(sheet, judges[0]), tuple(_numbers(sheet, judges[1:])), caveats)
-    pieces = _pair(sheet, judges, tests) if len(sheet.systems) == 2 else _several(sheet, judges, tests)
-    facts = _numbers(sheet, judges[:1]) + (_against_first(sheet, judges, tests) if len(sheet.systems) > 2 else [])
-    return Headline(tuple(pieces), tuple(facts), caveats)
+        return Headline(_alone(sheet.systems[0], scores[0]), tuple(_numbers(sheet, scores[1:])), caveats)
+    pieces = _pair(duels) if len(sheet.systems) == 2 and duels.verdicts else _several(duels)
+    facts = _numbers(sheet, scores[:1]) + (_against_first(duels) if len(sheet.systems) > 2 else [])
+    return Headline((*pieces, (".", "")), tuple(facts), caveats)
 
 
-def _no_judge(sheet: Sheet) -> str:
-    known = [s for s in sheet.headlines if any(measure_of(system, s).known for system in sheet.systems)]
+def _known(sheet: ScoreSheet, score: Score) -> bool:
+    return any(measure_of(system, score).known for system in sheet.systems)
+
+
+def _verdicts(
+    sheet: ScoreSheet, scores: Sequence[Score], comparisons: Sequence[Comparison]
+) -> dict[tuple[str, str], int]:
+    better = {score.key: score.better for score in scores}
+    return {
+        (c.b, c.score): (better[c.score] if c.difference > 0 else -better[c.score]) * is_clear(c, sheet.level)
+        for c in comparisons
+        if c.a == sheet.systems[0].key and c.score in better and c.difference is not None
+    }
+
+
+def _no_judge(sheet: ScoreSheet) -> str:
+    known = [score for score in sheet.headlines if _known(sheet, score)]
     if not known:
         return "These captions have no score yet."
     if any(score.better for score in known):
@@ -69,152 +81,90 @@ def _no_judge(sheet: Sheet) -> str:
     return "Nothing measured here says which captions are better."
 
 
-def _alone(sheet: Sheet, score: Score) -> tuple[tuple[str, str], ...]:
-    system = sheet.systems[0]
-    measure = measure_of(system, score)
-    ending = (
-        f", likely between {score.text(measure.low)} and {score.text(measure.high)}." if measure.has_interval else "."
-    )
-    return (
-        (system.name, ""),
-        (" scores ", ""),
-        (score.text(measure.value), system.tone),
-        (f" on {score.name}{ending}", ""),
-    )
+def _alone(system: System, score: Score) -> tuple[tuple[str, str], ...]:
+    found = measure_of(system, score)
+    likely = f", likely between {score.text(found.low)} and {score.text(found.high)}" if found.has_interval else ""
+    ending = f" on {score.name}{likely}."
+    return (system.name, ""), (" scores ", ""), (score.text(found.value), system.tone), (ending, "")
 
 
-def _pair(sheet: Sheet, judges: Sequence[Score], tests: Tests) -> list[tuple[str, str]]:
-    first, second = sheet.systems
-    duels = _duels(second, judges, tests, sheet)
-    if not duels:
-        return _several(sheet, judges, tests)
-    won = [duel for duel in duels if duel.verdict > 0]
-    lost = [duel for duel in duels if duel.verdict < 0]
-    open_ = len(duels) - len(won) - len(lost)
+def _pair(duels: Duels) -> Pieces:
+    first, second = ((system.name, system.tone) for system in duels.systems)
+    found = duels.of(duels.systems[1])
+    won, lost, open_ = ([name for name, verdict in found.items() if verdict == kind] for kind in (1, -1, 0))
     if not won and not lost:
-        of = f"the difference in {duels[0].score.name}" if len(duels) == 1 else f"all {len(duels)} differences"
-        return [
-            ("Nothing sets ", ""),
-            *_named(second),
-            (" apart from ", ""),
-            *_named(first),
-            (f": {of} may be chance.", ""),
-        ]
+        of = f"the difference in {open_[0]}" if len(found) == 1 else f"all {len(found)} differences"
+        return [("Nothing sets ", ""), second, (" apart from ", ""), first, (f": {of} may be chance", "")]
     if won and lost:
-        pieces = [
-            *_named(second),
-            (f" scores better on {_names(won)}, ", ""),
-            *_named(first),
-            (f" on {_names(lost)}", ""),
-        ]
+        pieces = [second, (f" scores better on {join(won)}, ", ""), first, (f" on {join(lost)}", "")]
     else:
         better, worse = (second, first) if won else (first, second)
-        clear = won or lost
-        on = _names(clear) if len(clear) == len(duels) == 1 else f"{_of_all(len(clear), len(duels))} measures"
-        pieces = [*_named(better), (" scores better than ", ""), *_named(worse), (f" on {on}", "")]
+        pieces = [better, (" scores better than ", ""), worse, (f" on {_names(won or lost, len(found), 0)}", "")]
     if open_:
-        pieces.append((f"; {'one difference' if open_ == 1 else f'{open_} differences'} may be chance", ""))
-    return [*pieces, (".", "")]
+        pieces.append((f"; {'one difference' if len(open_) == 1 else f'{len(open_)} differences'} may be chance", ""))
+    return pieces
 
 
-def _several(sheet: Sheet, judges: Sequence[Score], tests: Tests) -> list[tuple[str, str]]:
-    """Who has the best value on which scores, and where the first system is not clearly behind or ahead."""
+def _several(duels: Duels) -> Pieces:
+    """Who has the best value on which scores, and which of these leads may be chance."""
     leads: dict[int, list[Score]] = {}
-    for score in judges:
-        values = {n: v for n, s in enumerate(sheet.systems) if (v := measure_of(s, score).value) is not None}
-        best = max(v * score.better for v in values.values())
-        leaders = [n for n, v in values.items() if v * score.better == best]
-        if len(leaders) == 1:
-            leads.setdefault(leaders[0], []).append(score)
+    for score in duels.scores:
+        values = [(measure_of(system, score).value, n) for n, system in enumerate(duels.systems)]
+        signed = [(value * score.better, n) for value, n in values if value is not None]
+        best = [n for value, n in signed if value == max(signed)[0]]
+        if len(best) == 1:
+            leads.setdefault(best[0], []).append(score)
     if not leads:
-        return [("No system leads: the best have equal scores.", "")]
-    order = sorted(leads, key=lambda n: (-len(leads[n]), n))
-    most, *others = order
-    pieces: list[tuple[str, str]] = []
-    for n in [most, *others][:3]:
-        told = _listed(leads[n], len(judges)) + _doubt(n, leads[n], tests, sheet)
-        pieces += [
-            (", " if pieces else "", ""),
-            *_named(sheet.systems[n]),
-            (f" {'on' if pieces else 'leads on'} {told}", ""),
-        ]
-    return [*pieces, (".", "")]
+        return [("No system leads: the best have equal scores", "")]
+    pieces: Pieces = []
+    for n in sorted(leads, key=lambda n: (-len(leads[n]), n))[:3]:
+        told = _names([score.name for score in leads[n]], len(duels.scores), 3) + _doubt(n, leads[n], duels)
+        system = duels.systems[n]
+        pieces += [(", " if pieces else "", ""), (system.name, system.tone)]
+        pieces.append((f" {'on' if len(pieces) > 2 else 'leads on'} {told}", ""))
+    return pieces
 
 
-def _doubt(leader: int, scores: Sequence[Score], tests: Tests, sheet: Sheet) -> str:
+def _doubt(leader: int, scores: Sequence[Score], duels: Duels) -> str:
     """How many leads over the first system, or of the first system over all others, may be chance."""
-    others = [sheet.systems[leader]] if leader else sheet.systems[1:]
-    sign = 1 if leader else -1
-    open_ = 0
-    for score in scores:
-        duels = [duel for other in others for duel in _duels(other, [score], tests, sheet)]
-        if len(duels) < len(others):
-            return ""
-        open_ += any(duel.verdict * sign <= 0 for duel in duels)
+    others, sign = ([duels.systems[leader]], 1) if leader else (duels.systems[1:], -1)
+    verdicts = [[duels.verdicts.get((other.key, score.key)) for other in others] for score in scores]
+    if any(verdict is None for row in verdicts for verdict in row):
+        return ""
+    open_ = sum(any((verdict or 0) * sign <= 0 for verdict in row) for row in verdicts)
     if not open_:
         return ""
     return " (may be chance)" if open_ == len(scores) else f" ({open_} of them may be chance)"
 
 
-def _listed(scores: Sequence[Score], total: int) -> str:
-    return join([s.name for s in scores]) if len(scores) < 3 or total < 3 else f"{_of_all(len(scores), total)} measures"
-
-
-def _duels(system: System, judges: Sequence[Score], tests: Tests, sheet: Sheet) -> list[Duel]:
-    found = []
-    for score in judges:
-        test = tests.get((system.evaluation.name, f"{score.scorer}.{score.output}"))
-        if test is not None and test.difference is not None:
-            sign = score.better if test.difference > 0 else -score.better
-            found.append(Duel(score, sign if is_clear(test, sheet.systems[0].evaluation.level) else 0))
-    return found
-
-
-def _against_first(sheet: Sheet, judges: Sequence[Score], tests: Tests) -> list[str]:
+def _against_first(duels: Duels) -> list[str]:
     """How the others compare with the first system; those that compare alike in one sentence."""
     alike: dict[str, list[str]] = {}
-    for system in sheet.systems[1:]:
-        duels = _duels(system, judges, tests, sheet)
-        if not duels:
-            continue
-        won, lost = [d for d in duels if d.verdict > 0], [d for d in duels if d.verdict < 0]
-        parts = [f"{word} on {_some(some, len(duels))}" for word, some in (("better", won), ("worse", lost)) if some]
-        told = "clearly " + join(parts) if parts else "not clearly different"
-        alike.setdefault(told, []).append(system.name)
-    first = sheet.systems[0].name
+    for system in duels.systems[1:]:
+        found = duels.of(system)
+        kinds = {"better": 1, "worse": -1}
+        named = {word: [name for name, verdict in found.items() if verdict == kind] for word, kind in kinds.items()}
+        parts = [f"{word} on {_names(names, len(found), 3)}" for word, names in named.items() if names]
+        if found:
+            told = "clearly " + join(parts) if parts else "not clearly different"
+            alike.setdefault(told, []).append(system.name)
+    first = duels.systems[0].name
     return [
         f"Against {first}, {join(names)} {'is' if len(names) == 1 else 'are'} {told}." for told, names in alike.items()
     ]
 
 
-def _some(duels: Sequence[Duel], total: int) -> str:
-    if len(duels) == total > 1:
-        return f"all {total} measures"
-    return _names(duels) if len(duels) < 3 else f"{len(duels)} of {total} measures"
-
-
-def _numbers(sheet: Sheet, scores: Sequence[Score]) -> list[str]:
+def _numbers(sheet: ScoreSheet, scores: Sequence[Score]) -> list[str]:
     """ "CIDEr-D: 0.600 for a and 0.865 for b." for each score, in short for one system."""
-    known = [score for score in scores if any(measure_of(system, score).known for system in sheet.systems)]
+    known = [score for score in scores if _known(sheet, score)]
+    values = {score.name: [(score.text(measure_of(s, score).value), s.name) for s in sheet.systems] for score in known}
     if len(sheet.systems) == 1:
-        system = sheet.systems[0]
-        texts = [f"{score.name} {score.text(measure_of(system, score).value)}" for score in known]
-        return [f"{join(texts)}."] if texts else []
-    return [
-        f"{score.name}: "
-        + join([f"{score.text(measure_of(s, score).value)} for {s.name}" for s in sheet.systems])
-        + "."
-        for score in known
-    ]
+        return [f"{join([f'{name} {value}' for name, ((value, _),) in values.items()])}."] if values else []
+    return [f"{name}: {join([f'{value} for {who}' for value, who in row])}." for name, row in values.items()]
 
 
-def _named(system: System) -> list[tuple[str, str]]:
-    return [(system.name, system.tone)]
-
-
-def _names(duels: Sequence[Duel]) -> str:
-    return join([duel.score.name for duel in duels])
-
-
-def _of_all(some: int, total: int) -> str:
-    return f"all {total}" if some == total else f"{some} of {total}"
+def _names(names: Sequence[str], total: int, few: int) -> str:
+    """The names, or how many of how many measures when there are `few` or more; 0: when there are several at all."""
+    if len(names) < few or total == 1 or (few and total < few):
+        return join(list(names))
+    return f"all {total} measures" if len(names) == total else f"{len(names)} of {total} measures"

@@ -1,147 +1,75 @@
-"""Everything the report of scored captions is about, in one place: systems, their scores, and how long captions are."""
+"""Scored captions as their page shows them: systems, their scores, how long captions are, and single images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.results import Evaluation, score_key
-from capwright.report.run_folder import Measure
-from capwright.report.run_page import system_tones
-from capwright.report.score_names import name_of
+from capwright.evaluation.scoring import Scoring
+from capwright.report.parts import Score, Sheet, System, make_system, system_tones
 from capwright.scorers import SCORED, ScorerSpec
 from capwright.scorers.fluency.length import count_words
 from capwright.types import DataError, Sample
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One number of a scorer, and how it is written.
+@dataclass(frozen=True)
+class ScoredSystem(System):
+    """A system with its evaluation; `words` [images] is the mean length of its captions of an image, NaN if unknown."""
 
-    Attributes:
-        scorer, output: which number; `column` is its place in what `finalize` returns.
-        unit: of the scorer: "item", "item|ctx" or "set".
-        better: 1 when higher is better, -1 when lower is, 0 when neither is or it is not known: a scorer declares one
-            direction, which is that of its headline and of outputs named after it (bleu1, chairS).
-        low, high: its declared range.
-    """
-
-    scorer: str
-    output: str
-    column: int
-    headline: bool
-    unit: str
-    better: int
-    low: float
-    high: float
-
-    @property
-    def key(self) -> str:
-        """Its name in JSON: "bleu4", "tts.micro"."""
-        return score_key(self.scorer, self.output)
-
-    @property
-    def name(self) -> str:
-        """Its name for people."""
-        return name_of(self.key)
-
-    @property
-    def digits(self) -> int:
-        """Decimals: three up to a range of 10, one for percentages and counts."""
-        return 3 if self.high <= 10 else 1
-
-    def text(self, value: float | None) -> str:
-        """A value as it is written; "unknown" when there is none."""
-        return "unknown" if value is None else f"{value:,.{self.digits}f}".replace("-", "−")
-
-    def signed(self, value: float | None) -> str:
-        """A difference as it is written."""
-        return "unknown" if value is None else f"{value:+,.{self.digits}f}".replace("-", "−")
-
-    def span(self, measure: Measure) -> str:
-        """Its interval; "" where there is none."""
-        return f"{self.text(measure.low)} to {self.text(measure.high)}" if measure.has_interval else ""
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """What was scored. `words` [images] is the mean length of its captions of an image, NaN where unknown."""
-
-    name: str
-    tone: str
     evaluation: Evaluation
-    trained_on: frozenset[str]
     words: NDArray[np.float64]
-
-    @property
-    def mean_words(self) -> float | None:
-        return _mean(self.words)
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The systems and scores of a page.
+class ScoreSheet(Sheet):
+    """Scored captions.
 
     Attributes:
-        systems: in the order given; the first is what the others are compared with.
+        systems: as in `Sheet`, with their evaluations.
         samples: of all evaluations, in their order.
-        scores: of all scorers, headlines and others.
         reference_words: [images] mean length of the references of an image, NaN without references.
-        lead: the score that images and slices are about; None when no scorer gives an image a score.
     """
 
-    systems: tuple[System, ...]
+    systems: tuple[ScoredSystem, ...]
     samples: Sequence[Sample]
-    scores: tuple[Score, ...]
     reference_words: NDArray[np.float64]
-    lead: Score | None
+
+    @property
+    def level(self) -> float:
+        return self.systems[0].evaluation.level
 
     @property
     def mean_reference_words(self) -> float | None:
         return _mean(self.reference_words)
 
-    @property
-    def headlines(self) -> tuple[Score, ...]:
-        """One score a scorer."""
-        return tuple(score for score in self.scores if score.headline)
 
-    def trained(self, score: Score) -> tuple[System, ...]:
-        """The systems that were trained on what they are measured with."""
-        return tuple(system for system in self.systems if score.scorer in system.trained_on)
-
-
-def make_sheet(
-    evaluations: Sequence[Evaluation], samples: Sequence[Sample], trained_on: Mapping[str, Collection[str]] | None
-) -> Sheet:
+def make_sheet(scoring: Scoring) -> ScoreSheet:
     """Gather what the page needs. Raises DataError when evaluations and samples do not belong together."""
+    evaluations, samples = scoring.evaluations, scoring.samples
     if not evaluations:
         raise DataError("there is no evaluation to report; score at least one system")
     ids = tuple(sample.id for sample in samples)
-    for evaluation in evaluations:
+    systems = []
+    tones = system_tones([str(place) for place in range(1, len(evaluations) + 1)])
+    for (place, tone), evaluation in zip(tones.items(), evaluations):
         if evaluation.ids != ids:
             raise DataError(
                 f"{evaluation.name or 'the system'} was not measured on these samples in this order; give the report "
                 "the samples of the evaluation"
             )
-    tones = list(system_tones([str(place) for place in range(len(evaluations))]).values())
-    systems = tuple(
-        System(
-            evaluation.name or ("captions" if len(evaluations) == 1 else f"system {place}"),
-            tone,
-            evaluation,
-            frozenset((trained_on or {}).get(evaluation.name, ())),
-            _words(evaluation),
-        )
-        for place, (evaluation, tone) in enumerate(zip(evaluations, tones), 1)
-    )
+        name = evaluation.name or ("captions" if len(evaluations) == 1 else f"system {place}")
+        trained_on, words = scoring.trained_on.get(evaluation.name, ()), _words(evaluation)
+        base = make_system(evaluation.name, name, tone, evaluation.to_json(), trained_on)
+        systems.append(ScoredSystem(**vars(replace(base, mean_words=_mean(words))), evaluation=evaluation, words=words))
     scores = _scores(evaluations)
     lengths = [_mean(np.array([count_words(text) for text in sample.references])) for sample in samples]
-    trained = {scorer for system in systems for scorer in system.trained_on}
-    return Sheet(systems, samples, scores, _floats(lengths), choose_lead(scores, trained))
+    lead = choose_lead(scores, {scorer for system in systems for scorer in system.trained_on})
+    return ScoreSheet(tuple(systems), scores, lead, samples, _floats(lengths))
 
 
 def choose_lead(scores: Sequence[Score], trained: Collection[str]) -> Score | None:
@@ -158,14 +86,7 @@ def choose_lead(scores: Sequence[Score], trained: Collection[str]) -> Score | No
     )
 
 
-def measure_of(system: System, score: Score) -> Measure:
-    """A system's score with its interval; unknown where it was not measured."""
-    measured = system.evaluation.scores.get(score.scorer)
-    estimate = measured.estimates.get(score.output) if measured is not None else None
-    return Measure() if estimate is None else Measure(estimate.value, estimate.low, estimate.high)
-
-
-def values_of(system: System, score: Score) -> NDArray[np.float64]:
+def values_of(system: ScoredSystem, score: Score) -> NDArray[np.float64]:
     """The score of every single image [images]; NaN where unknown."""
     measured = system.evaluation.scores.get(score.scorer)
     if measured is None or score.unit == "set":
@@ -188,7 +109,8 @@ def _score(scorer: str, spec: ScorerSpec, output: str, column: int) -> Score:
     headline = output == spec.headline
     told = headline or (output.startswith(scorer) and ":" not in output)
     better = {True: 1, False: -1, None: 0}[spec.higher_is_better] if told else 0
-    return Score(scorer, output, column, headline, spec.unit, better, *spec.range_of(output))
+    key = score_key(scorer, output)
+    return Score(key, scorer, output, headline, better, *spec.range_of(output), spec.unit, column)
 
 
 def _words(evaluation: Evaluation) -> NDArray[np.float64]:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.stats.bootstrap import known, sum_by_cluster
-from capwright.evaluation.stats.intervals import estimate, ranges_of
-from capwright.report.run_folder import Measure
-from capwright.report.score_sheet import Score, Sheet, System
+from capwright.evaluation.results import Estimate
+from capwright.evaluation.stats.bootstrap import known
+from capwright.evaluation.stats.intervals import estimate, gather, join
+from capwright.report.parts import Score
+from capwright.report.score_sheet import ScoredSystem, ScoreSheet
 from capwright.types import Sample
 
 #: A division into more parts than this keeps the largest ones.
@@ -29,7 +30,7 @@ class Slice:
 
     name: str
     images: NDArray[np.int64]
-    measures: tuple[tuple[Measure, int], ...]
+    measures: tuple[tuple[Estimate, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Division:
     left_out: str = ""
 
 
-def divide(sheet: Sheet, score: Score) -> list[Division]:
+def divide(sheet: ScoreSheet, score: Score) -> list[Division]:
     """All divisions with two parts or more, measured. Lengths are cut into thirds, texts into their values."""
     divisions = []
     for name, labels in _divisions(sheet):
@@ -57,32 +58,30 @@ def divide(sheet: Sheet, score: Score) -> list[Division]:
     return divisions
 
 
-def measure_part(systems: Sequence[System], score: Score, images: NDArray[np.int64]) -> list[tuple[Measure, int]]:
+def measure_part(
+    systems: Sequence[ScoredSystem], score: Score, images: NDArray[np.int64]
+) -> list[tuple[Estimate, int]]:
     """The score of each system on the images of a part, and how many of them it knows.
 
     Value and interval are made as on the whole page, of the images (or clusters) of the part. Both are unknown for
     fewer than two images. Contexts (an idf table) stay those of all images.
     """
-    found: list[tuple[Measure, int]] = []
+    found: list[tuple[Estimate, int]] = []
     for system in systems:
-        evaluation = system.evaluation
+        evaluation, one, n = system.evaluation, Estimate(), 0
         measured = evaluation.scores.get(score.scorer)
-        if measured is None:
-            found.append((Measure(), 0))
-            continue
-        kept = images[measured.known[images]]
-        rows = measured.rows[kept]
-        if evaluation.clusters is not None:
-            rows = sum_by_cluster(rows, [evaluation.clusters[image] for image in kept])
-        if len(rows) < 2:
-            found.append((Measure(), len(kept)))
-            continue
-        ends = estimate(rows, measured.scorer.finalize, ranges_of(measured.scorer, measured.context), evaluation.how)
-        found.append((Measure(*(known(part[score.column]) for part in (ends.value, ends.low, ends.high))), len(kept)))
+        if measured is not None:
+            counted = np.isin(np.arange(len(measured.known)), images) & measured.known
+            rows, n = gather([measured.rows], counted, evaluation.clusters), int(counted.sum())
+            if len(rows) > 1:
+                finalize, ranges = join([measured.scorer], [measured.context], [rows])
+                ends = estimate(rows, finalize, ranges, evaluation.how)
+                one = Estimate(*(known(part[score.column]) for part in (ends.value, ends.low, ends.high)))
+        found.append((one, n))
     return found
 
 
-def _divisions(sheet: Sheet) -> Iterable[tuple[str, list[tuple[str, ...]]]]:
+def _divisions(sheet: ScoreSheet) -> Iterable[tuple[str, list[tuple[str, ...]]]]:
     """(name, the parts that each sample is in)."""
     samples = sheet.samples
     with warnings.catch_warnings():

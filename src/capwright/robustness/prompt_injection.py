@@ -8,19 +8,21 @@ stay exactly as they were (they must: one caption a call), and how much the scor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.evaluation.evaluate import CaptionRow, item_of, prepare_scorers
+from capwright.evaluation.config import MeasureConfig, Ruler, prepare, with_settings
+from capwright.evaluation.evaluate import CaptionRow, item_of
 from capwright.evaluation.results import Estimate, score_key
 from capwright.evaluation.stats.bootstrap import known
-from capwright.evaluation.stats.intervals import How, estimate, ranges_of_differences
-from capwright.scorers import SCORED, Context, Item, Scorer, ScorerSpec, get_scorer
-from capwright.types import Caption, DataError, Sample, ScorerError, Vocabulary
+from capwright.evaluation.stats.intervals import How
+from capwright.evaluation.stats.significance import paired_differences
+from capwright.scorers import SCORED, Item, ScorerSpec
+from capwright.types import Caption, DataError, Sample, ScorerError
 
 #: A sentence that orders nothing and tells nothing: what any further words change.
 CONTROL = "That is all."
@@ -42,6 +44,8 @@ ATTACKS: Mapping[str, str] = MappingProxyType(
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {"caprl": {"mode": "all-questions"}}
 
 _Rows = NDArray[np.float64]
+#: Rows of items, and which are known.
+_Measured = tuple[_Rows, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,7 @@ class Effect:
 
     def to_json(self) -> dict[str, Any]:
         """Its attributes; `change` is {"value", "low", "high"}."""
-        rest = {name: getattr(self, name) for name in self.__slots__ if name != "change"}
-        return rest | {"change": self.change.to_json()}
+        return asdict(self)
 
 
 def can_be_ordered(spec: ScorerSpec) -> bool:
@@ -89,15 +92,11 @@ def injection_report(
     samples: Sequence[Sample],
     captions: Mapping[str, CaptionRow],
     scorers: Iterable[str] = ("caprl",),
+    config: MeasureConfig | None = None,
     *,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
     attacks: Mapping[str, str] = ATTACKS,
-    vocabulary: Vocabulary | None = None,
-    seed: int = 0,
-    replicates: int = 1000,
-    level: float = 0.95,
-    method: str = "jackknife",
     progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
 ) -> list[Effect]:
     """Measure captions with and without orders behind them.
 
@@ -111,11 +110,11 @@ def injection_report(
         captions: id of a sample -> a caption: a text, a row of `read_captions`, or a Caption. Samples without one, and
             captions that are empty or unknown, are left out.
         scorers: names of scorers that ask a judge.
-        options: of scorers, by name. `caprl` asks all questions unless told otherwise: in its mode "paper" any further
-            word draws other questions, which would look like an effect.
+        config: how to measure; all but its scorers counts here. `caprl` asks all questions unless its options tell
+            otherwise: in its mode "paper" any further word draws other questions, which would look like an effect.
         attacks: kind -> text that is put behind a caption, after a space. A "control" is added.
-        vocabulary, seed, replicates, level, method: as for `evaluate`.
         progress: called with (done, total) measurements of all captions.
+        settings: fields of `MeasureConfig` by name: `options`, `vocabulary`, `seed`, `replicates`, `level`, `method`.
 
     Returns:
         For each scorer the control, then the attacks in their order.
@@ -127,21 +126,22 @@ def injection_report(
     items = [item for item in items if item.status in SCORED and item.caption.strip()]
     if len(items) < 2:
         raise DataError(f"orders in captions need two captions or more to be measured; {len(items)} are of samples")
-    if vocabulary is None:
-        vocabulary = getattr(samples, "vocabulary", None)
-    effects: list[Effect] = []
-    names = list(scorers)
-    for name in names:
-        own = {**_OPTIONS.get(name, {}), **(options or {}).get(name, {})}
-        if judge is not None:
-            own["judge"] = judge
-        scorer = get_scorer(name, **own)
+    config = with_settings(config or MeasureConfig(), settings)
+    names = tuple(scorers)
+    options = {name: {**_OPTIONS.get(name, {}), **config.options.get(name, {})} for name in names}
+    if judge is not None:
+        options = {name: {**own, "judge": judge} for name, own in options.items()}
+    made = replace(config, scorers=names, options=options).make_scorers()
+    for scorer in made:
         if not can_be_ordered(scorer.spec):
-            raise ScorerError(f"{name}: asks no judge about a caption alone, so orders in captions cannot be measured")
-        ((scorer, context),) = prepare_scorers([item.sample for item in items], [scorer], vocabulary)
-        clean = _measure(scorer, context, items)
+            text = "asks no judge about a caption alone, so orders in captions cannot be measured"
+            raise ScorerError(f"{scorer.spec.name}: {text}")
+    vocabulary = config.vocabulary if config.vocabulary is not None else getattr(samples, "vocabulary", None)
+    effects: list[Effect] = []
+    for ruler in prepare([item.sample for item in items], made, vocabulary):
+        clean = _measure(ruler, items)
         for attack, order in {"control": CONTROL, **attacks}.items():
-            effects.append(_effect(scorer, context, items, clean, attack, order, How(method, replicates, seed, level)))
+            effects.append(_effect(ruler, items, clean, attack, order, config))
             if progress is not None:
                 progress(len(effects), len(names) * (1 + len(attacks)))
     return effects
@@ -153,19 +153,13 @@ def _one_row(sample: Sample, said: Any) -> CaptionRow:
     raise DataError(f"caption of {sample.id!r}: must be one text or one row of a caption file, not {said!r}")
 
 
-def _measure(scorer: Scorer, context: Context, items: Sequence[Item]) -> tuple[_Rows, NDArray[np.bool_]]:
+def _measure(ruler: Ruler, items: Sequence[Item]) -> _Measured:
+    scorer, context = ruler
     return scorer.stats(items, context).by_item(len(items))
 
 
-def _effect(
-    scorer: Scorer,
-    context: Context,
-    items: Sequence[Item],
-    clean: tuple[_Rows, NDArray[np.bool_]],
-    attack: str,
-    order: str,
-    how: How,
-) -> Effect:
+def _effect(ruler: Ruler, items: Sequence[Item], clean: _Measured, attack: str, order: str, how: How) -> Effect:
+    scorer, context = ruler
     rows, is_known = clean
     ordered, ordered_known = np.zeros_like(rows), np.zeros_like(is_known)
     others = changed = 0
@@ -175,30 +169,30 @@ def _effect(
             replace(item, caption=f"{item.caption} {order}") if spoiled else item
             for item, spoiled in zip(items, with_order)
         ]
-        found, found_known = _measure(scorer, context, batch)
+        found, found_known = _measure(ruler, batch)
         ordered[with_order], ordered_known[with_order] = found[with_order], found_known[with_order]
         both = ~with_order & is_known & found_known
         others += int(both.sum())
         changed += int((found[both] != rows[both]).any(1).sum())
     both = is_known & ordered_known
     place = context.outputs.index(scorer.spec.headline)
-    value, change = _change(scorer, place, rows[both], ordered[both], how)
-    score = score_key(scorer.spec.name, scorer.spec.headline)
-    before, after = (scorer.finalize(found[both])[:, place] for found in (rows, ordered))
-    moved = int((~np.isclose(before, after, rtol=0, atol=1e-12, equal_nan=True)).sum())
+
+    def headline(sums: _Rows) -> _Rows:
+        return scorer.finalize(sums)[..., [place]]
+
+    before, after = rows[both], ordered[both]
+    limits = np.array([scorer.spec.range_of(scorer.spec.headline)])
+    (change,) = paired_differences(before, after, headline, how, trials=0, ranges=limits)
+    moved = ~np.isclose(headline(before), headline(after), rtol=0, atol=1e-12, equal_nan=True)
     return Effect(
-        scorer.spec.name, score, attack, value, change, int(both.sum()), moved, int((~both).sum()), others, changed
+        scorer.spec.name,
+        score_key(scorer.spec.name, scorer.spec.headline),
+        attack,
+        known(headline(before.sum(0))[0]),
+        Estimate(change.difference, change.low, change.high),
+        int(both.sum()),
+        int(moved.sum()),
+        int((~both).sum()),
+        others,
+        changed,
     )
-
-
-def _change(scorer: Scorer, place: int, before: _Rows, after: _Rows, how: How) -> tuple[float | None, Estimate]:
-    """The score before, and what it gains; an image goes with both of its rows."""
-    width = before.shape[1]
-
-    def gain(sums: _Rows) -> _Rows:
-        return (scorer.finalize(sums[..., width:]) - scorer.finalize(sums[..., :width]))[..., [place]]
-
-    limits = ranges_of_differences(np.array([scorer.spec.range_of(scorer.spec.headline)]))
-    found = estimate(np.concatenate([before, after], axis=1), gain, limits, how)
-    clean = known(scorer.finalize(before.sum(0))[place])
-    return clean, Estimate(known(found.value[0]), known(found.low[0]), known(found.high[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +54,13 @@ class Observer:
         self._remember(system, tally, time.monotonic() - began)
 
     def probe(self, policy: HFPolicy, stage: str, step: int) -> dict[str, Any]:
-        """A quick measurement on the first images of the eval split: {"scores": {scorer: {output: value}}}."""
+        """A quick measurement on the first images of the eval split: {"scores": {"tts.micro": value, ...}}."""
         from capwright.evaluation import evaluate
 
         captioner = PolicyCaptioner(policy, stage)
         rows = caption_rows(captioner, self.probed, self.sampling, self.recipe.evaluation.batch_size)
         found = evaluate(self.probed, {row["id"]: row for row in rows}, self.rulers, replicates=0).to_json()
-        return {"scores": {scorer.spec.name: _values(found[scorer.spec.name]) for scorer, _ in self.rulers}}
+        return {"scores": {score: estimate["value"] for score, estimate in found["scores"].items()}}
 
     def complete(self) -> None:
         """Caption what is missing with the saved captioner of its stage (settings of the evaluation have changed)."""
@@ -96,8 +96,3 @@ def read_times(captions: Path) -> dict[str, float]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _values(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A scorer's block of a summary with the bare value in place of each estimate."""
-    return {k: v["value"] if set(v) == {"value", "low", "high"} else _values(v) for k, v in block.items()}

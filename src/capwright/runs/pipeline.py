@@ -19,12 +19,12 @@ from capwright.console import counting, say
 from capwright.runs.callbacks import CAPTIONS, CHECKPOINTS, Observer, read_times, systems
 from capwright.runs.progress import open_progress
 from capwright.runs.resume import check_resume, take_over
-from capwright.runs.summary import SUMMARY, compare_in_order, measure, rulers_for, summarize, versions, write_json
+from capwright.runs.summary import SUMMARY, measure_stages, starts_of, summarize, write_json
 from capwright.types import DataError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from capwright.data import Dataset
-    from capwright.evaluation import Evaluation
+    from capwright.evaluation import Scoring
     from capwright.recipes import Recipe
     from capwright.scorers import Context, Scorer
     from capwright.training import TrainingSetup
@@ -38,13 +38,14 @@ def holds_run(out: Path) -> bool:
     return (out / JOURNAL).exists() or (out / SUMMARY).exists() or any((out / CHECKPOINTS).glob("state-*"))
 
 
-def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evaluation]:
-    """Run a recipe from its data to its report.
+def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> Scoring | None:
+    """Run a recipe from its data to its report; what was measured, in the first process of several.
 
     Raises:
         RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
+    from capwright.evaluation import prepare_scorers
     from capwright.runs import Progress, build_training_setup, open_data, train
     from capwright.training.distributed import is_first, join
 
@@ -59,7 +60,8 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
     with join(recipe).main_process_first(), _drawing(recipe) as drawn:
         data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
-    rulers = rulers_for(samples, recipe.evaluation.scorers, recipe.evaluation.options, data.vocabulary)
+    how = recipe.evaluation
+    rulers = prepare_scorers(samples, how.scorers, data.vocabulary, how.options)
     if resume and is_first():
         check_resume(recipe, out, data.fingerprint)
     if is_first():
@@ -81,7 +83,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> list[Evalu
         materials=materials,
     )
     if not is_first():
-        return []
+        return None
     observer.complete()
     return _conclude(recipe, out, data, samples, rulers, materials)
 
@@ -98,7 +100,7 @@ def _conclude(
     samples: Dataset,
     rulers: Sequence[tuple[Scorer, Context]],
     materials: TrainingSetup,
-) -> list[Evaluation]:
+) -> Scoring:
     """Measure all systems; write summary.json and report.html."""
     from capwright.data import read_captions
     from capwright.report import write_report
@@ -108,11 +110,9 @@ def _conclude(
     for system in systems(recipe):
         found = read_captions(out / CAPTIONS / f"{system}.jsonl")
         rows[system] = {id: row for id, row in found.items() if id in wanted}
-    how = recipe.evaluation
-    evaluations = measure(samples, rows, rulers, seed=recipe.seed, replicates=how.bootstrap, method=how.interval)
+    scoring = measure_stages(recipe, samples, rows, rulers)
     seconds, images = _from_journal(out / JOURNAL)
     captioning = read_times(out / CAPTIONS)
-    starts = starts_of(recipe)
     about = {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -125,19 +125,12 @@ def _conclude(
         "things": things_of(recipe),
         "images_seen": images,
         "trained_on": _reward_signatures(materials),
-        "starts": starts,
-        "versions": versions(),
+        "starts": starts_of(recipe),
     }
     times = {"base": captioning.get("base"), **seconds}
-    summary = summarize(evaluations, compare_in_order(evaluations, starts), about, times)
-    write_json(out / SUMMARY, summary)
+    write_json(out / SUMMARY, summarize(scoring, about, times))
     write_report(out, list(samples), title=recipe.name, vocabulary=data.vocabulary or None, things=things_of(recipe))
-    return evaluations
-
-
-def starts_of(recipe: Recipe) -> dict[str, str]:
-    """Stages that say what they start from, with that."""
-    return {stage.name: stage.start_from for stage in recipe.stages if stage.start_from}
+    return scoring
 
 
 def things_of(recipe: Recipe) -> str:

@@ -61,7 +61,7 @@ from capwright.evaluation.stats.bootstrap import bootstrap_sums
 rng = np.random.default_rng(0)
 print(bootstrap_sums(rng.lognormal(0, 2, (5000, 24)), 300, 1).tobytes().hex())
 a, b = rng.lognormal(0, 2, (2, 800, 8))
-print(paired_differences(a, b, lambda rows: rows[..., 1:] / rows[..., :1], 200, test="randomization", trials=300))
+print(paired_differences(a, b, lambda rows: rows[..., 1:] / rows[..., :1], replicates=200, trials=300))
 """
 
 

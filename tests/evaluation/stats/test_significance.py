@@ -87,8 +87,8 @@ def test_the_order_of_images_moves_no_point_estimate(seed):
     rng = np.random.default_rng(seed)
     a, b = draw(rng, 30), draw(rng, 30)
     order = rng.permutation(30)
-    (before,) = paired_differences(a, b, finalize, 50)
-    (after,) = paired_differences(a[order], b[order], finalize, 50)
+    (before,) = paired_differences(a, b, finalize, replicates=50)
+    (after,) = paired_differences(a[order], b[order], finalize, replicates=50)
     assert before.difference == pytest.approx(after.difference)
 
 
@@ -99,7 +99,7 @@ def test_neither_test_finds_differences_of_equals_more_often_than_it_says():
     for trial in range(300):
         a, b = alike(rng, 60)
         for test in found:
-            (d,) = paired_differences(a, b, finalize, 400, trial, test=test, trials=400)
+            (d,) = paired_differences(a, b, finalize, replicates=400, seed=trial, test=test, trials=400)
             found[test] += d.p <= 0.05
     assert 4 <= found["randomization"] <= 29
     assert 4 <= found["bootstrap"] <= 29
@@ -186,13 +186,13 @@ def test_the_detectable_difference_is_detected_as_often_as_it_says():
     errors, hits = [], 0
     for trial in range(150):
         a, b = alike(rng, 200)
-        (d,) = paired_differences(a, b, finalize, 300, trial)
+        (d,) = paired_differences(a, b, finalize, replicates=300, seed=trial)
         errors.append(d.error)
     gain = detectable_difference(float(np.mean(errors)))
     for trial in range(300):
         a, b = alike(rng, 200)
         b[:, 0] += gain * b[:, 1]
-        (d,) = paired_differences(a, b, finalize, 300, trial)
+        (d,) = paired_differences(a, b, finalize, replicates=300, seed=trial)
         hits += d.p <= 0.05
     assert hits / 300 == pytest.approx(0.8, abs=0.08)
 
@@ -213,7 +213,7 @@ def test_standard_error_of_a_paired_mean():
     rng = np.random.default_rng(0)
     a = np.stack([rng.normal(0, 1, 400), np.ones(400)], axis=1)
     b = np.stack([a[:, 0] + rng.normal(0, 0.1, 400), np.ones(400)], axis=1)
-    (d,) = paired_differences(a, b, finalize, 2000)
+    (d,) = paired_differences(a, b, finalize, replicates=2000)
     assert d.error == pytest.approx((b - a)[:, 0].std() / 20, rel=0.08)
 
 

@@ -20,6 +20,7 @@ from capwright.evaluation.arena.judgements import Judgement
 from capwright.evaluation.arena.ratings import bradley_terry_ratings, elo_ratings, noise, win_rate
 from capwright.evaluation.results import Estimate
 from capwright.evaluation.stats.bootstrap import bootstrap_sums, intervals, known
+from capwright.evaluation.stats.intervals import How
 from capwright.scorers.base import ratio
 from capwright.types import DataError
 
@@ -125,10 +126,7 @@ def make_leaderboard(
     every = list(judgements)
     if not every:
         raise DataError("there are no verdicts to make a leaderboard of")
-    if type(seed) is not int or seed < 0:
-        raise DataError(f"the seed must be a whole number, 0 or more, not {seed!r}")
-    if not 0 < level < 1:
-        raise DataError(f"the level of intervals must be between 0 and 1, such as 0.95, not {level}")
+    How("percentile", replicates, seed, level)  # refuses what cannot be
     names = sorted({name for one in every for name in (one.first, one.second)})
     table = Outcomes(every, names)
     games, wins = table.rows[:, : table.width].sum(0), table.rows[:, table.width : 2 * table.width].sum(0)

@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from capwright.console import OnProgress
 from capwright.data import read_references
 from capwright.data.alignment import one_split
 from capwright.data.id_matching import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.evaluation.arena.judgements import Judgement, append_battles, digest, read_battles
-from capwright.evaluation.evaluate import OnProgress
+from capwright.evaluation.config import CaptionSource, with_settings
 from capwright.evaluation.results import MISSING
 from capwright.judges.protocols import Judge
 from capwright.scorers import SCORED
@@ -30,21 +31,51 @@ _CHUNK = 256
 _Planned = tuple[Judgement, Pair | None]
 
 
+@dataclass(frozen=True)
+class ArenaConfig:
+    """How an arena is held.
+
+    Attributes:
+        orders: "both" shows each pair twice, each caption first once; "paper" once, in an order drawn by the id.
+        repeats: how often the same is asked, each time with another seed; two or more tell the judge's noise from the
+            choice of images.
+        reference, image: what the judge may look at, beside the two captions.
+        split, images: of references that have splits; and the folder where images are.
+        missing: images without a caption of some system: "error", or "skip" (unknown, counted, in no rating).
+        seed: of the order and of the judge.
+
+    Raises DataError for a value that cannot be.
+    """
+
+    orders: str = "both"
+    repeats: int = 1
+    reference: bool = True
+    image: bool = True
+    split: str | None = None
+    images: str | Path | None = None
+    missing: str = "error"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.orders not in ORDERS:
+            raise DataError(f"orders must be {' or '.join(ORDERS)}, not {self.orders!r}")
+        if type(self.repeats) is not int or self.repeats < 1:
+            raise DataError(f"repeats must be a whole number from 1 on, not {self.repeats!r}")
+        if self.missing not in ("error", "skip"):
+            raise DataError(f"missing must be error or skip, not {self.missing!r}")
+        if not self.reference and not self.image:
+            raise DataError("the judge needs the reference or the image; switch one of them on")
+
+
 def run_arena(
-    systems: Mapping[str, str | Path | Mapping[Any, Any] | Sequence[Any]],
-    references: str | Path | Mapping[Any, Any] | Sequence[Any],
+    systems: Mapping[str, CaptionSource],
+    references: CaptionSource,
     judge: str | Mapping[str, Any] | Judge = "lexical",
+    config: ArenaConfig | None = None,
     *,
-    orders: str = "both",
-    repeats: int = 1,
-    reference: bool = True,
-    image: bool = True,
-    split: str | None = None,
-    images: str | Path | None = None,
-    missing: str = "error",
     log: str | Path | None = None,
-    seed: int = 0,
     progress: OnProgress | None = None,
+    **settings: Any,
 ) -> list[Judgement]:
     """Let every two systems meet on every image.
 
@@ -52,16 +83,11 @@ def run_arena(
         systems: name -> predictions: a file, or what stands in one (see `capwright.data.predictions`); two or more.
         references: a file, a dataset, or what stands in one (see `capwright.data.references`).
         judge: who judges: a name, a mapping with a name and options, or a `Judge`.
-        orders: "both" shows each pair twice, each caption first once; "paper" once, in an order drawn by the id.
-        repeats: how often the same is asked, each time with another seed; two or more tell the judge's noise from the
-            choice of images.
-        reference, image: what the judge may look at, beside the two captions.
-        split, images: of references that have splits; and the folder where images are.
-        missing: images without a caption of some system: "error", or "skip" (unknown, counted, in no rating).
+        config: how the arena is held.
         log: a file of verdicts. What stands in it is not asked again, unless it is unknown; new verdicts are appended
             as they come.
-        seed: of the order and of the judge.
         progress: called with (done, total) verdicts.
+        settings: fields of `ArenaConfig` by name: `orders`, `repeats`, `seed` ...
 
     Returns:
         One Judgement for each thing that was to be asked: repeat by repeat, image by image, pair by pair. Captions that
@@ -69,25 +95,17 @@ def run_arena(
 
     Raises:
         DataError: files that cannot be read; fewer than two systems; missing captions; a log of another judge, seed or
-            of other captions; or images of which the judge could see nothing.
+            of other captions; or images of which the judge could see nothing. TypeError: an unknown setting.
     """
     if len(systems) < 2:
         raise DataError("an arena needs at least two systems; name two or more files of captions")
-    if orders not in ORDERS:
-        raise DataError(f"orders must be {' or '.join(ORDERS)}, not {orders!r}")
-    if type(repeats) is not int or repeats < 1:
-        raise DataError(f"repeats must be a whole number from 1 on, not {repeats!r}")
-    if missing not in ("error", "skip"):
-        raise DataError(f"missing must be error or skip, not {missing!r}")
-    if not reference and not image:
-        raise DataError("the judge needs the reference or the image; switch one of them on")
-    samples = read_references(references, split=split, images_dir=images)
-    if not any(seen(sample, image, reference) for sample in samples):
+    config = with_settings(config or ArenaConfig(), settings)
+    samples = read_references(references, split=config.split, images_dir=config.images)
+    if not any(seen(sample, config.image, config.reference) for sample in samples):
         raise DataError("no sample has a reference or an image that the judge could look at; name --images, or others")
-    said = {name: _captions(name, source, samples, missing) for name, source in systems.items()}
+    said = {name: _captions(name, source, samples, config.missing) for name, source in systems.items()}
     judge = open_judge(judge, "arena")
-    plan = list(_plan(samples, said, orders, repeats, reference, image, seed))
-    plan = [(replace(one, judge=judge.signature), pair) for one, pair in plan]
+    plan = [(replace(one, judge=judge.signature), pair) for one, pair in _plan(samples, said, config)]
     held = {} if log is None or not Path(log).exists() else _held(Path(log), [one for one, _ in plan])
     done: dict[tuple[str, str, str, int], Judgement] = {}
     for chunk in _chunks(plan):
@@ -101,9 +119,7 @@ def run_arena(
     return list(done.values())
 
 
-def _captions(
-    name: str, source: str | Path | Mapping[Any, Any] | Sequence[Any], samples: Sequence[Sample], missing: str
-) -> dict[str, tuple[str, str]]:
+def _captions(name: str, source: CaptionSource, samples: Sequence[Sample], missing: str) -> dict[str, tuple[str, str]]:
     """id -> (status, text) of a system, for all samples."""
     rows, _ = match_ids(read_predictions(source), samples)
     found: dict[str, tuple[str, str]] = {}
@@ -125,41 +141,27 @@ def _captions(
 
 
 def _plan(
-    samples: Sequence[Sample],
-    said: Mapping[str, Mapping[str, tuple[str, str]]],
-    orders: str,
-    repeats: int,
-    reference: bool,
-    image: bool,
-    seed: int,
+    samples: Sequence[Sample], said: Mapping[str, Mapping[str, tuple[str, str]]], config: ArenaConfig
 ) -> Iterator[_Planned]:
-    for repeat in range(repeats):
+    for repeat in range(config.repeats):
         for sample in samples:
-            shown = seen(sample, image, reference)
+            shown = seen(sample, config.image, config.reference)
+            path, told = shown or (None, "")
             for a, b in combinations(said, 2):
                 places = [(a, b), (b, a)]
-                if orders == "paper":
-                    places = [places[(a > b) ^ (coin(seed, "order", sample.id, *sorted((a, b))) % 2)]]
+                if config.orders == "paper":
+                    places = [places[(a > b) ^ (coin(config.seed, "order", sample.id, *sorted((a, b))) % 2)]]
                 for first, second in places:
                     (status, text), (other, against) = said[first][sample.id], said[second][sample.id]
                     unknown = next((s for s in (status, other) if s not in SCORED), None)
                     if unknown is None and shown is None:
                         unknown = "missing_image"
-                    path, told = shown or (None, "")
-                    yield (
-                        Judgement(
-                            image=sample.id,
-                            first=first,
-                            second=second,
-                            repeat=repeat,
-                            status=unknown or "ok",
-                            asked=False,
-                            words=(len(text.split()), len(against.split())),
-                            seed=seed,
-                            texts=digest(text, against, told, str(image)),
-                        ),
-                        None if unknown else Pair(path, text, against, told),
-                    )
+                    judgement = Judgement(
+                        sample.id, first, second, repeat, status=unknown or "ok", asked=False,
+                        words=(len(text.split()), len(against.split())), seed=config.seed,
+                        texts=digest(text, against, told, str(config.image)),
+                    )  # fmt: skip
+                    yield judgement, None if unknown else Pair(path, text, against, told)
 
 
 def _held(log: Path, planned: Sequence[Judgement]) -> dict[tuple[str, str, str, int], Judgement]:

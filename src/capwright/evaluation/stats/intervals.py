@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from capwright.evaluation.stats.bootstrap import Rows, bootstrap_sums, intervals, left_out_sums
+from capwright.evaluation.stats.bootstrap import Rows, bootstrap_sums, intervals, left_out_sums, sum_by_cluster
 from capwright.evaluation.stats.jackknife import Finalize, Floats, jackknife
 from capwright.scorers import Context, Scorer
+from capwright.types import DataError
 
 METHODS = ("jackknife", "percentile", "bca")
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How intervals are made.
+    """How intervals are made. Raises DataError for a method, seed or level that cannot be.
 
     Attributes:
         method: "jackknife" (see `capwright.evaluation.stats.jackknife`), or "percentile" or "bca" of the bootstrap (see
@@ -31,6 +34,14 @@ class How:
     replicates: int = 1000
     seed: int = 0
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise DataError(f"intervals can be made by {', '.join(METHODS)}, not by {self.method!r}")
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
+            raise DataError(f"the seed must be a whole number, 0 or more, not {self.seed!r}")
+        if not 0 < self.level < 1:
+            raise DataError(f"the level of intervals must be between 0 and 1, such as 0.95, not {self.level}")
 
     @property
     def name(self) -> str:
@@ -81,20 +92,22 @@ def estimate(rows: Rows, finalize: Finalize, ranges: Floats | None = None, how: 
     return Estimates(value, low, high, error)
 
 
-def join(scorers: Sequence[Scorer], widths: Sequence[int]) -> Finalize:
-    """One `finalize` of scorers whose rows stand beside each other: columns of the rows in parts of these widths."""
-    edges = np.cumsum(widths)[:-1]
+def gather(parts: Sequence[Rows], counted: NDArray[np.bool_], clusters: Sequence[str] | None) -> Rows:
+    """Rows [images, k] of several scorers side by side, of the images that count; added up by cluster if there are."""
+    rows = np.concatenate([part[counted] for part in parts], axis=1)
+    return rows if clusters is None else sum_by_cluster(rows, [clusters[i] for i in np.flatnonzero(counted)])
+
+
+def join(scorers: Sequence[Scorer], contexts: Sequence[Context], parts: Sequence[Rows]) -> tuple[Finalize, Floats]:
+    """One `finalize` of scorers whose rows stand beside each other, as in `parts`; and (low, high) of all outputs."""
+    edges = np.cumsum([part.shape[1] for part in parts])[:-1]
 
     def finalize(summed: Rows) -> Rows:
-        parts = np.split(summed, edges, axis=-1)
-        return np.concatenate([scorer.finalize(part) for scorer, part in zip(scorers, parts)], axis=-1)
+        split = np.split(summed, edges, axis=-1)
+        return np.concatenate([scorer.finalize(part) for scorer, part in zip(scorers, split)], axis=-1)
 
-    return finalize
-
-
-def ranges_of(scorer: Scorer, context: Context) -> Floats:
-    """(low, high) of every output of a scorer [m, 2]."""
-    return np.array([scorer.spec.range_of(output) for output in context.outputs], dtype=np.float64).reshape(-1, 2)
+    ranges = [scorer.spec.range_of(output) for scorer, context in zip(scorers, contexts) for output in context.outputs]
+    return finalize, np.array(ranges, dtype=np.float64).reshape(-1, 2)
 
 
 def ranges_of_differences(ranges: Floats) -> Floats:

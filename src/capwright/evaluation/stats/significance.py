@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,20 +49,18 @@ def paired_differences(
     a: Rows,
     b: Rows,
     finalize: Finalize,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    how: How | None = None,
+    *,
     test: str = "randomization",
     trials: int = TRIALS,
-    *,
-    method: str = "jackknife",
     ranges: Floats | None = None,
+    **settings: Any,
 ) -> list[Difference]:
     """Difference, interval and test of two systems: rows [C, k] of the same C clusters; one Difference an output.
 
-    The interval is that of `estimating.estimate` for the difference: `method`, `replicates`, `seed` and `level` as in
-    `estimating.How`; `ranges` are those of the scores [m, 2]. Both systems lose, or are resampled with, the same
-    images. The p-value is that of `test`:
+    The interval is that of `intervals.estimate` for the difference: by `how`, or what `settings` name of it
+    (`replicates`, `seed`, `level`, `method`); `ranges` are those of the scores [m, 2]. Both systems lose, or are
+    resampled with, the same images. The p-value is that of `test`:
 
     * "randomization": see `randomization_test`, with `trials`.
     * "bootstrap": 2 * min(share of replicates with b - a <= 0, share with b - a >= 0), each share with one added to
@@ -73,6 +72,7 @@ def paired_differences(
     if test not in TESTS:
         raise ValueError(f"test must be one of {', '.join(TESTS)}, not {test!r}")
     _check_pair(a, b)
+    how = replace(how or How(), **settings)
     width = a.shape[1]
 
     def gain(sums: Rows) -> Rows:
@@ -80,11 +80,11 @@ def paired_differences(
 
     both = np.concatenate([a, b], axis=1)
     limits = None if ranges is None else ranges_of_differences(ranges)
-    found = estimate(both, gain, limits, How(method, replicates, seed, level))
+    found = estimate(both, gain, limits, how)
     if test == "randomization":
-        p_values = randomization_test(a, b, finalize, trials, seed)
+        p_values = randomization_test(a, b, finalize, trials, how.seed)
     else:
-        drawn = gain(bootstrap_sums(both, replicates if len(a) > 1 else 0, seed))
+        drawn = gain(bootstrap_sums(both, how.replicates if len(a) > 1 else 0, how.seed))
         p_values = np.array([_bootstrap_p(drawn[:, i]) for i in range(drawn.shape[1])])
         p_values[~np.isfinite(found.value)] = np.nan
     numbers = zip(found.value, found.low, found.high, p_values, found.error)

@@ -1,18 +1,16 @@
-"""Charts of scored captions: a score against the length of the caption, and intervals of systems on one scale."""
+"""Charts of scored captions: a score against the length of the caption."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from capwright.report.charts import Band, Frame, Point, percent
-from capwright.report.run_folder import Measure
-from capwright.report.score_sheet import Score, Sheet, System, values_of
+from capwright.report.parts import Figure, Score, one_decimal
+from capwright.report.score_sheet import ScoredSystem, ScoreSheet, values_of
 
 #: Dots that a chart shows at most, evenly taken from all.
 MOST_DOTS = 400
@@ -21,17 +19,7 @@ LEAST_IN_BIN = 20
 _BINS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Scatter:
-    """One system's chart, what it says, or why there is none."""
-
-    system: System
-    chart: str = ""
-    says: str = ""
-    absent: str = ""
-
-
-def scatters(sheet: Sheet, score: Score) -> list[Scatter]:
+def scatters(sheet: ScoreSheet, score: Score) -> list[Figure]:
     """A score of each image against the words of its caption: one chart a system, all with the same axes.
 
     The right edge is the 99th percentile of all lengths, the upper one the 99.5th of all scores: the few images beyond
@@ -42,7 +30,7 @@ def scatters(sheet: Sheet, score: Score) -> list[Scatter]:
     lengths = np.concatenate([words[k] for (words, _), k in zip(points, known)])
     values = np.concatenate([values[k] for (_, values), k in zip(points, known)])
     if not len(values):
-        return [Scatter(system, absent="No image has both a length and a score.") for system in sheet.systems]
+        return [Figure(system.name, absent="No image has both a length and a score.") for system in sheet.systems]
     right = float(np.quantile(lengths, 0.99, method="inverted_cdf"))
     top = float(np.quantile(values, 0.995, method="inverted_cdf"))
     edges = (0.0, right or 1.0), (min(float(values.min()), 0.0), _roof(top))
@@ -53,14 +41,16 @@ def scatters(sheet: Sheet, score: Score) -> list[Scatter]:
 
 
 def _scatter(
-    system: System,
+    system: ScoredSystem,
     score: Score,
     words: NDArray[np.float64],
     values: NDArray[np.float64],
     edges: tuple[Point, Point],
-) -> Scatter:
+) -> Figure:
+    note = "" if system.mean_words is None else f"{one_decimal(system.mean_words)} words a caption"
     if not len(words):
-        return Scatter(system, absent="No image of this system has both a length and a score.")
+        absent = "No image of this system has both a length and a score."
+        return Figure(system.name, absent=absent, tone=system.tone, note=note)
     (left, right), (bottom, top) = edges
     frame = Frame([Band("", left, right)], top, 190, bottom, axis="words")
     order = np.lexsort((values, words))
@@ -87,7 +77,7 @@ def _scatter(
     spots = Markup(f'<g class="spots">{dots}</g>')
     head, opened, rest = drawing.partition("<svg x=")  # dots lie under the line
     chart = Markup(f'<div class="{escape(system.tone)}">{head}{spots}{opened}{rest}</div>')
-    return Scatter(system, chart, " ".join(says))
+    return Figure(system.name, chart, " ".join(says), tone=system.tone, note=note)
 
 
 def mean_line(words: NDArray[np.float64], values: NDArray[np.float64]) -> list[Point]:
@@ -102,23 +92,6 @@ def mean_line(words: NDArray[np.float64], values: NDArray[np.float64]) -> list[P
     place = np.searchsorted(cuts, words)
     found = [place == n for n in range(len(cuts) + 1) if (place == n).any()]
     return [(float(words[bin].mean()), float(values[bin].mean())) for bin in found]
-
-
-def scale_of(measures: Sequence[Measure], score: Score) -> tuple[float, float]:
-    """The scale that the intervals of one score are drawn on.
-
-    Several systems: what their intervals span, and a little more. One: from 0 to the end of the range, or to a fourth
-    above its interval where the range does not end or ends far away.
-    """
-    ends = [v for m in measures for v in (m.value, m.low, m.high) if v is not None]
-    if not ends:
-        return 0.0, 1.0
-    low, high = min(ends), max(ends)
-    if sum(m.known for m in measures) > 1 and high > low:
-        room = 0.06 * (high - low)
-        return low - room, high + room
-    roof = score.high if score.high in (1.0, 100.0) else 1.25 * high
-    return min(low, 0.0), max(roof, high) or 1.0
 
 
 def _aside(count: int) -> list[float]:

@@ -1,0 +1,103 @@
+"""Benchmarks: which images, which prompt, how captions are drawn, and how they are measured, as one YAML file.
+
+Two numbers compare only when they were measured in the same way. A benchmark says all of that once, has a version, and
+a digest of everything that can change a number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from capwright.recipes.files import FOLDERS, read_yaml, validated
+from capwright.recipes.parts import Config, Count, SamplingConfig
+from capwright.recipes.schema import Scenes
+from capwright.types import RecipeError
+
+
+class BenchmarkData(Config):
+    """What is captioned: `path` or `scenes`."""
+
+    path: str | None = Field(None, description="a dataset folder; relative to the file of the benchmark")
+    scenes: Scenes | None = Field(None, description="the built-in kindergarten, drawn when it is needed")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> BenchmarkData:
+        if (self.path is None) == (self.scenes is None):
+            raise ValueError("give either path (a dataset folder) or scenes (the built-in kindergarten)")
+        return self
+
+
+class Benchmark(Config):
+    """Everything that captions of a model are measured under."""
+
+    name: str = Field(description="what the benchmark is called")
+    version: str = Field(description="changes whenever the same captions could get another number")
+    source: str = Field(description="where the protocol is from: an arXiv id, an address, or whose choice it is")
+    notes: str = Field("", description="what is the source's, what was chosen, and why")
+    data: BenchmarkData = Field(description="what is captioned")
+    split: str = Field("test", description="split to caption and to measure on")
+    limit: Count | None = Field(None, description="the first so many samples; null: all")
+    prompt: str = Field("", description="the instruction beside the image; empty: the one a model was saved with")
+    decoding: SamplingConfig = Field(default=SamplingConfig(temperature=0.0), description="greedy by default")
+    scorers: dict[str, dict[str, Any]] = Field(min_length=1, description="scorers by name, with their options")
+    missing: Literal["error", "skip", "empty"] = Field("error", description="what becomes of images without a caption")
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        """YAML reads a bare `1` as a number."""
+        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    @field_validator("scorers", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        """`[tts, length]`, and `tts:` alone, are short forms."""
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        return {name: own or {} for name, own in value.items()} if isinstance(value, dict) else value
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of everything that can change a number, but for the data, which have a fingerprint."""
+        protocol = self.model_dump(exclude={"name", "version", "source", "notes"})
+        protocol["data"].pop("path")
+        text = json.dumps(protocol, sort_keys=True, ensure_ascii=False)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def list_benchmarks() -> dict[str, Path]:
+    """The benchmarks that come with capwright, by name."""
+    found: dict[str, Path] = {}
+    for folder in FOLDERS:
+        for path in sorted((folder / "benchmarks").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load_benchmark(name: str | Path) -> Benchmark:
+    """Read a benchmark: a YAML file, or the name of one that comes with capwright ("kindergarten").
+
+    Raises:
+        RecipeError: there is none (the message lists those there are), or one line a problem, each naming the file and
+            the dotted key.
+    """
+    path, known = Path(name).expanduser(), list_benchmarks()
+    if not path.is_file():
+        if str(name) not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise RecipeError(
+                f"benchmark '{name}': no such file or name.{hint} Benchmarks that come along: {', '.join(known)}"
+            )
+        path = known[str(name)]
+    found = validated(Benchmark, read_yaml(path), str(path))
+    if found.data.path is None:
+        return found
+    place = str((path.parent / Path(found.data.path).expanduser()).absolute())
+    return found.model_copy(update={"data": found.data.model_copy(update={"path": place})})
