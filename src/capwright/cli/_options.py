@@ -186,7 +186,7 @@ def carry_out(
     if injection:
         scoring = replace(scoring, injection=_with_orders(scoring, config))
     if dry_run:
-        _print_costs(costs)
+        print_costs(costs)
         return None
     for name, findings in scoring.findings.items():
         for finding in findings:
@@ -268,7 +268,7 @@ def _only_asking(config: MeasureConfig, costs: CostEstimate) -> MeasureConfig:
     return replace(config, scorers=tuple(changed), options=changed | strange, replicates=0)
 
 
-def _print_costs(costs: CostEstimate) -> None:
+def print_costs(costs: CostEstimate) -> None:
     """What each server or model would be asked, a line each on stdout."""
     from capwright.judges.client.cost_estimate import ENTRIES
 
