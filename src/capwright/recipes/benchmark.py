@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from capwright.recipes.files import FOLDERS, read_yaml, validated
+from capwright.recipes.files import FOLDERS, read_yaml, parse_keys
 from capwright.recipes.parts import Config, Count, SamplingConfig
 from capwright.recipes.schema import Scenes
 from capwright.types import RecipeError
@@ -96,7 +96,7 @@ def load_benchmark(name: str | Path) -> Benchmark:
                 f"benchmark '{name}': no such file or name.{hint} Benchmarks that come along: {', '.join(known)}"
             )
         path = known[str(name)]
-    found = validated(Benchmark, read_yaml(path), str(path))
+    found = parse_keys(Benchmark, read_yaml(path), str(path))
     if found.data.path is None:
         return found
     place = str((path.parent / Path(found.data.path).expanduser()).absolute())
