@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from capwright.recipes.files import FOLDERS, read_yaml, parse_keys
+from capwright.recipes.files import FOLDERS, parse_keys, read_yaml
 from capwright.recipes.parts import Config, Count, SamplingConfig
 from capwright.recipes.schema import Scenes
 from capwright.types import RecipeError
