@@ -30,38 +30,11 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DEFAULT_SCORERS",
-    "MISSING",
-    "ArenaConfig",
-    "Comparison",
-    "Difference",
-    "Estimate",
-    "Evaluation",
-    "How",
-    "ImageResult",
-    "Judgement",
-    "Leaderboard",
-    "MeasureConfig",
-    "Measured",
-    "Scoring",
-    "adjust",
-    "bootstrap_sums",
-    "compare",
-    "estimate",
-    "evaluate",
-    "run_arena",
-    "holm",
-    "intervals",
-    "make_leaderboard",
-    "measure_systems",
-    "paired_differences",
-    "prepare_scorers",
-    "read_battles",
-    "read_scoring",
-    "score",
-    "score_key",
-    "score_systems",
-]
+    "DEFAULT_SCORERS", "MISSING", "ArenaConfig", "Comparison", "Difference", "Estimate", "Evaluation", "How",
+    "ImageResult", "Judgement", "Leaderboard", "MeasureConfig", "Measured", "Scoring", "adjust", "bootstrap_sums",
+    "compare", "estimate", "evaluate", "run_arena", "holm", "intervals", "make_leaderboard", "measure_systems",
+    "paired_differences", "prepare_scorers", "read_battles", "read_scoring", "score", "score_key", "score_systems",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

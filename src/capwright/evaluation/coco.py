@@ -136,17 +136,15 @@ class COCOEvalCap:
         for name, why in scoring.not_installed.items():
             print(f"{name}: {why}", file=sys.stderr)
         self.evaluation = found = scoring.evaluations[0]
-        self.eval, self.evalImgs, self.imgToEval, self.intervals, self.signatures = {}, [], {}, {}, {}
+        self.eval, self.intervals, self.signatures = {}, {}, {}
         for (scorer, output), key in KEYS.items():
             if scorer in found.scores:
                 estimate = found.estimate(scorer, output)
-                self.eval[key] = estimate.value
-                self.intervals[key] = (estimate.low, estimate.high)
+                self.eval[key], self.intervals[key] = estimate.value, (estimate.low, estimate.high)
                 self.signatures[key] = found.scores[scorer].signature
                 print(f"{key}: {'unknown' if estimate.value is None else format(estimate.value, '0.3f')}")
-        for id, result in zip(ids, found.per_image):
-            self.imgToEval[id] = {"image_id": id} | _by_key(result.scores)
-            self.evalImgs.append(self.imgToEval[id])
+        self.evalImgs = [{"image_id": id} | _by_key(one.scores) for id, one in zip(ids, found.per_image)]
+        self.imgToEval = dict(zip(ids, self.evalImgs))
 
     def _result(self, id: Any) -> dict[str, Any]:
         found = self.cocoRes.imgToAnns.get(id, [])

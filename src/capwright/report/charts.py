@@ -111,10 +111,7 @@ def line_chart(
             spots = [(percent(frame.x(x)), frame.roof + frame.y(y)) for points in line.stretches for x, y in points]
             marks += [f'<circle class="dot {line.tone}" cx="{x}" cy="{y:.1f}" r="3"/>' for x, y in spots]
     ends = [(frame.y(line.stretches[-1][-1][1]), line.label, line.tone) for line in series]
-    labels = [
-        f'<text class="end {tone}" x="100%" dx="9" y="{y + frame.roof + 4:.1f}">{escape(text)}</text>'
-        for y, text, tone in _spread(ends, 15, height)
-    ]
+    labels = frame.labels(ends)
     return frame.draw("".join(curves), "".join(marks + labels), about)
 
 
@@ -144,10 +141,7 @@ def area_chart(
                 middle = (roof[-1] + floors[run][-1]) / 2
                 ends.append((frame.y(middle), f"{name} {100 * points[-1][1]:.0f} %", tone))
             floors[run] = roof
-    labels = [
-        f'<text class="end {tone}" x="100%" dx="9" y="{y + frame.roof + 4:.1f}">{escape(text)}</text>'
-        for y, text, tone in _spread(ends, 15, height)
-    ]
+    labels = frame.labels(ends)
     base = frame.roof + height
     rug = [
         f'<line class="rug" x1="{percent(frame.x(x))}" x2="{percent(frame.x(x))}" y1="{base + 3}" y2="{base + 11}"/>'
@@ -189,6 +183,13 @@ class Frame:
 
     def paths(self, stretches: Iterable[Iterable[Point]]) -> str:
         return "".join(self.path(points) for points in stretches)
+
+    def labels(self, ends: Sequence[tuple[float, str, str]]) -> list[str]:
+        """Names at the right edge, (y, text, tone) each, moved apart where they would overlap."""
+        return [
+            f'<text class="end {tone}" x="100%" dx="9" y="{y + self.roof + 4:.1f}">{escape(text)}</text>'
+            for y, text, tone in _spread(ends, 15, self.height)
+        ]
 
     def draw(self, curves: str, marks: str, about: str, unit: str = "", drop: int = 0) -> Markup:
         roof, base = self.roof, self.roof + self.height

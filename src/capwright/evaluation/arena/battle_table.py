@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from capwright.arrays import Floats
 from capwright.evaluation.arena.bradley_terry import ordered_pairs
 from capwright.evaluation.arena.judgements import Judgement
+from capwright.scorers.base import ratio
 
 _SCORE = {"first": 1.0, "tie": 0.5, "second": 0.0}
 #: Shares that say how the judge judges; each has a numerator and a denominator in the row of an image.
@@ -67,6 +69,14 @@ class Outcomes:
     def _share(self, codes: dict[str, int], one: Judgement, share: str, holds: bool, counts: bool) -> None:
         at = 2 * self.width + 2 * SHARES.index(share)
         self.rows[codes[one.image], at : at + 2] += (holds and counts, counts)
+
+    def games_and_wins(self, counts: Floats) -> tuple[Floats, Floats]:
+        """Of ordered pairs [..., width], in sums of rows [..., k]."""
+        return counts[..., : self.width], counts[..., self.width : 2 * self.width]
+
+    def habits(self, counts: Floats) -> Floats:
+        """The shares that say how the judge judges [..., 5], in sums of rows [..., k]."""
+        return ratio(counts[..., 2 * self.width :: 2], counts[..., 2 * self.width + 1 :: 2])
 
     def outcomes(self, k: int) -> tuple[float, float, float]:
         """(wins, losses, ties) of a system in battles."""

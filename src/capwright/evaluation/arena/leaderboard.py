@@ -6,8 +6,9 @@ A battle is two captions of one image, shown in the orders that were asked for; 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -129,48 +130,33 @@ def make_leaderboard(
     How("percentile", replicates, seed, level)  # refuses what cannot be
     names = sorted({name for one in every for name in (one.first, one.second)})
     table = Outcomes(every, names)
-    games, wins = table.rows[:, : table.width].sum(0), table.rows[:, table.width : 2 * table.width].sum(0)
     resamples = replicates if len(table.rows) > 1 else 0  # one image does not tell how images differ
-    sums = bootstrap_sums(table.rows, resamples, seed)
-    group = joined(games, len(names))
+    point, drawn = table.rows.sum(0), bootstrap_sums(table.rows, resamples, seed)
+    group = joined(point[: table.width], len(names))
 
-    def columns(of: Floats) -> tuple[Floats, Floats]:
-        return of[..., : table.width], of[..., table.width : 2 * table.width]
+    def with_intervals(of: Callable[[Floats], Floats]) -> list[Estimate]:
+        """Numbers made of counts [..., k], of the verdicts and of all resamples of them."""
+        return _estimates(of(point), of(drawn), level)
 
-    ratings = bradley_terry_ratings(games, wins, group)
-    drawn = bradley_terry_ratings(*columns(sums), group)
-    histories = elo_ratings(table, names, group, seed, resamples)
-    shares_won, shares_drawn = (win_rate(*columns(of), len(names)) for of in (table.rows.sum(0), sums))
-    judge, image = noise(table, drawn, group, seed, replicates)
+    own, resampled = (bradley_terry_ratings(*table.games_and_wins(of), group) for of in (point, drawn))
+    ratings = _estimates(own, resampled, level)
+    histories = _estimates(*elo_ratings(table, names, group, seed, resamples), level)
+    shares = with_intervals(lambda counts: win_rate(*table.games_and_wins(counts), len(names)))
+    judge, image = noise(table, resampled, group, seed, replicates)
     unknown = Counter(name for pair in table.lost for name in pair)
     standings = []
     for k, name in enumerate(names):
-        won, lost, tied = table.outcomes(k)
+        outcomes = table.outcomes(k)
         standings.append(
             Standing(
-                name,
-                _estimate(ratings[k], drawn[:, k], level),
-                _estimate(histories[0][k], histories[1][:, k], level),
-                _estimate(shares_won[k], shares_drawn[:, k], level),
-                won,
-                lost,
-                tied,
-                won + lost + tied,
-                unknown[name],
-                table.words(name),
-                known(judge[k]),
-                known(image[k]),
+                name, ratings[k], histories[k], shares[k], *outcomes, sum(outcomes), unknown[name], table.words(name),
+                known(judge[k]), known(image[k]),
             )
-        )
+        )  # fmt: skip
     standings.sort(key=lambda s: (s.rating.value is None, -(s.rating.value or 0.0), s.name))
-    shares = {}
-    for number, share in enumerate(SHARES):
-        at = 2 * table.width + 2 * number
-        value, replicate = (ratio(of[..., at], of[..., at + 1]) for of in (table.rows.sum(0), sums))
-        shares[share] = _estimate(float(value), replicate, level)
     return Leaderboard(
         standings=tuple(standings),
-        meetings=tuple(_meetings(names, games, wins, columns(sums), table, level)),
+        meetings=tuple(_meetings(names, table, with_intervals)),
         unknown=dict(sorted(Counter(one.status for one in every if one.status != "ok").items())),
         verdicts=len(every),
         images=len({one.image for one in every}),
@@ -180,32 +166,32 @@ def make_leaderboard(
         seed=seed,
         replicates=replicates,
         level=level,
-        **shares,
+        **dict(zip(SHARES, with_intervals(table.habits))),
     )
 
 
 def _meetings(
-    names: Sequence[str], games: Floats, wins: Floats, drawn: tuple[Floats, Floats], table: Outcomes, level: float
+    names: Sequence[str], table: Outcomes, with_intervals: Callable[[Callable[[Floats], Floats]], list[Estimate]]
 ) -> list[Meeting]:
+    """Every two systems: what the first wins of all that they were shown, in both orders."""
     column = {pair: n for n, pair in enumerate(ordered_pairs(len(names)))}
-    found = []
-    for i, a in enumerate(names):
-        for j in range(i + 1, len(names)):
-            there, back = column[i, j], column[j, i]
+    pairs = [(column[i, j], column[j, i]) for i, j in combinations(range(len(names)), 2)]
+    there, back = (list(places) for places in zip(*pairs))
 
-            def share(n: Floats, w: Floats, there: int = there, back: int = back) -> Floats:
-                return ratio(w[..., there] + n[..., back] - w[..., back], n[..., there] + n[..., back])
+    def share(counts: Floats) -> Floats:
+        games, wins = table.games_and_wins(counts)
+        won = wins[..., there] + games[..., back] - wins[..., back]
+        return ratio(won, games[..., there] + games[..., back])
 
-            estimate = _estimate(float(share(games, wins)), share(*drawn), level)
-            found.append(Meeting(a, names[j], table.battles(there, back), estimate))
-    return found
+    found = zip(combinations(names, 2), pairs, with_intervals(share))
+    return [Meeting(a, b, table.battles(*columns), estimate) for (a, b), columns, estimate in found]
 
 
-def _estimate(value: float, drawn: Floats, level: float) -> Estimate:
-    if not np.isfinite(value) or not len(drawn):
-        return Estimate(known(value), None, None)
-    low, high = intervals(drawn[:, None], level)
-    return Estimate(float(value), known(low[0]), known(high[0]))
+def _estimates(values: Floats, drawn: Floats, level: float) -> list[Estimate]:
+    """Numbers [m] with the intervals of their resamples [R, m]; none where a number is undefined."""
+    low, high = intervals(drawn, level) if len(drawn) else np.full((2, len(values)), np.nan)
+    ends = (np.where(np.isfinite(values), end, np.nan) for end in (low, high))
+    return [Estimate(*map(known, row)) for row in zip(values, *ends)]
 
 
 def _warnings(every: Sequence[Judgement], names: Sequence[str], group: NDArray[np.bool_], table: Outcomes) -> list[str]:

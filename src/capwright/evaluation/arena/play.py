@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +184,9 @@ def _held(log: Path, planned: Sequence[Judgement]) -> dict[tuple[str, str, str, 
 
 def _chunks(plan: Sequence[_Planned]) -> Iterator[Sequence[_Planned]]:
     """Parts of one repeat each, because a call of the judge has one seed."""
-    start = 0
-    while start < len(plan):
-        stop = min(start + _CHUNK, len(plan))
-        while plan[stop - 1][0].repeat != plan[start][0].repeat:
-            stop -= 1
-        yield plan[start:stop]
-        start = stop
+    for _, part in groupby(plan, key=lambda planned: planned[0].repeat):
+        one = list(part)
+        yield from (one[start : start + _CHUNK] for start in range(0, len(one), _CHUNK))
 
 
 def _judge(judge: Judge, chunk: Sequence[_Planned]) -> list[Judgement]:
