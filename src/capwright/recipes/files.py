@@ -16,7 +16,7 @@ from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.types import RecipeError
 
-Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T", bound=BaseModel)
 
 _HERE = Path(__file__).resolve().parent
 #: In an installed package the YAML files lie here, in a checkout at its top.
@@ -97,8 +97,8 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapp
 
 
 def validated(
-    kind: type[Model], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None
-) -> Model:
+    kind: type[T], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None
+) -> T:
     """Plain data as an object of this kind; RecipeError has one line a problem, with the source and the dotted key."""
     try:
         return kind.model_validate(dict(raw))
