@@ -247,13 +247,13 @@ def test_one_tokenizer_and_one_judge_for_all_scorers_that_have_the_option():
     assert ["tok:words" in text for text in signatures] == [False, False, True]
     assert "tok:split" in signatures[0], "its own option is stronger"
 
-    class Somebody:
-        signature = "somebody"
+    class Fixed:
+        signature = "fixed judge"
 
         def answer(self, asked, *, seed=0):
             return []
 
-    (caprl, length) = MeasureConfig(scorers=("caprl", "length"), judge=Somebody()).make_scorers()
+    (caprl, length) = MeasureConfig(scorers=("caprl", "length"), judge=Fixed()).make_scorers()
     asked = [replace(SAMPLES[0], questions=(Question("What is it?", ("a toy", "a rug"), "a toy"),))]
-    assert "somebody" in caprl.signature(caprl.prepare(Corpus(asked)))
+    assert "fixed judge" in caprl.signature(caprl.prepare(Corpus(asked)))
     assert length.spec.name == "length"

@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from capwright.evaluation import read_scoring
 from capwright.report import write_report
+from capwright.types import DataError
 from html_page import Page
 
 
@@ -80,3 +84,32 @@ def test_training_without_names_reports_what_it_measured(tmp_path: Path) -> None
     assert "+0.400" in page.text
     assert "caprl.accuracy went from 0.40 to 0.80" in page.text
     assert [attrs["id"] for attrs in page.all("section")] == ["scores", "learning", "groups", "gallery", "method"]
+
+
+def test_a_file_of_the_present_shape_says_the_same(tmp_path: Path) -> None:
+    """Old files have a key a system and blocks a scorer; new ones `systems`, and scores by name."""
+    old = {"a": system(0.81, 30.0), "b": system(0.46, 12.0), "comparisons": [], "signatures": {"caprl": "caprl|v:1"}}
+    new = read_scoring(old)
+    assert new["systems"]["a"]["scores"]["caprl.kind:color"] == near(0.405) | {
+        "scorer": "caprl",
+        "signature": "caprl|v:1",
+    }
+    assert new["systems"]["b"]["images"] == 200
+    assert read_scoring(new) == new
+    pages = []
+    for name, document in (("old", old), ("new", {k: v for k, v in new.items() if k != "signatures"})):
+        (tmp_path / name).mkdir()
+        pages.append(page_of(tmp_path / name, document).text.replace(f"{name} ", ""))
+    assert pages[0] == pages[1]
+    listed = {"systems": [{"name": "a", "scores": new["systems"]["a"]["scores"]}]}
+    assert read_scoring(listed)["systems"]["a"]["scores"] == new["systems"]["a"]["scores"]
+    for wrong in ([], {"systems": [{"scores": {}}]}, {"systems": 3}):
+        with pytest.raises(DataError):
+            read_scoring(wrong)
+
+
+def test_scores_that_captions_were_trained_on_are_marked_in_what_eval_writes(tmp_path: Path) -> None:
+    scores = {"ciderD": near(0.6) | {"scorer": "ciderD", "signature": "ciderD|n:4", "trained_on": True}}
+    page = page_of(tmp_path, {"systems": {"a": {"scores": scores, "images": 200}}})
+    assert "trained on this" in page.text
+    assert "A was trained on CIDEr-D" in page.text

@@ -1,4 +1,4 @@
-"""Benchmarks: one file says what is measured and how, and whoever reads a number can tell under which."""
+"""Benchmarks: one file says what is measured and how, and every number says under which."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Evaluation:
         per_image: one ImageResult a sample, in order.
         unknown: status -> number of samples without a usable caption; "missing_caption" where there was no row.
         warnings: what to read before trusting the numbers; ids are named.
-        seed, replicates, level, method: how intervals were made, see `estimating.How`.
+        seed, replicates, level, method: how intervals were made, see `How`.
         clusters: for each sample, what it is drawn together by; None when every image is drawn for itself.
         unit: what is drawn: "image", or the key of `Sample.meta` that names the clusters ("meta.video").
     """

@@ -43,6 +43,11 @@ class RunFolder:
         found = self.summary.get("systems", EMPTY).get(system)
         return found if isinstance(found, Mapping) else EMPTY
 
+    def scores(self, system: str) -> Mapping[str, Mapping[str, Any]]:
+        """The scores of a system by name, as the summary has them."""
+        found = self.block(system).get("scores")
+        return {k: v for k, v in found.items() if isinstance(v, Mapping)} if isinstance(found, Mapping) else EMPTY
+
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the summary says of the run."""

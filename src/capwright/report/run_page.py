@@ -201,7 +201,7 @@ def _signatures(run: RunFolder) -> list[tuple[str, str]]:
     """Scorer and signature; where systems were measured differently, each signature once."""
     pairs = _flat(run.summary.get("signatures"))
     for system in run.systems:
-        for node in run.block(system).get("scores", {}).values():
+        for node in run.scores(system).values():
             pairs += [(str(node.get("scorer")), node["signature"])] if node.get("signature") else []
     return list(dict.fromkeys(pairs))
 

@@ -47,11 +47,12 @@ class RunSheet(Sheet):
 def read_sheet(run: RunFolder, ids: Sequence[str], things: str) -> RunSheet:
     """What is known of a run; unknown captions of the samples `ids` are counted where the summary does not say them."""
     tones = system_tones(run.systems)
-    scorers = {str(node.get("scorer")) for key in run.systems for node in run.block(key).get("scores", {}).values()}
+    scorers = {str(node.get("scorer")) for key in run.systems for node in run.scores(key).values()}
     trained = {scorer: trained_systems(run, scorer) for scorer in {*scorers, "tts"}}
     systems = []
     for key in run.systems:
         own = [scorer for scorer, stages in trained.items() if key in stages]
+        own += [str(node.get("scorer")) for node in run.scores(key).values() if node.get("trained_on")]
         system = make_system(key, label(key), tones[key], run.block(key), own)
         if system.unknown is None:
             system = replace(system, unknown=run.count_unknown(key, ids))
@@ -73,7 +74,7 @@ def _scores(run: RunFolder) -> list[Score]:
     found: dict[str, str] = {}
     highest: dict[str, float] = {}
     for system in run.systems:
-        for key, node in run.block(system).get("scores", {}).items():
+        for key, node in run.scores(system).items():
             if "note" not in node:
                 found[key] = str(node.get("scorer"))
                 highest[key] = max(highest.get(key, 0.0), abs(number(node.get("value")) or 0.0))

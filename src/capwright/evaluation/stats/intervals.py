@@ -24,7 +24,7 @@ class How:
 
     Attributes:
         method: "jackknife" (see `capwright.evaluation.stats.jackknife`), or "percentile" or "bca" of the bootstrap (see
-            `statistics.intervals`).
+            `bootstrap.intervals`).
         replicates: of the bootstrap, and of a bootstrap test. 0 leaves intervals out, whatever the method.
         seed: of the bootstrap and of tests; the jackknife draws nothing.
         level: share of intervals that should hold the truth, between 0 and 1.
