@@ -96,9 +96,7 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapp
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
 
 
-def validated(
-    kind: type[T], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None
-) -> T:
+def validated(kind: type[T], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None) -> T:
     """Plain data as an object of this kind; RecipeError has one line a problem, with the source and the dotted key."""
     try:
         return kind.model_validate(dict(raw))
