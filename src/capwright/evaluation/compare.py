@@ -163,11 +163,14 @@ def _compare_together(
             items = [m.scorer.finalize(m.rows[both]) for m in (one, other)]
         for column, output in enumerate(one.context.outputs):
             d = next(differences)
-            counts = (None,) * 3 if items is None else higher_same_lower(*(values[:, column] for values in items))
             detectable = _detectable(d, a.level)
+            counts: tuple[int | None, ...] = (None, None, None)
+            if items is not None:
+                counts = higher_same_lower(*(values[:, column] for values in items))
+            wins, ties, losses = counts
             yield Comparison(
                 a.name, b.name, f"{name}.{output}", d.difference, d.low, d.high, d.p, int(both.sum()), None,
-                detectable, *counts, signature,
+                detectable, wins, ties, losses, signature,
             )  # fmt: skip
 
 

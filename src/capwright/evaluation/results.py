@@ -173,7 +173,7 @@ class Evaluation:
         """
         scores: dict[str, Any] = {}
         for name, measured in self.scores.items():
-            more = {"scorer": name, "signature": measured.signature}
+            more: dict[str, Any] = {"scorer": name, "signature": measured.signature}
             more |= {"trained_on": True} if name in trained_on else {}
             for output, estimate in measured.estimates.items():
                 scores[score_key(name, output)] = estimate.to_json() | more

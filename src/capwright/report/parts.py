@@ -321,6 +321,13 @@ def read_comparisons(document: Mapping[str, Any]) -> list[Comparison]:
     return found
 
 
+def read_signatures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Scorer and signature; where systems were measured differently, each signature once."""
+    nodes = [n for block in document.get("systems", {}).values() for n in (block.get("scores") or {}).values()]
+    pairs = [(str(node.get("scorer")), str(node["signature"])) for node in nodes if node.get("signature")]
+    return list(dict.fromkeys(pairs))
+
+
 def is_clear(test: Comparison, level: float = 0.95) -> bool:
     """Whether a difference is more than chance: by its test, corrected where it is; without a test by its interval."""
     p = test.p if test.p_holm is None else test.p_holm

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from capwright.report.parts import (
     make_line,
     number,
     read_comparisons,
+    read_signatures,
 )
 from capwright.report.run_folder import RunFolder, read_run
 from capwright.report.run_sheet import TTS, RunSheet, read_sheet
@@ -39,15 +39,6 @@ COLUMNS = (
     ("Weighted", "a generic or vague name earns part of the credit"),
     ("Precision", "of 100 professional names said, how many are right"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """Names of one tier: how many there are to say, and how many each system says."""
-
-    name: str
-    terms: int
-    bars: tuple[tuple[str, str, str], ...]
 
 
 def write_report(
@@ -123,7 +114,7 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         credits=credits_of(walls),
         images=len(samples),
         times={system.key: _training_time(run, system.key) for system in sheet.systems},
-        signatures=_signatures(run),
+        signatures=read_signatures(run.summary),
         facts=_flat({**run.facts, **{key: run.summary.get(key) or {} for key in ("benchmark", "versions")}}),
     )
 
@@ -152,17 +143,18 @@ def _other_gains(
     return [(name, gains) for name, gains in found if gains]
 
 
-def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Tier]:
+def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Line]:
+    """Names of each tier: how many there are to say, and how many each system says."""
     counts: dict[str, int] = {}
     for sample in samples:
         for term in {term.name: term for term in sample.terms if term.level == "professional"}.values():
             counts[term.tier] = counts.get(term.tier, 0) + 1
-    measured = [system for system in sheet.systems if sheet.find(system, TTS).known]
-    bars = {
-        tier: tuple((s.name, s.tone, value_bar(sheet.find(s, f"tts.tier:{tier}"), s.tone)) for s in measured)
-        for tier in sheet.tiers()
-    }
-    return [Tier(tier, counts.get(tier, 0), own) for tier, own in bars.items()]
+    lines = []
+    for tier in sheet.tiers():
+        bars = [(system, value_bar(sheet.find(system, f"tts.tier:{tier}"), system.tone)) for system in sheet.systems]
+        cells = [Cell(s.name, s.tone, "", "", bar) for s, bar in bars if sheet.find(s, TTS).known]
+        lines.append(Line(tier, tuple(cells), f"{counts[tier]:,} to name" if tier in counts else ""))
+    return lines
 
 
 def _orders(run: RunFolder) -> list[Line]:
@@ -195,15 +187,6 @@ def _training_time(run: RunFolder, system: str) -> str:
     if seconds is None or system == "base":
         return ""
     return f"trained in {seconds:.0f} s" if seconds < 120 else f"trained in {seconds / 60:.0f} min"
-
-
-def _signatures(run: RunFolder) -> list[tuple[str, str]]:
-    """Scorer and signature; where systems were measured differently, each signature once."""
-    pairs = _flat(run.summary.get("signatures"))
-    for system in run.systems:
-        for node in run.scores(system).values():
-            pairs += [(str(node.get("scorer")), node["signature"])] if node.get("signature") else []
-    return list(dict.fromkeys(pairs))
 
 
 def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:

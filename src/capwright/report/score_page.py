@@ -26,6 +26,7 @@ from capwright.report.parts import (
     make_line,
     name_of,
     read_comparisons,
+    read_signatures,
     scale_of,
 )
 from capwright.report.score_headline import write_score_headline
@@ -75,7 +76,8 @@ def write_score_report(
 def render(scoring: Scoring, title: str, limit: int) -> str:
     """The page as text."""
     sheet = make_sheet(scoring)
-    comparisons = read_comparisons(scoring.to_json(per_image=False))
+    document = scoring.to_json(per_image=False)
+    comparisons = read_comparisons(document)
     findings = [
         f"{name}: {finding.message}" if name else finding.message
         for name, found in scoring.findings.items()
@@ -106,7 +108,7 @@ def render(scoring: Scoring, title: str, limit: int) -> str:
         walls=walls,
         named=named,
         referenced=any(sample.references for sample in sheet.samples),
-        signatures=_signatures(sheet),
+        signatures=read_signatures(document),
         credits=credits_of(walls),
     )
 
@@ -143,9 +145,3 @@ def _division(sheet: ScoreSheet, score: Score, division: Division) -> list[Line]
         )
         lines.append(Line(part.name, cells, count(len(part.images), "image")))
     return lines
-
-
-def _signatures(sheet: ScoreSheet) -> list[tuple[str, str]]:
-    """Scorer and signature; where systems were measured differently, each signature once."""
-    pairs = [(name, one.signature) for system in sheet.systems for name, one in system.evaluation.scores.items()]
-    return list(dict.fromkeys(pairs))

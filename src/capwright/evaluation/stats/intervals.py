@@ -95,7 +95,7 @@ def estimate(rows: Rows, finalize: Finalize, ranges: Floats | None = None, how: 
 def gather(parts: Sequence[Rows], counted: NDArray[np.bool_], clusters: Sequence[str] | None) -> Rows:
     """Rows [images, k] of several scorers side by side, of the images that count; added up by cluster if there are."""
     rows = np.concatenate([part[counted] for part in parts], axis=1)
-    return rows if clusters is None else sum_by_cluster(rows, [clusters[i] for i in np.flatnonzero(counted)])
+    return rows if clusters is None else sum_by_cluster(rows, [clusters[i] for i in np.flatnonzero(counted).tolist()])
 
 
 def join(scorers: Sequence[Scorer], contexts: Sequence[Context], parts: Sequence[Rows]) -> tuple[Finalize, Floats]:
