@@ -80,7 +80,7 @@ def test_samples_without_terms_or_image():
 def test_what_it_needs():
     with pytest.raises(NotInstalledError, match="^tts-extracted: not installed: .* use tts"):
         ExtractedTTS(FakeClaims()).prepare(Corpus([SAMPLE]))
-    with pytest.raises(ScorerError, match="penalty must be"):
+    with pytest.raises(ScorerError, match="penalty: must be"):
         ExtractedTTS(penalty=-1)
     scorer, context, _ = measure(Judge(), [])
     start, _, rest = scorer.signature(context).partition("|terms:")

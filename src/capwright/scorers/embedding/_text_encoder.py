@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Embedding:
     cut: bool = False
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """Anything that turns texts into vectors."""
 
