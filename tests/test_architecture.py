@@ -17,7 +17,7 @@ FLOORS += ["captioning", "recipes", "training", "evaluation", "robustness", "rep
 STRANGERS = {("scorers", "models"), ("scorers", "scenes"), ("judges", "scenes"), ("curation", "scenes")}
 STRANGERS |= {("evaluation", "training"), ("robustness", "training"), ("report", "training")}
 STRANGERS |= {("training", room) for room in ("scenes", "captioning", "curation")}
-STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models", "judges", "scorers")}
+STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models", "judges")}
 STRANGERS |= {(room, "scenes") for room in ("models", "captioning", "evaluation", "robustness", "report")}
 #: A model in this process, and the training of the captioner that ships with the package: imported when asked for.
 WITH_TORCH = {"judges/client/local.py", "scenes/captioner.py", "scenes/word_detectors.py"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.console import OnProgress, counting, say, warnings_said
-from capwright.types import DataError, Vocabulary
+from capwright.types import DataError, ScorerError, Vocabulary
 
 if TYPE_CHECKING:
     from capwright.evaluation import Scoring
@@ -91,7 +91,7 @@ def measure_files(
     *captions, references = paths
     systems = dict(zip(name_systems(captions), captions))
     wanted = [name.strip() for name in scorers.split(",") if name.strip()] or list(DEFAULT_SCORERS)
-    options = read_settings(settings or [])
+    options = read_scorer_settings(settings or [])
     if idf is not None:
         weighed = {"cider", "ciderD", "diversity"} & set(wanted)
         if not weighed:
@@ -166,6 +166,22 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
             options.setdefault(scorer, {})[option] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise DataError(f"--set {text}: the value cannot be read ({error})") from error
+    return options
+
+
+def read_scorer_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`read_settings` of options of scorers. Raises DataError also for those that a scorer does not have, or not so."""
+    from capwright.scorers.registry import option_problems
+
+    options = read_settings(settings)
+    for scorer, own in options.items():
+        try:
+            problems = option_problems(scorer, own)
+        except ScorerError as error:
+            raise DataError(f"--set {scorer}: {error}") from error
+        wrong = next((option for option in own if option in problems), None)
+        if wrong is not None:
+            raise DataError(f"--set {scorer}.{wrong}: {problems[wrong]}")
     return options
 
 

@@ -17,7 +17,7 @@ from capwright.cli._options import (
     name_systems,
     only_asking,
     print_costs,
-    read_settings,
+    read_scorer_settings,
 )
 from capwright.cli.injection import InjectionOption
 from capwright.console import say
@@ -69,7 +69,7 @@ def evaluate(
     wanted = [name.strip() for name in scorers.split(",") if name.strip()]
     if "length" not in wanted:  # most scores change with length alone, so it stands beside all of them
         wanted.append("length")
-    options = read_settings(set_ or [])
+    options = read_scorer_settings(set_ or [])
     if injection:
         find_judged(wanted, options)
     if dry_run:

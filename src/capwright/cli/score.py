@@ -26,7 +26,7 @@ from capwright.cli._options import (
     measure_files,
     only_asking,
     print_costs,
-    read_settings,
+    read_scorer_settings,
 )
 from capwright.cli.injection import InjectionOption
 from capwright.console import counting, say
@@ -84,7 +84,7 @@ def files(
     from capwright.cli._tables import print_comparisons, print_scores, print_signatures, say_reasons
     from capwright.cli.injection import find_judged, measure_orders, print_orders
 
-    options = read_settings(set_ or [])
+    options = read_scorer_settings(set_ or [])
     if injection:
         find_judged((name.strip() for name in scorers.split(",") if name.strip()), options)
     if dry_run:
