@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.scorers.base import Scorer, ScorerSpec
-from capwright.scorers.functions import FunctionScorer, as_scorer
+from capwright.scorers.function_scorer import FunctionScorer, as_scorer
 from capwright.scorers.options import check_options, measures_captions, parameters_of, present_options, wrong_options
 from capwright.types import ScorerError
 
@@ -86,16 +86,11 @@ def option_problems(name: str, options: Mapping[str, Any]) -> dict[str, str]:
 
 def find_scorer(name: str) -> Maker:
     """What makes the scorer of this name. Raises ScorerError when there is none, naming the nearest."""
-    if name in _ADDED:
-        return _ADDED[name]
+    make = _ADDED.get(name) or _find_built_in(name)
+    if make is not None:
+        return make
     if ":" in name:
         return as_maker(_import(name))
-    # Most scorers stand in a module of their name: then no other one is imported.
-    module = name.lower().replace("-", "_")
-    for stands in (lambda stem: module.startswith(stem), lambda stem: True):
-        for place in _modules():
-            if stands(place.rpartition(".")[2]) and name in _scorers_of(place):
-                return _scorers_of(place)[name]
     near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
@@ -133,6 +128,16 @@ def _scorers_of(module: str) -> dict[str, type[Scorer]]:
     found = [one for one in vars(import_module(module)).values() if isinstance(one, type) and issubclass(one, Scorer)]
     own = [one for one in found if one.__module__ == module and isinstance(vars(one).get("spec"), ScorerSpec)]
     return {one.spec.name: one for one in own}
+
+
+def _find_built_in(name: str) -> type[Scorer] | None:
+    """Most scorers stand in a module of their name: then no other one is imported."""
+    module = name.lower().replace("-", "_")
+    likely = [place for place in _modules() if module.startswith(place.rpartition(".")[2])]
+    for place in [*likely, *(() if ":" in name else _modules())]:
+        if name in _scorers_of(place):
+            return _scorers_of(place)[name]
+    return None
 
 
 def _optioned(make: Maker) -> Callable[..., Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import math
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +46,7 @@ def test_a_function_is_a_scorer_whose_score_is_a_mean():
 def test_none_and_nan_are_unknown_with_a_reason(value):
     stats, each = measure(as_scorer(lambda caption, sample: value if caption else 1, "mine"), "x", "")
     assert stats.known.tolist() == [False, True]
-    assert stats.status[0] == "judge_error"
+    assert stats.status[0] == "unparseable"
     assert reason_of(stats.status[0]).endswith(f"gave {value}")
     np.testing.assert_array_equal(each, [np.nan, 1])
 
@@ -93,16 +96,32 @@ def test_the_signature_tells_options_and_sources_apart():
         return scorer.signature(scorer.prepare(Corpus([])))
 
     line = sign(as_scorer(said))
-    assert line.startswith(f"said|function:{said.__module__}.said#")
-    assert line.endswith('|word:"red"|twice:false|v:1')
-    lines = {line, sign(get_scorer(said, word="blue")), sign(as_scorer(said, "other"))}
-    lines.add(sign(as_scorer(lambda caption, sample: 1, "said")))
-    lines.add(sign(as_scorer(lambda caption, sample: 2, "said")))
-    assert len(lines) == 5
-    names: dict = {}
-    exec("def f(caption, sample): return 1", names)  # nowhere to read its source
-    assert "#" in sign(as_scorer(names["f"]))
+    name, function, word, twice, source, version = line.split("|")
+    assert (name, word, twice, version) == ("said", "word:red", "twice:False", "v:1")
+    assert function == f"function:{said.__module__}.said"
+    assert re.fullmatch("source:[0-9a-f]{8}", source)
     assert sign(as_scorer(said)) == line
+    assert len({line, sign(get_scorer(said, word="blue")), sign(as_scorer(said, "other"))}) == 3
+    made = []
+    for text in ("return 1", "return 2"):
+        names: dict = {}
+        exec(f"def f(caption, sample): {text}", names)  # nowhere to read its source
+        made.append(sign(as_scorer(names["f"])))
+    assert made[0] != made[1]
+
+
+def test_another_source_is_another_signature(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    signatures = set()
+    for text in ("LIMIT = 1", "LIMIT = 2"):  # what it looks at counts, too
+        (tmp_path / "own_metric.py").write_text(
+            f"{text}\ndef long(caption, sample):\n    return len(caption) > LIMIT\n"
+        )
+        linecache.clearcache()
+        scorer = get_scorer("own_metric:long")
+        signatures.add(scorer.signature(scorer.prepare(Corpus([]))))
+        del sys.modules["own_metric"]
+    assert len(signatures) == 2
 
 
 def test_as_a_reward_it_needs_a_range():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import marshal
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ class FunctionScorer(Scorer[Context]):
 
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return self.make_context([self.spec.name, *map(str, self._fields().items())])
+        return self.make_context([self.spec.name, self._place, str(self._all_options), source_digest(self.function)])
 
     def measure(self, items: Sequence[Item], context: Context) -> Iterator[ItemStats]:
         """Rows (value, 1). Raises ScorerError when the function fails, or gives what is neither a number nor None."""
@@ -48,19 +47,16 @@ class FunctionScorer(Scorer[Context]):
             except Exception as error:
                 raise self._error(item, f"failed: {type(error).__name__}: {error}") from error
             if value is None or (isinstance(value, Real) and math.isnan(value)):
-                yield ItemStats(None, Status("judge_error", f"{self._place} gave {value}"))
+                yield ItemStats(None, Status("unparseable", f"{self._place} gave {value}"))
             elif isinstance(value, Real) and math.isfinite(value):
                 yield ItemStats((float(value), 1.0))
             else:
                 raise self._error(item, f"must return a finite number, or None where it is unknown, not {value!r}")
 
     def fields(self, context: Context) -> dict[str, object]:
-        """`polite|function:my_metrics.polite#3f2a1b7c|least:2|v:1`, with a digest of its source."""
-        return self._fields()
-
-    def _fields(self) -> dict[str, object]:
-        options = {key: json.dumps(value, default=repr).replace("|", "/") for key, value in self._all_options.items()}
-        return dict(function=f"{self._place}#{_digest(self.function)[:8]}", **options)
+        """`polite|function:my_metrics.polite|least:2|source:3f2a1b7c|v:1`, with a digest of the file it stands in."""
+        options = {key: str(value).replace("|", "/") for key, value in self._all_options.items()}
+        return dict(function=self._place, **options, source=source_digest(self.function))
 
     def _error(self, item: Item, problem: str) -> ScorerError:
         return ScorerError(f"{self.spec.name}: sample {item.sample.id!r}: {self._place} {problem}")
@@ -84,8 +80,8 @@ def as_scorer(
         options: of the function.
 
     Captions that are unknown are not shown to it, blank ones are. The signature has its module, name and options and a
-    digest of its source; what it calls is not in it. Raises ScorerError when it does not take a caption and a sample,
-    or has no such option.
+    digest of the file that it is written in. Raises ScorerError when it does not take a caption and a sample, or has no
+    such option.
 
     >>> as_scorer(lambda caption, sample: caption.count("!"), name="shouts").spec.outputs
     ('shouts',)
@@ -100,10 +96,10 @@ def as_scorer(
     return FunctionScorer(function, spec, options)
 
 
-def _digest(function: Callable[..., Any]) -> str:
-    """Hex digest of the source of a function, or of its code where there is no source."""
+def source_digest(function: Callable[..., Any]) -> str:
+    """8 hex digits that stand for the file a function is written in; for its code where there is no file."""
     try:
-        source = inspect.getsource(function if hasattr(function, "__code__") else type(function)).encode()
+        source = inspect.getsource(inspect.getmodule(function) or type(function)).encode()
     except (OSError, TypeError):
         source = marshal.dumps(getattr(function, "__code__", repr(function)))
-    return hashlib.sha256(source).hexdigest()
+    return hashlib.sha256(source).hexdigest()[:8]
