@@ -17,9 +17,9 @@ from capwright.text.java.store import StatsRow, Store, digest
 from capwright.types import NotInstalledError
 
 #: As Java's -Xmx takes it.
-Memory = Annotated[str, Field(pattern="^[0-9]*[1-9][0-9]*[kKmMgG]$", description='a size such as "2G" or "800M"')]
+HeapSize = Annotated[str, Field(pattern="^[0-9]*[1-9][0-9]*[kKmMgG]$", description='a size such as "2G" or "800M"')]
 #: (tokens of a caption, tokens of each reference that has some)
-Comparison = tuple[str, tuple[str, ...]]
+Compared = tuple[str, tuple[str, ...]]
 
 
 @dataclass(eq=False)
@@ -27,7 +27,7 @@ class JavaScorer(ReferenceScorer[ReferenceContext]):
     """Base of scorers that ask a Java program."""
 
     timeout: Seconds = 60.0
-    memory: Memory = "2G"
+    memory: HeapSize = "2G"
     cache: bool = True
 
     #: Numbers that are kept of a caption.
@@ -64,7 +64,7 @@ class JavaScorer(ReferenceScorer[ReferenceContext]):
         """Tokens as the program gets them."""
         return " ".join(tokens)
 
-    def _comparisons(self, items: Sequence[Item]) -> dict[int, Comparison]:
+    def _comparisons(self, items: Sequence[Item]) -> dict[int, Compared]:
         """What is asked about which item: those that have references with words."""
         wanted = [i for i, item in enumerate(items) if item_status(item) in SCORED and references_of(item.sample)]
         texts = dict.fromkeys(text for i in wanted for text in (items[i].caption, *items[i].sample.references))
@@ -72,7 +72,7 @@ class JavaScorer(ReferenceScorer[ReferenceContext]):
         meant = {i: tuple(clean[text] for text in items[i].sample.references if clean[text]) for i in wanted}
         return {i: (clean[items[i].caption], those) for i, those in meant.items() if those}
 
-    def _recall(self, asked: Iterable[Comparison]) -> tuple[dict[Comparison, bytes], dict[Comparison, StatsRow]]:
+    def _recall(self, asked: Iterable[Compared]) -> tuple[dict[Compared, bytes], dict[Compared, StatsRow]]:
         """The key of each comparison, and the rows of those that were kept."""
         keys = {(said, meant): self._half_key(meant) + digest(said) for said, meant in asked}
         kept = self._store.get(list(keys.values()))

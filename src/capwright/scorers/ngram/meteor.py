@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._java import Comparison, JavaScorer
+from capwright.scorers._java import Compared, JavaScorer
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status, ratio
 from capwright.text.java.locate import METEOR_JAR, Java, require_meteor
@@ -168,13 +168,13 @@ class METEOR(JavaScorer):
         # Only plain spaces are cut at: a no-break space inside a token is for the program to judge.
         return " ".join(word for word in " ".join(tokens).replace("|||", "").split(" ") if word)
 
-    def _answers(self, asked: Mapping[Comparison, str]) -> dict[Comparison, _Answer]:
+    def _answers(self, asked: Mapping[Compared, str]) -> dict[Compared, _Answer]:
         """The answer to each comparison; they come with the id of a sample that they are about."""
         keys, kept = self._recall(asked)
-        known: dict[Comparison, _Answer] = dict(kept)
+        known: dict[Compared, _Answer] = dict(kept)
         new = {one: id for one, id in asked.items() if one not in known}
         if new:
-            measured: dict[Comparison, _Answer] = {}
+            measured: dict[Compared, _Answer] = {}
             try:
                 self._measure(new, measured)
             finally:
@@ -183,7 +183,7 @@ class METEOR(JavaScorer):
             known |= measured
         return known
 
-    def _measure(self, asked: Mapping[Comparison, str], measured: dict[Comparison, _Answer]) -> None:
+    def _measure(self, asked: Mapping[Compared, str], measured: dict[Compared, _Answer]) -> None:
         program = self._program()
         in_a_row = 0
         for (said, meant), id in asked.items():

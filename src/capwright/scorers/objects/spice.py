@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._java import Comparison, JavaScorer, Memory
+from capwright.scorers._java import Compared, JavaScorer, HeapSize
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status
 from capwright.scorers.options import Seconds
@@ -73,7 +73,7 @@ class SPICE(JavaScorer):
     ratios = (("f1", "has_f1"), ("precision", "has_precision"), ("recall", "has_recall"))
 
     timeout: Seconds = 1800.0
-    memory: Memory = "8G"
+    memory: HeapSize = "8G"
 
     _kept = 3
 
@@ -115,9 +115,9 @@ class SPICE(JavaScorer):
     def _half_key(self, meant: Sequence[str]) -> bytes:
         return digest("spice-1.0", "synsets", *meant)
 
-    def _counts(self, asked: Sequence[Comparison]) -> dict[Comparison, StatsRow | None]:
+    def _counts(self, asked: Sequence[Compared]) -> dict[Compared, StatsRow | None]:
         keys, kept = self._recall(asked)
-        known: dict[Comparison, StatsRow | None] = dict(kept)
+        known: dict[Compared, StatsRow | None] = dict(kept)
         new = [one for one in asked if one not in known]
         if new:
             java, jar = self._require()
@@ -134,7 +134,7 @@ class SPICE(JavaScorer):
                 self._store.put({keys[one]: row for one, row in zip(batch, found)})
         return known
 
-    def _ask(self, java: Java, jar: Path, batch: Sequence[Comparison]) -> list[StatsRow]:
+    def _ask(self, java: Java, jar: Path, batch: Sequence[Compared]) -> list[StatsRow]:
         entries = [{"image_id": n, "test": said, "refs": list(refs)} for n, (said, refs) in enumerate(batch)]
         command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self.memory}"]
         if java.major >= 16:
