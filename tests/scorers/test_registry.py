@@ -11,7 +11,8 @@ import pytest
 
 from capwright.scorers import TTS, Length, Scorer, ScorerSpec, get_scorer, list_scorers, register_scorer, registry
 from capwright.scorers.base import ratio, write_signature
-from capwright.scorers.registry import built_in_scorers, options_of, scorer_specs
+from capwright.scorers.options import describe, parameters_of
+from capwright.scorers.registry import built_in_scorers, find_scorer, options_of, scorer_specs
 from capwright.text.digest import fingerprint
 from capwright.types import ScorerError
 from places import ROOT
@@ -57,21 +58,6 @@ WRONG_FOR = {
     "true or false": ("true", "", 0, 1, None, [True]),
     "text": (True, 0, 1.5, ["a"], {"a": 1}),
 }
-KINDS = {
-    "a number": {"alpha", "baseline", "levels", "penalty", "sigma", "timeout"},
-    "a whole number": {
-        "batch", "beta", "budget", "char_order", "layer", "max_tokens", "n", "seed", "trials", "word_order",
-    },
-    "true or false": {
-        "cache", "effective_order", "lowercase", "omissions", "image", "pointable", "reference", "references",
-        "shuffle", "soft", "strict_paper",
-    },
-    "text": {
-        "device", "evidence", "facts", "free", "how", "idf", "itself", "language", "match", "memory", "mode", "model",
-        "objects", "orders", "own", "parts", "pool", "revision", "tokenizer", "weights",
-    },
-    "Embedder": {"embedder"},
-}  # fmt: skip
 #: Options that take objects of many kinds; the tests of their scorers say what they refuse.
 OPEN = {"judge", "balcap.language", "learn_from", "opponents", "reader"}
 OPTIONS = [
@@ -84,7 +70,9 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_an_option_of_the_wrong_type_is_refused_in_words(name, option):
-    (kind,) = (kind for kind, options in KINDS.items() if option in options)
+    told = describe(parameters_of(find_scorer(name))[option].hint)
+    kind = "a number" if told.startswith("seconds") else next((kind for kind in WRONG_FOR if kind in told), "text")
+    kind = kind if not told.startswith("Embedder") else ""
     given = {"embedder": AnyEmbedder()} if "embedder" in options_of(name) and option != "model" else {}
     for value in (*WRONG, *WRONG_FOR.get(kind, ())):
         with pytest.raises(ScorerError, match=f"^{name}.{option}: must be .*, not "):

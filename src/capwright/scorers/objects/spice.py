@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._java import Compared, JavaScorer, HeapSize
+from capwright.scorers._java import Compared, HeapSize, JavaScorer
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status
 from capwright.scorers.options import Seconds
