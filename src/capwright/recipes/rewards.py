@@ -110,11 +110,11 @@ def scorer_problems(
     """
     from capwright.scorers.registry import option_problems
 
-    named = {f"rewards.{name}": (reward.scorer or name, reward) for name, reward in rewards.items()}
-    wanted = [
-        (f"{key}.scorer" if reward.scorer else key, f"{key}.options", scorer, reward.options)
-        for key, (scorer, reward) in named.items()
+    wanted: list[tuple[str, str, str, Mapping[str, Any]]] = [
+        (f"rewards.{name}.scorer" if reward.scorer else f"rewards.{name}", f"rewards.{name}.options", *chosen)
+        for name, reward in rewards.items()
         if reward.overlong is None
+        for chosen in [(reward.scorer or name, reward.options)]
     ]
     wanted += [("evaluation.scorers", f"evaluation.options.{scorer}", scorer, own) for scorer, own in scorers.items()]
     for place, options_place, scorer, options in wanted:

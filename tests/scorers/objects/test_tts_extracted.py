@@ -73,7 +73,7 @@ def test_samples_without_terms_or_image():
     scorer, _, stats = measure(Judge(), ["kite"], Sample("2", Path("2.png")))
     assert np.isnan(scorer.shape(stats.rows)).all()
     assert measure(Judge(), ["kite"], Sample("3", NO_IMAGE, (), TERMS))[2].status == ("missing_image",)
-    with pytest.raises(DataError, match="no sample has a term"):
+    with pytest.raises(DataError, match="tts-extracted: neither the vocabulary nor any sample has a term"):
         ExtractedTTS(Judge()).prepare(Corpus([Sample("2", Path("2.png"))]))
 
 

@@ -100,15 +100,9 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         """
         references = count_references(corpus, self.spec.name)
         if self._embedder is None:
+            options = {key: getattr(self, key) for key in ("layer", "max_tokens", "batch", "device", "revision")}
             self._embedder = TransformersEmbedder(
-                str(self.model),
-                layer=self.layer,
-                max_tokens=self.max_tokens,
-                batch=self.batch,
-                device=self.device,
-                revision=self.revision,
-                prefix_space=self._prefix_space,
-                asks=self.spec.name,
+                str(self.model), **options, prefix_space=self._prefix_space, asks=self.spec.name
             )
         embedder = self._embedder
         idf, documents = self._weigh_tokens(corpus, embedder)

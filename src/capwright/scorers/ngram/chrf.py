@@ -82,7 +82,7 @@ class ChrF(SacreBLEUScorer):
         """`chrf|nc:6|nw:0|beta:2|case:mixed|eff:yes|space:no|refs:5..7|sacrebleu:2.6.0|v:1`."""
         case, order = "lc" if self.lowercase else "mixed", "yes" if self.effective_order else "no"
         counted = dict(nc=self.char_order, nw=self.word_order, beta=self.beta, case=case, eff=order, space="no")
-        return counted | super().fields(context)
+        return dict(counted, **super().fields(context))
 
     def _f_score(
         self, precision: NDArray[np.float64], recall: NDArray[np.float64], empty: float

@@ -7,7 +7,7 @@ works for any vocabulary, not only for toys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec, ratio, write_signature
 from capwright.scorers.options import Penalty
 from capwright.text.term_matching import Match, TermMatcher
-from capwright.types import LEVELS, DataError, Sample, ScorerError, Term
+from capwright.types import LEVELS, DataError, Sample, ScorerError
 
 _OUTPUTS = ("micro", "macro", "weighted", "precision", "f1")
 #: Columns of a row before those of the tiers. `credit`/`weight` are of the level-weighted score, `share` is hits/terms.
@@ -91,12 +91,7 @@ class TTS(Scorer[TTSContext]):
 
         Raises DataError when one name belongs to two terms, or when there is no term at all.
         """
-        extra = {term.name: term for term in _terms_of(corpus.samples) if term.name not in corpus.vocabulary}
-        matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
-        if not len(matcher):
-            raise DataError(
-                "tts: neither the vocabulary nor any sample has a term; add vocabulary.yaml or terms to samples.jsonl"
-            )
+        matcher = term_table(corpus, "tts")
         tiers = tuple(dict.fromkeys(e.tier for e in matcher.entries if e.tier and e.level == "professional"))
         tiers = (*(t for t in _TIER_ORDER if t in tiers), *(t for t in tiers if t not in _TIER_ORDER))
         content = [matcher.fingerprint, list(self._weights.values()), list(tiers)]
@@ -233,9 +228,16 @@ def _read_annotation(sample: Sample, matcher: TermMatcher) -> dict[int, str]:
     return annotated
 
 
-def _terms_of(samples: Iterable[Sample]) -> Iterable[Term]:
-    for sample in samples:
-        yield from sample.terms
+def term_table(corpus: Corpus, scorer: str) -> TermMatcher:
+    """The terms of the vocabulary, and those of samples that it does not have. Raises DataError without any."""
+    terms = (term for sample in corpus.samples for term in sample.terms)
+    extra = {term.name: term for term in terms if term.name not in corpus.vocabulary}
+    matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
+    if not len(matcher):
+        raise DataError(
+            f"{scorer}: neither the vocabulary nor any sample has a term; add vocabulary.yaml or terms to samples.jsonl"
+        )
+    return matcher
 
 
 def _read_weights(levels: Mapping[str, float] | Sequence[float]) -> dict[str, float]:

@@ -16,10 +16,11 @@ from capwright.judges.protocols import Claims
 from capwright.scorers.base import Corpus, Item, ItemStats, ScorerSpec, ratio
 from capwright.scorers.claims._claims import ClaimContext, ClaimScorer
 from capwright.scorers.objects._open_vocabulary import check_writer, claim_of, judged, named_things
+from capwright.scorers.objects.tts import term_table
 from capwright.scorers.options import Penalty
 from capwright.text.digest import fingerprint
 from capwright.text.term_matching import TermMatcher
-from capwright.types import DataError, Sample
+from capwright.types import Sample
 
 _OUTPUTS = ("micro", "precision", "f1")
 
@@ -74,10 +75,7 @@ class ExtractedTTS(ClaimScorer):
         """See `ClaimScorer.prepare`. Raises NotInstalledError without a language model, DataError without terms."""
         made = super().prepare(corpus)
         check_writer(made.claims, self.spec.name, "tts, which looks names up")
-        extra = {t.name: t for sample in corpus.samples for t in sample.terms if t.name not in corpus.vocabulary}
-        matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
-        if not len(matcher):
-            raise DataError("tts-extracted: no sample has a term; add terms to samples.jsonl")
+        matcher = term_table(corpus, "tts-extracted")
         had = {sample.id: sorted(_professional(sample, matcher)) for sample in corpus.samples}
         digest = fingerprint([matcher.fingerprint, {id: names for id, names in had.items() if names}])
         terms = f"{sum(map(len, had.values()))}#{digest[:8]}"

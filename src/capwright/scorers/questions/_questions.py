@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from capwright.scorers._asking import (
     status_of,
     tell,
 )
-from capwright.scorers.base import SCORED, C, Context, Corpus, Item, Scorer, Stats, item_status, ratio
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, Stats, item_status, ratio
 from capwright.scorers.options import Seed
 from capwright.text.digest import fingerprint
 from capwright.types import ScorerError
@@ -50,8 +50,11 @@ class QuestionContext(Context):
     bank: QuestionSet
 
 
+Q = TypeVar("Q", bound=QuestionContext)
+
+
 @dataclass(eq=False)
-class ReadingScorer(Scorer[C]):
+class ReadingScorer(Scorer[Q]):
     """Base of scorers that put questions to a judge.
 
     Args:
@@ -70,6 +73,10 @@ class ReadingScorer(Scorer[C]):
         """Who answers; opened when first needed."""
         found: Reader = open_port(self.judge, Reader, self.spec.name, "answer questions")
         return found
+
+    def fields(self, context: Q) -> Mapping[str, object]:
+        """The questions that were asked ("118-2": two could not be), a digest of them, and who answered."""
+        return dict(questions=context.bank.name, by=context.reader)
 
 
 @dataclass(eq=False)

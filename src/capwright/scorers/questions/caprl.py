@@ -6,6 +6,7 @@ docs/methods/caprl.md says what is the paper's, what was inferred and what we ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,19 +85,12 @@ class CapRL(QuestionScorer):
         """Accuracy, abstained, unanswered."""
         return shares(summed, "right", "abstained")
 
-    def fields(self, context: QuestionContext) -> dict[str, object]:
+    def fields(self, context: QuestionContext) -> Mapping[str, object]:
         """`caprl|mode:paper|n:8|shuffle:yes|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
         `soft:yes` says that probabilities were counted. `questions` counts the multiple-choice questions of the corpus
         ("118-2": two could not be asked) and has a digest of them; `by` is the signature of the reader.
         """
-        paper = self.mode == "paper"
-        return dict(
-            mode=self.mode,
-            n=self.n if paper else None,
-            shuffle=("yes" if self.shuffle else "no") if paper else None,
-            seed=self.seed,
-            soft="yes" if self.soft else None,
-            questions=context.bank.name,
-            by=context.reader,
-        )
+        n, shuffle = (self.n, "yes" if self.shuffle else "no") if self.mode == "paper" else (None, None)
+        soft = "yes" if self.soft else None
+        return dict(mode=self.mode, n=n, shuffle=shuffle, seed=self.seed, soft=soft, **super().fields(context))

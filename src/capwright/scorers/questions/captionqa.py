@@ -136,20 +136,15 @@ class CaptionQA(QuestionScorer):
         """Score, accuracy, abstained, unanswered."""
         return shares(summed, "credit", "right", "abstained")
 
-    def fields(self, context: QuestionContext) -> dict[str, object]:
+    def fields(self, context: QuestionContext) -> Mapping[str, object]:
         """`captionqa|abstain:1/K+.05|shuffle:question|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
         `shuffle:paper#5f0c9a1e` in strict mode, with a digest of the shuffles, because these hang on all samples and
         their order; `questions` and `by` are as in `caprl`.
         """
-        return dict(
-            abstain="1/K+.05",
-            shuffle=f"paper#{context.fingerprint[:8]}" if self.strict_paper else "question",
-            seed=self.seed,
-            soft="yes" if self.soft else None,
-            questions=context.bank.name,
-            by=context.reader,
-        )
+        shuffle = f"paper#{context.fingerprint[:8]}" if self.strict_paper else "question"
+        soft = "yes" if self.soft else None
+        return dict(abstain="1/K+.05", shuffle=shuffle, seed=self.seed, soft=soft, **super().fields(context))
 
 
 def is_yes_no(question: Question) -> bool:

@@ -7,7 +7,7 @@ the best of them how good they could be. docs/methods/caprl.md says how this dif
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,14 +139,13 @@ class Prism(ReadingScorer[QuestionContext]):
         ]
         return np.stack(columns, axis=-1)
 
-    def fields(self, context: QuestionContext) -> dict[str, object]:
+    def fields(self, context: QuestionContext) -> Mapping[str, object]:
         """`prism|shuffle:no|seed:0|questions:120#3f2a1b7c|by:...|v:1`; see `caprl` for `questions` and `by`.
 
         `free:relaxed` says that open questions were asked, and how their answers were held to the key.
         """
         shuffle = "yes" if self.shuffle else "no"
-        asked = dict(questions=context.bank.name, by=context.reader)
-        return dict(shuffle=shuffle, free=self.free or None, seed=self.seed, **asked)
+        return dict(shuffle=shuffle, free=self.free or None, seed=self.seed, **super().fields(context))
 
     def _plan(self, item: Item) -> list[QuestionPrompt]:
         plan = []
