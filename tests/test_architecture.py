@@ -17,7 +17,7 @@ FLOORS += ["curation", "captioning", "training", "evaluation", "robustness", "re
 STRANGERS = {("scorers", "models"), ("scorers", "scenes"), ("judges", "scenes"), ("curation", "scenes")}
 STRANGERS |= {("evaluation", "training"), ("robustness", "training"), ("report", "training")}
 STRANGERS |= {("training", room) for room in ("scenes", "captioning", "curation")}
-STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models", "judges", "scorers")}
+STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models", "judges")}
 STRANGERS |= {(room, "scenes") for room in ("models", "captioning", "evaluation", "robustness", "report")}
 #: (a room, what it may import of a room that it must not know otherwise).
 PORTS = {("scorers", "capwright.models.encoders"), ("scorers", "capwright.models.text_encoder")}

@@ -13,15 +13,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from capwright.judges.protocols import Answer, Evidence, Reader
 from capwright.scorers.base import SCORED
+from capwright.scorers.options import JUDGE, NamedJudge
 from capwright.text.digest import fingerprint
 from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample, ScorerError
 
-#: Who answers: a name or a mapping that `judges.load.load_judge` knows, or an object that is a reader.
-ReaderOption = str | Mapping[str, Any] | Reader
+#: Who answers: a judge by its name, or an object that is a reader.
+ReaderOption = Annotated[NamedJudge | Reader, Field(description=JUDGE.format("Reader"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,27 +134,6 @@ def shuffled(question: Question, random: Random) -> Question:
     order = list(range(len(question.options)))
     random.shuffle(order)
     return replace(question, options=tuple(question.options[place] for place in order))
-
-
-def check_options(scorer: str, port: type, judge: object, seed: object, **switches: object) -> None:
-    """Refuse options at once. Raises ScorerError for what is no judge, no seed, or neither true nor false."""
-    named = bool(judge.strip()) if isinstance(judge, str) else False
-    mapped = isinstance(judge, Mapping) and isinstance(judge.get("name"), str)
-    if not named and not mapped and not isinstance(judge, port):
-        raise ScorerError(
-            f'{scorer}: judge must be a name such as "lexical", an object with a name such as '
-            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {judge!r}'
-        )
-    check_seed(scorer, seed)
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise ScorerError(f"{scorer}: {name} must be true or false, not {value!r}")
-
-
-def check_seed(scorer: str, seed: object) -> None:
-    """Raises ScorerError for what is no whole number of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
 
 
 def open_port(judge: Any, port: type, scorer: str, can: str) -> Any:

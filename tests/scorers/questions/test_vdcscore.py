@@ -127,9 +127,9 @@ def test_explain_and_reward():
 def test_who_can_be_asked():
     with pytest.raises(ScorerError, match="vdcscore: LexicalJudge cannot answer open questions; name"):
         VDCScore("lexical").prepare(Corpus([SAMPLE]))
-    with pytest.raises(ScorerError, match="vdcscore: judge must be"):
+    with pytest.raises(ScorerError, match="vdcscore.judge: must be"):
         VDCScore(None)
-    with pytest.raises(ScorerError, match="vdcscore: seed"):
+    with pytest.raises(ScorerError, match="vdcscore.seed"):
         VDCScore(Writer(), seed=1.5)
 
     class Short(Writer):

@@ -9,44 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
+from pydantic import Field
 
 from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, Status, Verdict
-from capwright.scorers._asking import check_options, open_port
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    references_of,
-)
+from capwright.scorers._asking import open_port
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ItemStats, Scorer, references_of
+from capwright.scorers.options import JUDGE, NamedJudge, Seed
 from capwright.text.digest import fingerprint
 from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError
 
 #: What claims can be held against. "auto" is the image; for the lexical reader, which sees none, "facts" where samples
 #: have them and else "references".
-EVIDENCE = ("auto", "image", "references", "facts")
+EvidenceName = Literal["auto", "image", "references", "facts"]
 #: Where the facts come from that a caption should state. "auto" is "meta" where samples have `meta.facts`.
-FACTS = ("auto", "meta", "references")
-
-ClaimsOption = str | Mapping[str, Any] | Claims
-
-
-class ClaimFinding(NamedTuple):
-    """What was found about one caption: its row, or None with the status that says why it is unknown.
-
-    None with the status "ok" says that there is nothing to compare with (a sample without references).
-    """
-
-    row: tuple[float, ...] | None
-    status: str = "ok"
-    evidence: dict[str, Any] | None = None
+FactsName = Literal["auto", "meta", "references"]
+ClaimsOption = Annotated[NamedJudge | Claims, Field(description=JUDGE.format("Claims"))]
 
 
 @dataclass(frozen=True)
@@ -55,8 +34,8 @@ class ClaimContext(Context):
 
     Attributes:
         claims: who is asked.
-        evidence: one of `EVIDENCE` but "auto".
-        facts: one of `FACTS` but "auto".
+        evidence: one of `EvidenceName` but "auto".
+        facts: one of `FactsName` but "auto".
         against: evidence as signatures have it: "facts/118#3f2a1b7c", how many samples have some and a digest of what
             it says; "image" alone, because images are not read for it.
         wanted: facts in the same way, "meta/118#3f2a1b7c".
@@ -71,36 +50,29 @@ class ClaimContext(Context):
     known: dict[str, Split] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
 
-class ClaimScorer(Scorer[ClaimContext]):
-    """Base of the scorers that ask about claims. They implement `_measure`, `_width` and `finalize`.
+@dataclass(eq=False)
+class ClaimScorer(Scorer[Any]):
+    """Base of the scorers that ask about claims. They implement `measure`; rows are of `columns`.
 
     Args:
-        spec: what the scorer is.
         judge: a name or a mapping for `capwright.judges.load.load_judge`, or an object that implements
             `protocols.Claims`.
-        evidence: one of `EVIDENCE`. References and facts are joined to one text; of several images the first counts.
-        facts: one of `FACTS`. `meta.facts` is a list of sentences, or of objects with a "sentence". Of the references
-            the first is split, because several say the same thing in other words.
+        evidence: one of `EvidenceName`. References and facts are joined to one text; of several images the first
+            counts.
+        facts: one of `FactsName`, of scorers that look at facts. `meta.facts` is a list of sentences, or of objects
+            with a "sentence". Of the references the first is split, because several say the same in other words.
         seed: of everything that is asked.
     """
 
-    context_type = ClaimContext
+    context_type: ClassVar[type[Context]] = ClaimContext
 
-    #: Columns of a row.
-    _width: int
+    judge: ClaimsOption = "lexical"
+    evidence: EvidenceName = "auto"
+    seed: Seed = 0
+
+    facts = "auto"
     #: Which of "evidence" and "facts" a sample must have to be measured.
-    _needs: tuple[str, ...] = ("evidence", "facts")
-
-    def __init__(self, spec: ScorerSpec, judge: ClaimsOption, evidence: str, facts: str, seed: int) -> None:
-        check_options(spec.name, Claims, judge, seed)
-        for option, value, choices in (("evidence", evidence, EVIDENCE), ("facts", facts, FACTS)):
-            if value not in choices:
-                raise ScorerError(f"{spec.name}: {option} must be one of {', '.join(choices)}, not {value!r}")
-        self.spec = spec
-        self._judge = judge
-        self._evidence = evidence
-        self._facts = facts
-        self._seed = seed
+    _needs: ClassVar[tuple[str, ...]] = ("evidence", "facts")
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """Open the judge, and settle what claims are held against.
@@ -109,9 +81,9 @@ class ClaimScorer(Scorer[ClaimContext]):
         or the facts that were asked for.
         """
         name = self.spec.name
-        claims = open_port(self._judge, Claims, name, "be asked about claims")
-        evidence = self._evidence if self._evidence != "auto" else _best_evidence(claims, corpus.samples)
-        facts = self._facts
+        claims = open_port(self.judge, Claims, name, "be asked about claims")
+        evidence: str = self.evidence if self.evidence != "auto" else _best_evidence(claims, corpus.samples)
+        facts = self.facts
         if facts == "auto":
             facts = "meta" if any(facts_of(sample) for sample in corpus.samples) else "references"
         if "evidence" in self._needs and not any(evidence_of(sample, evidence) for sample in corpus.samples):
@@ -123,46 +95,20 @@ class ClaimScorer(Scorer[ClaimContext]):
             against = _named(evidence, {sample.id: evidence_of(sample, evidence) for sample in corpus.samples})
         if "facts" in self._needs:
             wanted = _named(facts, {sample.id: _fact_source(sample, facts) for sample in corpus.samples})
+        content = [claims.signature, against, wanted, self.seed, *map(str, self._more(claims))]
         return ClaimContext(
-            scorer=name,
-            fingerprint=fingerprint([claims.signature, against, wanted, self._seed, *map(str, self._more(claims))]),
-            outputs=self.spec.outputs,
-            claims=claims,
-            evidence=evidence,
-            facts=facts,
-            against=against,
-            wanted=wanted,
+            name, fingerprint(content), self.spec.outputs, claims, evidence, facts, against=against, wanted=wanted
         )
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """One row an item; see the class for its columns. Evidence: the claims with what was found about each."""
-        context = self.own(context)
-        rows = np.zeros((len(items), self._width))
-        status = [item_status(item) for item in items]
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
-        live = [i for i, state in enumerate(status) if state in SCORED]
-        for i, found in zip(live, self._measure([items[i] for i in live], context)):
-            evidence[i] = found.evidence
-            if found.row is not None:
-                rows[i] = found.row
-            elif found.status not in SCORED:
-                status[i] = found.status
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
-
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: Any) -> dict[str, object]:
         """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
-        own: ClaimContext = self.own(context)
         return dict(
-            assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
-            evidence=own.against,
-            facts=own.wanted if "facts" in self._needs else None,
-            **dict(self._more(own.claims)),
-            seed=self._seed,
+            assistant=context.claims.signature,  # as it began: a signature lasts as long as its number
+            evidence=context.against,
+            facts=context.wanted if "facts" in self._needs else None,
+            **dict(self._more(context.claims)),
+            seed=self.seed,
         )
-
-    def _measure(self, items: Sequence[Item], context: Any) -> list[ClaimFinding]:
-        """One Finding an item. All items have a known status; captions may be blank."""
-        raise ScorerError(f"{self.spec.name}: measures nothing of its own")
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         """Whatever else changes numbers when these claims are asked, for the signature."""
@@ -175,11 +121,33 @@ class ClaimScorer(Scorer[ClaimContext]):
         texts = [item.caption for item in items] if captions else []
         sources = [_fact_source(item.sample, context.facts) if facts else () for item in items]
         new = [s for s in sources if isinstance(s, str) and s not in context.known]
-        found = split_texts(context.claims, [*texts, *new], self._seed)
+        found = split_texts(context.claims, [*texts, *new], self.seed)
         context.known.update((text, found[text]) for text in new if found[text].status == "ok")
         said = [found[text] for text in texts] if captions else [Split(())] * len(items)
         wanted = [context.known.get(s) or found[s] if isinstance(s, str) else Split(s) for s in sources]
         return said, wanted
+
+    def _hold(
+        self,
+        items: Sequence[Item],
+        claims: Sequence[Sequence[str]],
+        context: ClaimContext,
+        before: Sequence[Sequence[str]] = (),
+        after: Sequence[str] | None = None,
+    ) -> list[tuple[list[Verdict], ItemStats | None]]:
+        """Verdicts on the claims of each item by the evidence of its sample, in one call.
+
+        With them what is found of the item where they are not known: because of the first status that is not "ok" of
+        earlier questions (`before`), of the verdicts and of other questions (`after`), or for want of evidence.
+        """
+        against = [evidence_of(item.sample, context.evidence) for item in items]
+        asked = [(said if evidence is not None else (), evidence or "") for said, evidence in zip(claims, against)]
+        held = []
+        for i, (verdicts, status) in enumerate(verify_claims(context.claims, asked, self.seed)):
+            bad = failed(*(states[i] for states in before), status, after[i] if after else "ok")
+            unknown = no_evidence(context.evidence) if against[i] is None else None
+            held.append((verdicts, ItemStats(None, bad) if bad else unknown))
+        return held
 
 
 def is_lexical(claims: Claims) -> bool:
@@ -199,9 +167,9 @@ def evidence_of(sample: Sample, kind: str) -> Evidence | None:
     return "\n".join(references_of(sample)) or None if kind == "references" else " ".join(facts_of(sample)) or None
 
 
-def no_evidence(kind: str) -> ClaimFinding:
+def no_evidence(kind: str) -> ItemStats:
     """What is found about a caption whose sample has nothing to hold claims against."""
-    return ClaimFinding(None, "missing_image" if kind == "image" else "ok")
+    return ItemStats(None, "missing_image" if kind == "image" else "ok")
 
 
 def facts_of(sample: Sample) -> tuple[str, ...]:

@@ -10,9 +10,7 @@ from capwright.scorers.claims._claims import known_status
 from capwright.types import NotInstalledError, ScorerError
 
 #: Words for the image itself, and for no thing in it.
-_NO_THINGS = frozenset(
-    ("photo", "photograph", "image", "image", "painting", "drawing", "view", "scene", "background", "foreground")
-)
+_NO_THINGS = {"photo", "photograph", "image", "painting", "drawing", "view", "scene", "background", "foreground"}
 
 
 def check_writer(judge: Claims, scorer: str, instead: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from capwright.judges.protocols import Judge, Preference
 from capwright.scorers.base import references_of
@@ -19,7 +19,8 @@ from capwright.types import NO_IMAGE, STATUSES, Sample, ScorerError
 #: What a judge can say: which place won, or neither.
 PLACES = ("first", "second", "tie")
 #: In which orders two captions are shown: each first once, or one order for each pair, drawn by content.
-ORDERS = ("both", "paper")
+ShownOrder = Literal["both", "paper"]
+ORDERS: tuple[str, ...] = get_args(ShownOrder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,14 @@ from capwright.scorers._asking import (
     QuestionSet,
     ReaderOption,
     ask,
-    check_options,
     open_port,
     read_question_set,
     show,
     status_of,
     tell,
 )
-from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, item_status, ratio
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, Stats, item_status, ratio
+from capwright.scorers.options import Seed
 from capwright.text.digest import fingerprint
 from capwright.types import ScorerError
 
@@ -49,22 +50,44 @@ class QuestionContext(Context):
     bank: QuestionSet
 
 
-class QuestionScorer(Scorer[QuestionContext]):
+Q = TypeVar("Q", bound=QuestionContext)
+
+
+@dataclass(eq=False)
+class ReadingScorer(Scorer[Q]):
+    """Base of scorers that put questions to a judge.
+
+    Args:
+        judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `protocols.Reader`.
+        seed: of what is drawn, and of the judge.
+    """
+
+    context_type: ClassVar[type[Context]] = QuestionContext
+
+    judge: ReaderOption = "lexical"
+    seed: Seed = 0
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Who answers; opened when first needed."""
+        found: Reader = open_port(self.judge, Reader, self.spec.name, "answer questions")
+        return found
+
+    def fields(self, context: Q) -> Mapping[str, object]:
+        """The questions that were asked ("118-2": two could not be), a digest of them, and who answered."""
+        return dict(questions=context.bank.name, by=context.reader)
+
+
+@dataclass(eq=False)
+class QuestionScorer(ReadingScorer[QuestionContext]):
     """What `CapRL` and `CaptionQA` have in common; a scorer of its own by `plan`, `credit` and `outputs_of`.
 
     Rows, one a caption: (right, abstained, credit, asked, unanswered), then (credit, asked) for each kind of question
     that the corpus has. `asked` counts the questions whose answers are known, so that ratios are over these.
     """
 
-    context_type = QuestionContext
-
-    def __init__(self, spec: ScorerSpec, judge: ReaderOption, seed: int, soft: bool) -> None:
-        check_options(spec.name, Reader, judge, seed, soft=soft)
-        self.spec = spec
-        self._judge = judge
-        self._seed = seed
-        self._soft = soft
-        self._opened: Reader | None = None
+    soft: bool = False
 
     # What a scorer is made of ------------------------------------------------------------------------------------
 
@@ -78,7 +101,7 @@ class QuestionScorer(Scorer[QuestionContext]):
 
     def read(self, asked: QuestionPrompt, answer: Answer) -> QuestionResult:
         """What came of a question."""
-        return tell(asked, answer, self._soft)
+        return tell(asked, answer, self.soft)
 
     def asks_about(self, caption: str) -> bool:
         """Whether the reader is asked about a caption; else it tells nothing, and every question is left open."""
@@ -94,12 +117,6 @@ class QuestionScorer(Scorer[QuestionContext]):
 
     # What all of them do -----------------------------------------------------------------------------------------
 
-    def reader(self) -> Reader:
-        """Who answers; opened when first needed."""
-        if self._opened is None:
-            self._opened = open_port(self._judge, Reader, self.spec.name, "answer questions")
-        return self._opened
-
     def prepare(self, corpus: Corpus) -> QuestionContext:
         """Gather the questions and open the judge; no judge is asked yet.
 
@@ -107,14 +124,10 @@ class QuestionScorer(Scorer[QuestionContext]):
         answer questions.
         """
         bank = read_question_set(corpus.samples, self.spec.name)
-        signature = self.reader().signature
-        return QuestionContext(
-            scorer=self.spec.name,
-            fingerprint=fingerprint([self.spec.name, signature, bank.digest, self._seed, self._soft, self.setup()]),
-            outputs=(*self.spec.outputs, *(f"kind:{kind}" for kind in bank.kinds)),
-            reader=signature,
-            bank=bank,
-        )
+        signature = self.reader.signature
+        content = [self.spec.name, signature, bank.digest, self.seed, self.soft, self.setup()]
+        outputs = (*self.spec.outputs, *(f"kind:{kind}" for kind in bank.kinds))
+        return QuestionContext(self.spec.name, fingerprint(content), outputs, reader=signature, bank=bank)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item, see the class; zero where the sample has no question that can be asked, which is NaN.
@@ -123,12 +136,12 @@ class QuestionScorer(Scorer[QuestionContext]):
         questions are left open, without asking. Evidence: {"questions": [see `asking.show`], "right", "abstained",
         "asked", "unanswered"}, also for captions that are unknown because too few answers could be had.
         """
-        own = self.own(context)
+        own = self.own_context(context)
         status = [item_status(item) for item in items]
         plans = [self.plan(item, own) if state in SCORED else [] for item, state in zip(items, status)]
         spoken = [bool(plan) and self.asks_about(item.caption) for item, plan in zip(items, plans)]
         pairs = [(item.caption, one) for item, plan, says in zip(items, plans, spoken) if says for one in plan]
-        answers = iter(ask(self.reader(), pairs, self._seed, self.spec.name) if pairs else [])
+        answers = iter(ask(self.reader, pairs, self.seed, self.spec.name) if pairs else [])
         kind_column = {kind: len(COLUMNS) + 2 * i for i, kind in enumerate(own.bank.kinds)}
         rows = np.zeros((len(items), len(COLUMNS) + 2 * len(kind_column)))
         evidence: list[dict[str, Any] | None] = [None] * len(items)
@@ -142,7 +155,7 @@ class QuestionScorer(Scorer[QuestionContext]):
                 self._fill(rows[index], plan, told, kind_column)
             else:
                 status[index] = state
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+        return Stats.of(rows, status, evidence)
 
     def _fill(
         self,

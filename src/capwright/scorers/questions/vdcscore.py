@@ -6,26 +6,17 @@ docs/methods/captionqa.md says what is the paper's and what we changed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
 from capwright.judges.protocols import Writer
-from capwright.scorers._asking import QuestionResult, check_options, open_port, sorted_questions, status_of
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
+from capwright.scorers._asking import QuestionResult, open_port, sorted_questions, status_of
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec
+from capwright.scorers.options import JUDGE, NamedJudge, Seed
 from capwright.scorers.questions._open_questions import OpenAnswer, answer_openly, status_of_record, write_records
 from capwright.text.digest import fingerprint
 from capwright.types import DataError, Question, Sample
@@ -53,6 +44,7 @@ class Marked:
     mark: float = 0.0
 
 
+@dataclass(eq=False)
 class VDCScore(Scorer[VDCContext]):
     """The scorer `vdcscore`: a reader answers open questions from the caption, and a judge compares with the answers.
 
@@ -74,22 +66,23 @@ class VDCScore(Scorer[VDCContext]):
         seed: given to the judge.
     """
 
+    spec = ScorerSpec(
+        name="vdcscore",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
+        needs={"questions", "judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="open questions about the image answered from the caption, the answers marked by a judge",
+        source="arXiv 2410.03051",
+        page="captionqa",
+    )
     context_type = VDCContext
+    columns = ("right", "mark", "abstained", "captions", "unanswered", "questions")
+    ratios = (*((share, "captions") for share in columns[:3]), ("unanswered", "questions"))
 
-    def __init__(self, judge: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
-        check_options("vdcscore", Writer, judge, seed)
-        self._judge = judge
-        self._seed = seed
-        self._opened: Writer | None = None
-        self.spec = ScorerSpec(
-            name="vdcscore",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
-            needs=frozenset({"questions", "judge"}),
-            unit="item|ctx",
-            cost="calls",
-        )
+    judge: Annotated[NamedJudge | Writer, Field(description=JUDGE.format("Writer"))] = "lexical"
+    seed: Seed = 0
 
     def prepare(self, corpus: Corpus) -> VDCContext:
         """Gather the questions and open the judge.
@@ -100,63 +93,43 @@ class VDCScore(Scorer[VDCContext]):
         count = sum(map(len, table.values()))
         if not count:
             raise DataError('vdcscore: no sample has a question with an answer; add "questions" to samples.jsonl')
-        signature = self._writer().signature
+        signature = self._writer.signature
         digest = fingerprint(table)
-        return VDCContext(
-            scorer="vdcscore",
-            fingerprint=fingerprint(["vdcscore", signature, digest, self._seed]),
-            outputs=_OUTPUTS,
-            writer=signature,
-            questions=f"{count}#{digest[:8]}",
-        )
+        content = ["vdcscore", signature, digest, self.seed]
+        return self.make_context(content, writer=signature, questions=f"{count}#{digest[:8]}")
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """One row an item: (share right, mean mark, share abstained, 1, unanswered, questions).
+    def measure(self, items: Sequence[Item], context: VDCContext) -> Iterator[ItemStats]:
+        """Rows (share right, mean mark, share abstained, 1, unanswered, questions); unknown without questions.
 
-        Zero where the sample has no questions. The judge is called twice: for all answers, and for all marks.
-        Evidence: {"questions": [{"question", "kind", "answer", "said", "result", "mark", "status"}, ...]}, where
-        "result" is "right", "wrong", "abstained" or "unknown".
+        The judge is called twice: for all answers, and for all marks. Evidence: {"questions": [{"question", "kind",
+        "answer", "said", "result", "mark", "status"}, ...]}, where "result" is "right", "wrong", "abstained" or
+        "unknown".
         """
-        context = self.own(context)
-        status = [item_status(item) for item in items]
-        plans = [_questions(item.sample) if state in SCORED else [] for item, state in zip(items, status)]
-        pairs = [(item.caption, question) for item, plan in zip(items, plans) for question in plan]
-        found = iter(self._ask(pairs))
-        rows = np.zeros((len(items), 6))
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
-        for index, plan in enumerate(plans):
+        plans = [_questions(item.sample) for item in items]
+        found = iter(self._ask([(item.caption, question) for item, plan in zip(items, plans) for question in plan]))
+        for plan in plans:
             if not plan:
+                yield ItemStats(None)
                 continue
             marked = [next(found) for _ in plan]
-            evidence[index] = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
             state = status_of([QuestionResult(one.status) for one in marked])
-            if state == "ok":
-                rows[index] = _row(marked)
-            else:
-                status[index] = state
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+            evidence = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
+            yield ItemStats(_row(marked) if state == "ok" else None, state, evidence)
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 6] -> [..., 4]: accuracy, mark, abstained, unanswered; 0/0 is NaN."""
-        summed = np.asarray(summed, dtype=np.float64)
-        means = ratio(summed[..., :3], summed[..., 3:4])
-        return np.concatenate([means, ratio(summed[..., 4:5], summed[..., 5:6])], axis=-1)
-
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: VDCContext) -> dict[str, object]:
         """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
-        context = self.own(context)
-        return {"seed": self._seed, "questions": context.questions, "by": context.writer}
+        return {"seed": self.seed, "questions": context.questions, "by": context.writer}
 
     def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
         """What comes of each (caption, question); what is asked twice is asked once."""
         asked = [(caption, question.text) for caption, question in pairs]
-        said = answer_openly(self._writer(), asked, self._seed, "vdcscore") if asked else []
+        said = answer_openly(self._writer, asked, self.seed, "vdcscore") if asked else []
         marks = [
             (question.text, question.answer, one.text) for (_, question), one in zip(pairs, said) if _to_be_marked(one)
         ]
         unique = list(dict.fromkeys(marks))
         given = [{"question": text, "right": right, "answer": told} for text, right, told in unique]
-        records = write_records(self._writer(), "mark", given, self._seed, "vdcscore") if given else []
+        records = write_records(self._writer, "mark", given, self.seed, "vdcscore") if given else []
         marked = dict(zip(unique, records))
         return [
             _mark(one.text, marked[question.text, question.answer, one.text])
@@ -165,10 +138,10 @@ class VDCScore(Scorer[VDCContext]):
             for (_, question), one in zip(pairs, said)
         ]
 
+    @cached_property
     def _writer(self) -> Writer:
-        if self._opened is None:
-            self._opened = open_port(self._judge, Writer, "vdcscore", "answer open questions")
-        return self._opened
+        found: Writer = open_port(self.judge, Writer, "vdcscore", "answer open questions")
+        return found
 
 
 def _questions(sample: Sample) -> list[Question]:
