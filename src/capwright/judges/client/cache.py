@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.cache_dir import set_aside
-from capwright.judges.client.fork_safety import renewed_after_fork
 from capwright.judges.client.messages import ChatError
+from capwright.judges.client.processes import renewed_after_fork
 
 _Answer = TypeVar("_Answer")
 FILE = "answers.sqlite"

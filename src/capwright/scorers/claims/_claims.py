@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, Status, Verdict
+from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, StatusWithReason, Verdict
 from capwright.scorers._asking import check_options, open_port
 from capwright.scorers.base import (
     SCORED,
@@ -27,7 +27,7 @@ from capwright.scorers.base import (
     references_of,
 )
 from capwright.text.digest import fingerprint
-from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError
+from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError, Status
 
 #: What claims can be held against. "auto" is the image; for the lexical reader, which sees none, "facts" where samples
 #: have them and else "references".
@@ -322,7 +322,9 @@ def _verdict_status(claims: Sequence[str], verdicts: Sequence[Verdict]) -> str:
 def _match_status(asked: tuple[Sequence[str], Sequence[str]], places: Sequence[int | None]) -> str:
     said, facts = asked
     if not places:
-        return Status("judge_error", "claims were not matched with facts, or not in a way that could be read")
+        return StatusWithReason(
+            Status.JUDGE_ERROR, "claims were not matched with facts, or not in a way that could be read"
+        )
     fits = len(places) == len(said) and all(place is None or 0 <= place < len(facts) for place in places)
     return "ok" if fits else "unparseable"
 

@@ -1,10 +1,19 @@
-"""Locks after a fork: another thread of the parent may have held them, and none of the child's would release them."""
+"""Several processes: how many share a server, and locks after a fork.
+
+Another thread of the parent may have held a lock when it forked, and none of the child's would release it.
+"""
 
 from __future__ import annotations
 
 import os
 import weakref
 from typing import Protocol
+
+
+def processes() -> int:
+    """How many processes of this run share a server's limits and our budget: WORLD_SIZE, or 1."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    return max(1, int(size)) if size.isdigit() else 1
 
 
 class Forked(Protocol):

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from capwright.judges.client import BudgetError, Chat, ChatDownError, ChatError, ChatRequest, Cost, Message
-from capwright.judges.client.loop import LoopThread
+from capwright.judges.client.chat import LoopThread
 from chat_server import ask, asks, echo, text_of
 
 YES_NO = {"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}}, "required": ["answer"]}
