@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import re
 import threading
 import time
@@ -26,7 +25,7 @@ from capwright.judges.client.cache import AnswerCache
 from capwright.judges.client.images import Fingerprints
 from capwright.judges.client.messages import ChatAnswer, ChatDownError, ChatError, ChatRequest
 from capwright.judges.client.options import ChatOptions
-from capwright.judges.client.processes import processes, renewed_after_fork
+from capwright.judges.client.processes import leave_to_parent, processes, renewed_after_fork
 from capwright.judges.client.server import Done, Server
 from capwright.judges.client.usage import Cost, Usage
 from capwright.types import ImageError, Status
@@ -37,7 +36,6 @@ _FORMAT = "2"
 _WRITE_AFTER, _WRITE_SECONDS = 100, 2.0
 #: How long the end of a call may take that was cancelled.
 _LAST_SECONDS = 5.0
-_OF_PARENTS: list[asyncio.AbstractEventLoop] = []
 _Result = TypeVar("_Result")
 
 
@@ -45,8 +43,6 @@ class Backend(Protocol):
     """What does the asking: a server, or a model in this process."""
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None: ...
-
-    def forget(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -190,8 +186,6 @@ class Chat:
                 if len(unsaved) >= _WRITE_AFTER or time.monotonic() - saved_at > _WRITE_SECONDS:
                     save()
 
-        if self._loop.fresh:  # connections of an earlier loop, or of the parent before a fork, are of no use
-            self._backend.forget()
         try:
             self._loop.run(self._backend.run(list(first.values()), done, self.options.step_seconds))
         except ChatDownError as error:
@@ -257,30 +251,23 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._owner = 0
         self.after_fork()
         renewed_after_fork(self)
 
     def after_fork(self) -> None:
         """In a child the thread does not run, and what it was asked for is the parent's."""
+        leave_to_parent(self._loop)
+        self._loop = None
         self._call: Future[Any] | None = None
         self._lock = threading.Lock()
-
-    @property
-    def fresh(self) -> bool:
-        """Whether no loop of this process is running: what belonged to an earlier loop cannot be used any more."""
-        return self._loop is None or self._owner != os.getpid()
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """What `work` gives. Ctrl-C cancels it."""
         with self._lock:
-            if self.fresh:
-                if self._loop is not None:  # the parent's, which goes on with it
-                    _OF_PARENTS.append(self._loop)
-                self._loop, self._owner = asyncio.new_event_loop(), os.getpid()
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name="capwright-chat", daemon=True)
                 self._thread.start()
-            assert self._loop is not None
             ended = threading.Event()
             self._call = future = asyncio.run_coroutine_threadsafe(_told(work, ended), self._loop)
             try:
@@ -298,10 +285,10 @@ class LoopThread:
         A call that is under way then is of a thread that the end of the program does not wait for; it is cancelled.
         """
         call = self._call
-        if call is not None and not self.fresh:
+        if call is not None:
             call.cancel()
         with self._lock:
-            loop, self._loop = (None, None) if self.fresh else (self._loop, None)
+            loop, self._loop = self._loop, None
             if loop is None:
                 work.close()
                 return

@@ -22,6 +22,7 @@ from typing import Any
 
 from capwright.judges.client.messages import CANDIDATES, ChatAnswer, ChatError, ChatRequest
 from capwright.judges.client.options import ChatOptions
+from capwright.judges.client.processes import leave_to_parent
 from capwright.types import Status
 
 log = logging.getLogger("capwright")
@@ -35,8 +36,6 @@ _ON_THE_WAY = ("HTTPError", "StreamError", "InvalidURL", "ClientError")
 LARGEST = 8_000_000
 #: What a proxy says when no server is behind it.
 _ABSENT = (502, 503)
-#: After a fork: connections of the parent. To close them, or to let them be collected, would disturb the parent.
-_OF_PARENTS: list[Any] = []
 #: Parameters that some servers refuse, and what is sent instead (None: nothing).
 _OPTIONAL: dict[str, str | None] = {
     "response_format": None, "top_logprobs": None, "logprobs": None, "seed": None, "temperature": None,
@@ -130,16 +129,15 @@ class HTTPClient:
         return replace(answer, text=self._without_key(answer.text), seconds=time.monotonic() - started)
 
     def forget(self) -> None:
-        """Another event loop, or another process: connections cannot be taken along."""
-        if self._connections is not None:
-            _OF_PARENTS.append(self._connections)
+        """In another process: connections cannot be taken along."""
+        leave_to_parent(self._connections)
         self._connections = None
 
     async def close(self) -> None:
-        """Ends the connections."""
-        if self._connections is not None:
-            await self._connections.aclose()
-            self._connections = None
+        """Ends the connections; the next call makes others."""
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.aclose()
 
     def clean(self, text: str) -> str:
         """A text of the server as it may be shown: on one line, not too long, without the key."""

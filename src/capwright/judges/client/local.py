@@ -68,9 +68,6 @@ class LocalModel:
                 continue
             done(place, await asyncio.to_thread(self._answer, request, left))
 
-    def forget(self) -> None:
-        """Nothing here belongs to an event loop."""
-
     async def close(self) -> None:
         """Lets the weights go."""
         self._model = self._reader = None

@@ -17,18 +17,25 @@ def processes() -> int:
 
 
 class Forked(Protocol):
-    """Something with a lock."""
+    """Something with a lock, or with what two processes cannot share."""
 
     def after_fork(self) -> None:
-        """In the child: take fresh locks, and forget what was under way in the parent."""
+        """In the child: take fresh locks, and forget what is the parent's."""
 
 
 _ALIVE: weakref.WeakSet[Forked] = weakref.WeakSet()
+_OF_PARENTS: list[object] = []
 
 
 def renewed_after_fork(thing: Forked) -> None:
     """From now on, as long as it lives, `thing.after_fork()` is called in every child."""
     _ALIVE.add(thing)
+
+
+def leave_to_parent(thing: object) -> None:
+    """Keep a connection or a loop of the parent: to close it, or to let it be collected, would disturb the parent."""
+    if thing is not None:
+        _OF_PARENTS.append(thing)
 
 
 def _in_child() -> None:

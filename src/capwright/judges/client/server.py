@@ -27,7 +27,7 @@ from capwright.judges.client.http_client import CallFailedError, HTTPClient
 from capwright.judges.client.images import data_url
 from capwright.judges.client.messages import BudgetError, ChatAnswer, ChatDownError, ChatError, ChatRequest
 from capwright.judges.client.options import ChatOptions
-from capwright.judges.client.processes import processes
+from capwright.judges.client.processes import processes, renewed_after_fork
 from capwright.judges.client.usage import Usage, prompt_tokens
 from capwright.types import ImageError, Status
 
@@ -51,7 +51,8 @@ class Server:
         self._http = HTTPClient(address, model, options)
         self._limiter = RateLimiter(options.requests_per_minute, options.tokens_per_minute, processes())
         self._outage = OutageDetector(address, options.patience, options.call_seconds)
-        self._under_way = 0
+        self.after_fork()
+        renewed_after_fork(self)
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
         """Ask all; `done(place, answer)` as they come. What is not done after `seconds` is a "timeout".
@@ -85,8 +86,8 @@ class Server:
             await asyncio.gather(*workers, return_exceptions=True)
             self._outage.leave()
 
-    def forget(self) -> None:
-        """Another event loop, or another process: nothing is under way, and connections cannot be taken along."""
+    def after_fork(self) -> None:
+        """In a child nothing is under way, and connections are the parent's."""
         self._http.forget()
         self._under_way = 0
 
