@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.text.digest import fingerprint
-from capwright.types import STATUSES, Sample, ScorerError, Vocabulary
+from capwright.types import STATUSES, Sample, ScorerError, Status, Vocabulary
 
 #: Statuses that carry a score. A caption with any other status is unknown: it is counted, never scored as zero.
-SCORED = ("ok", "empty")
+SCORED = (Status.OK, Status.EMPTY)
 
 UNITS = ("item", "item|ctx", "set")
 
@@ -96,7 +96,7 @@ class Item:
 
     sample: Sample
     caption: str
-    status: str = "ok"
+    status: str = Status.OK
     finish: str = "stop"
 
 
@@ -223,8 +223,8 @@ def item_status(item: Item) -> str:
     """The status a text scorer gives an item: blank captions are "empty", unknown words are an error."""
     if item.status not in STATUSES:
         raise ScorerError(f"sample {item.sample.id!r}: status {item.status!r} is not one of {', '.join(STATUSES)}")
-    if item.status == "ok" and not item.caption.strip():
-        return "empty"
+    if item.status == Status.OK and not item.caption.strip():
+        return Status.EMPTY
     return item.status
 
 

@@ -41,7 +41,7 @@ from capwright.scorers.claims._claims import (
     verify_claims,
 )
 from capwright.text.digest import fingerprint
-from capwright.types import Sample, ScorerError
+from capwright.types import Sample, ScorerError, Status
 
 _OUTPUTS = ("cccaption", "completeness", "correctness")
 
@@ -133,16 +133,14 @@ class CCCaption(ClaimScorer):
         said = split_texts(context.claims, [item.caption for item in items], self._seed)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [
-            (said[item.caption].claims if evidence is not None else (), evidence or "")
-            for item, evidence in zip(items, against)
+            (split.claims if evidence is not None else (), evidence or "") for split, evidence in zip(said, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
         found = []
-        for i, item in enumerate(items):
-            claims = said[item.caption]
+        for i, claims in enumerate(said):
             verdicts, status = checked[i]
             answers = [answer for _, answer in told[i]]
-            bad = failed(claims.status, status, status_of(answers) if answers else "ok")
+            bad = failed(claims.status, status, status_of(answers) if answers else Status.OK)
             if bad is not None:
                 found.append(ClaimFinding(None, bad))
             elif against[i] is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from capwright.judges.protocols import Claims, Split, Verdict, Writer
+from capwright.scorers._asking import failure
 from capwright.scorers.base import Corpus, Item, ScorerSpec, references_of
 from capwright.scorers.claims._claims import (
     ClaimContext,
@@ -22,12 +23,12 @@ from capwright.scorers.claims._claims import (
     evidence_of,
     facts_of,
     failed,
-    known_status,
     no_evidence,
     shown,
     verify_claims,
 )
-from capwright.types import Sample, ScorerError
+from capwright.scorers.questions._open_questions import write_records
+from capwright.types import Sample, ScorerError, Status
 
 _OUTPUTS = ("claimdiff", "errors", "reference_errors", "differences")
 _HOW = ("auto", "claims", "judge")
@@ -112,29 +113,24 @@ class ClaimDiff(ClaimScorer):
         for item in items:
             path, references = evidence_of(item.sample, "image"), references_of(item.sample)
             given.append((path, item.caption, references[0]) if isinstance(path, Path) and references else None)
-        wanted = [one for one in dict.fromkeys(given) if one is not None]
-        assert isinstance(context.claims, Writer)
-        asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]
-        told = context.claims.write("differences", asked, seed=self._seed) if asked else []
-        if len(told) != len(wanted):
-            raise ScorerError(f"claimdiff: the judge gave {len(told)} records for {len(wanted)} captions")
-        records = dict(zip(wanted, told))
+        asked = [dict(zip(("image", "first", "second"), one)) if one else None for one in given]
+        records = write_records(cast(Writer, context.claims), "differences", asked, self._seed, "claimdiff")
         return [
-            self._read(records[one])
+            self._read(record)
             if one is not None
             else ClaimFinding(None)
             if evidence_of(item.sample, "image")
             else no_evidence("image")
-            for item, one in zip(items, given)
+            for item, one, record in zip(items, given, records)
         ]
 
     def _read(self, record: Mapping[str, Any]) -> ClaimFinding:
         """Count the errors in a list of differences."""
-        if record.get("status") != "ok":
-            return ClaimFinding(None, known_status(record.get("status")))
+        if record.get("status") != Status.OK:
+            return ClaimFinding(None, failure(record.get("status")))
         differences = record.get("differences")
         if not isinstance(differences, (list, tuple)) or not all(map(_readable, differences)):
-            return ClaimFinding(None, "unparseable")
+            return ClaimFinding(None, Status.UNPARSEABLE)
         errors = [0, 0]
         for one in differences:
             wrong = _WRONG[one["wrong"]]

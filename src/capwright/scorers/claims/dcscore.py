@@ -26,7 +26,7 @@ from capwright.scorers.claims._claims import (
     no_evidence,
     verify_claims,
 )
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 _OUTPUTS = ("dcscore", "precision", "recall", "f1", "f1_descriptive")
 
@@ -101,7 +101,7 @@ class DCScore(ClaimScorer):
         ready = [
             i
             for i, evidence in enumerate(against)
-            if evidence is not None and facts[i].claims and said[i].status == "ok" == facts[i].status
+            if evidence is not None and facts[i].claims and said[i].status == Status.OK == facts[i].status
         ]
         # One call a trial and kind of question: a caption's trials differ in nothing but the seed.
         seeds = [self._seed + trial for trial in range(self._repeats(context.claims))]
@@ -130,10 +130,10 @@ class DCScore(ClaimScorer):
         checks: Sequence[tuple[list[Verdict], str]],
     ) -> ClaimFinding:
         """The mean over all pairs of a match and a verification that were answered."""
-        matched = [places for places, status in matches if status == "ok"]
-        checked = [verdicts for verdicts, status in checks if status == "ok"]
+        matched = [places for places, status in matches if status == Status.OK]
+        checked = [verdicts for verdicts, status in checks if status == Status.OK]
         if not matched or not checked:
-            return ClaimFinding(None, failed(*(status for _, status in (*matches, *checks))) or "judge_error")
+            return ClaimFinding(None, failed(*(status for _, status in (*matches, *checks))) or Status.JUDGE_ERROR)
         rows = []
         for verdicts in checked:
             true = [verdict.verdict == "entailed" for verdict in verdicts]

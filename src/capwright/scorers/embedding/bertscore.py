@@ -30,7 +30,7 @@ from capwright.scorers.embedding._text_encoder import Embedder, Embedding, Memor
 from capwright.scorers.ngram._ngrams import count_references
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import collapse
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 #: Samples whose texts are embedded together: enough to fill batches of like length, few enough to fit in memory.
 _AT_ONCE = 64
@@ -137,7 +137,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         own = self.own(context)
         for index, caption, references, truncated in self._texts(items, status, own):
             if _says_nothing(caption):
-                status[index] = "empty"
+                status[index] = Status.EMPTY
             else:
                 rows[index, : len(self.outputs)] = self._compare(caption, references, own)
             rows[index, -2:] = bool(truncated), 1

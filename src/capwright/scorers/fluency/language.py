@@ -32,7 +32,7 @@ from capwright.scorers.base import (
 from capwright.scorers.fluency._language_checks import CHECKS, Checks, learn_checks
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import get_tokenizer
-from capwright.types import STATUSES, DataError, Sample, ScorerError
+from capwright.types import STATUSES, DataError, Sample, ScorerError, Status
 
 #: What is graded, in the order of the columns.
 AXES = ("clarity", "fluency", "coherence")
@@ -144,7 +144,7 @@ class Language(Scorer[LanguageContext]):
         rows = np.zeros((len(items), len(AXES) + 1))
         rows[:, -1] = [state in SCORED for state in status]
         evidence: list[dict[str, Any] | None] = [None] * len(items)
-        asked = [i for i, state in enumerate(status) if state == "ok"]
+        asked = [i for i, state in enumerate(status) if state == Status.OK]
         if context.judge is not None:
             grades = context.judge.grade(AXES, [items[i].caption for i in asked], seed=self._seed) if asked else []
             if len(grades) != len(asked):
@@ -163,7 +163,7 @@ class Language(Scorer[LanguageContext]):
         context = self.own(context)
         if context.checks is None:
             return list(self.stats(items, context).evidence)
-        return [context.checks.explain(item) if item_status(item) == "ok" else None for item in items]
+        return [context.checks.explain(item) if item_status(item) == Status.OK else None for item in items]
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 4] -> [..., 4] means (clarity, fluency, coherence, language); NaN without captions."""
@@ -224,9 +224,9 @@ def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
     """(marks in the order of `AXES`, status); a mark that is missing or no number from 0 to 1 cannot be used."""
     if grade.status not in STATUSES:
         raise ScorerError(f"language: the judge gave the status {grade.status!r}; it must be one of {STATUSES}")
-    if grade.status != "ok":
+    if grade.status != Status.OK:
         return (0.0,) * len(AXES), grade.status
     marks = tuple(grade.marks.get(axis, math.nan) for axis in AXES)
     if not all(isinstance(mark, (int, float)) and 0 <= mark <= 1 for mark in marks):
-        return (0.0,) * len(AXES), "unparseable"
-    return marks, "ok"
+        return (0.0,) * len(AXES), Status.UNPARSEABLE
+    return marks, Status.OK

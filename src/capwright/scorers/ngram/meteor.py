@@ -33,7 +33,7 @@ from capwright.text.java.locate import METEOR_JAR, require_meteor
 from capwright.text.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
 from capwright.text.java.store import StatsRow, Store, digest
 from capwright.text.tokenizers import get_tokenizer
-from capwright.types import NotInstalledError, ScorerError
+from capwright.types import NotInstalledError, ScorerError, Status
 
 #: Numbers the program gives for a caption.
 WIDTH = 23
@@ -149,7 +149,7 @@ class METEOR(Scorer[METEORContext]):
         try:
             require_meteor(self._language)
         except NotInstalledError:
-            asked = self._questions([Item(sample, "") for sample in corpus.samples], ["ok"] * len(corpus.samples))
+            asked = self._questions([Item(sample, "") for sample in corpus.samples], [Status.OK] * len(corpus.samples))
             if not self._store.knows([self._half_key(meant) for meant, _ in asked.values()]):
                 raise
         mark = fingerprint(["meteor", self._language, self._tokenizer.name])
@@ -248,7 +248,7 @@ class METEOR(Scorer[METEORContext]):
         program = self._program()
         in_a_row = 0
         for (meant, said), id in questions.items():
-            measured[meant, said] = "timeout"
+            measured[meant, said] = Status.TIMEOUT
             if in_a_row == _PATIENCE:
                 continue
             try:
@@ -266,7 +266,7 @@ class METEOR(Scorer[METEORContext]):
                     self._ask(program, _EASY)
                 except JavaError:
                     raise error from None  # it is not the caption: the program does not work
-                measured[meant, said] = "judge_error"
+                measured[meant, said] = Status.JUDGE_ERROR
                 in_a_row = 0
                 what = f'{error}\nThe caption of sample "{id}" is unknown (status judge_error). It has '
                 what += f"{len(said.split()):,} words: {said[:80]!r}. Shorten it, or give Java more memory (option "

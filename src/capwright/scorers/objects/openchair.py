@@ -83,13 +83,13 @@ class OpenCHAIR(ClaimScorer):
         named = named_things(context.claims, [item.caption for item in items], self._seed, self.spec.name)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [
-            ([claim_of(thing) for thing in named[item.caption][0]], evidence) if evidence is not None else ((), "")
-            for item, evidence in zip(items, against)
+            ([claim_of(thing) for thing in things], evidence) if evidence is not None else ((), "")
+            for (things, _), evidence in zip(named, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
         found = []
-        for i, item in enumerate(items):
-            things, listed = named[item.caption]
+        for i in range(len(items)):
+            things, listed = named[i]
             verdicts, status = checked[i]
             bad = failed(listed, status)
             if bad is not None:

@@ -39,7 +39,7 @@ from capwright.text.java.locate import Java, require_spice
 from capwright.text.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
 from capwright.text.java.store import StatsRow, Store, digest
 from capwright.text.tokenizers import get_tokenizer
-from capwright.types import NotInstalledError, ScorerError
+from capwright.types import NotInstalledError, ScorerError, Status
 
 _OUTPUTS = ("spice", "precision", "recall")
 #: Captions that one run of Java gets.
@@ -113,7 +113,7 @@ class SPICE(Scorer[SPICEContext]):
         try:
             require_spice()
         except NotInstalledError:
-            asked = self._questions([Item(sample, "") for sample in corpus.samples], ["ok"] * len(corpus.samples))
+            asked = self._questions([Item(sample, "") for sample in corpus.samples], [Status.OK] * len(corpus.samples))
             if not self._store.knows([_half_key(meant) for _, meant in asked.values()]):
                 raise
         return SPICEContext("spice", fingerprint(["spice", self._tokenizer.name]), _OUTPUTS, references)
@@ -150,7 +150,7 @@ class SPICE(Scorer[SPICEContext]):
             if not question[0]:
                 rows[index] = (0, 0, 0, 1, 0, 1)
             elif (row := known[question]) is None:
-                status[index] = "timeout"
+                status[index] = Status.TIMEOUT
             else:
                 rows[index] = _scores(row)
                 counts[index] = row

@@ -125,8 +125,8 @@ class ExtractedTTS(ClaimScorer):
         against = [evidence_of(item.sample, context.evidence) for item in items]
         wanted = [_professional(item.sample, context.matcher) for item in items]
         hits = [
-            {thing: _hits(thing, terms, context.matcher) for thing in named[item.caption][0]}
-            for item, terms in zip(items, wanted)
+            {thing: _hits(thing, terms, context.matcher) for thing in things}
+            for (things, _), terms in zip(named, wanted)
         ]
         others = [[thing for thing, found in of.items() if not found] for of in hits]
         asked = [
@@ -135,9 +135,9 @@ class ExtractedTTS(ClaimScorer):
         ]
         checked = verify_claims(context.claims, asked, self._seed)
         found = []
-        for i, item in enumerate(items):
+        for i in range(len(items)):
             verdicts, status = checked[i]
-            bad = failed(named[item.caption][1], status)
+            bad = failed(named[i][1], status)
             if bad is not None:
                 found.append(ClaimFinding(None, bad))
             elif against[i] is None:

@@ -30,7 +30,7 @@ from capwright.scorers.base import (
 )
 from capwright.scorers.preference.pairwise import ORDERS, Decision, Pair, coin, decide, open_judge, seen
 from capwright.text.digest import fingerprint
-from capwright.types import DataError, Sample, ScorerError
+from capwright.types import DataError, Sample, ScorerError, Status
 
 MATCHES = ("one", "all")
 #: How an opponent that is the captioner being measured counts in the mean.
@@ -186,7 +186,7 @@ class CapArena(Scorer[CapArenaContext]):
             shown = seen(item.sample, self._image, self._reference)
             opponents = self._opponents_of(item.sample.id, context)
             if state not in SCORED or shown is None or not opponents:
-                add(number, state if state not in SCORED else "missing_image")
+                add(number, state if state not in SCORED else Status.MISSING_IMAGE)
                 continue
             for name in opponents:
                 row = add(number, state)

@@ -9,9 +9,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._asking import QuestionPrompt, ReaderOption, choices, seeded_rng, shuffled, sorted_questions
+from capwright.scorers._asking import (
+    QuestionContext,
+    QuestionPrompt,
+    QuestionScorer,
+    ReaderOption,
+    choices,
+    seeded_rng,
+    shares,
+    shuffled,
+    sorted_questions,
+)
 from capwright.scorers.base import Context, Item, ScorerSpec
-from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 from capwright.types import ScorerError
 
 _MODES = ("paper", "all-questions")

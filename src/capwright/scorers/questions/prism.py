@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.judges.protocols import Reader, Writer
+from capwright.judges.protocols import Answer, Reader, Writer
 from capwright.scorers._asking import (
     UNANSWERED,
+    QuestionContext,
     QuestionPrompt,
     QuestionResult,
     ReaderOption,
@@ -42,10 +43,9 @@ from capwright.scorers.base import (
     item_status,
     ratio,
 )
-from capwright.scorers.questions._open_questions import RULES, OpenAnswer, answer_openly
-from capwright.scorers.questions._questions import QuestionContext
+from capwright.scorers.questions._open_questions import RULES, answer_openly
 from capwright.text.digest import fingerprint
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 _OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
 
@@ -116,7 +116,7 @@ class Prism(Scorer[QuestionContext]):
         """One row an image: (right, abstained, answers, best, questions, unanswered, captions, 1).
 
         Zero but for the last two where the image has no question that can be asked. All questions of all captions are
-        put in one call. Evidence: {"captions": [{"questions": [see `asking.show`]}, ...], "best", "questions"}.
+        put in one call. Evidence: {"captions": [{"questions": [see `show`]}, ...], "best", "questions"}.
         """
         self.own(context)
         images: dict[str, list[int]] = {}
@@ -146,7 +146,7 @@ class Prism(Scorer[QuestionContext]):
             plan = measured[name]
             told = [[next(answers) if items[index].caption.strip() else UNANSWERED for _ in plan] for index in members]
             state = status_of([one for row in told for one in row])
-            if state == "ok":
+            if state == Status.OK:
                 rows[number] = _row(told)
             else:
                 status[-1] = state
@@ -197,18 +197,18 @@ class Prism(Scorer[QuestionContext]):
         closed = [pair for pair in pairs if pair[1].question.options]
         free = [(caption, one.question.text) for caption, one in pairs if not one.question.options]
         reader: Any = self._reader()
-        chosen = iter(ask(reader, closed, self._seed, "prism") if closed else [])
-        said = iter(answer_openly(reader, free, self._seed, "prism") if free else [])
+        chosen = iter(ask(reader, closed, self._seed, "prism"))
+        said = iter(answer_openly(reader, free, self._seed, "prism") if free else ())
         return [
             tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
         ]
 
-    def _tell_free(self, asked: QuestionPrompt, said: OpenAnswer) -> QuestionResult:
-        if said.status != "ok":
+    def _tell_free(self, asked: QuestionPrompt, said: Answer) -> QuestionResult:
+        if said.status != Status.OK:
             return QuestionResult(said.status)
         if not said.text:
             return UNANSWERED
-        return QuestionResult("ok", right=RULES[self._free](said.text, asked.question.answer), said=said.text)
+        return QuestionResult(Status.OK, right=RULES[self._free](said.text, asked.question.answer), said=said.text)
 
     def _reader(self) -> Reader:
         if self._opened is None:
