@@ -15,16 +15,7 @@ from typing import Any, Protocol
 from capwright.judges.client.messages import ChatAnswer, ChatRequest, Message
 from capwright.judges.multiple_choice import MOST_OPTIONS, chosen, letters_of
 from capwright.judges.prompt_files import Prompt, load_prompts, one_line
-from capwright.judges.protocols import (
-    VERDICTS,
-    Answer,
-    Evidence,
-    Grade,
-    Preference,
-    Split,
-    StatusWithReason,
-    Verdict,
-)
+from capwright.judges.protocols import VERDICTS, Answer, Evidence, Grade, Preference, Split, StatusWithReason, Verdict
 from capwright.types import ModelError, Question, Status
 
 #: What the marks of the prompt `grade` become: 1 is 0.0 and 5 is 1.0.

@@ -7,7 +7,7 @@ it comes up. An answer that could not be had, or that does not fit the question,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,17 +15,7 @@ import numpy as np
 
 from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, StatusWithReason, Verdict
 from capwright.scorers._asking import ask_once, check_options, failure, open_port
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    references_of,
-)
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, item_status, references_of
 from capwright.text.digest import fingerprint
 from capwright.types import NO_IMAGE, DataError, Sample, ScorerError, Status
 
@@ -163,6 +153,22 @@ class ClaimScorer(Scorer[ClaimContext]):
     def _measure(self, items: Sequence[Item], context: Any) -> list[ClaimFinding]:
         """One Finding an item. All items have a known status; captions may be blank."""
         raise ScorerError(f"{self.spec.name}: measures nothing of its own")
+
+    def _settled(
+        self, context: ClaimContext, against: Sequence[Evidence | None], statuses: Iterable[Sequence[str]],
+        find: Callable[[int], ClaimFinding],
+    ) -> list[ClaimFinding]:  # fmt: skip
+        """What was found about each item: `find(i)` where all of its answers are known and it has evidence."""
+        found = []
+        for i, (evidence, answers) in enumerate(zip(against, statuses)):
+            bad = failed(*answers)
+            if bad is not None:
+                found.append(ClaimFinding(None, bad))
+            elif evidence is None:
+                found.append(no_evidence(context.evidence))
+            else:
+                found.append(find(i))
+        return found
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         """Whatever else changes numbers when these claims are asked, for the signature."""

@@ -34,14 +34,12 @@ from capwright.scorers.claims._claims import (
     ClaimScorer,
     ClaimsOption,
     evidence_of,
-    failed,
-    no_evidence,
     shown,
     split_texts,
     verify_claims,
 )
 from capwright.text.digest import fingerprint
-from capwright.types import Sample, ScorerError, Status
+from capwright.types import Sample, ScorerError
 
 _OUTPUTS = ("cccaption", "completeness", "correctness")
 
@@ -136,24 +134,20 @@ class CCCaption(ClaimScorer):
             (split.claims if evidence is not None else (), evidence or "") for split, evidence in zip(said, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i, claims in enumerate(said):
-            verdicts, status = checked[i]
-            answers = [answer for _, answer in told[i]]
-            bad = failed(claims.status, status, status_of(answers) if answers else Status.OK)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                evidence: dict[str, Any] = {
-                    "questions": [show(one, answer) for one, answer in told[i]],
-                    "claims": shown(claims.claims, verdicts),
-                }
-                true = sum(verdict.verdict == "entailed" for verdict in verdicts)
-                correct = true / len(verdicts) if verdicts else 0.0
-                found.append(ClaimFinding(self._row(answers, correct), evidence=evidence))
-        return found
+        answers = [[answer for _, answer in pairs] for pairs in told]
+
+        def find(i: int) -> ClaimFinding:
+            verdicts = checked[i][0]
+            evidence: dict[str, Any] = {
+                "questions": [show(one, answer) for one, answer in told[i]],
+                "claims": shown(said[i].claims, verdicts),
+            }
+            true = sum(verdict.verdict == "entailed" for verdict in verdicts)
+            correct = true / len(verdicts) if verdicts else 0.0
+            return ClaimFinding(self._row(answers[i], correct), evidence=evidence)
+
+        statuses = [(split.status, status, status_of(mine)) for split, (_, status), mine in zip(said, checked, answers)]
+        return self._settled(context, against, statuses, find)
 
     def _answers(
         self, items: Sequence[Item], context: CCCaptionContext

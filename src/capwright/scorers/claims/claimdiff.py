@@ -22,7 +22,6 @@ from capwright.scorers.claims._claims import (
     ClaimsOption,
     evidence_of,
     facts_of,
-    failed,
     no_evidence,
     shown,
     verify_claims,
@@ -157,19 +156,15 @@ class ClaimDiff(ClaimScorer):
             for (own, theirs), evidence in zip(parts, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i, (own, theirs) in enumerate(parts):
-            verdicts, status = checked[i]
-            bad = failed(said[i].status, facts[i].status, held[i][1], held[len(items) + i][1], status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            elif not facts[i].claims:
-                found.append(ClaimFinding(None))
-            else:
-                found.append(self._weigh(own, theirs, verdicts))
-        return found
+        statuses = [
+            (said[i].status, facts[i].status, held[i][1], held[len(items) + i][1], checked[i][1])
+            for i in range(len(items))
+        ]
+
+        def find(i: int) -> ClaimFinding:
+            return self._weigh(*parts[i], checked[i][0]) if facts[i].claims else ClaimFinding(None)
+
+        return self._settled(context, against, statuses, find)
 
     def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> ClaimFinding:
         mine, other = verdicts[: len(own)], verdicts[len(own) :]

@@ -23,7 +23,6 @@ from capwright.scorers.claims._claims import (
     failed,
     is_lexical,
     match_claims,
-    no_evidence,
     verify_claims,
 )
 from capwright.types import ScorerError, Status
@@ -107,20 +106,15 @@ class DCScore(ClaimScorer):
         seeds = [self._seed + trial for trial in range(self._repeats(context.claims))]
         matches = [match_claims(context.claims, [(said[i].claims, facts[i].claims) for i in ready], s) for s in seeds]
         checks = [verify_claims(context.claims, [(said[i].claims, against[i] or "") for i in ready], s) for s in seeds]
-        found = []
         place = {i: k for k, i in enumerate(ready)}
-        for i in range(len(items)):
-            bad = failed(said[i].status, facts[i].status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            elif i not in place:
-                found.append(ClaimFinding(None))
-            else:
-                k = place[i]
-                found.append(self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks]))
-        return found
+
+        def find(i: int) -> ClaimFinding:
+            if i not in place:
+                return ClaimFinding(None)
+            k = place[i]
+            return self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks])
+
+        return self._settled(context, against, [(s.status, f.status) for s, f in zip(said, facts)], find)
 
     def _score(
         self,

@@ -17,8 +17,6 @@ from capwright.scorers.claims._claims import (
     ClaimScorer,
     ClaimsOption,
     evidence_of,
-    failed,
-    no_evidence,
     shown,
     verify_claims,
 )
@@ -91,24 +89,16 @@ class DNLI(ClaimScorer):
             (split.claims if evidence is not None else (), evidence or "") for split, evidence in zip(said, against)
         ]
         told = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i in range(len(items)):
-            verdicts, status = told[i]
-            bad = failed(said[i].status, facts[i].status, status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                words = [verdict.verdict for verdict in verdicts]
-                counts = [words.count(name) for name in ("entailed", "contradicted", "neutral")]
-                found.append(
-                    ClaimFinding(
-                        _row(counts, len(words), len(facts[i].claims)),
-                        evidence={"claims": shown(said[i].claims, verdicts), "facts": len(facts[i].claims)},
-                    )
-                )
-        return found
+
+        def find(i: int) -> ClaimFinding:
+            words = [verdict.verdict for verdict in told[i][0]]
+            counts = [words.count(name) for name in ("entailed", "contradicted", "neutral")]
+            n = len(facts[i].claims)
+            evidence = {"claims": shown(said[i].claims, told[i][0]), "facts": n}
+            return ClaimFinding(_row(counts, len(words), n), evidence=evidence)
+
+        statuses = [(s.status, f.status, status) for s, f, (_, status) in zip(said, facts, told)]
+        return self._settled(context, against, statuses, find)
 
 
 def _row(counts: Sequence[int], claims: int, facts: int) -> tuple[float, ...]:

@@ -18,8 +18,6 @@ from capwright.scorers.claims._claims import (
     ClaimScorer,
     ClaimsOption,
     evidence_of,
-    failed,
-    no_evidence,
     verify_claims,
 )
 from capwright.scorers.objects._open_vocabulary import check_writer, claim_of, judged, named_things
@@ -87,18 +85,12 @@ class OpenCHAIR(ClaimScorer):
             for (things, _), evidence in zip(named, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i in range(len(items)):
-            things, listed = named[i]
-            verdicts, status = checked[i]
-            bad = failed(listed, status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                said = [judged(verdict, context.evidence) for verdict in verdicts]
-                row = tuple(float(said.count(word)) for word in ("absent", "present", "unsure"))
-                things_said = [{"thing": thing, "judged": word} for thing, word in zip(things, said)]
-                found.append(ClaimFinding((*row, 1.0), evidence={"things": things_said}))
-        return found
+
+        def find(i: int) -> ClaimFinding:
+            said = [judged(verdict, context.evidence) for verdict in checked[i][0]]
+            row = tuple(float(said.count(word)) for word in ("absent", "present", "unsure"))
+            things_said = [{"thing": thing, "judged": word} for thing, word in zip(named[i][0], said)]
+            return ClaimFinding((*row, 1.0), evidence={"things": things_said})
+
+        statuses = [(listed, status) for (_, listed), (_, status) in zip(named, checked)]
+        return self._settled(context, against, statuses, find)

@@ -21,8 +21,6 @@ from capwright.scorers.claims._claims import (
     ClaimScorer,
     ClaimsOption,
     evidence_of,
-    failed,
-    no_evidence,
     verify_claims,
 )
 from capwright.scorers.objects._open_vocabulary import check_writer, claim_of, judged, named_things
@@ -134,28 +132,21 @@ class ExtractedTTS(ClaimScorer):
             for rest, evidence in zip(others, against)
         ]
         checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i in range(len(items)):
-            verdicts, status = checked[i]
-            bad = failed(named[i][1], status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                said = dict(zip(others[i], (judged(verdict, context.evidence) for verdict in verdicts)))
-                right = set().union(*hits[i].values())
-                wrong = sorted(thing for thing, word in said.items() if word == "absent")
-                evidence: dict[str, Any] = {
-                    "right": sorted(right),
-                    "wrong": wrong,
-                    "missed": sorted(wanted[i] - right),
-                    "other": sorted(set(said) - set(wrong)),
-                }
-                found.append(
-                    ClaimFinding((float(len(right)), float(len(wanted[i])), float(len(wrong))), evidence=evidence)
-                )
-        return found
+
+        def find(i: int) -> ClaimFinding:
+            said = dict(zip(others[i], (judged(verdict, context.evidence) for verdict in checked[i][0])))
+            right = set().union(*hits[i].values())
+            wrong = sorted(thing for thing, word in said.items() if word == "absent")
+            evidence: dict[str, Any] = {
+                "right": sorted(right),
+                "wrong": wrong,
+                "missed": sorted(wanted[i] - right),
+                "other": sorted(set(said) - set(wrong)),
+            }
+            return ClaimFinding((float(len(right)), float(len(wanted[i])), float(len(wrong))), evidence=evidence)
+
+        statuses = [(listed, status) for (_, listed), (_, status) in zip(named, checked)]
+        return self._settled(context, against, statuses, find)
 
 
 def _professional(sample: Sample, matcher: TermMatcher) -> set[str]:
