@@ -18,7 +18,7 @@ from capwright.scenes.language import NUMBERS, Fact, fact, grammar
 from capwright.scenes.lexicon import VAGUE, categories, professional_names
 from capwright.scenes.reading import LexicalReader
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS
-from capwright.types import ModelError, Question
+from capwright.types import ModelError, Question, Status
 
 #: Changes when the same words are read in another way.
 VERSION = 1
@@ -52,7 +52,8 @@ class LexicalJudge:
         grouped: dict[str, list[int]] = {}
         for i, (evidence, _) in enumerate(asked):
             grouped.setdefault(_text(evidence), []).append(i)
-        answers: list[Answer] = [Answer(None, status="judge_error", text="the question has no options")] * len(asked)
+        unasked = Answer(None, status=Status.JUDGE_ERROR, text="the question has no options")
+        answers = [unasked] * len(asked)
         for text, places in grouped.items():  # a caption is scanned once for all its questions
             told = self._reader.answer(text, [asked[i][1] for i in places])
             for i, option in zip(places, told):
@@ -113,7 +114,7 @@ class LexicalJudge:
     def _compare(self, first: str, second: str, reference: str) -> Preference:
         wanted = self._reader.split(reference)
         if not wanted:
-            return Preference(None, "judge_error", "the reference states no fact of the built-in kindergarten")
+            return Preference(None, Status.JUDGE_ERROR, "the reference states no fact of the built-in kindergarten")
         sums = []
         for caption in (first, second):
             told = self._reader.verify(wanted, caption).count("entailed")

@@ -159,22 +159,16 @@ class AnswerCache:
             for first_try in (True, False):
                 try:
                     return work(self._opened())
-                except (OSError, sqlite3.OperationalError) as error:
+                except (OSError, sqlite3.Error) as error:
                     self.close()
-                    return self._without(error, otherwise)
-                except sqlite3.DatabaseError as error:
-                    self.close()
-                    if not first_try:
-                        return self._without(error, otherwise)
+                    if not first_try or isinstance(error, (OSError, sqlite3.OperationalError)):
+                        _warn(
+                            f"answers are not kept: {self.path} cannot be used ({error}); set CAPWRIGHT_CACHE to a "
+                            "folder that can be written, or to off"
+                        )
+                        return otherwise
                     aside = set_aside(self.path)
                     _warn(f"the file of kept answers was broken ({error}); it is now {aside} and may be deleted")
-        return otherwise
-
-    def _without(self, error: Exception, otherwise: _Answer) -> _Answer:
-        _warn(
-            f"answers are not kept: {self.path} cannot be used ({error}); set CAPWRIGHT_CACHE to a folder that can be "
-            "written, or to off"
-        )
         return otherwise
 
 
