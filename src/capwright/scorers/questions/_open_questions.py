@@ -52,7 +52,7 @@ def _read(record: Mapping[str, Any]) -> Answer:
     status, said = status_of_record(record), record.get("answer")
     if status == Status.OK and not isinstance(said, str):
         status = Status.UNPARSEABLE
-    text = said.strip() if status == Status.OK and record.get("told", True) else ""
+    text = str(said).strip() if status == Status.OK and record.get("told", True) else ""
     return Answer(None, status == Status.OK and not text, status, text=text)
 
 
