@@ -273,9 +273,9 @@ def test_what_does_not_go_together(overrides, message):
 
 
 def test_a_reward_whose_timeout_is_longer_than_an_outage():
-    from capwright.judges.client.server import ServerOptions
+    from capwright.judges.client import ChatOptions
 
     judge = "{name: 'http://judge/v1', model: m, patience: 15, call_seconds: 5}"
     recipe = load_recipe("rsrs-scenes", [f"rewards.caprl={{timeout: 21, options: {{judge: {judge}}}}}"])
     assert recipe.rewards["caprl"].timeout == 21
-    assert {name: getattr(ServerOptions(), name) for name in JUDGE_SECONDS} == JUDGE_SECONDS
+    assert {name: getattr(ChatOptions(), name) for name in JUDGE_SECONDS} == JUDGE_SECONDS

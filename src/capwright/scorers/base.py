@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from capwright.scorers.options import CheckedOptions
 from capwright.text.digest import fingerprint
-from capwright.types import STATUSES, Sample, ScorerError, Vocabulary
+from capwright.types import STATUSES, Sample, ScorerError, Status, Vocabulary
 
 #: Statuses that carry a score. A caption with any other status is unknown: it is counted, never scored as zero.
-SCORED = ("ok", "empty")
+SCORED = (Status.OK, Status.EMPTY)
 
 UNITS = ("item", "item|ctx", "set")
 
@@ -111,7 +111,7 @@ class Item:
 
     sample: Sample
     caption: str
-    status: str = "ok"
+    status: str = Status.OK
     finish: str = "stop"
 
 
@@ -153,7 +153,7 @@ class ItemStats(NamedTuple):
     """
 
     row: Sequence[float] | NDArray[np.float64] | None
-    status: str = "ok"
+    status: str = Status.OK
     evidence: dict[str, Any] | None = None
 
 
@@ -235,7 +235,7 @@ class Scorer(Generic[C], metaclass=CheckedOptions):
             evidence[i] = found.evidence
             if found.row is not None:
                 rows[i] = found.row
-            if found.status != "ok":
+            if found.status != Status.OK:
                 status[i] = found.status
         return Stats.of(rows, status, evidence)
 
@@ -297,8 +297,8 @@ def item_status(item: Item) -> str:
     """The status a text scorer gives an item: blank captions are "empty", unknown words are an error."""
     if item.status not in STATUSES:
         raise ScorerError(f"sample {item.sample.id!r}: status {item.status!r} is not one of {', '.join(STATUSES)}")
-    if item.status == "ok" and not item.caption.strip():
-        return "empty"
+    if item.status == Status.OK and not item.caption.strip():
+        return Status.EMPTY
     return item.status
 
 

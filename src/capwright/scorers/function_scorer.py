@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from capwright.judges.protocols import Status
+from capwright.judges.protocols import StatusWithReason
 from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec
 from capwright.scorers.options import check_options, measures_captions
-from capwright.types import OutageError, ScorerError
+from capwright.types import OutageError, ScorerError, Status
 
 _UNBOUNDED = (-math.inf, math.inf)
 
@@ -47,7 +47,7 @@ class FunctionScorer(Scorer[Context]):
             except Exception as error:
                 raise self._error(item, f"failed: {type(error).__name__}: {error}") from error
             if value is None or (isinstance(value, Real) and math.isnan(value)):
-                yield ItemStats(None, Status("unparseable", f"{self._place} gave {value}"))
+                yield ItemStats(None, StatusWithReason(Status.UNPARSEABLE, f"{self._place} gave {value}"))
             elif isinstance(value, Real) and math.isfinite(value):
                 yield ItemStats((float(value), 1.0))
             else:

@@ -140,7 +140,7 @@ def test_who_can_be_asked():
         def write(self, task, given, *, seed=0):
             raise ValueError("no such task")
 
-    with pytest.raises(ScorerError, match="0 records for 1 of 'answer'"):
+    with pytest.raises(ScorerError, match="0 answers to 1 of 'answer'"):
         run([Item(OTHER, "color red")], Short())
     with pytest.raises(ScorerError, match="vdcscore: the judge failed on 1 of 'answer': no such task"):
         run([Item(OTHER, "color red")], Broken())

@@ -7,18 +7,19 @@ it comes up. An answer that could not be had, or that does not fit the question,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, Status, Verdict
-from capwright.scorers._asking import open_port
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ItemStats, Scorer, references_of
+from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, StatusWithReason, Verdict
+from capwright.scorers._asking import ask_once, failure, open_port
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, references_of
 from capwright.scorers.options import JUDGE, NamedJudge, Seed
 from capwright.text.digest import fingerprint
-from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError
+from capwright.types import NO_IMAGE, DataError, Sample, Status
 
 #: What claims can be held against. "auto" is the image; for the lexical reader, which sees none, "facts" where samples
 #: have them and else "references".
@@ -121,8 +122,8 @@ class ClaimScorer(Scorer[Any]):
         texts = [item.caption for item in items] if captions else []
         sources = [_fact_source(item.sample, context.facts) if facts else () for item in items]
         new = [s for s in sources if isinstance(s, str) and s not in context.known]
-        found = split_texts(context.claims, [*texts, *new], self.seed)
-        context.known.update((text, found[text]) for text in new if found[text].status == "ok")
+        found = dict(zip([*texts, *new], split_texts(context.claims, [*texts, *new], self.seed)))
+        context.known.update((text, found[text]) for text in new if found[text].status == Status.OK)
         said = [found[text] for text in texts] if captions else [Split(())] * len(items)
         wanted = [context.known.get(s) or found[s] if isinstance(s, str) else Split(s) for s in sources]
         return said, wanted
@@ -142,12 +143,13 @@ class ClaimScorer(Scorer[Any]):
         """
         against = [evidence_of(item.sample, context.evidence) for item in items]
         asked = [(said if evidence is not None else (), evidence or "") for said, evidence in zip(claims, against)]
-        held = []
-        for i, (verdicts, status) in enumerate(verify_claims(context.claims, asked, self.seed)):
-            bad = failed(*(states[i] for states in before), status, after[i] if after else "ok")
-            unknown = no_evidence(context.evidence) if against[i] is None else None
-            held.append((verdicts, ItemStats(None, bad) if bad else unknown))
-        return held
+        held = verify_claims(context.claims, asked, self.seed)
+        verified = [status for _, status in held]
+        states = zip(*(each[: len(items)] for each in before), verified, after or repeat(Status.OK))
+        return [
+            (verdicts, unknown(context, evidence, *answers))
+            for (verdicts, _), evidence, answers in zip(held, against, states)
+        ]
 
 
 def is_lexical(claims: Claims) -> bool:
@@ -169,7 +171,15 @@ def evidence_of(sample: Sample, kind: str) -> Evidence | None:
 
 def no_evidence(kind: str) -> ItemStats:
     """What is found about a caption whose sample has nothing to hold claims against."""
-    return ItemStats(None, "missing_image" if kind == "image" else "ok")
+    return ItemStats(None, Status.MISSING_IMAGE if kind == "image" else Status.OK)
+
+
+def unknown(context: ClaimContext, evidence: Evidence | None, *statuses: str) -> ItemStats | None:
+    """What is found of an item when one of its answers is not known, or it has no evidence; else None."""
+    bad = failed(*statuses)
+    if bad is not None:
+        return ItemStats(None, bad)
+    return no_evidence(context.evidence) if evidence is None else None
 
 
 def facts_of(sample: Sample) -> tuple[str, ...]:
@@ -212,13 +222,10 @@ def _best_evidence(claims: Claims, samples: Sequence[Sample]) -> str:
 # Questions, each asked once -----------------------------------------------------------------------------------------
 
 
-def split_texts(claims: Claims, texts: Iterable[str], seed: int) -> dict[str, Split]:
+def split_texts(claims: Claims, texts: Sequence[str], seed: int) -> list[Split]:
     """The claims of each text. A blank text has none; a claim that a text makes twice counts once."""
-    texts = list(dict.fromkeys(texts))
-    asked = [text for text in texts if text.strip()]
-    answers = claims.split(asked, seed=seed) if asked else []
-    _same_number("split", answers, asked)
-    return {text: Split(()) for text in texts} | {text: _once(split) for text, split in zip(asked, answers)}
+    answers = ask_once(claims.split, [text if text.strip() else None for text in texts], seed)
+    return [_once(split) if text.strip() else Split(()) for text, split in zip(texts, answers)]
 
 
 def verify_claims(
@@ -228,34 +235,28 @@ def verify_claims(
 
     They are unknown when a single one is: a judge that leaves out claims has not answered. No claims are no call.
     """
-    keys = [(tuple(said), evidence) for said, evidence in asked]
-    wanted = [key for key in dict.fromkeys(keys) if key[0]]
-    answers = claims.verify(wanted, seed=seed) if wanted else []
-    _same_number("verify", answers, wanted)
-    found = {key: (list(verdicts), _verdict_status(key[0], verdicts)) for key, verdicts in zip(wanted, answers)}
-    return [found.get(key, ([], "ok")) for key in keys]
+    answers = ask_once(claims.verify, [(tuple(said), evidence) if said else None for said, evidence in asked], seed)
+    return [
+        (list(verdicts), _verdict_status(said, verdicts)) if said else ([], Status.OK)
+        for (said, _), verdicts in zip(asked, answers)
+    ]
 
 
 def match_claims(
     claims: Claims, asked: Sequence[tuple[Sequence[str], Sequence[str]]], seed: int
 ) -> list[tuple[list[int | None], str]]:
     """For each (claims, facts) which fact each claim states, and "ok" or why that is unknown."""
-    keys = [(tuple(said), tuple(facts)) for said, facts in asked]
-    wanted = [key for key in dict.fromkeys(keys) if key[0] and key[1]]
-    answers = claims.match(wanted, seed=seed) if wanted else []
-    _same_number("match", answers, wanted)
-    found = {key: (list(places), _match_status(key, places)) for key, places in zip(wanted, answers)}
-    return [found.get(key, ([None] * len(key[0]), "ok")) for key in keys]
+    keys = [(tuple(said), tuple(facts)) if said and facts else None for said, facts in asked]
+    answers = ask_once(claims.match, keys, seed)
+    return [
+        (list(places), _match_status(key, places)) if key else ([None] * len(said), Status.OK)
+        for key, places, (said, _) in zip(keys, answers, asked)
+    ]
 
 
 def failed(*statuses: str) -> str | None:
     """The first status that is not "ok"; None when all are."""
-    return next((status for status in statuses if status != "ok"), None)
-
-
-def known_status(status: object) -> str:
-    """A status of an answer that is not "ok", as a status of a row."""
-    return status if isinstance(status, str) and status in STATUSES and status not in SCORED else "judge_error"
+    return next((status for status in statuses if status != Status.OK), None)
 
 
 def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -265,10 +266,10 @@ def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, 
 
 def _once(split: Split) -> Split:
     """A split without blank and repeated claims."""
-    if split.status != "ok":
-        return Split((), status=known_status(split.status))
+    if split.status != Status.OK:
+        return Split((), status=failure(split.status))
     if split.descriptive and len(split.descriptive) != len(split.claims):
-        return Split((), status="unparseable")
+        return Split((), status=Status.UNPARSEABLE)
     places: dict[str, int] = {}
     for i, claim in enumerate(split.claims):
         plain = " ".join(claim.casefold().split()).rstrip(" .")
@@ -282,19 +283,16 @@ def _once(split: Split) -> Split:
 def _verdict_status(claims: Sequence[str], verdicts: Sequence[Verdict]) -> str:
     bad = failed(*(verdict.status for verdict in verdicts))
     if bad is not None:
-        return known_status(bad)
+        return failure(bad)
     fits = len(verdicts) == len(claims) and all(verdict.verdict in VERDICTS for verdict in verdicts)
-    return "ok" if fits else "unparseable"
+    return Status.OK if fits else Status.UNPARSEABLE
 
 
 def _match_status(asked: tuple[Sequence[str], Sequence[str]], places: Sequence[int | None]) -> str:
     said, facts = asked
     if not places:
-        return Status("judge_error", "claims were not matched with facts, or not in a way that could be read")
+        return StatusWithReason(
+            Status.JUDGE_ERROR, "claims were not matched with facts, or not in a way that could be read"
+        )
     fits = len(places) == len(said) and all(place is None or 0 <= place < len(facts) for place in places)
-    return "ok" if fits else "unparseable"
-
-
-def _same_number(what: str, answers: Sequence[object], asked: Sequence[object]) -> None:
-    if len(answers) != len(asked):
-        raise ScorerError(f"the judge gave {len(answers)} answers to {len(asked)} questions ({what})")
+    return Status.OK if fits else Status.UNPARSEABLE

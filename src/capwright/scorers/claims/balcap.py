@@ -26,7 +26,7 @@ from capwright.scorers.claims._claims import (
     verify_claims,
 )
 from capwright.scorers.fluency.language import Language, LanguageContext
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class BalCap(ClaimScorer):
                 continue
             if precise and bad is None:
                 good = [self._good(verdict) for verdict in checked[0]]
-                bad = "unparseable" if None in good else None
+                bad = Status.UNPARSEABLE if None in good else None
                 row += [sum(map(bool, good)) / len(good) if good else 0.0, 1.0]
                 evidence["claims"] = [
                     line | {"pointable": verdict.pointable}
@@ -172,10 +172,10 @@ class BalCap(ClaimScorer):
     def _language(self, items: Sequence[Item], context: ClaimContext) -> list[tuple[float | None, str]]:
         """How well each caption is written, and "ok" or why that is unknown; (None, "ok") when nobody asks."""
         if not isinstance(context, BalancedContext):
-            return [(None, "ok")] * len(items)
+            return [(None, Status.OK)] * len(items)
         stats = context.language.stats(items, context.learned)
         marks = context.language.finalize(stats.rows)[:, -1].tolist()
-        return [(mark, "ok") if state in SCORED else (None, state) for mark, state in zip(marks, stats.status)]
+        return [(mark, Status.OK) if state in SCORED else (None, state) for mark, state in zip(marks, stats.status)]
 
     def _good(self, verdict: Verdict) -> bool | None:
         """Whether a claim counts; None where no judge said whether it is pointable."""

@@ -97,9 +97,8 @@ class CCCaption(ClaimScorer):
     def measure(self, items: Sequence[Item], context: CCCaptionContext) -> Iterator[ItemStats]:
         """Rows of `columns`. Evidence: {"questions": [see `asking.show`], "claims": [{"claim", "verdict"}, ...]}."""
         told = self._answers(items, context)
-        split = split_texts(context.claims, [item.caption for item in items], self.seed)
-        said = [split[item.caption] for item in items]
-        answered = [status_of([answer for _, answer in each]) if each else "ok" for each in told]
+        said = split_texts(context.claims, [item.caption for item in items], self.seed)
+        answered = [status_of([answer for _, answer in each]) for each in told]
         held = self._hold(items, [one.claims for one in said], context, [[one.status for one in said]], after=answered)
         for each, one, (verdicts, unknown) in zip(told, said, held):
             true = sum(verdict.verdict == "entailed" for verdict in verdicts)

@@ -9,9 +9,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from capwright.judges.protocols import Claims, Split, Verdict, Writer
+from capwright.scorers._asking import failure
 from capwright.scorers.base import Corpus, Item, ItemStats, ScorerSpec, references_of
 from capwright.scorers.claims._claims import (
     ClaimContext,
@@ -19,12 +20,12 @@ from capwright.scorers.claims._claims import (
     FactsName,
     evidence_of,
     facts_of,
-    known_status,
     no_evidence,
     shown,
     verify_claims,
 )
-from capwright.types import Sample, ScorerError
+from capwright.scorers.questions._open_questions import write_records
+from capwright.types import Sample, ScorerError, Status
 
 _OUTPUTS = ("claimdiff", "errors", "reference_errors", "differences")
 _WRONG = {"first": (True, False), "second": (False, True), "both": (True, True), "neither": (False, False)}
@@ -100,26 +101,21 @@ class ClaimDiff(ClaimScorer):
         for item in items:
             path, references = evidence_of(item.sample, "image"), references_of(item.sample)
             given.append((path, item.caption, references[0]) if isinstance(path, Path) and references else None)
-        wanted = [one for one in dict.fromkeys(given) if one is not None]
-        assert isinstance(context.claims, Writer)
-        asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]
-        told = context.claims.write("differences", asked, seed=self.seed) if asked else []
-        if len(told) != len(wanted):
-            raise ScorerError(f"claimdiff: the judge gave {len(told)} records for {len(wanted)} captions")
-        records = dict(zip(wanted, told))
-        for item, one in zip(items, given):
+        asked = [dict(zip(("image", "first", "second"), one)) if one else None for one in given]
+        records = write_records(cast(Writer, context.claims), "differences", asked, self.seed, "claimdiff")
+        for item, one, record in zip(items, given, records):
             if one is not None:
-                yield self._read(records[one])
+                yield self._read(record)
             else:
                 yield ItemStats(None) if evidence_of(item.sample, "image") else no_evidence("image")
 
     def _read(self, record: Mapping[str, Any]) -> ItemStats:
         """Count the errors in a list of differences."""
-        if record.get("status") != "ok":
-            return ItemStats(None, known_status(record.get("status")))
+        if record.get("status") != Status.OK:
+            return ItemStats(None, failure(record.get("status")))
         differences = record.get("differences")
         if not isinstance(differences, (list, tuple)) or not all(map(_readable, differences)):
-            return ItemStats(None, "unparseable")
+            return ItemStats(None, Status.UNPARSEABLE)
         errors = [0, 0]
         for one in differences:
             wrong = _WRONG[one["wrong"]]

@@ -23,10 +23,11 @@ from capwright.scorers.claims._claims import (
     failed,
     is_lexical,
     match_claims,
-    no_evidence,
+    unknown,
     verify_claims,
 )
 from capwright.scorers.options import Positive
+from capwright.types import Status
 
 _OUTPUTS = ("dcscore", "precision", "recall", "f1", "f1_descriptive")
 
@@ -93,7 +94,7 @@ class DCScore(ClaimScorer):
         ready = [
             i
             for i, evidence in enumerate(against)
-            if evidence is not None and facts[i].claims and said[i].status == "ok" == facts[i].status
+            if evidence is not None and facts[i].claims and said[i].status == Status.OK == facts[i].status
         ]
         # One call a trial and kind of question: a caption's trials differ in nothing but the seed.
         seeds = [self.seed + trial for trial in range(self._repeats(context.claims))]
@@ -101,15 +102,11 @@ class DCScore(ClaimScorer):
         checks = [verify_claims(context.claims, [(said[i].claims, against[i] or "") for i in ready], s) for s in seeds]
         place = {i: k for k, i in enumerate(ready)}
         for i, evidence in enumerate(against):
-            bad = failed(said[i].status, facts[i].status)
-            if bad is not None:
-                yield ItemStats(None, bad)
-            elif evidence is None:
-                yield no_evidence(context.evidence)
-            elif i not in place:
-                yield ItemStats(None)
+            k = place.get(i)
+            found = unknown(context, evidence, said[i].status, facts[i].status)
+            if found is not None or k is None:
+                yield found or ItemStats(None)
             else:
-                k = place[i]
                 yield self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks])
 
     def _score(
@@ -120,10 +117,10 @@ class DCScore(ClaimScorer):
         checks: Sequence[tuple[list[Verdict], str]],
     ) -> ItemStats:
         """The mean over all pairs of a match and a verification that were answered."""
-        matched = [places for places, status in matches if status == "ok"]
-        checked = [verdicts for verdicts, status in checks if status == "ok"]
+        matched = [places for places, status in matches if status == Status.OK]
+        checked = [verdicts for verdicts, status in checks if status == Status.OK]
         if not matched or not checked:
-            return ItemStats(None, failed(*(status for _, status in (*matches, *checks))) or "judge_error")
+            return ItemStats(None, failed(*(status for _, status in (*matches, *checks))) or Status.JUDGE_ERROR)
         rows = []
         for verdicts in checked:
             true = [verdict.verdict == "entailed" for verdict in verdicts]

@@ -34,7 +34,7 @@ from capwright.scorers.base import (
 from capwright.scorers.options import Positive
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import collapse
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 #: Samples whose texts are embedded together: enough to fill batches of like length, few enough to fit in memory.
 _AT_ONCE = 64
@@ -119,7 +119,8 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         for index, caption, references, truncated in self._texts(items, context):
             values = silence if caption.empty else self._compare(caption, references, context)
             evidence: dict[str, Any] | None = {"truncated": truncated} if truncated else None
-            found[index] = ItemStats((*values, bool(truncated), 1), "empty" if caption.empty else "ok", evidence)
+            status = Status.EMPTY if caption.empty else Status.OK
+            found[index] = ItemStats((*values, bool(truncated), 1), status, evidence)
         return found
 
     def _texts(

@@ -21,7 +21,7 @@ from capwright.scorers._words import WordScorer
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ItemStats, ScorerSpec, item_status, ratio
 from capwright.scorers.fluency._language_checks import CHECKS, Checks, learn_checks
 from capwright.scorers.options import Seed
-from capwright.types import STATUSES, DataError, Sample, ScorerError
+from capwright.types import STATUSES, DataError, Sample, ScorerError, Status
 
 #: What is graded, in the order of the columns.
 AXES = ("clarity", "fluency", "coherence")
@@ -122,9 +122,9 @@ class Language(WordScorer[LanguageContext]):
 
     def measure(self, items: Sequence[Item], context: LanguageContext) -> Iterator[ItemStats]:
         """Rows (clarity, fluency, coherence, 1). Evidence with a judge: {"reason"} where it gave one."""
-        spoken = [item for item in items if item_status(item) == "ok"]
+        spoken = [item for item in items if item_status(item) == Status.OK]
         found = iter(self._grade(spoken, context) if spoken else ())
-        return (next(found) if item_status(item) == "ok" else ItemStats((0, 0, 0, 1)) for item in items)
+        return (next(found) if item_status(item) == Status.OK else ItemStats((0, 0, 0, 1)) for item in items)
 
     def _grade(self, items: Sequence[Item], context: LanguageContext) -> list[ItemStats]:
         if context.judge is not None:
@@ -141,7 +141,7 @@ class Language(WordScorer[LanguageContext]):
         checks = self.own_context(context).checks
         if checks is None:
             return list(self.stats(items, context).evidence)
-        return [checks.explain(item) if item_status(item) == "ok" else None for item in items]
+        return [checks.explain(item) if item_status(item) == Status.OK else None for item in items]
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 4] -> [..., 4] means (clarity, fluency, coherence, language); NaN without captions."""
@@ -202,9 +202,9 @@ def _read_grade(grade: Grade) -> ItemStats:
     evidence = {"reason": grade.reason} if grade.reason else None
     if grade.status not in STATUSES:
         raise ScorerError(f"language: the judge gave the status {grade.status!r}; it must be one of {STATUSES}")
-    if grade.status != "ok":
+    if grade.status != Status.OK:
         return ItemStats((0, 0, 0, 1) if grade.status in SCORED else None, grade.status, evidence)
     marks = [grade.marks.get(axis, math.nan) for axis in AXES]
     if not all(isinstance(mark, (int, float)) and 0 <= mark <= 1 for mark in marks):
-        return ItemStats(None, "unparseable", evidence)
+        return ItemStats(None, Status.UNPARSEABLE, evidence)
     return ItemStats((*marks, 1), evidence=evidence)

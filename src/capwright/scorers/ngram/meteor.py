@@ -21,6 +21,7 @@ from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status
 from capwright.text.java.locate import METEOR_JAR, Java, require_meteor
 from capwright.text.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
 from capwright.text.java.store import StatsRow, digest
+from capwright.types import Status
 
 #: Numbers the program gives for a caption.
 WIDTH = 23
@@ -187,7 +188,7 @@ class METEOR(JavaScorer):
         program = self._program()
         in_a_row = 0
         for (said, meant), id in asked.items():
-            measured[said, meant] = "timeout"
+            measured[said, meant] = Status.TIMEOUT
             if in_a_row == _PATIENCE:
                 continue
             try:
@@ -205,7 +206,7 @@ class METEOR(JavaScorer):
                     self._ask(program, _EASY)
                 except JavaError:
                     raise error from None  # it is not the caption: the program does not work
-                measured[said, meant] = "judge_error"
+                measured[said, meant] = Status.JUDGE_ERROR
                 in_a_row = 0
                 what = f'{error}\nThe caption of sample "{id}" is unknown (status judge_error). It has '
                 what += f"{len(said.split()):,} words: {said[:80]!r}. Shorten it, or give Java more memory (option "

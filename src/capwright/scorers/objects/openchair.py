@@ -79,7 +79,7 @@ class OpenCHAIR(ClaimScorer):
     def measure(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
         """Rows of `columns`. Evidence: {"things": [{"thing", "judged": "present", "absent" or "unsure"}, ...]}."""
         named = named_things(context.claims, [item.caption for item in items], self.seed, self.spec.name)
-        things, listed = zip(*(named[item.caption] for item in items)) if items else ((), ())
+        things, listed = zip(*named) if named else ((), ())
         held = self._hold(items, [list(map(claim_of, those)) for those in things], context, [listed])
         for those, (verdicts, unknown) in zip(things, held):
             said = [judged(verdict, context.evidence) for verdict in verdicts]

@@ -26,7 +26,7 @@ from capwright.scorers.options import Seconds
 from capwright.text.java.locate import Java, require_spice
 from capwright.text.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
 from capwright.text.java.store import StatsRow, digest
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 #: Captions that one run of Java gets.
 _BATCH = 1000
@@ -103,7 +103,7 @@ class SPICE(JavaScorer):
             if not one[0]:
                 rows[index] = (0, 0, 0, 1, 0, 1)
             elif (row := known[one]) is None:
-                status[index] = "timeout"
+                status[index] = Status.TIMEOUT
             else:
                 rows[index] = _scores(row)
                 counts[index] = row

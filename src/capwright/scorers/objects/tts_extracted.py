@@ -111,11 +111,11 @@ class ExtractedTTS(ClaimScorer):
         named = named_things(context.claims, [item.caption for item in items], self.seed, self.spec.name)
         wanted = [_professional(item.sample, context.matcher) for item in items]
         hits = [
-            {thing: _hits(thing, terms, context.matcher) for thing in named[item.caption][0]}
-            for item, terms in zip(items, wanted)
+            {thing: _hits(thing, terms, context.matcher) for thing in things}
+            for (things, _), terms in zip(named, wanted)
         ]
         others = [[thing for thing, found in of.items() if not found] for of in hits]
-        listed = [named[item.caption][1] for item in items]
+        listed = [status for _, status in named]
         held = self._hold(items, [list(map(claim_of, rest)) for rest in others], context, [listed])
         for terms, of, rest, (verdicts, unknown) in zip(wanted, hits, others, held):
             said = dict(zip(rest, (judged(verdict, context.evidence) for verdict in verdicts)))

@@ -20,7 +20,7 @@ from capwright.judges.protocols import Judge
 from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, item_status, ratio
 from capwright.scorers.options import Seed
 from capwright.scorers.preference.pairwise import Decision, Pair, ShownOrder, coin, decide, open_judge, seen
-from capwright.types import DataError, Sample, ScorerError
+from capwright.types import DataError, Sample, ScorerError, Status
 
 _OUTPUTS = ("score", "ties", "first", "agreement", "words")
 #: Columns of each opponent, and those that follow once.
@@ -148,7 +148,7 @@ class CapArena(Scorer[CapArenaContext]):
             opponents = self._opponents_of(item.sample.id, own)
             if state not in SCORED or shown is None or not opponents:
                 owner.append(number)
-                status.append(state if state not in SCORED else "missing_image")
+                status.append(state if state not in SCORED else Status.MISSING_IMAGE)
                 continue
             for name in opponents:
                 owner.append(number)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from capwright.judges.protocols import Judge, Preference
+from capwright.scorers._asking import failure
 from capwright.scorers.base import references_of
-from capwright.types import NO_IMAGE, STATUSES, Sample, ScorerError
+from capwright.types import NO_IMAGE, Sample, ScorerError, Status
 
 #: What a judge can say: which place won, or neither.
 PLACES = ("first", "second", "tie")
@@ -41,7 +42,7 @@ class Decision:
     """
 
     better: str | None
-    status: str = "ok"
+    status: str = Status.OK
     reason: str = ""
     asked: bool = True
 
@@ -108,9 +109,8 @@ def _by_rule(first: str, second: str) -> str | None:
 
 def _read(answer: Preference) -> Decision:
     """What no rule of the port allows is not understood, which is unknown and not a tie."""
-    if answer.status != "ok":
-        status = answer.status if answer.status in STATUSES and answer.status != "empty" else "judge_error"
-        return Decision(None, status, answer.reason)
+    if answer.status != Status.OK:
+        return Decision(None, failure(answer.status), answer.reason)
     if answer.better not in PLACES:
-        return Decision(None, "unparseable", answer.reason or f"the judge said {answer.better!r}")
-    return Decision(answer.better, "ok", answer.reason)
+        return Decision(None, Status.UNPARSEABLE, answer.reason or f"the judge said {answer.better!r}")
+    return Decision(answer.better, Status.OK, answer.reason)

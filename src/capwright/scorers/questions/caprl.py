@@ -13,10 +13,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._asking import QuestionPrompt, choices, seeded_rng, shuffled, sorted_questions
+from capwright.scorers._asking import (
+    QuestionContext,
+    QuestionPrompt,
+    QuestionScorer,
+    choices,
+    seeded_rng,
+    shares,
+    shuffled,
+    sorted_questions,
+)
 from capwright.scorers.base import Item, ScorerSpec
 from capwright.scorers.options import Positive
-from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
 
 _OUTPUTS = ("accuracy", "abstained", "unanswered")
 

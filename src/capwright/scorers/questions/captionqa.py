@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Answer
 from capwright.scorers._asking import (
+    QuestionContext,
     QuestionPrompt,
     QuestionResult,
+    QuestionScorer,
     choices,
     seeded_rng,
+    shares,
     shuffled,
     sorted_questions,
     tell,
 )
 from capwright.scorers.base import Corpus, Item, ScorerSpec
-from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
-from capwright.types import DataError, Question, Sample, ScorerError
+from capwright.types import DataError, Question, Sample, ScorerError, Status
 
 #: The option of the released evaluation, which it shuffles among the others.
 CANNOT_ANSWER = "Cannot answer from the caption"
@@ -219,7 +221,7 @@ def strict_tell(asked: QuestionPrompt, answer: Answer) -> QuestionResult:
     """
     options = asked.shown.options
     in_words = answer.option is not None and 0 <= answer.option < len(options) and answer.text == options[answer.option]
-    if answer.status not in ("ok", "unparseable") or not answer.text or answer.abstained or in_words:
+    if answer.status not in (Status.OK, Status.UNPARSEABLE) or not answer.text or answer.abstained or in_words:
         return tell(asked, answer)
     place = strict_choice(answer.text, len(options))
-    return QuestionResult("ok") if place is None else tell(asked, Answer(place))
+    return QuestionResult(Status.OK) if place is None else tell(asked, Answer(place))

@@ -14,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.judges.protocols import Writer
+from capwright.judges.protocols import Answer, Writer
 from capwright.scorers._asking import (
     UNANSWERED,
+    QuestionContext,
     QuestionPrompt,
     QuestionResult,
+    ReadingScorer,
     ask,
     choices,
     open_ones,
@@ -32,8 +34,8 @@ from capwright.scorers._asking import (
     tell,
 )
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, by_image, ratio
-from capwright.scorers.questions._open_questions import RULES, OpenAnswer, answer_openly
-from capwright.scorers.questions._questions import QuestionContext, ReadingScorer
+from capwright.scorers.questions._open_questions import RULES, answer_openly
+from capwright.types import Status
 
 _OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
 
@@ -95,7 +97,7 @@ class Prism(ReadingScorer[QuestionContext]):
         """One row an image: (right, abstained, answers, best, questions, unanswered, captions, 1).
 
         Zero but for the last two where the image has no question that can be asked. All questions of all captions are
-        put in one call. Evidence: {"captions": [{"questions": [see `asking.show`]}, ...], "best", "questions"}.
+        put in one call. Evidence: {"captions": [{"questions": [see `show`]}, ...], "best", "questions"}.
         """
         self.own_context(context)
         images, status = by_image(items)
@@ -115,7 +117,7 @@ class Prism(ReadingScorer[QuestionContext]):
                 continue
             told = [[next(answers) if items[index].caption.strip() else UNANSWERED for _ in plan] for index in members]
             state = status_of([one for row in told for one in row])
-            if state == "ok":
+            if state == Status.OK:
                 rows[number] = _row(told)
             else:
                 status[number] = state
@@ -159,18 +161,18 @@ class Prism(ReadingScorer[QuestionContext]):
         closed = [pair for pair in pairs if pair[1].question.options]
         free = [(caption, one.question.text) for caption, one in pairs if not one.question.options]
         reader: Any = self.reader
-        chosen = iter(ask(reader, closed, self.seed, "prism") if closed else [])
-        said = iter(answer_openly(reader, free, self.seed, "prism") if free else [])
+        chosen = iter(ask(reader, closed, self.seed, "prism"))
+        said = iter(answer_openly(reader, free, self.seed, "prism") if free else ())
         return [
             tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
         ]
 
-    def _tell_free(self, asked: QuestionPrompt, said: OpenAnswer) -> QuestionResult:
-        if said.status != "ok":
+    def _tell_free(self, asked: QuestionPrompt, said: Answer) -> QuestionResult:
+        if said.status != Status.OK:
             return QuestionResult(said.status)
         if not said.text:
             return UNANSWERED
-        return QuestionResult("ok", right=RULES[self.free](said.text, asked.question.answer), said=said.text)
+        return QuestionResult(Status.OK, right=RULES[self.free](said.text, asked.question.answer), said=said.text)
 
 
 def _row(told: Sequence[Sequence[QuestionResult]]) -> tuple[float, ...]:

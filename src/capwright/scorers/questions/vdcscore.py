@@ -5,7 +5,6 @@ docs/methods/captionqa.md says what is the paper's and what we changed.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,9 @@ from capwright.judges.protocols import Writer
 from capwright.scorers._asking import QuestionResult, open_port, sorted_questions, status_of
 from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec
 from capwright.scorers.options import JUDGE, NamedJudge, Seed
-from capwright.scorers.questions._open_questions import OpenAnswer, answer_openly, status_of_record, write_records
+from capwright.scorers.questions._open_questions import answer_openly, status_of_record, write_records
 from capwright.text.digest import fingerprint
-from capwright.types import DataError, Question, Sample
+from capwright.types import DataError, Question, Sample, Status
 
 _OUTPUTS = ("accuracy", "mark", "abstained", "unanswered")
 #: The best mark.
@@ -35,12 +34,9 @@ class VDCContext(Context):
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
-    """What came of a question: the answer, whether the judge took it for right, and its mark from 0 to 5."""
+class MarkedResult(QuestionResult):
+    """What came of a question: `right` is 1 where the judge took the answer for right, `mark` is from 0 to 5."""
 
-    status: str
-    said: str = ""
-    correct: bool = False
     mark: float = 0.0
 
 
@@ -112,30 +108,26 @@ class VDCScore(Scorer[VDCContext]):
                 yield ItemStats(None)
                 continue
             marked = [next(found) for _ in plan]
-            state = status_of([QuestionResult(one.status) for one in marked])
+            state = status_of(marked)
             evidence = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
-            yield ItemStats(_row(marked) if state == "ok" else None, state, evidence)
+            yield ItemStats(_row(marked) if state == Status.OK else None, state, evidence)
 
     def fields(self, context: VDCContext) -> dict[str, object]:
         """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
         return {"seed": self.seed, "questions": context.questions, "by": context.writer}
 
-    def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
-        """What comes of each (caption, question); what is asked twice is asked once."""
+    def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[MarkedResult]:
+        """What comes of each (caption, question)."""
         asked = [(caption, question.text) for caption, question in pairs]
-        said = answer_openly(self._writer, asked, self.seed, "vdcscore") if asked else []
-        marks = [
-            (question.text, question.answer, one.text) for (_, question), one in zip(pairs, said) if _to_be_marked(one)
-        ]
-        unique = list(dict.fromkeys(marks))
-        given = [{"question": text, "right": right, "answer": told} for text, right, told in unique]
-        records = write_records(self._writer, "mark", given, self.seed, "vdcscore") if given else []
-        marked = dict(zip(unique, records))
-        return [
-            _mark(one.text, marked[question.text, question.answer, one.text])
-            if _to_be_marked(one)
-            else Marked(one.status)
+        said = answer_openly(self._writer, asked, self.seed, "vdcscore")
+        to_mark = [
+            {"question": question.text, "right": question.answer, "answer": one.text} if one.text else None
             for (_, question), one in zip(pairs, said)
+        ]
+        records = write_records(self._writer, "mark", to_mark, self.seed, "vdcscore")
+        return [
+            _mark(one.text, record) if one.text else MarkedResult(one.status, abstained=float(one.abstained))
+            for one, record in zip(said, records)
         ]
 
     @cached_property
@@ -148,42 +140,37 @@ def _questions(sample: Sample) -> list[Question]:
     return sorted_questions([question for question in sample.questions if question.answer.strip()])
 
 
-def _to_be_marked(one: OpenAnswer) -> bool:
-    return one.status == "ok" and bool(one.text)
-
-
-def _mark(said: str, record: Mapping[str, Any]) -> Marked:
+def _mark(said: str, record: Mapping[str, Any]) -> MarkedResult:
     """The answer with its mark; a mark that is none (out of 0..5, text) is unknown, not 0."""
     status, correct, mark = status_of_record(record), record.get("correct"), record.get("score")
-    if status != "ok":
-        return Marked(status, said)
     sound = isinstance(mark, (int, float)) and not isinstance(mark, bool) and 0 <= mark <= BEST
-    if not isinstance(correct, bool) or not sound:
-        return Marked("unparseable", said)
-    return Marked("ok", said, correct, float(record["score"]))
+    if status == Status.OK and not (isinstance(correct, bool) and sound):
+        status = Status.UNPARSEABLE
+    if status != Status.OK:
+        return MarkedResult(status, said=said)
+    return MarkedResult(status, right=float(record["correct"]), said=said, mark=float(record["score"]))
 
 
-def _row(marked: Sequence[Marked]) -> tuple[float, ...]:
-    known = [one for one in marked if one.status == "ok"]
-    counts = Counter(right=sum(one.correct for one in known), silent=sum(not one.said for one in known))
+def _row(marked: Sequence[MarkedResult]) -> tuple[float, ...]:
+    known = [one for one in marked if one.known]
     n = len(known)
-    mark = sum(one.mark for one in known) / n
-    return counts["right"] / n, mark, counts["silent"] / n, 1, len(marked) - n, len(marked)
+    right, abstained, mark = (sum(getattr(one, name) for one in known) for name in ("right", "abstained", "mark"))
+    return right / n, mark / n, abstained / n, 1, len(marked) - n, len(marked)
 
 
-def _show(question: Question, one: Marked) -> dict[str, Any]:
-    if one.status != "ok":
+def _show(question: Question, one: MarkedResult) -> dict[str, Any]:
+    if not one.known:
         result = "unknown"
     elif not one.said:
         result = "abstained"
     else:
-        result = "right" if one.correct else "wrong"
+        result = "right" if one.right else "wrong"
     return {
         "question": question.text,
         "kind": question.kind,
         "answer": question.answer,
         "said": one.said,
         "result": result,
-        "mark": one.mark if one.status == "ok" else None,
+        "mark": one.mark if one.known else None,
         "status": one.status,
     }
