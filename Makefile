@@ -51,8 +51,9 @@ bench: $(READY)  ## benchmarks, the quick variants; in full: make bench BENCH=
 		$(BIN)/python $$script $(BENCH) --json runs/bench/$$(basename $$script .py).json; \
 	done
 
-docs-check: $(READY)  ## what the docs name exists, and their figures are those of benchmarks/results
+docs-check: $(READY)  ## what the docs name exists, tables of scorers are theirs, figures those of benchmarks/results
 	$(BIN)/python docs/write_recipes_page.py --check
+	$(BIN)/python docs/write_tables.py --check
 	$(BIN)/python docs/write_figures.py --check
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py tests/cli/test_docs.py
 

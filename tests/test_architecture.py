@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from places import SOURCE
+from places import ROOT, SOURCE
 
 #: From the ground up. A room may import those before it, but for `STRANGERS`.
 FLOORS = ["lazy", "types", "arrays", "console", "data", "text", "models", "judges", "scenes", "scorers", "recipes"]
@@ -17,7 +18,7 @@ FLOORS += ["curation", "captioning", "training", "evaluation", "robustness", "re
 STRANGERS = {("scorers", "models"), ("scorers", "scenes"), ("judges", "scenes"), ("curation", "scenes")}
 STRANGERS |= {("evaluation", "training"), ("robustness", "training"), ("report", "training")}
 STRANGERS |= {("training", room) for room in ("scenes", "captioning", "curation")}
-STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models", "judges", "scorers")}
+STRANGERS |= {("recipes", room) for room in ("data", "text", "scenes", "models", "judges")}
 STRANGERS |= {(room, "scenes") for room in ("models", "captioning", "evaluation", "robustness", "report")}
 #: (a room, what it may import of a room that it must not know otherwise).
 PORTS = {("scorers", "capwright.models.encoders"), ("scorers", "capwright.models.text_encoder")}
@@ -88,3 +89,12 @@ def test_no_circles():
 def test_files_tell_one_story(path):
     assert path.read_text(encoding="utf-8").count("\n") <= 450, "is there a second story in it?"
     assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
+
+
+def test_walks_are_short_and_name_files_that_are_there():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walks = page.partition("\n## Walks\n")[2].partition("\n## ")[0]
+    steps = re.findall(r"^(\d+)\. `([^`]+)`", walks, re.MULTILINE)
+    assert [number for number, _ in steps].count("1") == walks.count("\n**") > 0
+    assert [path for _, path in steps if not (SOURCE / path).is_file()] == []
+    assert max(int(number) for number, _ in steps) <= 12

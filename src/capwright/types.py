@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,9 +15,27 @@ from typing import Any
 #: How precisely a thing is named, from the word an expert uses to the word that says almost nothing.
 LEVELS = ("professional", "generic", "vague")
 
-#: What a row of a caption file or of a measurement can be. Only "ok" and "empty" rows carry a score;
-#: every other status means *unknown*, which is never counted as zero.
-STATUSES = ("ok", "empty", "refusal", "truncated", "unparseable", "judge_error", "timeout", "missing_image")
+
+class Status(str, Enum):
+    """What a row of a caption file, a row of a measurement or an answer of a judge can be.
+
+    Only OK and EMPTY (a caption without words) carry a score; every other status is a failure and means *unknown*,
+    which is never counted as zero. A member is its text in every way: `Status.TIMEOUT == "timeout"`.
+    """
+
+    OK = "ok"
+    EMPTY = "empty"
+    REFUSAL = "refusal"
+    TRUNCATED = "truncated"
+    UNPARSEABLE = "unparseable"
+    JUDGE_ERROR = "judge_error"
+    TIMEOUT = "timeout"
+    MISSING_IMAGE = "missing_image"
+
+    __str__, __repr__ = str.__str__, str.__repr__
+
+
+STATUSES = tuple(Status)
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 

@@ -141,7 +141,18 @@ def test_trouble_is_named(cli, files):
         ([files / "a.json"], "PRED"),
         ([files / "a.json", files / "references.jsonl", "--scorers", "cidre"], "did you mean"),
         ([files / "a.json", files / "references.jsonl", "--set", "ciderD"], "SCORER.OPTION=VALUE"),
-        ([files / "a.json", files / "references.jsonl", "--scorers", CORE, "--set", "ciderD.sgima=4"], "sigma"),
+        (
+            [files / "a.json", files / "references.jsonl", "--scorers", CORE, "--set", "ciderD.sgima=4"],
+            "--set ciderD.sgima: unknown",
+        ),
+        (
+            [files / "a.json", files / "references.jsonl", "--scorers", CORE, "--set", "ciderD.sigma=0"],
+            "--set ciderD.sigma: must be a number above 0, not 0",
+        ),
+        (
+            [files / "a.json", files / "references.jsonl", "--set", "cidre.n=2"],
+            "--set cidre: there is no scorer 'cidre'",
+        ),
         ([files / "a.json", files / "references.jsonl", "--scorers", CORE, "--interval", "bcd"], "bca"),
         ([files / "a.json", files / "references.jsonl", "--scorers", CORE, "--tokenizer", "ptbb"], "ptb"),
         (

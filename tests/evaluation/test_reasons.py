@@ -11,9 +11,10 @@ from capwright.data import open_dataset
 from capwright.evaluation import evaluate
 from capwright.judges.client.messages import ChatAnswer
 from capwright.judges.llm_judge import LLMJudge
-from capwright.judges.protocols import Status, reason_of
+from capwright.judges.protocols import StatusWithReason, reason_of
 from capwright.scenes import build
 from capwright.scorers import get_scorer
+from capwright.types import Status
 from lexical_server import LexicalChat
 
 SLOW = "no answer\nwithin 3 s"
@@ -89,9 +90,9 @@ def test_nothing_is_told_where_all_is_known(world):
 
 
 def test_a_status_with_a_reason_is_its_text():
-    status = Status("timeout", "no answer")
+    status = StatusWithReason(Status.TIMEOUT, "no answer")
     assert status == "timeout"
     assert status in {"timeout"}
     assert json.dumps([status]) == '["timeout"]'
     assert reason_of(copy.deepcopy(status)) == "no answer"
-    assert (reason_of("timeout"), reason_of(Status("ok"))) == ("", "")
+    assert (reason_of("timeout"), reason_of(StatusWithReason("ok"))) == ("", "")

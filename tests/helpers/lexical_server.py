@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from capwright.judges.client.messages import ChatAnswer, ChatRequest
-from capwright.judges.parsing import letters_of
+from capwright.judges.multiple_choice import letters_of
 from capwright.judges.prompt_files import load_prompts
 from capwright.scenes.lexical_judge import LexicalJudge
 from capwright.types import Question

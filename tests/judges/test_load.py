@@ -11,7 +11,7 @@ import pytest
 from capwright.judges.client.messages import ChatAnswer
 from capwright.judges.llm_judge import LLMJudge
 from capwright.judges.load import load_judge
-from capwright.judges.parsing import letters_of
+from capwright.judges.multiple_choice import letters_of
 from capwright.judges.protocols import VERDICTS, Claims, Judge, Preference, Reader, Split, Verdict, Writer
 from capwright.robustness import prompt_injection as injection
 from capwright.scenes import casual_captions, expert_captions, facts, questions, sample_scene
@@ -97,10 +97,12 @@ def test_options_are_shown_in_their_order_and_the_key_is_not():
 
 
 def test_the_same_request_is_sent_once():
-    chat = LexicalChat()
-    answers = LLMJudge(chat).answer([(RED, COLOR), (BLUE, COLOR), (RED, COLOR)])
+    with ChatServer(lambda body: lexical_reply(body["messages"])) as server:
+        judge = load_judge(server.address, model="toy", cache=None)
+        answers = judge.answer([(RED, COLOR), (BLUE, COLOR), (RED, COLOR)])
+        judge.chat.close()
     assert [answer.option for answer in answers] == [1, 0, 1]
-    assert len(chat.requests) == 2
+    assert len(server.bodies) == 2
 
 
 def test_probabilities_come_with_the_answer():
@@ -160,6 +162,7 @@ def test_evidence_is_a_text_an_image_or_nothing():
     judge.answer([(RED, COLOR), (image, COLOR), ("", COLOR), (None, COLOR)])
     judge.verify([(["The geoboard is red."], image), (["The geoboard is red."], RED)])
     judge.compare([(image, RED, BLUE, ""), (None, RED, BLUE, RED)])
+    assert chat.requests[2] == chat.requests.pop(3), "no text and no evidence are the same"
     tasks = [request.protocol.partition(":")[0] for request in chat.requests]
     assert tasks == ["answer_text", "answer_image", "answer_blind", "verify_image", "verify_text", "compare", "compare"]
     assert [request.messages[1].images for request in chat.requests] == [
@@ -338,7 +341,8 @@ def test_options_that_make_no_sense(options, says):
     ("name", "says"),
     [("gpt", "there is no judge 'gpt'"), ("", "there is no judge"), ({"model": "m"}, 'needs the key "name"'),
      ({"name": "lexical", "model": "m"}, "has no options, but model is given"),
-     ({"name": "http://localhost:1/v1", "model": "m", "temprature": 1}, "no option temprature .*temperature"),
+     ({"name": "http://localhost:1/v1", "model": "m", "temprature": 1},
+      r"no option temprature \(did you mean temperature\? options: model, .*prompts"),
      ("http://localhost:1/v1", "say which model.* judge.model=NAME"), ({"name": 3}, "there is no judge 3")],
 )  # fmt: skip
 def test_names_and_options_that_can_not_be_opened(name, says):

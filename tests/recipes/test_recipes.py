@@ -150,6 +150,37 @@ def test_recipes_that_are_wrong_are_named(plain, change, words):
 
 
 @pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("rewards.tts.options={penalti: 1}", 'rewards.tts.options.penalti: unknown option; did you mean "penalty"?'),
+        ("rewards.tts.options.penalty=-1", "rewards.tts.options.penalty: must be a number, 0 or more, not -1"),
+        ("rewards.tts.options.penalty='3'", "rewards.tts.options.penalty: must be a number, 0 or more, not '3'"),
+        ("rewards.tts.scorer=ttss", "rewards.tts.scorer: there is no scorer 'ttss'; did you mean 'tts'?"),
+        ("rewards.ttss={weight: 1}", "rewards.ttss: there is no scorer 'ttss'; did you mean 'tts'?"),
+        ("rewards.asks={scorer: caprl, options: {judge: {model: m}}}", "rewards.asks.options.judge: must be a name"),
+        ("evaluation.scorers=[tts, lenght]", "evaluation.scorers: there is no scorer 'lenght'; did you mean 'length'?"),
+        (
+            "evaluation.options={ciderD: {sigma: high}}",
+            "evaluation.options.ciderD.sigma: must be a number above 0, not",
+        ),
+    ],
+)
+def test_scorers_and_their_options_are_checked_when_a_recipe_is_read(plain, override, words):
+    message = refusal(plain, override)
+    assert f"override '{override}': {words}" in message
+    key, _, value = override.partition("=")
+    plain.write_text(yaml.safe_dump(PLAIN | {"name": "x"}) + f"{key}: {value}\n")
+    assert f"{plain}: {words}" in refusal(plain)
+
+
+def test_every_problem_with_scorers_is_told_at_once_and_old_names_of_options_are_fine(plain):
+    message = refusal(plain, "rewards.tts.options={penalty: x, levels: 3}", "evaluation.scorers=[nothing]")
+    keys = [line.partition("': ")[2].partition(":")[0] for line in message.splitlines()]
+    assert keys == ["rewards.tts.options.penalty", "rewards.tts.options.levels", "evaluation.scorers"]
+    load_recipe(plain, ["rewards.asks={scorer: caprl, options: {assistant: lexical}}"])
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [("a: [", "not valid YAML"), ("- 1", "a YAML mapping"), ("", "a YAML mapping"), (b"\xff\xfe", "")],
 )
@@ -242,9 +273,9 @@ def test_what_does_not_go_together(overrides, message):
 
 
 def test_a_reward_whose_timeout_is_longer_than_an_outage():
-    from capwright.judges.client.server import ServerOptions
+    from capwright.judges.client import ChatOptions
 
     judge = "{name: 'http://judge/v1', model: m, patience: 15, call_seconds: 5}"
     recipe = load_recipe("rsrs-scenes", [f"rewards.caprl={{timeout: 21, options: {{judge: {judge}}}}}"])
     assert recipe.rewards["caprl"].timeout == 21
-    assert {name: getattr(ServerOptions(), name) for name in JUDGE_SECONDS} == JUDGE_SECONDS
+    assert {name: getattr(ChatOptions(), name) for name in JUDGE_SECONDS} == JUDGE_SECONDS

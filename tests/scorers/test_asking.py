@@ -56,7 +56,7 @@ def test_over_http_with_faults(tmp_path):
         np.testing.assert_array_equal(rows(scorer).rows, rows(CapRL()).rows)
         assert len(server.bodies) > 50
         assert "|by:chat:toy" in scorer.signature(scorer.prepare(Corpus(SAMPLES)))
-        scorer.reader().chat.close()
+        scorer.reader.chat.close()
 
 
 def test_some_failed_calls_are_unknown_and_change_no_other_caption():
@@ -94,7 +94,7 @@ def test_probabilities_of_the_letters_are_counted():
         ):
             context = scorer.prepare(Corpus([sample]))
             np.testing.assert_allclose(scorer.stats([Item(sample, "words")], context).rows[0, :2], expected, atol=1e-6)
-        scorer.reader().chat.close()
+        scorer.reader.chat.close()
 
 
 def test_open_questions_over_a_chat():

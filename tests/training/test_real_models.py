@@ -132,7 +132,7 @@ def test_adapters_train_in_float32_on_a_bfloat16_model(models):
     [
         ("data.train_split=tarin", 'there is no split "tarin"'),
         ("stages.warmup.target=meta.expert", "stages.warmup: no caption to imitate"),
-        ("rewards.tts.options={speling: 1}", "rewards.tts: tts: has no option 'speling'"),
+        ("rewards.tts.options={speling: 1}", "rewards.tts.options.speling: unknown option. It has: levels, penalty"),
     ],
 )
 def test_what_is_missing_shows_before_training(models, scenes, tmp_path, override, words):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from capwright.console import counting, counting_each, say, warnings_said
-from capwright.types import DataError
+from capwright.types import DataError, ScorerError
 
 if TYPE_CHECKING:
     from capwright.evaluation import MeasureConfig, Scoring
@@ -92,7 +92,7 @@ class MeasureOptions:
         from capwright.evaluation import DEFAULT_SCORERS, MeasureConfig
 
         scorers = tuple(names_in(self.scorers)) or DEFAULT_SCORERS
-        options = read_settings(self.settings or [])
+        options = read_scorer_settings(self.settings or [])
         if self.idf is not None:
             weighed = {"cider", "ciderD", "diversity"} & set(scorers)
             if not weighed:
@@ -116,7 +116,7 @@ class MeasureOptions:
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option of the command line for each field of a parameter that is a dataclass."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters = []
     for parameter in inspect.signature(command).parameters.values():
         spread = {parameter.name: (parameter.default, hints[parameter.name])}
@@ -233,6 +233,22 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
             options.setdefault(scorer, {})[option] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise DataError(f"--set {text}: the value cannot be read ({error})") from error
+    return options
+
+
+def read_scorer_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`read_settings` of options of scorers. Raises DataError also for those that a scorer does not have, or not so."""
+    from capwright.scorers.registry import option_problems
+
+    options = read_settings(settings)
+    for scorer, own in options.items():
+        try:
+            problems = option_problems(scorer, own)
+        except ScorerError as error:
+            raise DataError(f"--set {scorer}: {error}") from error
+        wrong = next((option for option in own if option in problems), None)
+        if wrong is not None:
+            raise DataError(f"--set {scorer}.{wrong}: {problems[wrong]}")
     return options
 
 

@@ -1,7 +1,7 @@
-"""A chat model behind the ports: prompts out, readings of its replies back.
+"""A chat model behind the ports: questions become requests, and what it replies becomes answers.
 
 One call holds one caption, or one pair of captions to compare, so nothing that a caption says can change the result of
-another. Calls of one port call are sent together, and equal ones once. A reply that cannot be read is unknown.
+another. Calls of one port call are sent together. A reply that cannot be read is unknown.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capwright.judges.client.messages import ChatAnswer, ChatRequest, Message
-from capwright.judges.parsing import MOST_OPTIONS, chosen, letters_of
+from capwright.judges.multiple_choice import MOST_OPTIONS, chosen, letters_of
 from capwright.judges.prompt_files import Prompt, load_prompts, one_line
-from capwright.judges.protocols import VERDICTS, Answer, Evidence, Grade, Preference, Split, Status, Verdict
-from capwright.types import ModelError, Question
+from capwright.judges.protocols import VERDICTS, Answer, Evidence, Grade, Preference, Split, StatusWithReason, Verdict
+from capwright.types import ModelError, Question, Status
 
 #: What the marks of the prompt `grade` become: 1 is 0.0 and 5 is 1.0.
 LOWEST, HIGHEST = 1, 5
@@ -59,7 +59,7 @@ class LLMJudge:
         self._prompts = load_prompts(str(prompts))
         _check_whole("thinking_tokens", thinking_tokens, 0)
         _check_whole("claims_per_call", claims_per_call, 1)
-        self._heat = _temperatures(temperature, self._prompts)
+        self._temperatures = _temperatures(temperature, self._prompts)
         self._thinking = thinking_tokens
         self._claims_per_call = claims_per_call
 
@@ -68,7 +68,7 @@ class LLMJudge:
         """Who is asked, a digest of all prompts, and what differs from the defaults: "chat:MODEL;prompts=5f0c9a1e"."""
         asked = "\n".join(self.prompts.values())
         parts = [f"chat:{self._model}", f"prompts={blake2b(asked.encode(), digest_size=4).hexdigest()}"]
-        parts += [f"T.{name}={temperatures:g}" for name, temperatures in sorted(self._heat.items())]
+        parts += [f"T.{name}={value:g}" for name, value in sorted(self._temperatures.items())]
         parts += [f"thinking={self._thinking}"] if self._thinking else []
         parts += [f"claims={self._claims_per_call}"] if self._claims_per_call != CLAIMS_PER_CALL else []
         return ";".join(parts)
@@ -88,53 +88,45 @@ class LLMJudge:
         after the last option, where there are more than five). A question with fewer than 2 or more than 25 options is
         "judge_error". `probabilities` are those of the letters, where the server tells; `text` is the whole reply.
         """
-        requests: list[ChatRequest] = []
-        answers: list[Answer | None] = []
-        for evidence, question in asked:
-            if not 2 <= len(question.options) <= MOST_OPTIONS:
-                answers.append(Answer(None, status="judge_error", text="a question needs 2 to 25 options"))
-            else:
-                answers.append(None)
-                requests.append(self._question(evidence, question, seed))
-        replies = iter(self._ask(requests))
+        can_be = [2 <= len(question.options) <= MOST_OPTIONS for _, question in asked]
+        replies = self._ask([self._question(*one, seed) if ok else None for one, ok in zip(asked, can_be)])
         return [
-            _answer(next(replies), question, self._abstain(evidence)) if answer is None else answer
-            for answer, (evidence, question) in zip(answers, asked)
+            _answer(reply, question, self._prompts[_answering(evidence)].abstain)
+            if reply
+            else Answer(None, status=Status.JUDGE_ERROR, text="a question needs 2 to 25 options")
+            for reply, (evidence, question) in zip(replies, asked)
         ]
 
     def split(self, texts: Sequence[str], *, seed: int = 0) -> list[Split]:
         """The claims of each text, each once; a text without words has none, and no judge is asked."""
-        replies = iter(self._ask([self._request("split", {"caption": t}, seed) for t in texts if t.strip()]))
-        return [_split(next(replies)) if text.strip() else Split(()) for text in texts]
+        requests = [self._request("split", {"caption": text}, seed) if text.strip() else None for text in texts]
+        return [_split(reply) if reply else Split(()) for reply in self._ask(requests)]
 
     def verify(self, asked: Sequence[tuple[Sequence[str], Evidence]], *, seed: int = 0) -> list[list[Verdict]]:
         """A verdict for each claim. `descriptive` is None: `split` judges that. An empty text is neutral to all."""
-        requests: list[ChatRequest] = []
-        parts: list[list[Sequence[str]]] = []
-        for claims, evidence in asked:
-            blank = _says_nothing(evidence)
-            step = self._claims_per_call
-            parts.append([] if blank else [claims[i : i + step] for i in range(0, len(claims), step)])
-            requests += [self._claims(part, evidence, seed) for part in parts[-1]]
-        replies = iter(self._ask(requests))
-        found = []
-        for (claims, evidence), cut in zip(asked, parts):
-            verdicts = [verdict for part in cut for verdict in _verdicts(next(replies), len(part))]
-            found.append([Verdict("neutral")] * len(claims) if _says_nothing(evidence) else verdicts)
-        return found
+        step = self._claims_per_call
+        parts = [
+            (claims[start : start + step], evidence)
+            for claims, evidence in asked
+            if not _says_nothing(evidence)
+            for start in range(0, len(claims), step)
+        ]
+        replies = self._ask([self._claims(part, evidence, seed) for part, evidence in parts])
+        verdicts = iter([one for (part, _), reply in zip(parts, replies) for one in _verdicts(reply, len(part))])
+        return [
+            [Verdict("neutral") if _says_nothing(evidence) else next(verdicts) for _ in claims]
+            for claims, evidence in asked
+        ]
 
     def match(self, asked: Sequence[tuple[Sequence[str], Sequence[str]]], *, seed: int = 0) -> list[list[int | None]]:
         """Which fact each claim is about. A number in a reply that cannot be used makes the list unknown: []."""
-        needed = [bool(claims and facts) for claims, facts in asked]
         requests = [
-            self._request("match", {"claims": claims, "facts": facts}, seed)
-            for (claims, facts), need in zip(asked, needed)
-            if need
+            self._request("match", {"claims": claims, "facts": facts}, seed) if claims and facts else None
+            for claims, facts in asked
         ]
-        replies = iter(self._ask(requests))
         return [
-            _matches(next(replies), len(claims), len(facts)) if need else [None] * len(claims)
-            for (claims, facts), need in zip(asked, needed)
+            _matches(reply, len(claims), len(facts)) if reply else [None] * len(claims)
+            for reply, (claims, facts) in zip(self._ask(requests), asked)
         ]
 
     def compare(self, asked: Sequence[tuple[Evidence | None, str, str, str]], *, seed: int = 0) -> list[Preference]:
@@ -149,7 +141,7 @@ class LLMJudge:
             requests.append(self._request("compare", given, seed, _images(evidence)))
         return [
             Preference(reply.data["better"], reason=reply.data["reason"])
-            if reply.status == "ok"
+            if reply.status == Status.OK
             else Preference(None, _status(reply), reply.reason)
             for reply in self._ask(requests)
         ]
@@ -157,9 +149,8 @@ class LLMJudge:
     def grade(self, axes: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[Grade]:
         """Marks of each text, 0 to 1 in steps of a quarter. A text without words is "empty", and no judge is asked."""
         prompt = _grading(self._prompts["grade"], axes)
-        requests = [self._put(prompt, {"caption": text}, seed) for text in texts if text.strip()]
-        replies = iter(self._ask(requests))
-        return [_grade(next(replies), axes) if text.strip() else Grade({}, "empty", "no words") for text in texts]
+        requests = [self._put(prompt, {"caption": text}, seed) if text.strip() else None for text in texts]
+        return [_grade(reply, axes) if reply else Grade({}, Status.EMPTY, "no words") for reply in self._ask(requests)]
 
     def write(self, task: str, given: Sequence[Mapping[str, Any]], *, seed: int = 0) -> list[Mapping[str, Any]]:
         """One record for each `given`: "status", and what the schema of the prompt `write_TASK` names.
@@ -177,8 +168,8 @@ class LLMJudge:
             raise ModelError(f"there is no prompt for the task {task!r} (tasks: {known})")
         replies = self._ask([self._put(prompt, one, seed, _named_images(prompt, one)) for one in given])
         return [
-            {**(reply.data if prompt.schema else {"text": reply.text}), "status": "ok"}
-            if reply.status == "ok"
+            {**(reply.data if prompt.schema else {"text": reply.text}), "status": Status.OK}
+            if reply.status == Status.OK
             else {"status": _status(reply), "reason": reply.reason}
             for reply in replies
         ]
@@ -187,17 +178,14 @@ class LLMJudge:
 
     def _question(self, evidence: Evidence | None, question: Question, seed: int) -> ChatRequest:
         letters = letters_of(len(question.options))
-        shown = [*question.options, self._abstain(evidence)]
         prompt = self._prompts[_answering(evidence)]
+        shown = [*question.options, prompt.abstain]
         given = {
             "caption": evidence if isinstance(evidence, str) else "",
             "question": one_line(question.text),
             "options": "\n".join(f"{letter}) {one_line(option)}" for letter, option in zip(letters, shown)),
         }
         return replace(self._put(prompt, given, seed, _images(evidence)), choices=letters)
-
-    def _abstain(self, evidence: Evidence | None) -> str:
-        return self._prompts[_answering(evidence)].abstain
 
     def _claims(self, claims: Sequence[str], evidence: Evidence, seed: int) -> ChatRequest:
         if isinstance(evidence, Path):
@@ -211,54 +199,42 @@ class LLMJudge:
         return ChatRequest(
             messages=(Message("system", prompt.system), Message("user", prompt.fill(given), images)),
             max_tokens=prompt.max_tokens + self._thinking,
-            temperature=self._heat.get(prompt.name, prompt.temperature),
+            temperature=self._temperatures.get(prompt.name, prompt.temperature),
             seed=seed % 2**31,
             schema=prompt.schema,
             protocol=prompt.protocol,
         )
 
-    def _ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
-        """The answers, in order; the same request is sent once, so a repeated one has the same answer."""
-        places: dict[tuple[Any, ...], int] = {}
-        once: list[ChatRequest] = []
-        at = []
-        for request in requests:
-            key = (request.protocol, request.messages, request.choices)
-            if key not in places:
-                places[key] = len(once)
-                once.append(request)
-            at.append(places[key])
-        replies = self.chat.ask(once) if once else []
-        return [replies[i] for i in at]
+    def _ask(self, requests: Sequence[ChatRequest | None]) -> list[Any]:
+        """The `ChatAnswer` to each request, in order; None where there is none."""
+        asked = [request for request in requests if request is not None]
+        replies = iter(self.chat.ask(asked) if asked else ())
+        return [None if request is None else next(replies) for request in requests]
 
 
 # Readings -------------------------------------------------------------------------------------------------------------
 
 
-def _status(reply: ChatAnswer) -> Status:
-    if reply.status == "unparseable" and reply.text:
-        return _unread(reply.reason, reply)
-    return Status(reply.status, reply.reason)
-
-
-def _unread(why: str, reply: ChatAnswer) -> Status:
-    """Of a reply that came, and is of no use: with how it begins."""
-    return Status("unparseable", f"{why}: {one_line(reply.text)[:80]}")
+def _status(reply: ChatAnswer, unread: str = "") -> StatusWithReason:
+    """Of a reply that is of no use, with the reason, or `unread`; of one that came, also how it begins."""
+    status, reason = (Status.UNPARSEABLE, unread) if unread else (reply.status, reply.reason)
+    begins = f": {one_line(reply.text)[:80]}" if status == Status.UNPARSEABLE and (unread or reply.text) else ""
+    return StatusWithReason(status, f"{reason}{begins}")
 
 
 def _answer(reply: ChatAnswer, question: Question, abstain: str) -> Answer:
-    if reply.status != "ok":
+    if reply.status != Status.OK:
         return Answer(None, status=_status(reply), text=reply.text or reply.reason)
     place = chosen(reply.text, question.options, abstain)
     if place is None:
-        return Answer(None, status=_unread("the answer chooses no option", reply), text=reply.text)
+        return Answer(None, status=_status(reply, "the answer chooses no option"), text=reply.text)
     if place == len(question.options):
         return Answer(None, True, probabilities=reply.probabilities, text=reply.text)
     return Answer(place, probabilities=reply.probabilities, text=reply.text)
 
 
 def _split(reply: ChatAnswer) -> Split:
-    if reply.status != "ok":
+    if reply.status != Status.OK:
         return Split((), status=_status(reply))
     found: dict[str, bool] = {}
     for record in reply.data["claims"]:
@@ -269,18 +245,18 @@ def _split(reply: ChatAnswer) -> Split:
 
 def _verdicts(reply: ChatAnswer, n: int) -> list[Verdict]:
     """One verdict a claim; a claim that has none, or two that differ, is unparseable."""
-    if reply.status != "ok":
+    if reply.status != Status.OK:
         return [Verdict(None, status=_status(reply))] * n
     told = _by_number(reply.data["verdicts"], "number", lambda one: (one["verdict"], one["pointable"]))
     if 0 in told:  # counted from 0: every verdict would be that of its neighbor
-        return [Verdict(None, status=_unread("claims are numbered from 0", reply))] * n
+        return [Verdict(None, status=_status(reply, "claims are numbered from 0"))] * n
     known = {i: said for i, said in told.items() if said is not None and said[0] in VERDICTS}
-    lost = _unread("a claim has no verdict, or two that differ", reply)
+    lost = _status(reply, "a claim has no verdict, or two that differ")
     return [Verdict(*known[i]) if i in known else Verdict(None, status=lost) for i in range(1, n + 1)]
 
 
 def _matches(reply: ChatAnswer, claims: int, facts: int) -> list[int | None]:
-    if reply.status != "ok":
+    if reply.status != Status.OK:
         return []
     told = _by_number(reply.data["matches"], "claim", lambda one: one["fact"])
     places = [told.get(i) for i in range(1, claims + 1)]
@@ -301,7 +277,7 @@ def _by_number(
 
 
 def _grade(reply: ChatAnswer, axes: Sequence[str]) -> Grade:
-    if reply.status != "ok":
+    if reply.status != Status.OK:
         return Grade({}, _status(reply), reply.reason)
     marks = {axis: (reply.data["marks"][axis] - LOWEST) / (HIGHEST - LOWEST) for axis in axes}
     return Grade(marks, reason=reply.data["reason"])

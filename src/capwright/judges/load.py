@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from importlib import import_module
@@ -60,23 +59,22 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
 
 
 def _llm_judge(address: str, options: dict[str, Any]) -> Any:
-    from capwright.judges.client import Chat
+    from capwright.judges.client.chat import Chat
     from capwright.judges.client.cost_estimate import CostEstimate, EstimatingChat
+    from capwright.judges.client.options import ChatOptions, no_option
     from capwright.judges.llm_judge import LLMJudge
 
     costs = options.get("dry_run")
     if costs is not None and not isinstance(costs, CostEstimate):
         raise ModelError(f"{address}: dry_run must be a CostEstimate, which only a program can make, not {costs!r}")
-    known = [*list(inspect.signature(Chat.__init__).parameters)[2:], *_OWN]
-    unknown = sorted(set(options) - set(known) - {"dry_run"})
-    if unknown:
-        raise ModelError(f"{address}: there is no option {', '.join(unknown)} (options: {', '.join(known)})")
+    known = ["model", *ChatOptions.model_fields, *_OWN]
+    if unknown := sorted(options.keys() - {*known, "dry_run"}):
+        raise ModelError(f"{address}: {no_option(unknown, known)}")
     key = json.dumps([address, options], sort_keys=True, default=repr)
     held = _held.get(key)
     if held is None:
         own = {option: value for option, value in options.items() if option in _OWN}
         of_chat = {option: value for option, value in options.items() if option not in (*_OWN, "dry_run")}
-        chat = Chat(address, **of_chat)
-        asked = chat if costs is None else EstimatingChat(chat, costs)
-        held = _held[key] = LLMJudge(asked, chat.name, **own)
+        chat = Chat(address, **of_chat) if costs is None else EstimatingChat(costs, address, **of_chat)
+        held = _held[key] = LLMJudge(chat, chat.name, **own)
     return held

@@ -1,8 +1,9 @@
 """Who can be asked about text and images: small protocols that a language model or a closed-world reader implements.
 
 Evidence is a text, or an image: reading a caption, checking a claim against a caption and checking it against the
-image are the same call. Every result has a status (`types.STATUSES`): "ok", or why it is unknown; a `Status` says so in
-words, too. An answer that could not be had is unknown, never wrong.
+image are the same call. Every result has a status (`types.Status`): "ok", or why it is unknown; a `StatusWithReason`
+says so in words, too. An answer that could not be had is unknown, never wrong. A judge may be given the same question
+several times in one call; a language model is then asked once (`client.Chat`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from capwright.types import Question
+from capwright.types import Question, Status
 
 #: A text that is read as it stands, or the path of an image.
 Evidence = str | Path
@@ -21,15 +22,15 @@ Evidence = str | Path
 VERDICTS = ("entailed", "contradicted", "neutral")
 
 
-class Status(str):
-    """A status that remembers why, for people: `Status("timeout", "no answer within 30 s").reason`.
+class StatusWithReason(str):
+    """A status that remembers why, for people: `StatusWithReason(Status.TIMEOUT, "no answer within 30 s").reason`.
 
     It is the plain text in every other way, so that code that compares, counts or writes statuses need not know of it.
     """
 
     reason: str
 
-    def __new__(cls, status: str, reason: str = "") -> Status:
+    def __new__(cls, status: str, reason: str = "") -> StatusWithReason:
         made = super().__new__(cls, status)
         made.reason = " ".join(reason.split())
         return made
@@ -37,7 +38,7 @@ class Status(str):
 
 def reason_of(status: str) -> str:
     """Why a status is not "ok", as far as the judge said; else ""."""
-    return status.reason if isinstance(status, Status) else ""
+    return getattr(status, "reason", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Answer:
 
     option: int | None
     abstained: bool = False
-    status: str = "ok"
+    status: str = Status.OK
     probabilities: tuple[float, ...] | None = None
     text: str = ""
 
@@ -71,7 +72,7 @@ class Verdict:
     verdict: str | None
     pointable: bool | None = None
     descriptive: bool | None = None
-    status: str = "ok"
+    status: str = Status.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Split:
 
     claims: tuple[str, ...]
     descriptive: tuple[bool, ...] = ()
-    status: str = "ok"
+    status: str = Status.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Grade:
     """Marks for a text, name of an axis -> a number from 0 to 1; empty where the status is not "ok"."""
 
     marks: Mapping[str, float]
-    status: str = "ok"
+    status: str = Status.OK
     reason: str = ""
 
 
@@ -97,18 +98,22 @@ class Preference:
     """Which of two captions is better: "first", "second", "tie", or None where the status is not "ok"."""
 
     better: str | None
-    status: str = "ok"
+    status: str = Status.OK
     reason: str = ""
 
 
-@runtime_checkable
-class Reader(Protocol):
-    """Answers multiple-choice questions from evidence alone."""
+class Signed(Protocol):
+    """What every judge has."""
 
     @property
     def signature(self) -> str:
-        """One line for signatures of scores: who reads, with which prompts."""
+        """One line for signatures of scores: who is asked, with which prompts."""
         ...
+
+
+@runtime_checkable
+class Reader(Signed, Protocol):
+    """Answers multiple-choice questions from evidence alone."""
 
     def answer(self, asked: Sequence[tuple[Evidence, Question]], *, seed: int = 0) -> list[Answer]:
         """One answer for each (evidence, question), in order; options are shown in the order of `Question.options`."""
@@ -116,11 +121,8 @@ class Reader(Protocol):
 
 
 @runtime_checkable
-class Claims(Protocol):
+class Claims(Signed, Protocol):
     """Splits texts into claims and holds claims against evidence."""
-
-    @property
-    def signature(self) -> str: ...
 
     def split(self, texts: Sequence[str], *, seed: int = 0) -> list[Split]:
         """The atomic claims of each text."""
@@ -136,11 +138,8 @@ class Claims(Protocol):
 
 
 @runtime_checkable
-class Writer(Protocol):
+class Writer(Signed, Protocol):
     """Writes by instruction: questions about an image, corruptions of a text."""
-
-    @property
-    def signature(self) -> str: ...
 
     def write(self, task: str, given: Sequence[Mapping[str, Any]], *, seed: int = 0) -> list[Mapping[str, Any]]:
         """One record for each `given` of a task that the writer knows; {"status": ...} says when there is none."""
@@ -148,11 +147,8 @@ class Writer(Protocol):
 
 
 @runtime_checkable
-class Judge(Protocol):
+class Judge(Signed, Protocol):
     """Compares and grades captions."""
-
-    @property
-    def signature(self) -> str: ...
 
     def compare(self, asked: Sequence[tuple[Evidence | None, str, str, str]], *, seed: int = 0) -> list[Preference]:
         """For each (image or None, first caption, second caption, reference or "") which caption is better."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from capwright.recipes.rewards import scorer_problems
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.types import RecipeError
@@ -98,9 +99,18 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapp
     """Check plain data (as read from YAML) and make a `Recipe` of it; relative data paths become absolute.
 
     Raises:
-        RecipeError: one line a problem, each naming the source and the dotted key.
+        RecipeError: one line a problem, each naming the source and the dotted key; also for scorers that do not exist,
+            and for options that they do not have or that are of another type.
     """
     recipe = parse_keys(Recipe, raw, source, overrides)
+    given = recipe.evaluation.options
+    measured = {name: given.get(name, {}) for name in dict.fromkeys([*recipe.evaluation.scorers, *given])}
+    lines = [
+        f"{_said_in(key, source, overrides or {})}: {key}: {problem}"
+        for key, problem in scorer_problems(recipe.rewards, measured)
+    ]
+    if lines:
+        raise RecipeError("\n".join(lines))
     if recipe.data.path is None:
         return recipe
     absolute = str(Path(recipe.data.path).expanduser().absolute())
@@ -232,11 +242,7 @@ def _explain(
     dotted, siblings, given = _locate(problem["loc"], raw, schema)
     path = ".".join(dotted)
     spread = problem["type"] in ("value_error", "missing")  # may come of any key below, so of none in particular
-    known = (
-        key for key in overrides if f"{path}.".startswith(f"{key}.") or (key.startswith(f"{path}.") and not spread)
-    )
-    text = overrides.get(next(known, "")) if path else None
-    where = f"override '{text}'" if text else source
+    where = _said_in(path, source, overrides, spread)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(dotted[-1], siblings, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(siblings)}."
@@ -245,6 +251,15 @@ def _explain(
     if problem["type"] not in ("value_error", "missing", "union_tag_not_found"):
         message = f"{message} (got {given!r})"
     return f"{where}: {path}: {message}" if path else f"{where}: {message}"
+
+
+def _said_in(path: str, source: str, overrides: Mapping[str, str], spread: bool = True) -> str:
+    """The override that a key comes from, or else the file; with `spread` one of a key below it does not count."""
+    known = (
+        key for key in overrides if f"{path}.".startswith(f"{key}.") or (key.startswith(f"{path}.") and not spread)
+    )
+    text = overrides.get(next(known, "")) if path else None
+    return f"override '{text}'" if text else source
 
 
 def _locate(loc: tuple[Any, ...], raw: Any, schema: type[BaseModel]) -> tuple[list[str], list[str], Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from capwright.recipes.parts import Config
+from capwright.types import ScorerError
 
 #: How long a judge may be silent, by default: recipes import no judge. A test holds them to those of `Chat`.
 JUDGE_SECONDS = {"patience": 60.0, "call_seconds": 120.0}
@@ -98,3 +99,27 @@ class RewardConfig(Config):
                 raise ValueError(f"overlong is a reward of its own and no gate; leave {', '.join(given)} out")
             object.__setattr__(self, "gate", False)
         return self
+
+
+def scorer_problems(
+    rewards: Mapping[str, RewardConfig], scorers: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the scorers that a recipe names and with their options: (dotted key, what is wrong).
+
+    `scorers`: those of the evaluation with their options. Nothing is made for it, neither a scorer nor a judge.
+    """
+    from capwright.scorers.registry import option_problems
+
+    wanted: list[tuple[str, str, str, Mapping[str, Any]]] = [
+        (f"rewards.{name}.scorer" if reward.scorer else f"rewards.{name}", f"rewards.{name}.options", *chosen)
+        for name, reward in rewards.items()
+        if reward.overlong is None
+        for chosen in [(reward.scorer or name, reward.options)]
+    ]
+    wanted += [("evaluation.scorers", f"evaluation.options.{scorer}", scorer, own) for scorer, own in scorers.items()]
+    for place, options_place, scorer, options in wanted:
+        try:
+            for option, problem in option_problems(scorer, options).items():
+                yield f"{options_place}.{option}", problem
+        except ScorerError as error:
+            yield place, str(error)

@@ -14,19 +14,19 @@ from capwright.data import load_image
 from capwright.evaluation.results import MISSING
 from capwright.report.ngram_marks import ngram_marks, shade
 from capwright.scorers import SCORED
-from capwright.types import NO_IMAGE, ImageError, Sample
+from capwright.types import NO_IMAGE, ImageError, Sample, Status
 
 #: Words a reader hears or sees for each kind of naming.
 READINGS = {"right": "right name", "wrong": "wrong name", "generic": "generic name", "vague": "vague name"}
 #: Why there is no caption to show.
 REASONS = {
     MISSING: "no caption was written",
-    "refusal": "the captioner refused",
-    "truncated": "the caption was cut off",
-    "unparseable": "the answer could not be read",
-    "judge_error": "the judge failed",
-    "timeout": "it took too long",
-    "missing_image": "the image could not be read",
+    Status.REFUSAL: "the captioner refused",
+    Status.TRUNCATED: "the caption was cut off",
+    Status.UNPARSEABLE: "the answer could not be read",
+    Status.JUDGE_ERROR: "the judge failed",
+    Status.TIMEOUT: "it took too long",
+    Status.MISSING_IMAGE: "the image could not be read",
 }
 
 

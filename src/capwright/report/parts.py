@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from markupsafe import Markup
@@ -17,22 +18,7 @@ from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.charts import interval_bar
 
-#: How well-known scores and scorers are written for people; others go by their key.
-NAMES = {
-    "bertscore.f1": "BERTScore",
-    "chairI": "CHAIR-i",
-    "chairS": "CHAIR-s",
-    "chrf": "chrF",
-    "cider": "CIDEr",
-    "ciderD": "CIDEr-D",
-    "length.words": "Words",
-    "meteor": "METEOR",
-    "rougeL": "ROUGE-L",
-    "spice": "SPICE",
-    "tts": "TTS",
-    "tts.micro": "TTS micro",
-} | {f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)}
-#: The same for stages and systems, in small letters.
+#: How well-known stages and systems are written for people, in small letters.
 _STAGES = {
     "warmup": "Warm-up",
     "balcaprl": "BalCapRL",
@@ -40,7 +26,6 @@ _STAGES = {
     "caprl": "CapRL",
     "cccaption": "CCCaption",
 } | {name: name.upper() for name in ("dapo", "dpo", "gdpo", "grpo", "rsrs", "scst", "sft")}
-_STAGES |= {key.lower(): name for key, name in NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,13 +366,21 @@ def as_estimate(node: Any) -> Estimate:
 
 
 def name_of(key: str) -> str:
-    """A score or a scorer as people write it: "ciderD" is "CIDEr-D"."""
-    return NAMES.get(key, key)
+    """A score or a scorer as people write it, which the scorers say: "ciderD" is "CIDEr-D"; others go by their key."""
+    return _titles().get(key, key)
+
+
+@cache
+def _titles() -> dict[str, str]:
+    from capwright.scorers.registry import built_in_scorers
+
+    return {key: title for one in built_in_scorers().values() for key, title in one.spec.titles.items()}
 
 
 def label(name: str) -> str:
     """A system's or stage's name as a person would write it: "warmup" becomes "Warm-up", "rsrs" "RSRS"."""
-    words = [_STAGES.get(word.lower(), word) for word in name.split("_")]
+    shown = _STAGES | {key.lower(): title for key, title in _titles().items()}
+    words = [shown.get(word.lower(), word) for word in name.split("_")]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 

@@ -18,7 +18,7 @@ from capwright.scenes.language import NUMBERS, Fact, fact, grammar
 from capwright.scenes.lexicon import VAGUE, categories, professional_names
 from capwright.scenes.reading import LexicalReader
 from capwright.scenes.world import ACTIVITIES, AREAS, COLORS
-from capwright.types import ModelError, Question
+from capwright.types import ModelError, Question, Status
 
 #: Changes when the same words are read in another way.
 VERSION = 1
@@ -95,7 +95,7 @@ class LexicalJudge:
     def _answer(self, text: str, question: Question) -> Answer:
         (option,) = self._reader.answer(text, [question])
         if not question.options:
-            return Answer(None, status="judge_error", text="the question has no options")
+            return Answer(None, status=Status.JUDGE_ERROR, text="the question has no options")
         return Answer(None, abstained=True) if option is None else Answer(question.options.index(option), text=option)
 
     def _verify(self, claims: Sequence[str], evidence: str) -> list[Verdict]:
@@ -106,7 +106,7 @@ class LexicalJudge:
     def _compare(self, first: str, second: str, reference: str) -> Preference:
         wanted = self._reader.split(reference)
         if not wanted:
-            return Preference(None, "judge_error", "the reference states no fact of the built-in kindergarten")
+            return Preference(None, Status.JUDGE_ERROR, "the reference states no fact of the built-in kindergarten")
         sums = []
         for caption in (first, second):
             told = self._reader.verify(wanted, caption).count("entailed")

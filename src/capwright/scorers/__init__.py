@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, explain
 from capwright.scorers.fluency.length import Length
+from capwright.scorers.function_scorer import as_scorer
 from capwright.scorers.objects.tts import TTS, Span, TTSContext
 from capwright.scorers.registry import get_scorer, list_scorers, register_scorer
 from capwright.scorers.reward import Reward, RewardView
@@ -29,6 +30,7 @@ __all__ = [
     "Stats",
     "TTSContext",
     "TermMatcher",
+    "as_scorer",
     "explain",
     "get_scorer",
     "list_scorers",

@@ -1,5 +1,6 @@
-"""Questions put to a reader who sees only the caption: what `caprl`, `captionqa` and `prism` have in common.
+"""How scorers ask: a judge is opened and asked everything once; and scorers whose unit is a question.
 
+A reader sees only the caption: that is what `caprl`, `captionqa` and `prism` have in common.
 A question is answered right, answered wrong, left open (the reader abstains), or unknown: no answer could be had.
 Unknown is never wrong. A caption is measured on the questions whose answers are known when these are at least half of
 what was asked; with fewer it is unknown, with the status that most of its questions have.
@@ -10,18 +11,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
 from capwright.judges.protocols import Answer, Evidence, Reader
-from capwright.scorers.base import SCORED
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, Stats, item_status, ratio
+from capwright.scorers.options import JUDGE, NamedJudge, Seed
 from capwright.text.digest import fingerprint
-from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample, ScorerError
+from capwright.types import STATUSES, CapwrightError, DataError, Question, Sample, ScorerError, Status
 
-#: Who answers: a name or a mapping that `judges.load.load_judge` knows, or an object that is a reader.
-ReaderOption = str | Mapping[str, Any] | Reader
+#: Who answers: a judge by its name, or an object that is a reader.
+ReaderOption = Annotated[NamedJudge | Reader, Field(description=JUDGE.format("Reader"))]
+#: The first columns of a row of a `QuestionScorer`; then (credit, asked) of each kind of question. `asked` counts
+#: questions that are known.
+COLUMNS = ("right", "abstained", "credit", "asked", "unanswered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +67,11 @@ class QuestionResult:
     @property
     def known(self) -> bool:
         """Whether there is an answer."""
-        return self.status == "ok"
+        return self.status == Status.OK
 
 
 #: What a caption without words tells about anything.
-UNANSWERED = QuestionResult("ok", abstained=1.0)
+UNANSWERED = QuestionResult(Status.OK, abstained=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +143,6 @@ def shuffled(question: Question, random: Random) -> Question:
     return replace(question, options=tuple(question.options[place] for place in order))
 
 
-def check_options(scorer: str, port: type, judge: object, seed: object, **switches: object) -> None:
-    """Refuse options at once. Raises ScorerError for what is no judge, no seed, or neither true nor false."""
-    named = bool(judge.strip()) if isinstance(judge, str) else False
-    mapped = isinstance(judge, Mapping) and isinstance(judge.get("name"), str)
-    if not named and not mapped and not isinstance(judge, port):
-        raise ScorerError(
-            f'{scorer}: judge must be a name such as "lexical", an object with a name such as '
-            f'{{"name": "http://localhost:8000/v1", "model": "..."}}, or a {port.__name__}, not {judge!r}'
-        )
-    check_seed(scorer, seed)
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise ScorerError(f"{scorer}: {name} must be true or false, not {value!r}")
-
-
-def check_seed(scorer: str, seed: object) -> None:
-    """Raises ScorerError for what is no whole number of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ScorerError(f"{scorer}: seed must be a whole number, 0 or more, not {seed!r}")
-
-
 def open_port(judge: Any, port: type, scorer: str, can: str) -> Any:
     """The judge that is meant by a name, a mapping or an object.
 
@@ -172,35 +161,42 @@ def open_port(judge: Any, port: type, scorer: str, can: str) -> Any:
     return found
 
 
-def ask(reader: Reader, asked: Sequence[tuple[Evidence, QuestionPrompt]], seed: int, scorer: str) -> list[Answer]:
-    """One answer for each (evidence, question), in one call; what is asked twice in the same words is asked once.
+def ask_once(
+    call: Callable[..., Sequence[Any]], asked: Sequence[Any], seed: int, scorer: str = "", what: str = "questions"
+) -> list[Any]:
+    """What a judge answers to each of `asked`, and None to None: in one call, in which nothing is asked twice.
 
-    The reader never gets `Question.answer`. Raises ScorerError when it does not keep to its port; errors of its own
-    (a server that is down) pass through when they are CapwrightErrors.
+    Raises ScorerError when it gives another number of answers; errors of its own pass through when they are
+    CapwrightErrors (a server that is down).
     """
-    place: dict[tuple[Evidence, str, tuple[str, ...]], int] = {}
-    unique: list[tuple[Evidence, Question]] = []
-    where: list[int] = []
-    for evidence, one in asked:
-        key = (evidence, one.shown.text, one.shown.options)
-        if key not in place:
-            place[key] = len(unique)
-            unique.append((evidence, replace(one.shown, answer="")))
-        where.append(place[key])
-    if not unique:
-        return []
+    keys = [tuple(one.items()) if isinstance(one, Mapping) else one for one in asked]
+    once = {key: one for key, one in zip(keys, asked) if one is not None}
+    who = f"{scorer}: the judge" if scorer else "the judge"
     try:
-        answers = reader.answer(unique, seed=seed)
+        answers = call(list(once.values()), seed=seed) if once else ()
     except CapwrightError:
         raise
     except Exception as error:
-        raise ScorerError(f"{scorer}: the judge failed on {len(unique)} questions: {error}") from error
-    if len(answers) != len(unique):
-        raise ScorerError(f"{scorer}: the judge gave {len(answers)} answers to {len(unique)} questions")
+        raise ScorerError(f"{who} failed on {len(once)} {what}: {error}") from error
+    if len(answers) != len(once):
+        raise ScorerError(f"{who} gave {len(answers)} answers to {len(once)} {what}")
+    found = dict(zip(once, answers))
+    return [found.get(key) for key in keys]
+
+
+def failure(status: object, otherwise: Status = Status.JUDGE_ERROR) -> str:
+    """The status of an answer that is not "ok", as a status of a row; `otherwise` for one that no row can have."""
+    return status if isinstance(status, str) and status in STATUSES and status not in SCORED else otherwise
+
+
+def ask(reader: Reader, asked: Sequence[tuple[Evidence, QuestionPrompt]], seed: int, scorer: str) -> list[Answer]:
+    """One answer for each (evidence, question). The reader never gets `Question.answer`. Raises as `ask_once`."""
+    shown = [(evidence, replace(one.shown, answer="")) for evidence, one in asked]
+    answers = ask_once(reader.answer, shown, seed, scorer)
     strange = next((answer.status for answer in answers if answer.status not in STATUSES), None)
     if strange is not None:
         raise ScorerError(f"{scorer}: the judge gave the status {strange!r}, which is not one of {STATUSES}")
-    return [answers[index] for index in where]
+    return answers
 
 
 def tell(asked: QuestionPrompt, answer: Answer, soft: bool = False) -> QuestionResult:
@@ -210,8 +206,8 @@ def tell(asked: QuestionPrompt, answer: Answer, soft: bool = False) -> QuestionR
     abstaining. A forced question has no abstaining: the options share its probability, and a reader that abstains is
     taken to have chosen the most probable option where it told probabilities.
     """
-    if answer.status != "ok":
-        return QuestionResult(answer.status if answer.status not in SCORED else "unparseable")
+    if answer.status != Status.OK:
+        return QuestionResult(failure(answer.status, Status.UNPARSEABLE))
     options = asked.shown.options
     right = [option.strip() == asked.question.answer.strip() for option in options]
     chances = _chances(answer, len(options), asked.forced)
@@ -220,16 +216,16 @@ def tell(asked: QuestionPrompt, answer: Answer, soft: bool = False) -> QuestionR
         if asked.forced and chances is not None:
             option = max(range(len(options)), key=lambda place: chances[place])
     elif answer.option is None or not 0 <= answer.option < len(options):
-        return QuestionResult("unparseable")
+        return QuestionResult(Status.UNPARSEABLE)
     else:
         option = answer.option
     said = "" if option is None else options[option]
     if soft and chances is not None:
         abstained = chances[-1] + (chances[asked.abstain] if asked.abstain is not None else 0.0)
-        return QuestionResult("ok", sum(c for c, is_right in zip(chances, right) if is_right), abstained, said)
+        return QuestionResult(Status.OK, sum(c for c, is_right in zip(chances, right) if is_right), abstained, said)
     if option is None:
-        return QuestionResult("ok", abstained=1.0)
-    return QuestionResult("ok", right=float(right[option]), said=said)
+        return QuestionResult(Status.OK, abstained=1.0)
+    return QuestionResult(Status.OK, right=float(right[option]), said=said)
 
 
 def _chances(answer: Answer, options: int, forced: bool) -> tuple[float, ...] | None:
@@ -246,7 +242,7 @@ def status_of(told: Sequence[QuestionResult]) -> str:
     """The status of a caption: "ok" when at least half of its questions are known, else what most of the others are."""
     failed = Counter(one.status for one in told if not one.known)
     if 2 * sum(failed.values()) <= len(told):
-        return "ok"
+        return Status.OK
     most = max(failed.values())
     return min(status for status, count in failed.items() if count == most)
 
@@ -275,3 +271,165 @@ def show(asked: QuestionPrompt, told: QuestionResult) -> dict[str, Any]:
         "right": told.right if told.known else None,
         "status": told.status,
     }
+
+
+@dataclass(frozen=True)
+class QuestionContext(Context):
+    """What was prepared: who reads, and which questions there are.
+
+    Attributes:
+        reader: signature of the reader.
+        bank: the questions of the corpus.
+    """
+
+    reader: str
+    bank: QuestionSet
+
+
+Q = TypeVar("Q", bound=QuestionContext)
+
+
+@dataclass(eq=False)
+class ReadingScorer(Scorer[Q]):
+    """Base of scorers that put questions to a judge.
+
+    Args:
+        judge: who answers: "lexical", "local:FOLDER", {"name": "http://host:port/v1", "model": ...}, or an object
+            that is a `protocols.Reader`.
+        seed: of what is drawn, and of the judge.
+    """
+
+    context_type: ClassVar[type[Context]] = QuestionContext
+
+    judge: ReaderOption = "lexical"
+    seed: Seed = 0
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Who answers; opened when first needed."""
+        found: Reader = open_port(self.judge, Reader, self.spec.name, "answer questions")
+        return found
+
+    def fields(self, context: Q) -> Mapping[str, object]:
+        """The questions that were asked ("118-2": two could not be), a digest of them, and who answered."""
+        return dict(questions=context.bank.name, by=context.reader)
+
+
+@dataclass(eq=False)
+class QuestionScorer(ReadingScorer[QuestionContext]):
+    """What `CapRL` and `CaptionQA` have in common; a scorer of its own by `plan`, `credit` and `outputs_of`.
+
+    Rows, one a caption: (right, abstained, credit, asked, unanswered), then (credit, asked) for each kind of question
+    that the corpus has. `asked` counts the questions whose answers are known, so that ratios are over these.
+    """
+
+    soft: bool = False
+
+    # What a scorer is made of ------------------------------------------------------------------------------------
+
+    def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
+        """The questions that are asked about a caption."""
+        raise ScorerError(f"{self.spec.name}: has no plan")
+
+    def credit(self, asked: QuestionPrompt, told: QuestionResult) -> float:
+        """What a known answer is worth, from 0 to 1."""
+        return told.right
+
+    def read(self, asked: QuestionPrompt, answer: Answer) -> QuestionResult:
+        """What came of a question."""
+        return tell(asked, answer, self.soft)
+
+    def asks_about(self, caption: str) -> bool:
+        """Whether the reader is asked about a caption; else it tells nothing, and every question is left open."""
+        return bool(caption.strip())
+
+    def setup(self) -> dict[str, Any]:
+        """Options that can change a number, for the fingerprint and the signature."""
+        return {}
+
+    def outputs_of(self, summed: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """The columns of the outputs of the spec, from sums [..., 5] in the order of `COLUMNS`."""
+        raise ScorerError(f"{self.spec.name}: has no outputs")
+
+    # What all of them do -----------------------------------------------------------------------------------------
+
+    def prepare(self, corpus: Corpus) -> QuestionContext:
+        """Gather the questions and open the judge; no judge is asked yet.
+
+        Raises DataError when no sample has a question that can be asked, ScorerError for a judge that cannot
+        answer questions.
+        """
+        bank = read_question_set(corpus.samples, self.spec.name)
+        signature = self.reader.signature
+        content = [self.spec.name, signature, bank.digest, self.seed, self.soft, self.setup()]
+        outputs = (*self.spec.outputs, *(f"kind:{kind}" for kind in bank.kinds))
+        return QuestionContext(self.spec.name, fingerprint(content), outputs, reader=signature, bank=bank)
+
+    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+        """One row an item, see the class; zero where the sample has no question that can be asked, which is NaN.
+
+        All questions of all items are put to the judge in one call. A caption with no words tells nothing: its
+        questions are left open, without asking. Evidence: {"questions": [see `show`], "right", "abstained",
+        "asked", "unanswered"}, also for captions that are unknown because too few answers could be had.
+        """
+        own = self.own_context(context)
+        status = [item_status(item) for item in items]
+        plans = [self.plan(item, own) if state in SCORED else [] for item, state in zip(items, status)]
+        spoken = [bool(plan) and self.asks_about(item.caption) for item, plan in zip(items, plans)]
+        pairs = [(item.caption, one) for item, plan, says in zip(items, plans, spoken) if says for one in plan]
+        answers = iter(ask(self.reader, pairs, self.seed, self.spec.name))
+        kind_column = {kind: len(COLUMNS) + 2 * i for i, kind in enumerate(own.bank.kinds)}
+        rows = np.zeros((len(items), len(COLUMNS) + 2 * len(kind_column)))
+        evidence: list[dict[str, Any] | None] = [None] * len(items)
+        for index, (plan, says) in enumerate(zip(plans, spoken)):
+            if not plan:
+                continue
+            told = [self.read(one, next(answers)) if says else UNANSWERED for one in plan]
+            evidence[index] = _evidence(plan, told)
+            state = status_of(told)
+            if state == Status.OK:
+                self._fill(rows[index], plan, told, kind_column)
+            else:
+                status[index] = state
+        return Stats.of(rows, status, evidence)
+
+    def _fill(
+        self,
+        row: NDArray[np.float64],
+        plan: Sequence[QuestionPrompt],
+        told: Sequence[QuestionResult],
+        kind_column: Mapping[str, int],
+    ) -> None:
+        for asked, one in zip(plan, told):
+            if not one.known:
+                row[4] += 1
+                continue
+            worth = self.credit(asked, one)
+            row[:4] += one.right, one.abstained, worth, 1
+            column = kind_column.get(asked.question.kind.strip())
+            if column is not None:
+                row[column : column + 2] += worth, 1
+
+    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 5 + 2K] -> [..., M + K] in the order of `context.outputs`; 0/0 is NaN."""
+        summed = np.asarray(summed, dtype=np.float64)
+        kinds = summed[..., len(COLUMNS) :]
+        by_kind = [ratio(kinds[..., i], kinds[..., i + 1]) for i in range(0, kinds.shape[-1], 2)]
+        return np.stack([*self.outputs_of(summed[..., : len(COLUMNS)]), *by_kind], axis=-1)
+
+
+def _evidence(plan: Sequence[QuestionPrompt], told: Sequence[QuestionResult]) -> dict[str, Any]:
+    return {
+        "questions": [show(asked, one) for asked, one in zip(plan, told)],
+        "right": sum(one.right for one in told),
+        "abstained": sum(one.abstained for one in told),
+        "asked": sum(one.known for one in told),
+        "unanswered": sum(not one.known for one in told),
+    }
+
+
+def shares(summed: NDArray[np.float64], *columns: str) -> list[NDArray[np.float64]]:
+    """Columns of sums over the questions that are known, then the share of questions without an answer."""
+    table = dict(zip(COLUMNS, np.moveaxis(summed, -1, 0)))
+    asked = table["asked"]
+    return [*(ratio(table[name], asked) for name in columns), ratio(table["unanswered"], asked + table["unanswered"])]

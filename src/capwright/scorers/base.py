@@ -6,6 +6,9 @@ Every scorer, whether it is used to evaluate or to train, follows the same three
     stats   = scorer.stats(items, context)     # additive rows, one or more for each caption
     scores  = scorer.finalize(summed_rows)     # sums of rows -> scores
 
+A scorer says what it is (`spec`) and what it finds about each caption (`measure`); its options are its fields, checked
+by their types (`options`).
+
 Because rows add up, the score of one caption is `finalize(row)`, the score of a corpus is `finalize(rows.sum(0))`,
 and a bootstrap is `finalize(weights @ rows)`: one formula, no special cases.
 """
@@ -13,65 +16,77 @@ and a bootstrap is `finalize(weights @ rows)`: one formula, no special cases.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.scorers.options import CheckedOptions
 from capwright.text.digest import fingerprint
-from capwright.types import STATUSES, Sample, ScorerError, Vocabulary
+from capwright.types import STATUSES, Sample, ScorerError, Status, Vocabulary
 
 #: Statuses that carry a score. A caption with any other status is unknown: it is counted, never scored as zero.
-SCORED = ("ok", "empty")
+SCORED = (Status.OK, Status.EMPTY)
 
 UNITS = ("item", "item|ctx", "set")
 
 
 @dataclass(frozen=True, slots=True)
 class ScorerSpec:
-    """What a scorer is, without running it.
+    """What a scorer is, without making it.
 
     Attributes:
         name: short name, the key in reports ("tts").
         version: changes whenever the same captions could get another number.
+        outputs: names of the scores; by default one, the name. A context may add more (see `Context.outputs`).
+        ranges: (low, high) of each output; the key "tier" covers every output named "tier:...". Infinite if unbounded,
+            as outputs are that are not named. Without ranges all outputs are from 0 to 1.
         needs: what must be there: "terms", "references", "image", "questions", "judge", "java" ...
         unit: "item" (a caption has a score of its own), "item|ctx" (it has one given a context: an idf table, a pool,
             a term table), or "set" (only a set of captions has one; such a scorer cannot be a reward). A set scorer
             is given all captions in one call, and its rows are linearized: (value + (n - 1) * (mean of the
             leave-one-out values - the value without this caption), 1) for each output, so that their mean is the value
             of the set and resampling them has the variance of the jackknife.
-        outputs: names of the scores. A context may add more (see `Context.outputs`).
-        ranges: (low, high) of each output; the key "tier" covers every output named "tier:...". Infinite if unbounded.
         higher_is_better: None when neither direction is (length).
         cost: "free" (string work), "model" (a local model runs), "calls" (a judge is asked, and paid).
         rewards: names of values in [0, 1] made for training only, computed by `shape(rows)`; the first is the default
             reward. Empty when the headline output is the reward.
         main: the output that stands for the scorer, where that is not the first.
+        about: what it measures, in a few words, for tables of scorers.
+        source: the paper or program that it is from ("arXiv 1411.5726", "W15-3049").
+        page: the page about it in docs/methods; by default that of its name.
+        titles: how the scorer and its scores are written for people: {"ciderD": "CIDEr-D", "length.words": "Words"}.
     """
 
     name: str
-    version: str
-    outputs: tuple[str, ...]
-    ranges: Mapping[str, tuple[float, float]]
-    needs: frozenset[str] = frozenset()
+    version: str = "1"
+    outputs: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    needs: Iterable[str] = frozenset()
     unit: str = "item"
     higher_is_better: bool | None = True
     cost: str = "free"
     rewards: tuple[str, ...] = ()
     main: str = ""
+    about: str = ""
+    source: str = ""
+    page: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        outputs = self.outputs or (self.name,)
         if self.unit not in UNITS:
             raise ScorerError(f"{self.name}: unit {self.unit!r} is not one of {', '.join(UNITS)}")
-        if not self.outputs:
-            raise ScorerError(f"{self.name}: a scorer needs at least one output")
-        if self.main and self.main not in self.outputs:
-            raise ScorerError(f"{self.name}: main {self.main!r} is not one of its outputs {', '.join(self.outputs)}")
-        object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
+        if self.main and self.main not in outputs:
+            raise ScorerError(f"{self.name}: main {self.main!r} is not one of its outputs {', '.join(outputs)}")
+        object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "needs", frozenset(self.needs))
+        object.__setattr__(self, "page", self.page or self.name)
+        ranges = dict.fromkeys(outputs, (0.0, 1.0)) if self.ranges is None else dict(self.ranges)
+        object.__setattr__(self, "ranges", MappingProxyType(ranges))
 
     @property
     def headline(self) -> str:
@@ -82,8 +97,8 @@ class ScorerSpec:
         """(low, high) of an output; "tier:rare" falls back to the range of "tier". (-inf, inf) when undeclared."""
         if output in self.rewards:
             return 0.0, 1.0
-        family = output.partition(":")[0]
-        return self.ranges.get(output, self.ranges.get(family, (-math.inf, math.inf)))
+        ranges = self.ranges or {}
+        return ranges.get(output, ranges.get(output.partition(":")[0], (-math.inf, math.inf)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class Item:
 
     sample: Sample
     caption: str
-    status: str = "ok"
+    status: str = Status.OK
     finish: str = "stop"
 
 
@@ -122,6 +137,25 @@ class Context:
     fingerprint: str
     outputs: tuple[str, ...]
 
+    def extend(self, kind: type[C], *content: object, **more: Any) -> C:
+        """This context as one of another type, with what that adds; `content` (JSON values) joins the fingerprint."""
+        return kind(**vars(self) | more | {"fingerprint": fingerprint([self.fingerprint, *content])})
+
+
+C = TypeVar("C", bound=Context)
+
+
+class ItemStats(NamedTuple):
+    """What was found about one item: its row, or None when it is unknown.
+
+    `status` says why it is unknown; None with "ok" says that there is nothing to compare with (a sample without
+    references). A status other than "ok" takes the place of that of the item.
+    """
+
+    row: Sequence[float] | NDArray[np.float64] | None
+    status: str = Status.OK
+    evidence: dict[str, Any] | None = None
+
 
 @dataclass(frozen=True)
 class Stats:
@@ -140,6 +174,18 @@ class Stats:
     status: tuple[str, ...]
     evidence: tuple[dict[str, Any] | None, ...]
 
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray[np.float64],
+        status: Sequence[str],
+        evidence: Sequence[dict[str, Any] | None] | None = None,
+        owner: Sequence[int] | None = None,
+    ) -> Stats:
+        """Rows with their status: one an item in their order, if no owners are given."""
+        owners = np.array(range(len(rows)) if owner is None else owner, dtype=np.int64)
+        return cls(rows, owners, tuple(status), (None,) * len(rows) if evidence is None else tuple(evidence))
+
     @property
     def known(self) -> NDArray[np.bool_]:
         """bool [N]: which rows carry a score."""
@@ -155,49 +201,77 @@ class Stats:
         return rows, known
 
 
-C = TypeVar("C", bound=Context)
-
-
-class Scorer(ABC, Generic[C]):
+class Scorer(Generic[C], metaclass=CheckedOptions):
     """What every metric is. See the module text for how the three steps fit together.
 
-    A scorer of one's own says `spec`, and how `stats` are made; the rest has defaults, which fit a scorer that learns
-    nothing and whose score is the mean of its captions' scores.
+    A scorer of one's own says `spec`, and `measure` or `stats`; the rest has defaults, which fit a scorer that learns
+    nothing and whose score is the mean of its captions' scores. Options are fields of a dataclass, or keyword
+    parameters of `__init__`.
 
     Attributes:
-        spec: what the scorer is; of the class, or set in `__init__` where it depends on options.
+        spec: what the scorer is; where that depends on options, of the object.
         context_type: what its `prepare` returns.
+        columns: names of the columns of its rows; by default the outputs, then a 1.
+        ratios: for each output the two columns whose sums `finalize` divides, if scores are nothing else.
     """
 
     spec: ScorerSpec
-    context_type: type[Context] = Context
+    context_type: ClassVar[type[Context]] = Context
+    columns: tuple[str, ...] = ()
+    ratios: tuple[tuple[str, str], ...] = ()
 
     def prepare(self, corpus: Corpus) -> C:
         """Learn from a corpus what scores depend on. Raises DataError when the corpus does not have what is needed."""
-        return cast(C, Context(self.spec.name, fingerprint(self.spec.name), self.spec.outputs))
+        return self.make_context(self.spec.name)
 
-    @abstractmethod
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Measure captions: additive rows with owner, status and evidence."""
+        own = self.own_context(context)
+        status = list(map(item_status, items))
+        rows = np.zeros((len(items), self.width(own)))
+        evidence: list[dict[str, Any] | None] = [None] * len(items)
+        scored = [i for i, state in enumerate(status) if state in SCORED]
+        for i, found in zip(scored, self.measure([items[i] for i in scored], own), strict=True):
+            evidence[i] = found.evidence
+            if found.row is not None:
+                rows[i] = found.row
+            if found.status != Status.OK:
+                status[i] = found.status
+        return Stats.of(rows, status, evidence)
+
+    def measure(self, items: Sequence[Item], context: C) -> Iterable[ItemStats]:
+        """What is found about each item. All have a status of `SCORED`; captions may be blank."""
+        raise ScorerError(f"{self.spec.name}: has neither measure() nor stats()")
+
+    def width(self, context: C) -> int:
+        """How many columns rows have."""
+        return len(self.columns) or len(context.outputs) + 1
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores [..., m] of summed rows [..., k], columns in the order of `context.outputs`. 0/0 is NaN: unknown.
 
-        By default means: of rows (value of each output, 1).
+        Without `ratios` means: of rows (value of each output, 1).
         """
         summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :-1], summed[..., -1:])
+        if not self.ratios:
+            return ratio(summed[..., :-1], summed[..., -1:])
+        above, below = (list(map(self.columns.index, columns)) for columns in zip(*self.ratios))
+        return ratio(summed[..., above], summed[..., below])
 
     def signature(self, context: Context) -> str:
         """One line with everything that can change the number; equal signatures are comparable numbers."""
-        return write_signature(self.spec.name, **self.fields(context), v=self.spec.version)
+        return write_signature(self.spec.name, **self.fields(self.own_context(context)), v=self.spec.version)
 
-    def fields(self, context: Context) -> Mapping[str, object]:
+    def fields(self, context: C) -> Mapping[str, object]:
         """What stands in the signature between the name and the version."""
-        self.own(context)
         return {}
 
-    def own(self, context: Context) -> C:
+    def make_context(self, content: object, outputs: tuple[str, ...] = (), **more: Any) -> C:
+        """A context of this scorer, with the fingerprint of `content` (a JSON value) and what its type adds."""
+        made = self.context_type(self.spec.name, fingerprint(content), outputs or self.spec.outputs, **more)
+        return cast(C, made)
+
+    def own_context(self, context: Context) -> C:
         """The context, if it was made by a scorer like this one. Raises ScorerError."""
         if not isinstance(context, self.context_type) or context.scorer != self.spec.name:
             raise ScorerError(f"{self.spec.name}: needs a context made by its own prepare()")
@@ -223,9 +297,22 @@ def item_status(item: Item) -> str:
     """The status a text scorer gives an item: blank captions are "empty", unknown words are an error."""
     if item.status not in STATUSES:
         raise ScorerError(f"sample {item.sample.id!r}: status {item.status!r} is not one of {', '.join(STATUSES)}")
-    if item.status == "ok" and not item.caption.strip():
-        return "empty"
+    if item.status == Status.OK and not item.caption.strip():
+        return Status.EMPTY
     return item.status
+
+
+def by_image(items: Sequence[Item]) -> tuple[list[list[int]], list[str]]:
+    """Places of the items of each image (`sample.id`), and its status: of its first unknown caption, or the first."""
+    images: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        images.setdefault(item.sample.id, []).append(index)
+    states = list(map(item_status, items))
+    status = [
+        next((states[index] for index in members if states[index] not in SCORED), states[members[0]])
+        for members in images.values()
+    ]
+    return list(images.values()), status
 
 
 def references_of(sample: Sample) -> tuple[str, ...]:

@@ -1,178 +1,153 @@
-"""Scorers by name, so that recipes and the command line can ask for them; each is imported when asked for."""
+"""Scorers by name, so that recipes and the command line can ask for them.
+
+Those that come with capwright are found in their modules: the classes that say in a `spec` what they are. Others are
+added by `register_scorer` or named by their place, "my_package.metrics:Kindness". A function of (caption, sample) is a
+scorer, too.
+"""
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import inspect
-import types
-import typing
+import pkgutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from capwright.scorers.base import Scorer
+from capwright.scorers.base import Scorer, ScorerSpec
+from capwright.scorers.function_scorer import FunctionScorer, as_scorer
+from capwright.scorers.options import check_options, measures_captions, parameters_of, present_options, wrong_options
 from capwright.types import ScorerError
 
-#: name -> "module:object", imported on first use.
-_BUILT_IN = {
-    "balcap": "capwright.scorers.claims.balcap:BalCap",
-    "bertscore": "capwright.scorers.embedding.bertscore:BERTScore",
-    "bleu": "capwright.scorers.ngram.bleu:BLEU",
-    "caparena": "capwright.scorers.preference.caparena:CapArena",
-    "caprl": "capwright.scorers.questions.caprl:CapRL",
-    "captionqa": "capwright.scorers.questions.captionqa:CaptionQA",
-    "cccaption": "capwright.scorers.claims.cccaption:CCCaption",
-    "chair": "capwright.scorers.objects.chair:CHAIR",
-    "chrf": "capwright.scorers.ngram.chrf:ChrF",
-    "cider": "capwright.scorers.ngram.cider:CIDEr",
-    "ciderD": "capwright.scorers.ngram.cider:CIDErD",
-    "claimdiff": "capwright.scorers.claims.claimdiff:ClaimDiff",
-    "dcscore": "capwright.scorers.claims.dcscore:DCScore",
-    "distinct": "capwright.scorers.ngram.distinct:Distinct",
-    "diversity": "capwright.scorers.ngram.diversity:Diversity",
-    "dnli": "capwright.scorers.claims.dnli:DNLI",
-    "language": "capwright.scorers.fluency.language:Language",
-    "length": "capwright.scorers.fluency.length:Length",
-    "meteor": "capwright.scorers.ngram.meteor:METEOR",
-    "openchair": "capwright.scorers.objects.openchair:OpenCHAIR",
-    "prism": "capwright.scorers.questions.prism:Prism",
-    "readability": "capwright.scorers.fluency.readability:Readability",
-    "repetition": "capwright.scorers.fluency.repetition:Repetition",
-    "rougeL": "capwright.scorers.ngram.rouge:ROUGEL",
-    "similarity": "capwright.scorers.embedding.bertscore:Similarity",
-    "spice": "capwright.scorers.objects.spice:SPICE",
-    "tts": "capwright.scorers.objects.tts:TTS",
-    "tts-extracted": "capwright.scorers.objects.tts_extracted:ExtractedTTS",
-    "vdcscore": "capwright.scorers.questions.vdcscore:VDCScore",
-}
-_ADDED: dict[str, Callable[..., Scorer]] = {}
+#: What makes a scorer: its class, a function that returns one, or what `as_scorer` made of a function.
+Maker = Callable[..., Scorer] | FunctionScorer
+
+_ADDED: dict[str, Maker] = {}
 
 
-def register_scorer(name: str, make: Callable[..., Scorer]) -> None:
-    """Add a scorer of your own: `make(**options)` returns it. Raises ScorerError when the name is taken."""
-    if name in _BUILT_IN or name in _ADDED:
+def register_scorer(name: str, make: Callable[..., Any] | FunctionScorer) -> None:
+    """Add a scorer of your own.
+
+    Args:
+        name: what it is asked for by.
+        make: a class, a function that returns a scorer (`make(**options)`), a function of (caption, sample), or what
+            `as_scorer` made of one.
+
+    Raises ScorerError when the name is taken.
+    """
+    if name in list_scorers():
         raise ScorerError(f"{name}: a scorer with this name exists; choose another name")
-    _ADDED[name] = make
+    _ADDED[name] = as_maker(make, name)
 
 
 def list_scorers() -> tuple[str, ...]:
     """Names of all scorers, sorted."""
-    return tuple(sorted({*_BUILT_IN, *_ADDED}))
+    return tuple(sorted({*built_in_scorers(), *_ADDED}))
 
 
-def get_scorer(name: str, **options: Any) -> Scorer:
-    """Make a scorer by name.
+def get_scorer(scorer: str | Callable[..., Any] | FunctionScorer, **options: Any) -> Scorer:
+    """Make a scorer: by its name, of its class, or of a function of (caption, sample).
 
     Raises ScorerError when the name or an option is unknown (naming the nearest ones), or an option has a bad value:
-    one that is not of the kind that the type hint of the option names, or that the scorer itself refuses.
+    one that is not of its type, or that the scorer itself refuses.
 
     >>> get_scorer("tts", penalty=0.5).spec.headline
     'micro'
     """
-    make = _maker(name)
-    options = _present(name, make, options)
-    _check_options(name, make, options)
+    make = find_scorer(scorer) if isinstance(scorer, str) else as_maker(scorer)
+    name = scorer if isinstance(scorer, str) else str(getattr(make, "__name__", scorer))
+    present = present_options(_optioned(make), options)
+    for old, new in zip(options, present):
+        if old != new:
+            warnings.warn(f"{name}: the option {old} is called {new} now", FutureWarning, stacklevel=2)
+    if isinstance(make, FunctionScorer):
+        return make.with_options(**present)
     try:
-        return make(**options)
+        return make(**(present if isinstance(make, type) else check_options(name, make, present)))
     except (TypeError, ValueError, OverflowError) as error:
         raise ScorerError(f"{name}: cannot be made with {options}: {error}") from error
 
 
 def options_of(name: str) -> tuple[str, ...]:
     """Names of the options of a scorer. Raises ScorerError when the name is unknown."""
-    return tuple(inspect.signature(_maker(name)).parameters)
+    return tuple(parameters_of(_optioned(find_scorer(name))))
 
 
-#: What options were called before -> what they are called.
-_RENAMED = {"assistant": "judge", "picture": "image"}
+def option_problems(name: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with options of a scorer, without making it: option -> "must be ..., not ...".
+
+    Raises ScorerError when the name is unknown.
+    """
+    return wrong_options(_optioned(find_scorer(name)), options)
 
 
-def _present(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> dict[str, Any]:
-    """The options under the names they have now."""
-    known = inspect.signature(make).parameters
-    for old, new in _RENAMED.items():
-        if old in options and old not in known and new in known and new not in options:
-            warnings.warn(f"{name}: the option {old} is called {new} now", FutureWarning, stacklevel=3)
-            options = {new if option == old else option: value for option, value in options.items()}
-    return options
+def find_scorer(name: str) -> Maker:
+    """What makes the scorer of this name. Raises ScorerError when there is none, naming the nearest."""
+    make = _ADDED.get(name) or _find_built_in(name)
+    if make is not None:
+        return make
+    if ":" in name:
+        return as_maker(_import(name))
+    near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
 
 
-def _maker(name: str) -> Callable[..., Scorer]:
-    if name in _ADDED:
-        return _ADDED[name]
-    if name not in _BUILT_IN:
-        near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
-    module, _, attribute = _BUILT_IN[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def as_maker(make: Callable[..., Any] | FunctionScorer, name: str | None = None) -> Maker:
+    """What makes a scorer of a class or function; a function of (caption, sample) becomes a scorer of this name."""
+    if isinstance(make, FunctionScorer):
+        return make
+    if not callable(make):
+        raise ScorerError(f"{name or make!r} is no scorer: give a class, or a function of (caption, sample)")
+    return as_scorer(make, name) if measures_captions(make) else make
 
 
-def _check_options(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> None:
-    parameters = inspect.signature(make).parameters
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    hints = _hints(make)
-    for option, value in options.items():
-        if option in hints and not _fits(value, hints[option]):
-            raise ScorerError(f"{name}: {option} must be {_kind(hints[option])}, not {_shown(value)}")
-        if option not in parameters and not takes_any:
-            near = difflib.get_close_matches(option, parameters, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            has = f"options: {', '.join(parameters)}" if parameters else "it has no options"
-            raise ScorerError(f"{name}: has no option {option!r}{hint} ({has})")
+def built_in_scorers() -> dict[str, type[Scorer]]:
+    """The scorers that come with capwright, by name, a family after the other. No model or program is loaded."""
+    return {name: one for module in _modules() for name, one in _scorers_of(module).items()}
 
 
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-    types.NoneType: "null",
-}
+def scorer_specs() -> dict[str, ScorerSpec]:
+    """What all scorers are, by name, as far as it is known without making them."""
+    specs = {name: getattr(make, "spec", None) for name, make in {**built_in_scorers(), **_ADDED}.items()}
+    return {name: spec for name, spec in specs.items() if isinstance(spec, ScorerSpec)}
 
 
-def _hints(make: Callable[..., Scorer]) -> dict[str, Any]:
-    """The types of options, where they are written down and known here."""
+@cache
+def _modules() -> tuple[str, ...]:
+    """Where scorers are: the modules of the families."""
+    found = [module.name for module in pkgutil.walk_packages([str(Path(__file__).parent)], "capwright.scorers.")]
+    return tuple(name for name in found if name.count(".") > 2 and "._" not in name)
+
+
+@cache
+def _scorers_of(module: str) -> dict[str, type[Scorer]]:
+    found = [one for one in vars(import_module(module)).values() if isinstance(one, type) and issubclass(one, Scorer)]
+    own = [one for one in found if one.__module__ == module and isinstance(vars(one).get("spec"), ScorerSpec)]
+    return {one.spec.name: one for one in own}
+
+
+def _find_built_in(name: str) -> type[Scorer] | None:
+    """Most scorers stand in a module of their name: then no other one is imported."""
+    module = name.lower().replace("-", "_")
+    likely = [place for place in _modules() if module.startswith(place.rpartition(".")[2])]
+    for place in [*likely, *(() if ":" in name else _modules())]:
+        if name in _scorers_of(place):
+            return _scorers_of(place)[name]
+    return None
+
+
+def _optioned(make: Maker) -> Callable[..., Any]:
+    return make.function if isinstance(make, FunctionScorer) else make
+
+
+def _import(place: str) -> Any:
+    """What stands at "package.module:Name"."""
+    module, _, attribute = place.partition(":")
     try:
-        return typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
-    except (NameError, TypeError):
-        return {}
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value is of a type as options have it; types that are not known here take everything."""
-    outer, inner = typing.get_origin(hint), typing.get_args(hint)
-    if outer in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if outer is Sequence:
-        return (
-            isinstance(value, Sequence)
-            and not isinstance(value, (str, bytes))
-            and all(_fits(v, inner[0]) for v in value)
-        )
-    if outer is Mapping:
-        pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
-        return all(_fits(key, inner[0]) and _fits(each, inner[1]) for key, each in pairs)
-    if hint in (int, float) and isinstance(value, bool):
-        return False
-    if hint is float:
-        return isinstance(value, Real) and (not isinstance(value, int) or abs(value) < 2**1023)
-    return isinstance(value, hint) if hint in _KINDS else True
-
-
-def _kind(hint: Any) -> str:
-    outer, inner = typing.get_origin(hint), typing.get_args(hint)
-    if outer in (typing.Union, types.UnionType):
-        return " or ".join(_kind(one) for one in inner)
-    if outer in (Sequence, Mapping):
-        return f"{'a list' if outer is Sequence else 'an object'} ({_kind(inner[-1])} each)"
-    return _KINDS.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        return attrgetter(attribute)(import_module(module))
+    except Exception as error:  # whatever a module of one's own does when it is imported
+        raise ScorerError(f"{place}: cannot be imported: {type(error).__name__}: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.scorers.base import Context, Item, Scorer, write_signature
-from capwright.types import Caption, OutageError, Sample, ScorerError
+from capwright.types import Caption, OutageError, Sample, ScorerError, Status
 
 Grid = NDArray[np.float64]
 
@@ -149,7 +149,7 @@ class RewardView:
         return self.scorer.spans(text, sample, self.context)  # type: ignore[attr-defined]
 
     def _status(self, caption: Caption) -> str:
-        return "truncated" if caption.finish == "length" and self._truncated == "unknown" else "ok"
+        return Status.TRUNCATED if caption.finish == "length" and self._truncated == "unknown" else Status.OK
 
     def _scaled(self, name: str, values: Grid, known: NDArray[np.bool_]) -> Grid:
         values = np.where(known & np.isfinite(values), values, np.nan)

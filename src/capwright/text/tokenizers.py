@@ -12,6 +12,7 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from capwright.types import ScorerError
 
 #: Names that `get_tokenizer` knows: our PTB, the Java original, white space only, and words of any language.
-TOKENIZERS = ("ptb", "ptb-java", "split", "words")
+TokenizerName = Literal["ptb", "ptb-java", "split", "words"]
+TOKENIZERS: tuple[str, ...] = get_args(TokenizerName)
 
 #: A memory with this many characters of text is dropped whole before the next call. 100,000 COCO captions with five
 #: references each fit in (32 million characters, 120 MB).

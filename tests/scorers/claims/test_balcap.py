@@ -122,7 +122,7 @@ def test_b_capscore_of_learned_language(tmp_path):
 
 def test_b_capscore_refusals():
     for language in (3, True, ["references", 1], {"learn_from": "references"}):
-        with pytest.raises(ScorerError, match="balcap: language must be text or a list"):
+        with pytest.raises(ScorerError, match="balcap.language: must be text or a list"):
             get_scorer("balcap", language=language)
     with pytest.raises(ScorerError, match="balcap: b-CapScore needs parts: both, not 'recall'"):
         BalCap(FakeClaims(), parts="recall", language="references")

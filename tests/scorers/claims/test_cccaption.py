@@ -97,7 +97,7 @@ def test_another_reader_can_answer():
 
 
 def test_a_reader_must_answer():
-    with pytest.raises(ScorerError, match="reader must be a name"):
+    with pytest.raises(ScorerError, match="reader: must be a name"):
         CCCaption(FakeClaims(), reader=object())
 
 

@@ -76,7 +76,7 @@ def test_a_judge_needs_images_and_references():
         ClaimDiff(LexicalJudge(), how="judge").prepare(Corpus([PICTURE]))
     bare = Sample("2", NO_IMAGE, ("a",))
     assert scores(ClaimDiff(FakeWriter({})), "x", bare)[1] == "missing_image"
-    with pytest.raises(ScorerError, match="mode must be one of"):
+    with pytest.raises(ScorerError, match="mode: must be one of"):
         ClaimDiff(mode="raw")
 
 

@@ -353,16 +353,16 @@ def test_an_encoder_without_weights_is_refused(folder, tmp_path):
     [
         ({}, "bertscore: needs a text encoder"),
         ({"model": "x", "embedder": Plane()}, "bertscore: needs a text encoder"),
-        ({"model": "x", "layer": -1}, "layer must be a whole number >= 0"),
-        ({"model": "x", "batch": 0}, "batch must be a whole number >= 1"),
-        ({"model": "x", "max_tokens": 2}, "max_tokens must be a whole number >= 8"),
-        ({"model": "x", "weights": "tfidf"}, 'weights must be "equal" or "idf"'),
-        ({"model": "x", "baseline": (0.1, 0.2)}, "baseline must be one number, or three"),
-        ({"model": "x", "baseline": 1.0}, "baseline must be at least 0 and below 1"),
+        ({"model": "x", "layer": -1}, "layer: must be a whole number, 0 or more"),
+        ({"model": "x", "batch": 0}, "batch: must be a whole number, 1 or more"),
+        ({"model": "x", "max_tokens": 2}, "max_tokens: must be a whole number, 8 or more"),
+        ({"model": "x", "weights": "tfidf"}, 'weights: must be "equal" or "idf"'),
+        ({"model": "x", "baseline": (0.1, 0.2)}, "baseline: must be one number, or three"),
+        ({"model": "x", "baseline": 1.0}, "baseline: must be at least 0 and below 1"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ScorerError, match=message):
         BERTScore(**options)
-    with pytest.raises(ScorerError, match="pool must be"):
+    with pytest.raises(ScorerError, match="pool: must be"):
         Similarity(model="x", pool="max")

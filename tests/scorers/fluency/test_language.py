@@ -216,9 +216,9 @@ def test_odd_corpora_have_limits_all_the_same():
 def test_wrong_options():
     with pytest.raises(ScorerError, match="there is no file 'casual'"):
         Language(learn_from="casual")
-    with pytest.raises(ScorerError, match="learn_from is empty"):
+    with pytest.raises(ScorerError, match="learn_from: is empty"):
         Language(learn_from=())
-    with pytest.raises(ScorerError, match="no tokenizer 'ptp'"):
+    with pytest.raises(ScorerError, match="language.tokenizer: .*, not 'ptp'; did you mean \"ptb\""):
         Language(tokenizer="ptp")
     with pytest.raises(ScorerError, match="own prepare"):
         SCORER.stats([], Language.__new__(Language))
@@ -299,11 +299,11 @@ def test_judges_that_do_not_grade_are_refused_at_once():
 
 
 def test_options_of_a_recipe_fit():
-    registry._check_options(
-        "language", Language, {"judge": None, "learn_from": ["references", "meta.casual"], "seed": 1}
-    )
-    with pytest.raises(ScorerError, match="learn_from must be"):
-        registry._check_options("language", Language, {"learn_from": 3})
+    options = {"judge": None, "learn_from": ["references", "meta.casual"], "seed": 1}
+    assert registry.option_problems("language", options) == {}
+    assert registry.option_problems("language", {"learn_from": 3}) == {
+        "learn_from": "must be text or a list (text each), not 3"
+    }
 
 
 def test_the_length_mask_of_a_recipe_acts_on_language_alone(monkeypatch):

@@ -113,5 +113,5 @@ def test_ngrams_do_not_reach_into_the_next_text():
 
 
 def test_an_unknown_tokenizer_is_an_error():
-    with pytest.raises(ScorerError, match="no tokenizer 'word'"):
+    with pytest.raises(ScorerError, match="repetition.tokenizer: .*, not 'word'; did you mean \"words\""):
         get_scorer("repetition", tokenizer="word")

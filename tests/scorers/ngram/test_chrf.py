@@ -140,7 +140,7 @@ def test_signature_names_what_counts():
     "options", [{"char_order": 0}, {"word_order": -1}, {"beta": 0.5}, {"lowercase": "no"}], ids=str
 )
 def test_bad_options(options):
-    with pytest.raises(ScorerError, match=f"chrf: {next(iter(options))} must be"):
+    with pytest.raises(ScorerError, match=f"chrf.{next(iter(options))}: must be"):
         ChrF(**options)
 
 

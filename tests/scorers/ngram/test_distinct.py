@@ -147,5 +147,5 @@ def test_signature_and_what_it_can_not_do():
     ):
         measure(["a b", "c"], budget=9)
     for budget in (0, 1.5, True):
-        with pytest.raises(ScorerError, match="budget must be a whole number"):
+        with pytest.raises(ScorerError, match="budget: must be a whole number"):
             get_scorer("distinct", budget=budget)

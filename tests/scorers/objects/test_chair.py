@@ -282,9 +282,9 @@ def test_errors_in_a_table_name_the_file_and_the_key(tmp_path, text, message):
 def test_bad_options_are_errors(tmp_path):
     with pytest.raises(ScorerError, match="there is no file 'cocoo'; or use auto, coco, vocabulary"):
         get_scorer("chair", objects="cocoo")
-    with pytest.raises(ScorerError, match="objects must be"):
+    with pytest.raises(ScorerError, match="objects: must be"):
         get_scorer("chair", objects=3)
-    with pytest.raises(ScorerError, match="references must be true or false"):
+    with pytest.raises(ScorerError, match="references: must be true or false"):
         get_scorer("chair", references="no")
     scorer = get_scorer("chair")
     with pytest.raises(ScorerError, match="its own prepare"):

@@ -173,7 +173,7 @@ def test_signature_and_evidence(java):
 
 
 def test_bad_options():
-    with pytest.raises(ScorerError, match="spice: timeout must be"):
+    with pytest.raises(ScorerError, match="spice.timeout: must be"):
         split(timeout=-1)
-    with pytest.raises(ScorerError, match="spice: memory must be"):
+    with pytest.raises(ScorerError, match="spice.memory: must be"):
         split(memory=8)

@@ -73,14 +73,14 @@ def test_samples_without_terms_or_image():
     scorer, _, stats = measure(Judge(), ["kite"], Sample("2", Path("2.png")))
     assert np.isnan(scorer.shape(stats.rows)).all()
     assert measure(Judge(), ["kite"], Sample("3", NO_IMAGE, (), TERMS))[2].status == ("missing_image",)
-    with pytest.raises(DataError, match="no sample has a term"):
+    with pytest.raises(DataError, match="tts-extracted: neither the vocabulary nor any sample has a term"):
         ExtractedTTS(Judge()).prepare(Corpus([Sample("2", Path("2.png"))]))
 
 
 def test_what_it_needs():
     with pytest.raises(NotInstalledError, match="^tts-extracted: not installed: .* use tts"):
         ExtractedTTS(FakeClaims()).prepare(Corpus([SAMPLE]))
-    with pytest.raises(ScorerError, match="penalty must be"):
+    with pytest.raises(ScorerError, match="penalty: must be"):
         ExtractedTTS(penalty=-1)
     scorer, context, _ = measure(Judge(), [])
     start, _, rest = scorer.signature(context).partition("|terms:")

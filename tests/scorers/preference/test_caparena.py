@@ -266,9 +266,9 @@ def test_opponents_from_files_and_the_signature(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: CapArena(match="some"), ScorerError, "match must be one or all"),
-        (lambda: CapArena(orders="one"), ScorerError, "orders must be both or paper"),
-        (lambda: CapArena(own="none"), ScorerError, "own must be skip or zero"),
+        (lambda: CapArena(match="some"), ScorerError, 'match: must be "one" or "all"'),
+        (lambda: CapArena(orders="one"), ScorerError, 'orders: must be "both" or "paper"'),
+        (lambda: CapArena(own="none"), ScorerError, 'own: must be "skip" or "zero"'),
         (lambda: CapArena(reference=False, image=False), ScorerError, "needs the reference or the image"),
         (lambda: CapArena({"a": {}}, itself="b"), ScorerError, "'b' is not an opponent"),
         (lambda: CapArena(["a.json"]), ScorerError, "names with captions"),

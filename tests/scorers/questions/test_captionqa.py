@@ -290,7 +290,7 @@ def test_signature_and_refusals():
         strict.stats([Item(replace(SAMPLE, id="other"), "x")], prepared)
     with pytest.raises(ScorerError, match="soft must be false"):
         CaptionQA(SlowWords(), soft=True, strict_paper=True)
-    with pytest.raises(ScorerError, match="strict_paper must be"):
+    with pytest.raises(ScorerError, match="strict_paper: must be"):
         CaptionQA(SlowWords(), strict_paper="yes")
     with pytest.raises(DataError, match="captionqa: no sample has questions"):
         scorer.prepare(Corpus([Sample("b", Path("b"))]))

@@ -124,7 +124,7 @@ def test_it_is_no_reward():
 
 @pytest.mark.parametrize("options", [{"shuffle": 1}, {"seed": True}, {"judge": 3}, {"free": "fuzzy"}])
 def test_bad_options_are_refused(options):
-    with pytest.raises(ScorerError, match=f"prism: {next(iter(options))}"):
+    with pytest.raises(ScorerError, match=f"prism.{next(iter(options))}"):
         Prism(**({"judge": SlowWords()} | options))
 
 

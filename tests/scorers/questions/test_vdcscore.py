@@ -127,9 +127,9 @@ def test_explain_and_reward():
 def test_who_can_be_asked():
     with pytest.raises(ScorerError, match="vdcscore: LexicalJudge cannot answer open questions; name"):
         VDCScore("lexical").prepare(Corpus([SAMPLE]))
-    with pytest.raises(ScorerError, match="vdcscore: judge must be"):
+    with pytest.raises(ScorerError, match="vdcscore.judge: must be"):
         VDCScore(None)
-    with pytest.raises(ScorerError, match="vdcscore: seed"):
+    with pytest.raises(ScorerError, match="vdcscore.seed"):
         VDCScore(Writer(), seed=1.5)
 
     class Short(Writer):
@@ -140,7 +140,7 @@ def test_who_can_be_asked():
         def write(self, task, given, *, seed=0):
             raise ValueError("no such task")
 
-    with pytest.raises(ScorerError, match="0 records for 1 of 'answer'"):
+    with pytest.raises(ScorerError, match="0 answers to 1 of 'answer'"):
         run([Item(OTHER, "color red")], Short())
     with pytest.raises(ScorerError, match="vdcscore: the judge failed on 1 of 'answer': no such task"):
         run([Item(OTHER, "color red")], Broken())

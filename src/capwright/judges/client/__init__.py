@@ -7,8 +7,9 @@
 """
 
 from capwright.judges.client.cache import AnswerCache
-from capwright.judges.client.client import Chat
+from capwright.judges.client.chat import Chat
 from capwright.judges.client.messages import BudgetError, ChatAnswer, ChatDownError, ChatError, ChatRequest, Message
+from capwright.judges.client.options import ChatOptions
 from capwright.judges.client.usage import Cost, Prices, Usage
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ChatAnswer",
     "ChatDownError",
     "ChatError",
+    "ChatOptions",
     "ChatRequest",
     "Cost",
     "Message",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -19,15 +18,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.cache_dir import set_aside
-from capwright.judges.client.fork_safety import renewed_after_fork
 from capwright.judges.client.messages import ChatError
+from capwright.judges.client.processes import leave_to_parent, renewed_after_fork
 
 _Answer = TypeVar("_Answer")
 FILE = "answers.sqlite"
 #: Megabytes the answers may take; beyond it the oldest go. A short answer takes half a kilobyte.
 LIMIT_MB = 1000.0
 _BUSY = 10.0
-_OF_PARENTS: list[sqlite3.Connection] = []
 _AT_ONCE = 500
 
 
@@ -55,13 +53,14 @@ class AnswerCache:
         self._limit = int(limit_mb * 1e6)
         self._seconds = None if days is None else days * 86400
         self._db: sqlite3.Connection | None = None
-        self._owner = 0
         self.after_fork()
         renewed_after_fork(self)
 
     def after_fork(self) -> None:
-        """In a child a thread of the parent may have held the lock."""
+        """In a child a thread of the parent may have held the lock, and the file is opened anew."""
         self._lock = threading.RLock()
+        leave_to_parent(self._db)  # closing it here would drop the parent's locks
+        self._db = None
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """The answers that are there, by key."""
@@ -98,7 +97,7 @@ class AnswerCache:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            if self._db is not None and self._owner == os.getpid():
+            if self._db is not None:
                 self._db.close()
                 self._db = None
 
@@ -137,10 +136,8 @@ class AnswerCache:
         return int(gone)
 
     def _opened(self) -> sqlite3.Connection:
-        if self._db is not None and self._owner == os.getpid():
+        if self._db is not None:
             return self._db
-        if self._db is not None:  # it is the parent's; closing it here would drop the parent's locks
-            _OF_PARENTS.append(self._db)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self.path, timeout=_BUSY, check_same_thread=False)
         try:
@@ -153,7 +150,7 @@ class AnswerCache:
         except BaseException:
             db.close()
             raise
-        self._db, self._owner = db, os.getpid()
+        self._db = db
         return db
 
     def _with_file(self, work: Callable[[sqlite3.Connection], _Answer], otherwise: _Answer) -> _Answer:
@@ -162,22 +159,16 @@ class AnswerCache:
             for first_try in (True, False):
                 try:
                     return work(self._opened())
-                except (OSError, sqlite3.OperationalError) as error:
+                except (OSError, sqlite3.Error) as error:
                     self.close()
-                    return self._without(error, otherwise)
-                except sqlite3.DatabaseError as error:
-                    self.close()
-                    if not first_try:
-                        return self._without(error, otherwise)
+                    if not first_try or isinstance(error, (OSError, sqlite3.OperationalError)):
+                        _warn(
+                            f"answers are not kept: {self.path} cannot be used ({error}); set CAPWRIGHT_CACHE to a "
+                            "folder that can be written, or to off"
+                        )
+                        return otherwise
                     aside = set_aside(self.path)
                     _warn(f"the file of kept answers was broken ({error}); it is now {aside} and may be deleted")
-        return otherwise
-
-    def _without(self, error: Exception, otherwise: _Answer) -> _Answer:
-        _warn(
-            f"answers are not kept: {self.path} cannot be used ({error}); set CAPWRIGHT_CACHE to a folder that can be "
-            "written, or to off"
-        )
         return otherwise
 
 

@@ -6,10 +6,10 @@ Answers that are in the cache are used as they are. Others are made up by their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from capwright.judges.client.client import Chat
+from capwright.judges.client.chat import Chat
 from capwright.judges.client.messages import ChatAnswer, ChatRequest
 from capwright.judges.client.usage import Cost
 
@@ -25,37 +25,28 @@ class CostEstimate:
 
     def add(self, who: str, more: Cost) -> None:
         """Adds up what one judge would be asked."""
-        before = self.found.get(who, Cost(0, 0, 0, None if more.cost is None else 0.0))
-        cost = None if before.cost is None or more.cost is None else before.cost + more.cost
-        self.found[who] = Cost(
-            before.calls + more.calls, before.cached + more.cached, before.tokens + more.tokens, cost
-        )
+        self.found[who] = self.found[who] + more if who in self.found else more
 
 
-class EstimatingChat:
-    """`ask` of a Chat, without asking: requests are counted in a `CostEstimate`."""
+class EstimatingChat(Chat):
+    """A `Chat` that asks nothing: requests are counted in a `CostEstimate`, and answers are made up."""
 
-    def __init__(self, chat: Chat, costs: CostEstimate) -> None:
-        self._chat = chat
+    def __init__(self, costs: CostEstimate, address: str, model: str = "", **options: Any) -> None:
+        super().__init__(address, model, **options)
         self._costs = costs
-        self._counted: set[tuple[Any, ...]] = set()
+        self._counted: set[bytes] = set()
 
-    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
-        """An answer from the cache, or one that is made up, for each request. Raises ChatError as `Chat.ask` does."""
-        kept = self._chat.known(requests)
-        calls, cached = [], 0
-        here = self._counted if self._chat.cache is not None else set()  # without a cache it is asked again
-        for request, answer in zip(requests, kept):
-            key = (request.protocol, request.messages, request.choices, request.seed, request.temperature,
-                   request.max_tokens)  # fmt: skip
-            if answer is not None or key in here:
-                cached += 1
-            else:
-                here.add(key)
-                calls.append(request)
-        who = f"{self._chat.address}, {self._chat.model}"
-        self._costs.add(who, self._chat.account.estimate(calls, cached))
-        return [answer or made_up(request) for request, answer in zip(requests, kept)]
+    def _kept(self, first: Mapping[bytes, ChatRequest]) -> dict[bytes, ChatAnswer]:
+        """Answers from the cache, and of what it would hold by then."""
+        answers = {key: made_up(first[key]) for key in self._counted & first.keys()} | super()._kept(first)
+        calls = [request for key, request in first.items() if key not in answers]
+        self._costs.add(f"{self.address}, {self.model}", self.account.estimate(calls, len(answers)))
+        return answers
+
+    def _fetch(self, first: Mapping[bytes, ChatRequest]) -> dict[bytes, ChatAnswer]:
+        if self.cache is not None:  # without a cache they are asked again
+            self._counted |= first.keys()
+        return {key: made_up(request) for key, request in first.items()}
 
 
 def counted_options(options: Mapping[str, Any], costs: CostEstimate) -> dict[str, Any] | None:
@@ -76,8 +67,8 @@ def _is_model(value: Any) -> bool:
 def made_up(request: ChatRequest) -> ChatAnswer:
     """An answer of the right form: by the schema, else the first of the choices, else some words."""
     if request.schema is not None:
-        return ChatAnswer("ok", "{}", example(request.schema))
-    return ChatAnswer("ok", request.choices[0] if request.choices else "some words")
+        return ChatAnswer(text="{}", data=example(request.schema))
+    return ChatAnswer(text=request.choices[0] if request.choices else "some words")
 
 
 def example(schema: Mapping[str, Any], number: int = 1) -> Any:

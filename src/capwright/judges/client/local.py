@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from capwright.data.images import load_image
-from capwright.judges.client.completions import CANDIDATES, KEPT_TOKENS, RawCompletion, TokenCandidates
-from capwright.judges.client.messages import ChatError, ChatRequest, Message
-from capwright.judges.client.server import CallResult, Done, with_schema_in_words
+from capwright.judges.client.messages import (
+    CANDIDATES,
+    KEPT_TOKENS,
+    ChatAnswer,
+    ChatError,
+    ChatRequest,
+    Message,
+    TokenCandidates,
+)
+from capwright.judges.client.options import ChatOptions
+from capwright.judges.client.server import Done
 from capwright.judges.client.usage import Usage
 from capwright.models.processor import load_processor
-from capwright.types import ImageError
+from capwright.types import ImageError, Status
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,69 +37,59 @@ class LocalModel:
 
     Args:
         name: folder, or id of the hub.
+        options: of these device ("cpu", "cuda", ...; None takes a GPU where there is one), dtype ("float32", "bfloat16"
+            or "float16"), call_seconds and max_pixels count.
         account: where tokens are counted.
-        device: "cpu", "cuda", ...; None takes a GPU where there is one.
-        dtype: "float32", "bfloat16" or "float16".
-        call_seconds: the most that one answer may take; None: no limit.
-        max_pixels: larger images are scaled down.
 
     Answers at temperature above 0 are drawn by the seed and the text of the request, so they do not depend on what
     else is asked. Chat templates that know no system message get it before the first message of the user.
     """
 
-    def __init__(
-        self, name: str, account: Usage, *, device: str | None = None, dtype: str = "float32",
-        call_seconds: float | None = None, max_pixels: int | None = None,
-    ) -> None:  # fmt: skip
-        if dtype not in _DTYPES:
-            raise ChatError(f"local:{name}: dtype {dtype!r} is none of {', '.join(_DTYPES)}")
-        self.name = f"{name}@{_state(Path(name))}/{dtype}" if Path(name).is_dir() else f"{name}/{dtype}"
+    def __init__(self, name: str, options: ChatOptions, account: Usage) -> None:
+        if options.dtype not in _DTYPES:
+            raise ChatError(f"local:{name}: dtype {options.dtype!r} is none of {', '.join(_DTYPES)}")
+        version = f"@{_state(Path(name))}" if Path(name).is_dir() else ""
+        self.name = f"{name}{version}/{options.dtype}"
         self._source = name
+        self._options = options
         self._account = account
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._dtype = _DTYPES[dtype]
-        self._call_seconds = call_seconds
-        self._max_pixels = max_pixels
+        self._device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model: Any = None
         self._reader: Any = None  # processor, or tokenizer of a model that reads text only
         self._sees = False
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
-        """Ask all, one after the other; `done(place, outcome)` as they come."""
+        """Ask all, one after the other; `done(place, answer)` as they come."""
         until = None if seconds is None else time.monotonic() + seconds
         for place, request in enumerate(requests):
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
-                done(place, CallResult(None, "timeout", f"the step was over after {seconds:g} s"))
+                done(place, ChatAnswer(Status.TIMEOUT, reason=f"the step was over after {seconds:g} s"))
                 continue
             done(place, await asyncio.to_thread(self._answer, request, left))
-
-    def forget(self) -> None:
-        """Nothing here belongs to an event loop."""
 
     async def close(self) -> None:
         """Lets the weights go."""
         self._model = self._reader = None
 
-    def _answer(self, request: ChatRequest, left: float | None) -> CallResult:
+    def _answer(self, request: ChatRequest, left: float | None) -> ChatAnswer:
         self._load()
         reserved = self._account.reserve(request)
         started = time.monotonic()
-        limits = [limit for limit in (left, self._call_seconds) if limit is not None]
+        limit = min(self._options.call_seconds, self._options.call_seconds if left is None else left)
         try:
-            inputs = self._inputs(request)
-            said, in_time = self._generate(inputs, request, min(limits, default=None))
+            answer, in_time = self._generate(self._inputs(request), request, limit)
         except ImageError as error:
             self._account.lose(reserved, billed=False)
-            return CallResult(None, "missing_image", str(error))
+            return ChatAnswer(Status.MISSING_IMAGE, reason=str(error))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a prompt that this model cannot take
             self._account.lose(reserved, billed=False)
-            return CallResult(None, "judge_error", (str(error).strip().splitlines() or [type(error).__name__])[0][:300])
+            return ChatAnswer(Status.JUDGE_ERROR, reason=_first_line(error)[:300])
         seconds = time.monotonic() - started
-        self._account.settle(reserved, request, said.tokens_in, said.tokens_out, seconds)
+        self._account.settle(reserved, request, answer.tokens_in, answer.tokens_out, seconds)
         if not in_time:
-            return CallResult(None, "timeout", f"no answer within {min(limits):.3g} s")
-        return CallResult(said, seconds=seconds)
+            return ChatAnswer(Status.TIMEOUT, reason=f"no answer within {limit:.3g} s")
+        return replace(answer, seconds=seconds)
 
     def _load(self) -> None:
         if self._model is not None:
@@ -104,14 +103,14 @@ class LocalModel:
                 if self._sees
                 else AutoTokenizer.from_pretrained(self._source)
             )
-            self._model = kind.from_pretrained(self._source, dtype=self._dtype).to(self._device).eval()
+            dtype = _DTYPES[self._options.dtype]
+            self._model = kind.from_pretrained(self._source, dtype=dtype).to(self._device).eval()
         except Exception as error:  # every library below has errors of its own for a broken file
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ChatError(f"local:{self._source}: cannot be loaded: {first}") from error
+            raise ChatError(f"local:{self._source}: cannot be loaded: {_first_line(error)}") from error
 
     def _inputs(self, request: ChatRequest) -> Any:
-        messages = list(with_schema_in_words(request))
-        images = [load_image(path, self._max_pixels) for m in messages for path in m.images]
+        messages = list(request.with_schema_in_words)
+        images = [load_image(path, self._options.max_pixels) for m in messages for path in m.images]
         if images and not self._sees:
             raise ValueError("this model reads text only and was shown an image")
         prompt = self._prompt(messages)
@@ -142,7 +141,7 @@ class LocalModel:
             first = Message(messages[1].role, f"{messages[0].text}\n\n{messages[1].text}", messages[1].images)
             return self._prompt([first, *messages[2:]])
 
-    def _generate(self, inputs: Any, request: ChatRequest, seconds: float | None) -> tuple[RawCompletion, bool]:
+    def _generate(self, inputs: Any, request: ChatRequest, seconds: float | None) -> tuple[ChatAnswer, bool]:
         """What the model says, and whether it came to an end in time."""
         start = inputs["input_ids"].shape[1]
         drawn = request.temperature > 0
@@ -163,7 +162,8 @@ class LocalModel:
         in_time = stopped or len(ids) >= request.max_tokens or seconds is None or time.monotonic() - began < seconds
         text = self._decode(ids)
         tokens = self._tokens(ids, out.logits) if request.choices else ()
-        return RawCompletion(text, "stop" if stopped else "length", tokens, start, len(ids)), in_time
+        finish = "stop" if stopped else "length"
+        return ChatAnswer(text=text, finish=finish, tokens=tokens, tokens_in=start, tokens_out=len(ids)), in_time
 
     def _tokens(self, ids: list[int], logits: Sequence[torch.Tensor]) -> tuple[TokenCandidates, ...]:
         found = []
@@ -175,6 +175,10 @@ class LocalModel:
 
     def _decode(self, ids: list[int]) -> str:
         return str(getattr(self._reader, "tokenizer", self._reader).decode(ids, skip_special_tokens=True))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _turn(message: Message, sees: bool) -> dict[str, Any]:

@@ -1,16 +1,32 @@
-"""What is asked of a chat model and what comes back: plain records, no network."""
+"""What is asked of a chat model, what comes back, and what it means: records and their reading, no network.
+
+A `ChatRequest` goes out. A `ChatAnswer` comes back as it was said, which is what the cache keeps, and is then read:
+reasoning cut away, JSON by the schema, probabilities of choices.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from capwright.types import ModelError, OutageError
+from capwright.judges.client.schema import check_schema, read_json
+from capwright.types import ModelError, OutageError, Status
 
 #: Who can say a message.
 ROLES = ("system", "user", "assistant")
+#: Tokens from the start of an answer of which probabilities are kept, and how many candidates each.
+KEPT_TOKENS = 8
+CANDIDATES = 20
+#: What the cache keeps of an answer.
+_KEPT = ("text", "finish", "tokens", "tokens_in", "tokens_out")
+
+#: A token with its natural-log probability, and the same of the likeliest candidates in its place.
+TokenCandidates = tuple[str, tuple[tuple[str, float], ...]]
 
 
 class ChatError(ModelError):
@@ -58,25 +74,56 @@ class ChatRequest:
     choices: tuple[str, ...] = ()
     protocol: str = ""
 
+    def check(self) -> None:
+        """Raises ChatError for a mistake in the prompt itself, which is no failure of a call."""
+        if not self.messages:
+            raise ChatError("a request without messages")
+        for message in self.messages:
+            if message.role not in ROLES:
+                raise ChatError(f"role {message.role!r} is none of {', '.join(ROLES)}")
+        if self.max_tokens < 1 or not 0 <= self.temperature <= 2:
+            raise ChatError("max_tokens must be 1 or more, temperature from 0 to 2")
+        try:
+            check_schema(self.schema or {})
+        except ValueError as error:
+            raise ChatError(str(error)) from None
+
+    @property
+    def with_schema_in_words(self) -> tuple[Message, ...]:
+        """The messages, for models that take no schema: it stands at the end of what the user says last.
+
+        It is no message of its own, because many chat templates want user and judge to take turns.
+        """
+        if self.schema is None:
+            return self.messages
+        shape = json.dumps(dict(self.schema))
+        words = f"Answer with one JSON value that follows this JSON schema, and with nothing else:\n{shape}"
+        last = self.messages[-1]
+        if last.role != "user":
+            return (*self.messages, Message("user", words))
+        return (*self.messages[:-1], replace(last, text=f"{last.text}\n\n{words}"))
+
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
     """What came back from one call.
 
     Attributes:
-        status: "ok", "truncated" (cut off at max_tokens; `text` is what there is), "unparseable" (no JSON by the
-            schema), "refusal", "timeout", "judge_error" (the server said no, or nothing of use), "missing_image".
-            Everything but "ok" is unknown to the caller, except that a cut-off text may be of use.
-        text: the answer without reasoning between <think> and </think>.
-        data: what JSON the text holds, when a schema was given and the status is "ok".
+        status: OK, TRUNCATED (cut off at max_tokens; `text` is what there is), UNPARSEABLE (no JSON by the schema),
+            REFUSAL, TIMEOUT, JUDGE_ERROR (the server said no, or nothing of use), MISSING_IMAGE. Everything but OK is
+            unknown to the caller, except that a cut-off text may be of use.
+        text: the answer; once it is read, without reasoning between <think> and </think>.
+        data: what JSON the text holds, when a schema was given and the status is OK.
         probabilities: of `ChatRequest.choices`, in order; they sum to 1. None where the server does not tell.
-        reason: why the status is not "ok", for people.
+        reason: why the status is not OK, for people.
         cached: no judge was asked; the answer is from the cache.
         tokens_in, tokens_out: as the server counts them; 0 where it does not.
         seconds: from sending to the whole answer, of the try that worked; 0 when cached.
+        finish: "stop", "length", "refusal", or "" where the server does not say.
+        tokens: the first tokens with their candidates, until it is read.
     """
 
-    status: str
+    status: str = Status.OK
     text: str = ""
     data: Any = None
     probabilities: tuple[float, ...] | None = None
@@ -85,3 +132,114 @@ class ChatAnswer:
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
+    finish: str = "stop"
+    tokens: tuple[TokenCandidates, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What the cache keeps, of an answer that was not read yet."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    @staticmethod
+    def from_json(kept: Mapping[str, Any]) -> ChatAnswer:
+        """An answer from the cache, to be read. Raises KeyError, TypeError or ValueError for what is none."""
+        tokens = tuple((t, tuple((str(w), float(p)) for w, p in top)) for t, top in kept["tokens"])
+        return ChatAnswer(
+            text=str(kept["text"]), cached=True, finish=str(kept["finish"]), tokens=tokens,
+            tokens_in=int(kept["tokens_in"]), tokens_out=int(kept["tokens_out"]),
+        )  # fmt: skip
+
+    @staticmethod
+    def from_server(body: Any) -> ChatAnswer:
+        """What the body of a chat completion says, to be read. Raises ValueError when it is none."""
+        if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+            raise ValueError("the answer is no chat completion")
+        if not body["choices"]:
+            raise ValueError("the answer has no choices")
+        choice = body["choices"][0]
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(message, dict):
+            raise ValueError("the answer has no message")
+        text = message.get("content")
+        if isinstance(text, list):  # some servers answer in parts
+            text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
+        refusal = message.get("refusal")
+        finish = str(choice.get("finish_reason") or "")
+        if text is None and refusal is None and finish not in ("content_filter", "length"):
+            raise ValueError("the answer has no text")
+        if refusal or finish == "content_filter":
+            finish, text = "refusal", text or refusal or ""
+        tokens_in, tokens_out = (_count(body.get("usage"), name) for name in ("prompt_tokens", "completion_tokens"))
+        return ChatAnswer(
+            text=str(text or ""), finish=finish, tokens=_tokens(choice), tokens_in=tokens_in, tokens_out=tokens_out
+        )
+
+    def read(self, request: ChatRequest) -> ChatAnswer:
+        """What the answer to a request means: its status, text, data and probabilities."""
+        if self.status != Status.OK:
+            return self
+        text = without_reasoning(self.text)
+        status, reason, data = Status.OK, "", None
+        if self.finish == "refusal":
+            status, reason = Status.REFUSAL, text[:200] or "the server filtered the answer"
+        elif self.finish == "length" and not request.choices:  # an answer that is one word may go on as it likes
+            status, reason = Status.TRUNCATED, f"the answer is longer than {request.max_tokens} tokens"
+        elif not text:
+            status, reason = Status.UNPARSEABLE, "the answer is empty"
+        elif request.schema is not None:
+            data, reason = read_json(text, request.schema)
+            status = Status.UNPARSEABLE if reason else Status.OK
+        chances = choice_probabilities(self.tokens, request.choices) if status == Status.OK else None
+        return replace(self, status=status, text=text, data=data, probabilities=chances, reason=reason, tokens=())
+
+
+def without_reasoning(text: str) -> str:
+    """A text without what stands between <think> and </think>, also where the first or the last of them is missing."""
+    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
+    text = text.rpartition("</think>")[2]
+    return text.partition("<think>")[0].strip()
+
+
+def choice_probabilities(tokens: Sequence[TokenCandidates], choices: Sequence[str]) -> tuple[float, ...] | None:
+    """How likely each choice was as the first word of an answer, normalized over the choices.
+
+    The first token counts that is more than spaces, brackets, quotes and stars. None when it is no choice, or goes on
+    as a sentence ("A" before " cat"), and when the server gave no candidates. A choice that is not among the
+    candidates gets 0: it is less likely than the last of them.
+    """
+    for place, (word, candidates) in enumerate(tokens):
+        if not _bare(word):
+            continue
+        after = tokens[place + 1][0] if place + 1 < len(tokens) else ""
+        if _bare(word) not in choices or re.match(r"\w| ?[^\W\d_]", after.replace("▁", " ").replace("Ġ", " ")):
+            return None
+        mass = dict.fromkeys(choices, 0.0)
+        for candidate, logprob in candidates:
+            if _bare(candidate) in mass:
+                mass[_bare(candidate)] += math.exp(min(logprob, 0.0))  # no probability is above 1
+        total = sum(mass.values())
+        return tuple(mass[choice] / total for choice in choices) if total > 0 else None
+    return None
+
+
+def _bare(token: str) -> str:
+    return token.strip(" \t\r\n\u2581\u0120\u010a(*[\"'`.):]")
+
+
+def _tokens(choice: dict[str, Any]) -> tuple[TokenCandidates, ...]:
+    """Tokens of the answer with their candidates, as far as the server told and in the form it should have."""
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    found: list[TokenCandidates] = []
+    for each in (content or [])[:KEPT_TOKENS] if isinstance(content, list) else []:
+        try:
+            top = each.get("top_logprobs") or []
+            candidates = tuple((str(one["token"]), float(one["logprob"])) for one in top[:CANDIDATES])
+            found.append((str(each["token"]), candidates))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            break
+    return tuple(found)
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return int(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0

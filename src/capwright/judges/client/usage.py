@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capwright.judges.client.fork_safety import renewed_after_fork
 from capwright.judges.client.messages import BudgetError, ChatError, ChatRequest
+from capwright.judges.client.processes import renewed_after_fork
 
 #: Characters of a token, on the careful side; text of languages without spaces counts by bytes.
 _CHARACTERS = 3.0
@@ -48,6 +48,10 @@ class Cost:
     cached: int
     tokens: int
     cost: float | None
+
+    def __add__(self, more: Cost) -> Cost:
+        cost = None if self.cost is None or more.cost is None else self.cost + more.cost
+        return Cost(self.calls + more.calls, self.cached + more.cached, self.tokens + more.tokens, cost)
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", at most {self.cost:.4g} by your prices"

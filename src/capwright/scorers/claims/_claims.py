@@ -7,46 +7,26 @@ it comes up. An answer that could not be had, or that does not fit the question,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import repeat
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
+from pydantic import Field
 
-from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, Status, Verdict
-from capwright.scorers._asking import check_options, open_port
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    references_of,
-)
+from capwright.judges.protocols import VERDICTS, Claims, Evidence, Split, StatusWithReason, Verdict
+from capwright.scorers._asking import ask_once, failure, open_port
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, references_of
+from capwright.scorers.options import JUDGE, NamedJudge, Seed
 from capwright.text.digest import fingerprint
-from capwright.types import NO_IMAGE, STATUSES, DataError, Sample, ScorerError
+from capwright.types import NO_IMAGE, DataError, Sample, Status
 
 #: What claims can be held against. "auto" is the image; for the lexical reader, which sees none, "facts" where samples
 #: have them and else "references".
-EVIDENCE = ("auto", "image", "references", "facts")
+EvidenceName = Literal["auto", "image", "references", "facts"]
 #: Where the facts come from that a caption should state. "auto" is "meta" where samples have `meta.facts`.
-FACTS = ("auto", "meta", "references")
-
-ClaimsOption = str | Mapping[str, Any] | Claims
-
-
-class ClaimFinding(NamedTuple):
-    """What was found about one caption: its row, or None with the status that says why it is unknown.
-
-    None with the status "ok" says that there is nothing to compare with (a sample without references).
-    """
-
-    row: tuple[float, ...] | None
-    status: str = "ok"
-    evidence: dict[str, Any] | None = None
+FactsName = Literal["auto", "meta", "references"]
+ClaimsOption = Annotated[NamedJudge | Claims, Field(description=JUDGE.format("Claims"))]
 
 
 @dataclass(frozen=True)
@@ -55,8 +35,8 @@ class ClaimContext(Context):
 
     Attributes:
         claims: who is asked.
-        evidence: one of `EVIDENCE` but "auto".
-        facts: one of `FACTS` but "auto".
+        evidence: one of `EvidenceName` but "auto".
+        facts: one of `FactsName` but "auto".
         against: evidence as signatures have it: "facts/118#3f2a1b7c", how many samples have some and a digest of what
             it says; "image" alone, because images are not read for it.
         wanted: facts in the same way, "meta/118#3f2a1b7c".
@@ -71,36 +51,29 @@ class ClaimContext(Context):
     known: dict[str, Split] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
 
-class ClaimScorer(Scorer[ClaimContext]):
-    """Base of the scorers that ask about claims. They implement `_measure`, `_width` and `finalize`.
+@dataclass(eq=False)
+class ClaimScorer(Scorer[Any]):
+    """Base of the scorers that ask about claims. They implement `measure`; rows are of `columns`.
 
     Args:
-        spec: what the scorer is.
         judge: a name or a mapping for `capwright.judges.load.load_judge`, or an object that implements
             `protocols.Claims`.
-        evidence: one of `EVIDENCE`. References and facts are joined to one text; of several images the first counts.
-        facts: one of `FACTS`. `meta.facts` is a list of sentences, or of objects with a "sentence". Of the references
-            the first is split, because several say the same thing in other words.
+        evidence: one of `EvidenceName`. References and facts are joined to one text; of several images the first
+            counts.
+        facts: one of `FactsName`, of scorers that look at facts. `meta.facts` is a list of sentences, or of objects
+            with a "sentence". Of the references the first is split, because several say the same in other words.
         seed: of everything that is asked.
     """
 
-    context_type = ClaimContext
+    context_type: ClassVar[type[Context]] = ClaimContext
 
-    #: Columns of a row.
-    _width: int
+    judge: ClaimsOption = "lexical"
+    evidence: EvidenceName = "auto"
+    seed: Seed = 0
+
+    facts = "auto"
     #: Which of "evidence" and "facts" a sample must have to be measured.
-    _needs: tuple[str, ...] = ("evidence", "facts")
-
-    def __init__(self, spec: ScorerSpec, judge: ClaimsOption, evidence: str, facts: str, seed: int) -> None:
-        check_options(spec.name, Claims, judge, seed)
-        for option, value, choices in (("evidence", evidence, EVIDENCE), ("facts", facts, FACTS)):
-            if value not in choices:
-                raise ScorerError(f"{spec.name}: {option} must be one of {', '.join(choices)}, not {value!r}")
-        self.spec = spec
-        self._judge = judge
-        self._evidence = evidence
-        self._facts = facts
-        self._seed = seed
+    _needs: ClassVar[tuple[str, ...]] = ("evidence", "facts")
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """Open the judge, and settle what claims are held against.
@@ -109,9 +82,9 @@ class ClaimScorer(Scorer[ClaimContext]):
         or the facts that were asked for.
         """
         name = self.spec.name
-        claims = open_port(self._judge, Claims, name, "be asked about claims")
-        evidence = self._evidence if self._evidence != "auto" else _best_evidence(claims, corpus.samples)
-        facts = self._facts
+        claims = open_port(self.judge, Claims, name, "be asked about claims")
+        evidence: str = self.evidence if self.evidence != "auto" else _best_evidence(claims, corpus.samples)
+        facts = self.facts
         if facts == "auto":
             facts = "meta" if any(facts_of(sample) for sample in corpus.samples) else "references"
         if "evidence" in self._needs and not any(evidence_of(sample, evidence) for sample in corpus.samples):
@@ -123,46 +96,20 @@ class ClaimScorer(Scorer[ClaimContext]):
             against = _named(evidence, {sample.id: evidence_of(sample, evidence) for sample in corpus.samples})
         if "facts" in self._needs:
             wanted = _named(facts, {sample.id: _fact_source(sample, facts) for sample in corpus.samples})
+        content = [claims.signature, against, wanted, self.seed, *map(str, self._more(claims))]
         return ClaimContext(
-            scorer=name,
-            fingerprint=fingerprint([claims.signature, against, wanted, self._seed, *map(str, self._more(claims))]),
-            outputs=self.spec.outputs,
-            claims=claims,
-            evidence=evidence,
-            facts=facts,
-            against=against,
-            wanted=wanted,
+            name, fingerprint(content), self.spec.outputs, claims, evidence, facts, against=against, wanted=wanted
         )
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """One row an item; see the class for its columns. Evidence: the claims with what was found about each."""
-        context = self.own(context)
-        rows = np.zeros((len(items), self._width))
-        status = [item_status(item) for item in items]
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
-        live = [i for i, state in enumerate(status) if state in SCORED]
-        for i, found in zip(live, self._measure([items[i] for i in live], context)):
-            evidence[i] = found.evidence
-            if found.row is not None:
-                rows[i] = found.row
-            elif found.status not in SCORED:
-                status[i] = found.status
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
-
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: Any) -> dict[str, object]:
         """`name|assistant:...|evidence:facts/118#3f2a1b7c|facts:meta/118#3f2a1b7c|...|seed:0|v:1`."""
-        own: ClaimContext = self.own(context)
         return dict(
-            assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
-            evidence=own.against,
-            facts=own.wanted if "facts" in self._needs else None,
-            **dict(self._more(own.claims)),
-            seed=self._seed,
+            assistant=context.claims.signature,  # as it began: a signature lasts as long as its number
+            evidence=context.against,
+            facts=context.wanted if "facts" in self._needs else None,
+            **dict(self._more(context.claims)),
+            seed=self.seed,
         )
-
-    def _measure(self, items: Sequence[Item], context: Any) -> list[ClaimFinding]:
-        """One Finding an item. All items have a known status; captions may be blank."""
-        raise ScorerError(f"{self.spec.name}: measures nothing of its own")
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         """Whatever else changes numbers when these claims are asked, for the signature."""
@@ -175,11 +122,34 @@ class ClaimScorer(Scorer[ClaimContext]):
         texts = [item.caption for item in items] if captions else []
         sources = [_fact_source(item.sample, context.facts) if facts else () for item in items]
         new = [s for s in sources if isinstance(s, str) and s not in context.known]
-        found = split_texts(context.claims, [*texts, *new], self._seed)
-        context.known.update((text, found[text]) for text in new if found[text].status == "ok")
+        found = dict(zip([*texts, *new], split_texts(context.claims, [*texts, *new], self.seed)))
+        context.known.update((text, found[text]) for text in new if found[text].status == Status.OK)
         said = [found[text] for text in texts] if captions else [Split(())] * len(items)
         wanted = [context.known.get(s) or found[s] if isinstance(s, str) else Split(s) for s in sources]
         return said, wanted
+
+    def _hold(
+        self,
+        items: Sequence[Item],
+        claims: Sequence[Sequence[str]],
+        context: ClaimContext,
+        before: Sequence[Sequence[str]] = (),
+        after: Sequence[str] | None = None,
+    ) -> list[tuple[list[Verdict], ItemStats | None]]:
+        """Verdicts on the claims of each item by the evidence of its sample, in one call.
+
+        With them what is found of the item where they are not known: because of the first status that is not "ok" of
+        earlier questions (`before`), of the verdicts and of other questions (`after`), or for want of evidence.
+        """
+        against = [evidence_of(item.sample, context.evidence) for item in items]
+        asked = [(said if evidence is not None else (), evidence or "") for said, evidence in zip(claims, against)]
+        held = verify_claims(context.claims, asked, self.seed)
+        verified = [status for _, status in held]
+        states = zip(*(each[: len(items)] for each in before), verified, after or repeat(Status.OK))
+        return [
+            (verdicts, unknown(context, evidence, *answers))
+            for (verdicts, _), evidence, answers in zip(held, against, states)
+        ]
 
 
 def is_lexical(claims: Claims) -> bool:
@@ -199,9 +169,17 @@ def evidence_of(sample: Sample, kind: str) -> Evidence | None:
     return "\n".join(references_of(sample)) or None if kind == "references" else " ".join(facts_of(sample)) or None
 
 
-def no_evidence(kind: str) -> ClaimFinding:
+def no_evidence(kind: str) -> ItemStats:
     """What is found about a caption whose sample has nothing to hold claims against."""
-    return ClaimFinding(None, "missing_image" if kind == "image" else "ok")
+    return ItemStats(None, Status.MISSING_IMAGE if kind == "image" else Status.OK)
+
+
+def unknown(context: ClaimContext, evidence: Evidence | None, *statuses: str) -> ItemStats | None:
+    """What is found of an item when one of its answers is not known, or it has no evidence; else None."""
+    bad = failed(*statuses)
+    if bad is not None:
+        return ItemStats(None, bad)
+    return no_evidence(context.evidence) if evidence is None else None
 
 
 def facts_of(sample: Sample) -> tuple[str, ...]:
@@ -244,13 +222,10 @@ def _best_evidence(claims: Claims, samples: Sequence[Sample]) -> str:
 # Questions, each asked once -----------------------------------------------------------------------------------------
 
 
-def split_texts(claims: Claims, texts: Iterable[str], seed: int) -> dict[str, Split]:
+def split_texts(claims: Claims, texts: Sequence[str], seed: int) -> list[Split]:
     """The claims of each text. A blank text has none; a claim that a text makes twice counts once."""
-    texts = list(dict.fromkeys(texts))
-    asked = [text for text in texts if text.strip()]
-    answers = claims.split(asked, seed=seed) if asked else []
-    _same_number("split", answers, asked)
-    return {text: Split(()) for text in texts} | {text: _once(split) for text, split in zip(asked, answers)}
+    answers = ask_once(claims.split, [text if text.strip() else None for text in texts], seed)
+    return [_once(split) if text.strip() else Split(()) for text, split in zip(texts, answers)]
 
 
 def verify_claims(
@@ -260,34 +235,28 @@ def verify_claims(
 
     They are unknown when a single one is: a judge that leaves out claims has not answered. No claims are no call.
     """
-    keys = [(tuple(said), evidence) for said, evidence in asked]
-    wanted = [key for key in dict.fromkeys(keys) if key[0]]
-    answers = claims.verify(wanted, seed=seed) if wanted else []
-    _same_number("verify", answers, wanted)
-    found = {key: (list(verdicts), _verdict_status(key[0], verdicts)) for key, verdicts in zip(wanted, answers)}
-    return [found.get(key, ([], "ok")) for key in keys]
+    answers = ask_once(claims.verify, [(tuple(said), evidence) if said else None for said, evidence in asked], seed)
+    return [
+        (list(verdicts), _verdict_status(said, verdicts)) if said else ([], Status.OK)
+        for (said, _), verdicts in zip(asked, answers)
+    ]
 
 
 def match_claims(
     claims: Claims, asked: Sequence[tuple[Sequence[str], Sequence[str]]], seed: int
 ) -> list[tuple[list[int | None], str]]:
     """For each (claims, facts) which fact each claim states, and "ok" or why that is unknown."""
-    keys = [(tuple(said), tuple(facts)) for said, facts in asked]
-    wanted = [key for key in dict.fromkeys(keys) if key[0] and key[1]]
-    answers = claims.match(wanted, seed=seed) if wanted else []
-    _same_number("match", answers, wanted)
-    found = {key: (list(places), _match_status(key, places)) for key, places in zip(wanted, answers)}
-    return [found.get(key, ([None] * len(key[0]), "ok")) for key in keys]
+    keys = [(tuple(said), tuple(facts)) if said and facts else None for said, facts in asked]
+    answers = ask_once(claims.match, keys, seed)
+    return [
+        (list(places), _match_status(key, places)) if key else ([None] * len(said), Status.OK)
+        for key, places, (said, _) in zip(keys, answers, asked)
+    ]
 
 
 def failed(*statuses: str) -> str | None:
     """The first status that is not "ok"; None when all are."""
-    return next((status for status in statuses if status != "ok"), None)
-
-
-def known_status(status: object) -> str:
-    """A status of an answer that is not "ok", as a status of a row."""
-    return status if isinstance(status, str) and status in STATUSES and status not in SCORED else "judge_error"
+    return next((status for status in statuses if status != Status.OK), None)
 
 
 def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -297,10 +266,10 @@ def shown(claims: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, 
 
 def _once(split: Split) -> Split:
     """A split without blank and repeated claims."""
-    if split.status != "ok":
-        return Split((), status=known_status(split.status))
+    if split.status != Status.OK:
+        return Split((), status=failure(split.status))
     if split.descriptive and len(split.descriptive) != len(split.claims):
-        return Split((), status="unparseable")
+        return Split((), status=Status.UNPARSEABLE)
     places: dict[str, int] = {}
     for i, claim in enumerate(split.claims):
         plain = " ".join(claim.casefold().split()).rstrip(" .")
@@ -314,19 +283,16 @@ def _once(split: Split) -> Split:
 def _verdict_status(claims: Sequence[str], verdicts: Sequence[Verdict]) -> str:
     bad = failed(*(verdict.status for verdict in verdicts))
     if bad is not None:
-        return known_status(bad)
+        return failure(bad)
     fits = len(verdicts) == len(claims) and all(verdict.verdict in VERDICTS for verdict in verdicts)
-    return "ok" if fits else "unparseable"
+    return Status.OK if fits else Status.UNPARSEABLE
 
 
 def _match_status(asked: tuple[Sequence[str], Sequence[str]], places: Sequence[int | None]) -> str:
     said, facts = asked
     if not places:
-        return Status("judge_error", "claims were not matched with facts, or not in a way that could be read")
+        return StatusWithReason(
+            Status.JUDGE_ERROR, "claims were not matched with facts, or not in a way that could be read"
+        )
     fits = len(places) == len(said) and all(place is None or 0 <= place < len(facts) for place in places)
-    return "ok" if fits else "unparseable"
-
-
-def _same_number(what: str, answers: Sequence[object], asked: Sequence[object]) -> None:
-    if len(answers) != len(asked):
-        raise ScorerError(f"the judge gave {len(answers)} answers to {len(asked)} questions ({what})")
+    return Status.OK if fits else Status.UNPARSEABLE

@@ -6,19 +6,19 @@ docs/methods/claim-scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Claims, Evidence, Split, Verdict
-from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, ratio
+from capwright.scorers.base import SCORED, Corpus, Item, ItemStats, ScorerSpec, ratio
 from capwright.scorers.claims._claims import (
     ClaimContext,
-    ClaimFinding,
     ClaimScorer,
-    ClaimsOption,
+    FactsName,
     evidence_of,
     failed,
     no_evidence,
@@ -26,10 +26,7 @@ from capwright.scorers.claims._claims import (
     verify_claims,
 )
 from capwright.scorers.fluency.language import Language, LanguageContext
-from capwright.text.digest import fingerprint
-from capwright.types import ScorerError
-
-_PARTS = ("both", "precision", "recall")
+from capwright.types import ScorerError, Status
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,7 @@ class BalancedContext(ClaimContext):
     learned: LanguageContext
 
 
+@dataclass(eq=False)
 class BalCap(ClaimScorer):
     """The scorer `balcap`.
 
@@ -64,38 +62,32 @@ class BalCap(ClaimScorer):
             ("references", "meta.<key>", a file, or several): language is measured without asking. Empty: not measured.
     """
 
-    def __init__(
-        self,
-        judge: ClaimsOption = "lexical",
-        evidence: str = "auto",
-        facts: str = "auto",
-        parts: str = "both",
-        pointable: bool = True,
-        language: str | Sequence[str] = (),
-        seed: int = 0,
-    ) -> None:
-        if parts not in _PARTS:
-            raise ScorerError(f"balcap: parts must be one of {', '.join(_PARTS)}, not {parts!r}")
-        if language and parts != "both":
-            raise ScorerError(f"balcap: b-CapScore needs parts: both, not {parts!r}; measure language by itself")
-        outputs = ("harmonic", "precision", "recall") if parts == "both" else (parts,)
-        outputs = ("b_capscore", *outputs, "language") if language else outputs
-        spec = ScorerSpec(
-            name="balcap",
-            version="1",
-            outputs=outputs,
-            ranges=dict.fromkeys(outputs, (0.0, 1.0)),
-            needs=frozenset({"judge"}),
-            unit="item|ctx",
-            cost="calls",
-        )
-        super().__init__(spec, judge, evidence, facts, seed)
-        self._parts = ("precision", "recall") if parts == "both" else (parts,)
-        self._pointable = pointable
-        self._graded = language in ("judge", "assistant")  # the latter is what it was called before
-        self._learned = Language(learn_from=language) if language and not self._graded else None
-        self._width = 2 * (len(self._parts) + bool(language))
-        self._needs = tuple(
+    spec = ScorerSpec(
+        name="balcap",
+        outputs=("harmonic", "precision", "recall"),
+        needs={"judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="claims that are true and visible, and units of the reference that are covered; with language b-CapScore",
+        source="arXiv 2605.07394",
+        page="claim-scores",
+    )
+
+    facts: FactsName = "auto"
+    parts: Literal["both", "precision", "recall"] = "both"
+    pointable: bool = True
+    language: str | Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.language and self.parts != "both":
+            raise ScorerError(f"balcap: b-CapScore needs parts: both, not {self.parts!r}; measure language by itself")
+        outputs = self.spec.outputs if self.parts == "both" else (self.parts,)
+        outputs = ("b_capscore", *outputs, "language") if self.language else outputs
+        self.spec = replace(self.spec, outputs=outputs, ranges=None)
+        self._parts = ("precision", "recall") if self.parts == "both" else (self.parts,)
+        self._graded = self.language in ("judge", "assistant")  # the latter is what it was called before
+        self._learned = Language(learn_from=self.language) if self.language and not self._graded else None
+        self._needs = tuple(  # type: ignore[misc]
             need for part, need in (("precision", "evidence"), ("recall", "facts")) if part in self._parts
         )
 
@@ -103,12 +95,15 @@ class BalCap(ClaimScorer):
         """See `ClaimScorer.prepare`. With language also learns it, or asks whether the judge grades; raises as
         `Language.prepare`."""
         made = super().prepare(corpus)
-        language = Language(made.claims, seed=self._seed) if self._graded else self._learned
+        language = Language(made.claims, seed=self.seed) if self._graded else self._learned
         if language is None:
             return made
         learned = language.prepare(corpus)
-        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, learned.fingerprint])}
-        return BalancedContext(**fields, language=language, learned=learned)
+        return made.extend(BalancedContext, learned.fingerprint, language=language, learned=learned)
+
+    def width(self, context: ClaimContext) -> int:
+        """(Sum, captions that have it) of each part and of language."""
+        return 2 * (len(self._parts) + bool(self.language))
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., k] -> [..., m] in the order of the outputs; 0/0 is NaN."""
@@ -125,19 +120,19 @@ class BalCap(ClaimScorer):
             balanced = 3 / (1 / means).sum(axis=-1, keepdims=True)
         return np.concatenate([balanced, harmonic, means], axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: ClaimContext) -> dict[str, object]:
         """As of all claim scorers; with language `|language:learned:references/200#3f2a0c1d,...` before the version."""
-        whole = super().signature(context)
-        if not isinstance(context, BalancedContext):
-            return whole
-        start, _, version = whole.rpartition("|v:")
-        language = context.language.signature(context.learned).removeprefix("language|").replace("|", ",")
-        return f"{start}|language:{language}|v:{version}"
+        own = super().fields(context)
+        if isinstance(context, BalancedContext):
+            language = context.language.signature(context.learned)
+            own["language"] = language.removeprefix("language|").replace("|", ",")
+        return own
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
-        return (("parts", "+".join(self._parts)), ("pointable", "yes" if self._pointable else "no"))
+        return (("parts", "+".join(self._parts)), ("pointable", "yes" if self.pointable else "no"))
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
+    def measure(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
+        """Rows as the class says. Evidence: "claims", "units", "missed" units and "language", as far as measured."""
         precise, covering = "precision" in self._parts, "recall" in self._parts
         said, units = self._split(items, context, captions=precise, facts=covering)
         against = [evidence_of(item.sample, context.evidence) for item in items]
@@ -146,9 +141,8 @@ class BalCap(ClaimScorer):
             (split.claims if evidence is not None else (), evidence or "") for split, evidence in zip(said, against)
         ]
         asked += [(split.claims if item.caption.strip() else (), item.caption) for split, item in zip(units, items)]
-        told = verify_claims(context.claims, asked, self._seed)
+        told = verify_claims(context.claims, asked, self.seed)
         written = self._language(items, context)
-        found = []
         for i in range(len(items)):
             row: list[float] = []
             evidence: dict[str, object] = {}
@@ -156,11 +150,11 @@ class BalCap(ClaimScorer):
             wording, state = written[i]
             bad = failed(said[i].status, units[i].status, checked[1], covered[1], state)
             if precise and bad is None and against[i] is None:
-                found.append(no_evidence(context.evidence))
+                yield no_evidence(context.evidence)
                 continue
             if precise and bad is None:
                 good = [self._good(verdict) for verdict in checked[0]]
-                bad = "unparseable" if None in good else None
+                bad = Status.UNPARSEABLE if None in good else None
                 row += [sum(map(bool, good)) / len(good) if good else 0.0, 1.0]
                 evidence["claims"] = [
                     line | {"pointable": verdict.pointable}
@@ -173,22 +167,21 @@ class BalCap(ClaimScorer):
             if wording is not None and bad is None:
                 row += [wording, 1.0]
                 evidence["language"] = wording
-            found.append(ClaimFinding(None, bad) if bad is not None else ClaimFinding(tuple(row), evidence=evidence))
-        return found
+            yield ItemStats(None, bad) if bad is not None else ItemStats(row, evidence=evidence)
 
     def _language(self, items: Sequence[Item], context: ClaimContext) -> list[tuple[float | None, str]]:
         """How well each caption is written, and "ok" or why that is unknown; (None, "ok") when nobody asks."""
         if not isinstance(context, BalancedContext):
-            return [(None, "ok")] * len(items)
+            return [(None, Status.OK)] * len(items)
         stats = context.language.stats(items, context.learned)
         marks = context.language.finalize(stats.rows)[:, -1].tolist()
-        return [(mark, "ok") if state in SCORED else (None, state) for mark, state in zip(marks, stats.status)]
+        return [(mark, Status.OK) if state in SCORED else (None, state) for mark, state in zip(marks, stats.status)]
 
     def _good(self, verdict: Verdict) -> bool | None:
         """Whether a claim counts; None where no judge said whether it is pointable."""
         if verdict.verdict != "entailed":
             return False
-        return verdict.pointable if self._pointable else True
+        return verdict.pointable if self.pointable else True
 
     @staticmethod
     def _covered(units: Split, verdicts: Sequence[Verdict]) -> list[float]:

@@ -5,18 +5,15 @@ What is the paper's and what is ours: docs/methods/claim-scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from capwright.judges.protocols import Claims, Reader
 from capwright.scorers._asking import (
     UNANSWERED,
     QuestionPrompt,
     QuestionResult,
+    ReaderOption,
     ask,
     choices,
     open_port,
@@ -27,23 +24,10 @@ from capwright.scorers._asking import (
     status_of,
     tell,
 )
-from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, ratio
-from capwright.scorers.claims._claims import (
-    ClaimContext,
-    ClaimFinding,
-    ClaimScorer,
-    ClaimsOption,
-    evidence_of,
-    failed,
-    no_evidence,
-    shown,
-    split_texts,
-    verify_claims,
-)
-from capwright.text.digest import fingerprint
-from capwright.types import Sample, ScorerError
-
-_OUTPUTS = ("cccaption", "completeness", "correctness")
+from capwright.scorers.base import Corpus, Item, ItemStats, ScorerSpec
+from capwright.scorers.claims._claims import ClaimContext, ClaimScorer, shown, split_texts
+from capwright.scorers.options import Fraction
+from capwright.types import Sample
 
 
 @dataclass(frozen=True)
@@ -54,6 +38,7 @@ class CCCaptionContext(ClaimContext):
     bank: str
 
 
+@dataclass(eq=False)
 class CCCaption(ClaimScorer):
     """The scorer `cccaption`.
 
@@ -70,92 +55,57 @@ class CCCaption(ClaimScorer):
         alpha: weight of completeness. The paper's value is not certain: a note on it gives 0.05.
     """
 
-    _width = 5
+    spec = ScorerSpec(
+        name="cccaption",
+        outputs=("cccaption", "completeness", "correctness"),
+        needs={"judge", "questions"},
+        unit="item|ctx",
+        cost="calls",
+        about="questions about the image that a caption answers, and claims of it that are true",
+        source="arXiv 2602.21655",
+        page="claim-scores",
+    )
+    columns = ("both", "asked", "complete", "correct", "captions")
+    ratios = (("both", "asked"), ("complete", "asked"), ("correct", "captions"))
     _needs = ("evidence",)
 
-    def __init__(
-        self,
-        judge: ClaimsOption = "lexical",
-        reader: ClaimsOption | Reader | None = None,
-        evidence: str = "auto",
-        alpha: float = 0.5,
-        seed: int = 0,
-    ) -> None:
-        if not 0 <= alpha <= 1:
-            raise ScorerError(f"cccaption: alpha must be from 0 to 1, not {alpha!r}")
-        named = isinstance(reader, Mapping) and isinstance(reader.get("name"), str)
-        if not named and reader is not None and not isinstance(reader, (str, Reader)):
-            raise ScorerError(f"cccaption: reader must be a name, an object with a name, or a Reader, not {reader!r}")
-        spec = ScorerSpec(
-            name="cccaption",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
-            needs=frozenset({"judge", "questions"}),
-            unit="item|ctx",
-            cost="calls",
-        )
-        super().__init__(spec, judge, evidence, "auto", seed)
-        self._reader = reader
-        self._alpha = float(alpha)
+    reader: ReaderOption | None = None
+    alpha: Fraction = 0.5
 
     def prepare(self, corpus: Corpus) -> CCCaptionContext:
         """See `ClaimScorer.prepare`. Raises DataError also when no sample has a question that can be asked."""
         made = super().prepare(corpus)
-        same = made.claims if self._reader is None else self._reader
+        same = made.claims if self.reader is None else self.reader
         reader = open_port(same, Reader, self.spec.name, "answer questions")
         bank = read_question_set(corpus.samples, self.spec.name)
-        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, reader.signature, bank.digest])}
-        return CCCaptionContext(**fields, reader=reader, bank=bank.name)
+        return made.extend(CCCaptionContext, reader.signature, bank.digest, reader=reader, bank=bank.name)
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 5] -> [..., 3] means over captions in the order of the outputs; 0/0 is NaN."""
-        both, asked, complete, correct, captions = np.moveaxis(np.asarray(summed, dtype=np.float64), -1, 0)
-        return np.stack([ratio(both, asked), ratio(complete, asked), ratio(correct, captions)], axis=-1)
-
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: CCCaptionContext) -> dict[str, object]:
         """`cccaption|assistant:...|reader:...|evidence:facts/118#3f2a1b7c|questions:120#3f2a1b7c|alpha:.5|seed:0|v:1`."""
-        own: Any = self.own(context)
         return dict(
-            assistant=own.claims.signature,  # as it began: a signature lasts as long as its number
-            reader=own.reader.signature,
-            evidence=own.against,
-            questions=own.bank,
-            alpha=self._alpha,
-            seed=self._seed,
+            assistant=context.claims.signature,  # as it began: a signature lasts as long as its number
+            reader=context.reader.signature,
+            evidence=context.against,
+            questions=context.bank,
+            alpha=self.alpha,
+            seed=self.seed,
         )
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
-        return (("alpha", self._alpha),)
+        return (("alpha", self.alpha),)
 
-    def _measure(self, items: Sequence[Item], context: CCCaptionContext) -> list[ClaimFinding]:
+    def measure(self, items: Sequence[Item], context: CCCaptionContext) -> Iterator[ItemStats]:
+        """Rows of `columns`. Evidence: {"questions": [see `asking.show`], "claims": [{"claim", "verdict"}, ...]}."""
         told = self._answers(items, context)
-        said = split_texts(context.claims, [item.caption for item in items], self._seed)
-        against = [evidence_of(item.sample, context.evidence) for item in items]
-        asked = [
-            (said[item.caption].claims if evidence is not None else (), evidence or "")
-            for item, evidence in zip(items, against)
-        ]
-        checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i, item in enumerate(items):
-            claims = said[item.caption]
-            verdicts, status = checked[i]
-            answers = [answer for _, answer in told[i]]
-            bad = failed(claims.status, status, status_of(answers) if answers else "ok")
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                evidence: dict[str, Any] = {
-                    "questions": [show(one, answer) for one, answer in told[i]],
-                    "claims": shown(claims.claims, verdicts),
-                }
-                true = sum(verdict.verdict == "entailed" for verdict in verdicts)
-                correct = true / len(verdicts) if verdicts else 0.0
-                found.append(ClaimFinding(self._row(answers, correct), evidence=evidence))
-        return found
+        said = split_texts(context.claims, [item.caption for item in items], self.seed)
+        answered = [status_of([answer for _, answer in each]) for each in told]
+        held = self._hold(items, [one.claims for one in said], context, [[one.status for one in said]], after=answered)
+        for each, one, (verdicts, unknown) in zip(told, said, held):
+            true = sum(verdict.verdict == "entailed" for verdict in verdicts)
+            row = self._row([answer for _, answer in each], true / len(verdicts) if verdicts else 0.0)
+            questions = [show(asked, answer) for asked, answer in each]
+            evidence = {"questions": questions, "claims": shown(one.claims, verdicts)}
+            yield unknown or ItemStats(row, evidence=evidence)
 
     def _answers(
         self, items: Sequence[Item], context: CCCaptionContext
@@ -164,7 +114,7 @@ class CCCaption(ClaimScorer):
         shown_as = [self._questions(item.sample) for item in items]
         speaking = [(i, one) for i, item in enumerate(items) for one in shown_as[i] if item.caption.strip()]
         asked = [(items[i].caption, one) for i, one in speaking]
-        answers = iter(ask(context.reader, asked, self._seed, self.spec.name))
+        answers = iter(ask(context.reader, asked, self.seed, self.spec.name))
         return [
             [(one, tell(one, next(answers)) if item.caption.strip() else UNANSWERED) for one in shown_as[i]]
             for i, item in enumerate(items)
@@ -173,7 +123,7 @@ class CCCaption(ClaimScorer):
     def _questions(self, sample: Sample) -> list[QuestionPrompt]:
         """The questions with their options in an order that depends on the sample, the question and the seed."""
         return [
-            QuestionPrompt(question, shuffled(question, seeded_rng("cccaption", self._seed, sample.id, question.text)))
+            QuestionPrompt(question, shuffled(question, seeded_rng("cccaption", self.seed, sample.id, question.text)))
             for question in choices(sample)
         ]
 
@@ -182,4 +132,4 @@ class CCCaption(ClaimScorer):
         if not known:
             return (0.0, 0.0, 0.0, correct, 1.0)
         complete = sum(known) / len(known)
-        return (self._alpha * complete + (1 - self._alpha) * correct, 1.0, complete, correct, 1.0)
+        return (self.alpha * complete + (1 - self.alpha) * correct, 1.0, complete, correct, 1.0)

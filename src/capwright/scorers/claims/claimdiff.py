@@ -6,35 +6,32 @@ What is the paper's and what is ours: docs/methods/claim-scores.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal, cast
 
 from capwright.judges.protocols import Claims, Split, Verdict, Writer
-from capwright.scorers.base import Corpus, Item, ScorerSpec, references_of
+from capwright.scorers._asking import failure
+from capwright.scorers.base import Corpus, Item, ItemStats, ScorerSpec, references_of
 from capwright.scorers.claims._claims import (
     ClaimContext,
-    ClaimFinding,
     ClaimScorer,
-    ClaimsOption,
+    FactsName,
     evidence_of,
     facts_of,
-    failed,
-    known_status,
     no_evidence,
     shown,
     verify_claims,
 )
-from capwright.types import Sample, ScorerError
+from capwright.scorers.questions._open_questions import write_records
+from capwright.types import Sample, ScorerError, Status
 
 _OUTPUTS = ("claimdiff", "errors", "reference_errors", "differences")
-_HOW = ("auto", "claims", "judge")
-_MODES = ("normalized_diff", "normalized_a_only", "a_only")
 _WRONG = {"first": (True, False), "second": (False, True), "both": (True, True), "neither": (False, False)}
 
 
+@dataclass(eq=False)
 class ClaimDiff(ClaimScorer):
     """The scorer `claimdiff`.
 
@@ -57,39 +54,32 @@ class ClaimDiff(ClaimScorer):
         omissions: whether leaving out something that is so is an error. Without, silence is none.
     """
 
-    _width = 5
+    spec = ScorerSpec(
+        name="claimdiff",
+        outputs=_OUTPUTS,
+        ranges={name: (0.0, 1.0 if name == "claimdiff" else math.inf) for name in _OUTPUTS},
+        needs={"judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="where a caption and its reference differ: which of the two is wrong",
+        source="arXiv 2605.20278",
+        page="claim-scores",
+    )
+    columns = (*_OUTPUTS, "captions")
 
-    def __init__(
-        self,
-        judge: ClaimsOption = "lexical",
-        evidence: str = "auto",
-        facts: str = "references",
-        mode: str = "normalized_diff",
-        how: str = "auto",
-        omissions: bool = True,
-        seed: int = 0,
-    ) -> None:
-        for option, value, choices in (("mode", mode, _MODES), ("how", how, _HOW)):
-            if value not in choices:
-                raise ScorerError(f"claimdiff: {option} must be one of {', '.join(choices)}, not {value!r}")
-        spec = ScorerSpec(
-            name="claimdiff",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges={name: (0.0, 1.0 if name == "claimdiff" else np.inf) for name in _OUTPUTS},
-            needs=frozenset({"judge"} | ({"references"} if facts == "references" else set())),
-            unit="item|ctx",
-            cost="calls",
-        )
-        super().__init__(spec, judge, evidence, facts, seed)
-        self._mode = mode
-        self._how = how
-        self._omissions = omissions
+    facts: FactsName = "references"
+    mode: Literal["normalized_diff", "normalized_a_only", "a_only"] = "normalized_diff"
+    how: Literal["auto", "claims", "judge"] = "auto"
+    omissions: bool = True
+
+    def __post_init__(self) -> None:
+        if self.facts == "references":
+            self.spec = replace(self.spec, needs={"judge", "references"})
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """See `ClaimScorer.prepare`. Raises ScorerError also when how is "judge" and the judge cannot."""
         made = super().prepare(corpus)
-        if self._how == "judge" and not _possible(made):
+        if self.how == "judge" and not _possible(made):
             raise ScorerError(
                 'claimdiff: how: "judge" needs a language model that sees images, evidence "image" and facts '
                 f'"references"; here it is {made.claims.signature}, {made.evidence!r} and {made.facts!r}'
@@ -97,97 +87,74 @@ class ClaimDiff(ClaimScorer):
         return made
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
-        return (("mode", self._mode), ("how", self._how), ("omissions", "yes" if self._omissions else "no"))
+        return (("mode", self.mode), ("how", self.how), ("omissions", "yes" if self.omissions else "no"))
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
-        return self._judged(items, context) if self._asks_for_differences(context) else self._compared(items, context)
-
-    def _asks_for_differences(self, context: ClaimContext) -> bool:
-        return self._how == "judge" or (self._how == "auto" and _possible(context))
+    def measure(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
+        """Rows of `columns`. Evidence: the "differences", or the claims "only here" and "only in the reference"."""
+        judged = self.how == "judge" or (self.how == "auto" and _possible(context))
+        return self._judged(items, context) if judged else self._compared(items, context)
 
     # As the paper does: one model lists the differences ---------------------------------------------------------------
 
-    def _judged(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
+    def _judged(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
         given: list[tuple[Path, str, str] | None] = []
         for item in items:
             path, references = evidence_of(item.sample, "image"), references_of(item.sample)
             given.append((path, item.caption, references[0]) if isinstance(path, Path) and references else None)
-        wanted = [one for one in dict.fromkeys(given) if one is not None]
-        assert isinstance(context.claims, Writer)
-        asked = [{"image": image, "first": first, "second": second} for image, first, second in wanted]
-        told = context.claims.write("differences", asked, seed=self._seed) if asked else []
-        if len(told) != len(wanted):
-            raise ScorerError(f"claimdiff: the judge gave {len(told)} records for {len(wanted)} captions")
-        records = dict(zip(wanted, told))
-        return [
-            self._read(records[one])
-            if one is not None
-            else ClaimFinding(None)
-            if evidence_of(item.sample, "image")
-            else no_evidence("image")
-            for item, one in zip(items, given)
-        ]
+        asked = [dict(zip(("image", "first", "second"), one)) if one else None for one in given]
+        records = write_records(cast(Writer, context.claims), "differences", asked, self.seed, "claimdiff")
+        for item, one, record in zip(items, given, records):
+            if one is not None:
+                yield self._read(record)
+            else:
+                yield ItemStats(None) if evidence_of(item.sample, "image") else no_evidence("image")
 
-    def _read(self, record: Mapping[str, Any]) -> ClaimFinding:
+    def _read(self, record: Mapping[str, Any]) -> ItemStats:
         """Count the errors in a list of differences."""
-        if record.get("status") != "ok":
-            return ClaimFinding(None, known_status(record.get("status")))
+        if record.get("status") != Status.OK:
+            return ItemStats(None, failure(record.get("status")))
         differences = record.get("differences")
         if not isinstance(differences, (list, tuple)) or not all(map(_readable, differences)):
-            return ClaimFinding(None, "unparseable")
+            return ItemStats(None, Status.UNPARSEABLE)
         errors = [0, 0]
         for one in differences:
             wrong = _WRONG[one["wrong"]]
             for side, (mine, theirs) in enumerate((("first", "second"), ("second", "first"))):
                 left_out = not one[mine].strip() and bool(one[theirs].strip()) and not wrong[1 - side]
-                errors[side] += wrong[side] or (self._omissions and left_out)
+                errors[side] += wrong[side] or (self.omissions and left_out)
         return self._finding(errors[0], errors[1], len(differences), {"differences": list(differences)})
 
     # Put together from claims -----------------------------------------------------------------------------------------
 
-    def _compared(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
+    def _compared(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
         said, facts = self._split(items, context)
-        against = [evidence_of(item.sample, context.evidence) for item in items]
         # What one side says and the text of the other does not. Matching would not do: "red" matches "blue".
         texts = [_reference(item.sample, context.facts) for item in items]
         mine = [(split.claims if text else (), text) for split, text in zip(said, texts)]
         yours = [(split.claims if item.caption.strip() else (), item.caption) for split, item in zip(facts, items)]
-        held = verify_claims(context.claims, [*mine, *yours], self._seed)
+        held = verify_claims(context.claims, [*mine, *yours], self.seed)
         parts = [
             (_not_said(said[i], held[i][0]), _not_said(facts[i], held[len(items) + i][0])) for i in range(len(items))
         ]
-        asked = [
-            ((*own, *theirs) if evidence is not None else (), evidence or "")
-            for (own, theirs), evidence in zip(parts, against)
-        ]
-        checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i, (own, theirs) in enumerate(parts):
-            verdicts, status = checked[i]
-            bad = failed(said[i].status, facts[i].status, held[i][1], held[len(items) + i][1], status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            elif not facts[i].claims:
-                found.append(ClaimFinding(None))
-            else:
-                found.append(self._weigh(own, theirs, verdicts))
-        return found
+        before = [[split.status for split in said], [split.status for split in facts], [status for _, status in held]]
+        before.append(before[2][len(items) :])
+        checked = self._hold(items, [(*own, *theirs) for own, theirs in parts], context, before)
+        for wanted, (own, theirs), (verdicts, unknown) in zip(facts, parts, checked):
+            yield unknown or (self._weigh(own, theirs, verdicts) if wanted.claims else ItemStats(None))
 
-    def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> ClaimFinding:
+    def _weigh(self, own: Sequence[str], theirs: Sequence[str], verdicts: Sequence[Verdict]) -> ItemStats:
         mine, other = verdicts[: len(own)], verdicts[len(own) :]
         true = sum(verdict.verdict == "entailed" for verdict in mine)
         true_other = sum(verdict.verdict == "entailed" for verdict in other)
         errors, reference_errors = len(mine) - true, len(other) - true_other
-        if self._omissions:
+        if self.omissions:
             errors, reference_errors = errors + true_other, reference_errors + true
         evidence: dict[str, Any] = {"only here": shown(own, mine), "only in the reference": shown(theirs, other)}
         return self._finding(errors, reference_errors, len(verdicts), evidence)
 
-    def _finding(self, errors: int, others: int, differences: int, evidence: dict[str, Any]) -> ClaimFinding:
-        score = reward(self._mode, errors, others, differences)
-        return ClaimFinding((score, float(errors), float(others), float(differences), 1.0), evidence=evidence)
+    def _finding(self, errors: int, others: int, differences: int, evidence: dict[str, Any]) -> ItemStats:
+        score = reward(self.mode, errors, others, differences)
+        return ItemStats((score, errors, others, differences, 1), evidence=evidence)
 
 
 def reward(mode: str, errors: int, reference_errors: int, differences: int) -> float:

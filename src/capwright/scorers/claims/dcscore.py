@@ -6,27 +6,28 @@ Docs with a worked example, and what is ours: docs/methods/claim-scores.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Claims, Split, Verdict
-from capwright.scorers.base import Item, ScorerSpec, ratio
+from capwright.scorers.base import Item, ItemStats, ScorerSpec
 from capwright.scorers.claims._claims import (
     ClaimContext,
-    ClaimFinding,
     ClaimScorer,
-    ClaimsOption,
+    FactsName,
     evidence_of,
     failed,
     is_lexical,
     match_claims,
-    no_evidence,
+    unknown,
     verify_claims,
 )
-from capwright.types import ScorerError
+from capwright.scorers.options import Positive
+from capwright.types import Status
 
 _OUTPUTS = ("dcscore", "precision", "recall", "f1", "f1_descriptive")
 
@@ -39,6 +40,7 @@ class Marks(NamedTuple):
     f1: float
 
 
+@dataclass(eq=False)
 class DCScore(ClaimScorer):
     """The scorer `dcscore`.
 
@@ -58,69 +60,54 @@ class DCScore(ClaimScorer):
         strict_paper: take the shared credit of descriptive claims from all claims, as the public code does.
     """
 
-    _width = 6
+    spec = ScorerSpec(
+        name="dcscore",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)),
+        needs={"judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="claims of a detailed caption that are true, and facts that it states",
+        source="arXiv 2503.07906",
+        page="claim-scores",
+    )
+    columns = (*_OUTPUTS, "captions")
 
-    def __init__(
-        self,
-        judge: ClaimsOption = "lexical",
-        evidence: str = "auto",
-        facts: str = "auto",
-        trials: int | None = None,
-        strict_paper: bool = False,
-        seed: int = 0,
-    ) -> None:
-        if trials is not None and trials < 1:
-            raise ScorerError(f"dcscore: trials must be 1 or more, not {trials!r}")
-        spec = ScorerSpec(
-            name="dcscore",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)),
-            needs=frozenset({"judge"}),
-            unit="item|ctx",
-            cost="calls",
-        )
-        super().__init__(spec, judge, evidence, facts, seed)
-        self._trials = trials
-        self._strict = strict_paper
+    facts: FactsName = "auto"
+    trials: Positive | None = None
+    strict_paper: bool = False
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 6] -> [..., 5] means over captions, 0 to 100, in the order of the outputs; 0/0 is NaN."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return 100 * ratio(summed[..., :5], summed[..., 5:])
+        return 100 * super().finalize(summed)
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
-        return (("trials", self._repeats(claims)), ("strict", "yes" if self._strict else None))
+        return (("trials", self._repeats(claims)), ("strict", "yes" if self.strict_paper else None))
 
     def _repeats(self, claims: Claims) -> int:
-        return self._trials or (1 if is_lexical(claims) else 3)
+        return self.trials or (1 if is_lexical(claims) else 3)
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
+    def measure(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
+        """Rows of `columns`. Evidence: {"claims", each with its fact, "missed" facts, "trials" that were answered}."""
         said, facts = self._split(items, context)
         against = [evidence_of(item.sample, context.evidence) for item in items]
         ready = [
             i
             for i, evidence in enumerate(against)
-            if evidence is not None and facts[i].claims and said[i].status == "ok" == facts[i].status
+            if evidence is not None and facts[i].claims and said[i].status == Status.OK == facts[i].status
         ]
         # One call a trial and kind of question: a caption's trials differ in nothing but the seed.
-        seeds = [self._seed + trial for trial in range(self._repeats(context.claims))]
+        seeds = [self.seed + trial for trial in range(self._repeats(context.claims))]
         matches = [match_claims(context.claims, [(said[i].claims, facts[i].claims) for i in ready], s) for s in seeds]
         checks = [verify_claims(context.claims, [(said[i].claims, against[i] or "") for i in ready], s) for s in seeds]
-        found = []
         place = {i: k for k, i in enumerate(ready)}
-        for i in range(len(items)):
-            bad = failed(said[i].status, facts[i].status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            elif i not in place:
-                found.append(ClaimFinding(None))
+        for i, evidence in enumerate(against):
+            k = place.get(i)
+            found = unknown(context, evidence, said[i].status, facts[i].status)
+            if found is not None or k is None:
+                yield found or ItemStats(None)
             else:
-                k = place[i]
-                found.append(self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks]))
-        return found
+                yield self._score(said[i], facts[i], [m[k] for m in matches], [c[k] for c in checks])
 
     def _score(
         self,
@@ -128,19 +115,19 @@ class DCScore(ClaimScorer):
         facts: Split,
         matches: Sequence[tuple[list[int | None], str]],
         checks: Sequence[tuple[list[Verdict], str]],
-    ) -> ClaimFinding:
+    ) -> ItemStats:
         """The mean over all pairs of a match and a verification that were answered."""
-        matched = [places for places, status in matches if status == "ok"]
-        checked = [verdicts for verdicts, status in checks if status == "ok"]
+        matched = [places for places, status in matches if status == Status.OK]
+        checked = [verdicts for verdicts, status in checks if status == Status.OK]
         if not matched or not checked:
-            return ClaimFinding(None, failed(*(status for _, status in (*matches, *checks))) or "judge_error")
+            return ItemStats(None, failed(*(status for _, status in (*matches, *checks))) or Status.JUDGE_ERROR)
         rows = []
         for verdicts in checked:
             true = [verdict.verdict == "entailed" for verdict in verdicts]
             flags = _descriptive(said, verdicts)
             for places in matched:
                 whole = marks(true, places, len(facts.claims))
-                part = marks(true, places, len(facts.claims), flags, shared_with_all=self._strict)
+                part = marks(true, places, len(facts.claims), flags, shared_with_all=self.strict_paper)
                 rows.append(((whole.f1 + part.f1) / 2, *whole, part.f1, 1.0))
         evidence = {
             "claims": [
@@ -155,7 +142,7 @@ class DCScore(ClaimScorer):
             "missed": [fact for o, fact in enumerate(facts.claims) if o not in matched[0]],
             "trials": [len(matched), len(checked)],
         }
-        return ClaimFinding(tuple(float(v) for v in np.mean(rows, axis=0)), evidence=evidence)
+        return ItemStats(tuple(float(v) for v in np.mean(rows, axis=0)), evidence=evidence)
 
 
 def marks(

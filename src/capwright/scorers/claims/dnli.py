@@ -5,27 +5,19 @@ What is the paper's and what is ours: docs/methods/claim-scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import Item, ScorerSpec, ratio
-from capwright.scorers.claims._claims import (
-    ClaimContext,
-    ClaimFinding,
-    ClaimScorer,
-    ClaimsOption,
-    evidence_of,
-    failed,
-    no_evidence,
-    shown,
-    verify_claims,
-)
+from capwright.scorers.base import Item, ItemStats, ScorerSpec, ratio
+from capwright.scorers.claims._claims import ClaimContext, ClaimScorer, EvidenceName, FactsName, shown
 
 _OUTPUTS = ("precision", "recall", "contradiction", "contradiction_recall", "neutral_recall")
 
 
+@dataclass(eq=False)
 class DNLI(ClaimScorer):
     """The scorer `dnli`.
 
@@ -47,68 +39,49 @@ class DNLI(ClaimScorer):
             "references" by default.
     """
 
-    _width = 8
+    spec = ScorerSpec(
+        name="dnli",
+        outputs=_OUTPUTS,
+        ranges={name: (0.0, np.inf if name.endswith("recall") else 1.0) for name in _OUTPUTS},
+        needs={"judge"},
+        unit="item|ctx",
+        cost="calls",
+        rewards=("descriptive", "consistent"),
+        about="propositions of a caption that its description entails, contradicts or leaves open",
+        source="arXiv 2411.09018",
+        page="claim-scores",
+    )
+    columns = (
+        *("precision", "captions", "recall", "contradiction_recall", "neutral_recall", "with_facts"),
+        *("contradiction", "with_claims"),
+    )
+    ratios = (
+        *(("precision", "captions"), ("recall", "with_facts"), ("contradiction", "with_claims")),
+        *(("contradiction_recall", "with_facts"), ("neutral_recall", "with_facts")),
+    )
 
-    def __init__(
-        self, judge: ClaimsOption = "lexical", evidence: str = "references", facts: str = "auto", seed: int = 0
-    ) -> None:
-        spec = ScorerSpec(
-            name="dnli",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges={name: (0.0, np.inf if name.endswith("recall") else 1.0) for name in _OUTPUTS}
-            | dict.fromkeys(("descriptive", "consistent"), (0.0, 1.0)),
-            needs=frozenset({"judge"} | ({"references"} if evidence == "references" else set())),
-            unit="item|ctx",
-            cost="calls",
-            rewards=("descriptive", "consistent"),
-        )
-        super().__init__(spec, judge, evidence, facts, seed)
+    evidence: EvidenceName = "references"
+    facts: FactsName = "auto"
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 8] -> [..., 5] means over captions in the order of the outputs; 0/0 is NaN."""
-        precision, captions, recall, wrong, neutral, with_facts, against, speaking = np.moveaxis(
-            np.asarray(summed, dtype=np.float64), -1, 0
-        )
-        columns = (
-            ratio(precision, captions),
-            ratio(recall, with_facts),
-            ratio(against, speaking),
-            ratio(wrong, with_facts),
-            ratio(neutral, with_facts),
-        )
-        return np.stack(columns, axis=-1)
+    def __post_init__(self) -> None:
+        if self.evidence == "references":
+            self.spec = replace(self.spec, needs={"judge", "references"})
 
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rewards [..., 2] (descriptive, consistent) of rows [..., 8], in [0, 1]; NaN where unknown."""
         rows = np.asarray(rows, dtype=np.float64)
         return np.stack([ratio(rows[..., 0], rows[..., 1]), ratio(rows[..., 7] - rows[..., 6], rows[..., 1])], axis=-1)
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
+    def measure(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
+        """Rows of `columns`. Evidence: {"claims": [{"claim", "verdict"}, ...], "facts": how many}."""
         said, facts = self._split(items, context)
-        against = [evidence_of(item.sample, context.evidence) for item in items]
-        asked = [
-            (split.claims if evidence is not None else (), evidence or "") for split, evidence in zip(said, against)
-        ]
-        told = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i in range(len(items)):
-            verdicts, status = told[i]
-            bad = failed(said[i].status, facts[i].status, status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                words = [verdict.verdict for verdict in verdicts]
-                counts = [words.count(name) for name in ("entailed", "contradicted", "neutral")]
-                found.append(
-                    ClaimFinding(
-                        _row(counts, len(words), len(facts[i].claims)),
-                        evidence={"claims": shown(said[i].claims, verdicts), "facts": len(facts[i].claims)},
-                    )
-                )
-        return found
+        before = [[split.status for split in splits] for splits in (said, facts)]
+        held = self._hold(items, [split.claims for split in said], context, before)
+        for split, wanted, (verdicts, unknown) in zip(said, facts, held):
+            words = [verdict.verdict for verdict in verdicts]
+            counts = [words.count(name) for name in ("entailed", "contradicted", "neutral")]
+            evidence = {"claims": shown(split.claims, verdicts), "facts": len(wanted.claims)}
+            yield unknown or ItemStats(_row(counts, len(words), len(wanted.claims)), evidence=evidence)
 
 
 def _row(counts: Sequence[int], claims: int, facts: int) -> tuple[float, ...]:

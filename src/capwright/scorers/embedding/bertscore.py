@@ -9,30 +9,32 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from capwright.data.cache_dir import cache_folder
 from capwright.models.encoders import CachedEncoder, Encoder, Encoding, PooledEncoder, unit
 from capwright.models.text_encoder import Embedder, Embedding, Memory, TransformersEmbedder
+from capwright.scorers._words import count_references
 from capwright.scorers.base import (
     SCORED,
     Context,
     Corpus,
     Item,
+    ItemStats,
     Scorer,
     ScorerSpec,
-    Stats,
     item_status,
     references_of,
 )
-from capwright.scorers.ngram._ngrams import count_references
+from capwright.scorers.options import Positive
 from capwright.text.digest import fingerprint
 from capwright.text.tokenizers import collapse
-from capwright.types import ScorerError
+from capwright.types import ScorerError, Status
 
 #: Samples whose texts are embedded together: enough to fill batches of like length, few enough to fit in memory.
 _AT_ONCE = 64
@@ -67,48 +69,30 @@ class EmbeddingContext(Context):
         return np.where(text.special, 0.0, weights)
 
 
+@dataclass(eq=False)
 class _EmbeddingScorer(Scorer[EmbeddingContext]):
     """What both scorers share: options, a context with an encoder, one row for each caption."""
 
     context_type = EmbeddingContext
 
-    name = ""
-    outputs: tuple[str, ...] = ()
+    model: str | None = field(default=None, kw_only=True)
+    layer: Annotated[int, Field(ge=0)] | None = field(default=None, kw_only=True)
+    max_tokens: Annotated[int, Field(ge=8)] | None = field(default=None, kw_only=True)
+    batch: Positive = field(default=64, kw_only=True)
+    device: str = field(default="auto", kw_only=True)
+    revision: str | None = field(default=None, kw_only=True)
+    embedder: Embedder | None = field(default=None, kw_only=True)
 
-    def __init__(
-        self,
-        ranges: Mapping[str, tuple[float, float]],
-        model: str | None,
-        embedder: Embedder | None,
-        prefix_space: bool,
-        **options: Any,
-    ) -> None:
-        if (model is None) == (embedder is None):
+    _prefix_space = False
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.embedder is None):
+            name = self.spec.name
             raise ScorerError(
-                f"{self.name}: needs a text encoder, and none comes with capwright: give the option model, a folder "
-                f"with an encoder and its tokenizer or an id of the Hugging Face hub (--set {self.name}.model=FOLDER)"
+                f"{name}: needs a text encoder, and none comes with capwright: give the option model, a folder "
+                f"with an encoder and its tokenizer or an id of the Hugging Face hub (--set {name}.model=FOLDER)"
             )
-        if embedder is not None and not callable(getattr(embedder, "embed", None)):
-            raise ScorerError(
-                f"{self.name}: embedder must be an object as models.text_encoder.Embedder describes, not {embedder!r}"
-            )
-        for option, least in (("layer", 0), ("max_tokens", 8), ("batch", 1)):
-            value = options[option]
-            if value is None and option != "batch":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ScorerError(f"{self.name}: {option} must be a whole number >= {least}, not {value!r}")
-        self._model, self._embedder = model, embedder
-        self._options = {"prefix_space": prefix_space, **options}
-        self.spec = ScorerSpec(
-            name=self.name,
-            version="1",
-            outputs=(*self.outputs, "truncated"),
-            ranges={**ranges, "truncated": (0.0, 1.0)},
-            needs=frozenset({"references", "model"}),
-            unit="item|ctx",
-            cost="model",
-        )
+        self._embedder = self.embedder
 
     def prepare(self, corpus: Corpus) -> EmbeddingContext:
         """Load the encoder.
@@ -116,41 +100,34 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         Raises DataError when no sample has references, NotInstalledError when there is no such model, and ScorerError
         when it cannot encode text.
         """
-        references = count_references(corpus, self.name)
+        references = count_references(corpus, self.spec.name)
         if self._embedder is None:
-            self._embedder = TransformersEmbedder(str(self._model), asks=self.name, **self._options)
-        idf, documents = self._weigh_tokens(corpus, self._embedder)
-        return EmbeddingContext(
-            scorer=self.name,
-            fingerprint=fingerprint([self._embedder.name, dict(self._embedder.settings), idf, documents]),
-            outputs=self.spec.outputs,
-            embedder=self._embedder,
-            memory=self._make_memory(self._embedder),
-            references=references,
-            idf=idf,
-            documents=documents,
-        )
+            options = {key: getattr(self, key) for key in ("layer", "max_tokens", "batch", "device", "revision")}
+            self._embedder = TransformersEmbedder(
+                str(self.model), **options, prefix_space=self._prefix_space, asks=self.spec.name
+            )
+        embedder = self._embedder
+        idf, documents = self._weigh_tokens(corpus, embedder)
+        content = [embedder.name, dict(embedder.settings), idf, documents]
+        more = dict[str, Any](references=references, idf=idf, documents=documents)
+        return self.make_context(content, embedder=embedder, memory=self._make_memory(embedder), **more)
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+    def measure(self, items: Sequence[Item], context: EmbeddingContext) -> list[ItemStats]:
         """Rows of the outputs, then 1. Evidence: {"truncated": texts that the encoder did not read to their end}."""
-        rows = np.zeros((len(items), len(self.outputs) + 2))
-        status = [item_status(item) for item in items]
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
-        own = self.own(context)
-        for index, caption, references, truncated in self._texts(items, status, own):
-            if caption.empty:
-                status[index] = "empty"
-            else:
-                rows[index, : len(self.outputs)] = self._compare(caption, references, own)
-            rows[index, -2:] = bool(truncated), 1
-            evidence[index] = {"truncated": truncated} if truncated else None
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+        found = [ItemStats(None)] * len(items)
+        silence = [0.0] * (len(context.outputs) - 1)
+        for index, caption, references, truncated in self._texts(items, context):
+            values = silence if caption.empty else self._compare(caption, references, context)
+            evidence: dict[str, Any] | None = {"truncated": truncated} if truncated else None
+            status = Status.EMPTY if caption.empty else Status.OK
+            found[index] = ItemStats((*values, bool(truncated), 1), status, evidence)
+        return found
 
     def _texts(
-        self, items: Sequence[Item], status: Sequence[str], context: EmbeddingContext
+        self, items: Sequence[Item], context: EmbeddingContext
     ) -> Iterator[tuple[int, Any, list[Any], list[str]]]:
         """(item, caption, references that say something, which texts were cut) of items that can be compared."""
-        wanted = [i for i, state in enumerate(status) if state in SCORED and items[i].sample.references]
+        wanted = [i for i, item in enumerate(items) if item_status(item) in SCORED and item.sample.references]
         for start in range(0, len(wanted), _AT_ONCE):
             chosen = wanted[start : start + _AT_ONCE]
             captions = {i: collapse(items[i].caption) for i in chosen}
@@ -179,6 +156,7 @@ class _EmbeddingScorer(Scorer[EmbeddingContext]):
         """Values of `outputs` for a caption that says something, beside at least one reference that does."""
 
 
+@dataclass(eq=False)
 class BERTScore(_EmbeddingScorer):
     """The scorer `bertscore` (arXiv 1904.09675): every token looks for its likeliest partner in the other text.
 
@@ -201,38 +179,30 @@ class BERTScore(_EmbeddingScorer):
         embedder: an encoder of your own, instead of `model`.
     """
 
-    name = "bertscore"
-    outputs = ("f1", "precision", "recall")
+    spec = ScorerSpec(
+        name="bertscore",
+        outputs=("f1", "precision", "recall", "truncated"),
+        needs={"references", "model"},
+        unit="item|ctx",
+        cost="model",
+        about="tokens matched with the most similar ones of a reference, in the space of a model that you name",
+        source="arXiv 1904.09675",
+        page="embedding-metrics",
+        titles={"bertscore.f1": "BERTScore"},
+    )
 
-    def __init__(
-        self,
-        *,
-        model: str | None = None,
-        layer: int | None = None,
-        weights: str = "equal",
-        baseline: float | Sequence[float] = 0.0,
-        max_tokens: int | None = None,
-        batch: int = 64,
-        device: str = "auto",
-        revision: str | None = None,
-        embedder: Embedder | None = None,
-    ) -> None:
-        if weights not in ("equal", "idf"):
-            raise ScorerError(f'bertscore: weights must be "equal" or "idf", not {weights!r}')
-        self._weights = weights
-        precision, recall, f1 = _read_baseline(baseline)
+    weights: Literal["equal", "idf"] = field(default="equal", kw_only=True)
+    baseline: float | Sequence[float] = field(default=0.0, kw_only=True)
+
+    _prefix_space = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        precision, recall, f1 = _read_baseline(self.baseline)
         self._baseline = np.array([f1, precision, recall])
-        lowest = {"f1": 0.0, "precision": -1.0, "recall": -1.0}
-        super().__init__(
-            {name: ((lowest[name] - b) / (1 - b), 1.0) for name, b in zip(self.outputs, self._baseline.tolist())},
-            model,
-            embedder,
-            prefix_space=True,
-            layer=layer,
-            max_tokens=max_tokens,
-            batch=batch,
-            device=device,
-            revision=revision,
+        lowest = [(low - b) / (1 - b) for low, b in zip((0.0, -1.0, -1.0), self._baseline.tolist())]
+        self.spec = replace(
+            self.spec, ranges={name: (low, 1.0) for name, low in zip(self.spec.outputs, [*lowest, 0.0])}
         )
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -241,27 +211,26 @@ class BERTScore(_EmbeddingScorer):
         means[..., :3] = (means[..., :3] - self._baseline) / (1 - self._baseline)
         return means
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: EmbeddingContext) -> dict[str, object]:
         """`bertscore|model:bert-base-uncased#1f3a90bc|layer:9|max:512|weights:equal|baseline:0|...|refs:5|v:1`."""
-        own = self.own(context)
         weights = "equal"
-        if own.idf is not None:
-            weights = f"idf@{own.documents}#{fingerprint(dict(own.idf))[:4]}"
+        if context.idf is not None:
+            weights = f"idf@{context.documents}#{fingerprint(dict(context.idf))[:4]}"
         shown = self._baseline[[1, 2, 0]].tolist()
         return dict(
-            model=own.embedder.name,
-            **own.embedder.settings,
+            model=context.embedder.name,
+            **context.embedder.settings,
             weights=weights,
             baseline=shown[0] if len(set(shown)) == 1 else tuple(shown),
             ws="collapse",
-            refs=own.references,
+            refs=context.references,
         )
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption: the reference it is most like (by f1), and (token, its partner there, cosine) in order."""
-        own = self.own(context)
+        own = self.own_context(context)
         found: list[dict[str, Any] | None] = [None] * len(items)
-        for index, caption, references, truncated in self._texts(items, [item_status(item) for item in items], own):
+        for index, caption, references, truncated in self._texts(items, own):
             best = max(references, key=lambda reference: match(caption, reference, own)[0])
             cosines = unit(caption.vectors) @ unit(best.vectors).T
             partner = cosines.argmax(1)
@@ -278,7 +247,7 @@ class BERTScore(_EmbeddingScorer):
 
     def _weigh_tokens(self, corpus: Corpus, embedder: Embedder) -> tuple[dict[str, float] | None, int]:
         """log((M + 1) / (df + 1)) of each token; df: how many of the M references of the corpus have it."""
-        if self._weights == "equal":
+        if self.weights == "equal":
             return None, 0
         references = [collapse(text) for sample in corpus.samples for text in references_of(sample)]
         counts = Counter(token for tokens in embedder.tokenize(references) for token in set(tokens))
@@ -289,6 +258,7 @@ class BERTScore(_EmbeddingScorer):
         return tuple(max(column) for column in zip(*values))
 
 
+@dataclass(eq=False)
 class Similarity(_EmbeddingScorer):
     """The scorer `similarity`: cosine of caption and reference, each as one vector of a sentence encoder.
 
@@ -307,47 +277,28 @@ class Similarity(_EmbeddingScorer):
         embedder: an encoder of your own, instead of `model`.
     """
 
-    name = "similarity"
-    outputs = ("similarity",)
+    spec = ScorerSpec(
+        name="similarity",
+        outputs=("similarity", "truncated"),
+        ranges={"similarity": (-1.0, 1.0), "truncated": (0.0, 1.0)},
+        needs={"references", "model"},
+        unit="item|ctx",
+        cost="model",
+        about="cosine of caption and reference, in the space of a model that you name",
+        page="embedding-metrics",
+    )
 
-    def __init__(
-        self,
-        *,
-        model: str | None = None,
-        pool: str = "mean",
-        cache: bool = False,
-        layer: int | None = None,
-        max_tokens: int | None = None,
-        batch: int = 64,
-        device: str = "auto",
-        revision: str | None = None,
-        embedder: Embedder | None = None,
-    ) -> None:
-        if pool not in ("mean", "cls"):
-            raise ScorerError(f'similarity: pool must be "mean" or "cls", not {pool!r}')
-        self._pool, self._cache = pool, cache
-        super().__init__(
-            {"similarity": (-1.0, 1.0)},
-            model,
-            embedder,
-            prefix_space=False,
-            layer=layer,
-            max_tokens=max_tokens,
-            batch=batch,
-            device=device,
-            revision=revision,
-        )
+    pool: Literal["mean", "cls"] = field(default="mean", kw_only=True)
+    cache: bool = field(default=False, kw_only=True)
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: EmbeddingContext) -> dict[str, object]:
         """`similarity|model:all-MiniLM-L6-v2#1f3a90bc|layer:6|max:256|pool:mean|ws:collapse|refs:5|v:1`."""
-        own = self.own(context)
-        return dict(
-            model=own.embedder.name, **own.embedder.settings, pool=self._pool, ws="collapse", refs=own.references
-        )
+        encoder = dict(model=context.embedder.name, **context.embedder.settings)
+        return encoder | dict(pool=self.pool, ws="collapse", refs=context.references)
 
     def _make_memory(self, embedder: Embedder) -> Memory[Any]:
-        encoder: Encoder = PooledEncoder(embedder, self._pool)
-        return Memory(CachedEncoder(encoder, cache_folder()).texts if self._cache else encoder.texts)
+        encoder: Encoder = PooledEncoder(embedder, self.pool)
+        return Memory(CachedEncoder(encoder, cache_folder()).texts if self.cache else encoder.texts)
 
     def _compare(self, caption: Encoding, references: list[Encoding], context: EmbeddingContext) -> tuple[float, ...]:
         cosines = np.stack([reference.vector for reference in references]) @ caption.vector
@@ -373,14 +324,12 @@ def _mean(values: Vector, weights: Vector) -> float:
     return float(values @ weights / total) if total > 0 else 0.0
 
 
-def _read_baseline(baseline: float | Sequence[float]) -> tuple[float, float, float]:
-    given = [baseline] * 3 if isinstance(baseline, (int, float)) else list(baseline)
-    try:
-        precision, recall, f1 = (float(value) for value in given)
-    except (TypeError, ValueError):
+def _read_baseline(baseline: float | Sequence[float]) -> Sequence[float]:
+    values = [baseline] * 3 if isinstance(baseline, float) else baseline
+    if len(values) != 3:
         raise ScorerError(
-            f"bertscore: baseline must be one number, or three for precision, recall and f1, not {baseline!r}"
-        ) from None
-    if not all(0 <= value < 1 for value in (precision, recall, f1)):
-        raise ScorerError(f"bertscore: baseline must be at least 0 and below 1, not {baseline!r}")
-    return precision, recall, f1
+            f"bertscore.baseline: must be one number, or three for precision, recall and f1, not {baseline!r}"
+        )
+    if not all(0 <= value < 1 for value in values):
+        raise ScorerError(f"bertscore.baseline: must be at least 0 and below 1, not {baseline!r}")
+    return values

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Grade, Judge
-from capwright.scorers._asking import check_seed
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
+from capwright.scorers._words import WordScorer
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ItemStats, ScorerSpec, item_status, ratio
 from capwright.scorers.fluency._language_checks import CHECKS, Checks, learn_checks
-from capwright.text.digest import fingerprint
-from capwright.text.tokenizers import get_tokenizer
-from capwright.types import STATUSES, DataError, Sample, ScorerError
+from capwright.scorers.options import Seed
+from capwright.types import STATUSES, DataError, Sample, ScorerError, Status
 
 #: What is graded, in the order of the columns.
 AXES = ("clarity", "fluency", "coherence")
@@ -49,7 +38,8 @@ class LanguageContext(Context):
     texts: int
 
 
-class Language(Scorer[LanguageContext]):
+@dataclass(eq=False)
+class Language(WordScorer[LanguageContext]):
     """The scorer `language`: means over captions, in [0, 1], higher is better.
 
         language (headline): the mean of the three below.
@@ -74,41 +64,35 @@ class Language(Scorer[LanguageContext]):
         seed: for the judge.
     """
 
+    spec = ScorerSpec(
+        name="language",
+        outputs=(*AXES, "language"),
+        unit="item|ctx",
+        main="language",
+        about="clarity, fluency and coherence: by a model of good captions, or by a judge",
+        source="arXiv 2605.07394",
+    )
     context_type = LanguageContext
+    columns = (*AXES, "captions")
 
-    def __init__(
-        self,
-        judge: Any = None,
-        learn_from: str | Sequence[str] = "references",
-        *,
-        tokenizer: str = "ptb",
-        seed: int = 0,
-    ) -> None:
-        self._judge = judge
-        self._sources = (learn_from,) if isinstance(learn_from, str) else tuple(learn_from)
+    judge: Any = None
+    learn_from: str | Sequence[str] = "references"
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._sources = (self.learn_from,) if isinstance(self.learn_from, str) else tuple(self.learn_from)
         if not self._sources:
-            raise ScorerError('language: learn_from is empty; name "references", "meta.<key>" or a text file')
+            raise ScorerError('language.learn_from: is empty; name "references", "meta.<key>" or a text file')
         for source in self._sources:
             if not _is_of_samples(source) and not Path(source).is_file():
                 raise ScorerError(
-                    f'language: learn_from: there is no file {source!r}; name "references", "meta.<key>" or a text file'
+                    f'language.learn_from: there is no file {source!r}; name "references", "meta.<key>" or a text file'
                 )
-        check_seed("language", seed)
-        get_tokenizer(tokenizer)  # a name that does not exist is said now
-        self._tokenizer = tokenizer
-        self._seed = seed
-        offline = judge is None
-        outputs = (*AXES, "language")
-        self.spec = ScorerSpec(
-            name="language",
-            version="1",
-            outputs=outputs,
-            ranges=dict.fromkeys(outputs, (0.0, 1.0)),
-            needs=frozenset(({"references"} if "references" in self._sources else set()) if offline else {"judge"}),
-            unit="item|ctx" if offline else "item",
-            cost="free" if offline else "calls",
-            main="language",
-        )
+        if self.judge is not None:
+            self.spec = replace(self.spec, needs={"judge"}, unit="item", cost="calls")
+        elif "references" in self._sources:
+            self.spec = replace(self.spec, needs={"references"})
 
     def prepare(self, corpus: Corpus) -> LanguageContext:
         """Learn from the good captions of the corpus, or open the judge.
@@ -116,10 +100,9 @@ class Language(Scorer[LanguageContext]):
         Raises DataError when there are fewer than 20 good captions, or of fewer than 2 samples; ScorerError or
         ModelError when the judge is none or does not grade.
         """
-        if self._judge is not None:
+        if self.judge is not None:
             judge = self._open()
-            mark = fingerprint(["language", judge.signature, self._seed])
-            return LanguageContext("language", mark, self.spec.outputs, None, judge, 0)
+            return self.make_context(["language", judge.signature, self.seed], checks=None, judge=judge, texts=0)
         groups = [good for sample in corpus.samples if (good := self._good(sample))]
         groups += [[line] for source in self._sources if not _is_of_samples(source) for line in _read_lines(source)]
         texts = sum(map(len, groups))
@@ -130,40 +113,35 @@ class Language(Scorer[LanguageContext]):
                 "others with learn_from, or let a judge grade"
             )
         try:
-            checks = learn_checks(groups, self._tokenizer)
+            checks = learn_checks(groups, self.tokenizer)
         except ValueError as error:
             raise DataError(f"language: {' and '.join(self._sources)}: {error}") from error
         known = sorted(hashlib.blake2b(repr(group).encode(), digest_size=16).hexdigest() for group in groups)
-        mark = fingerprint([known, get_tokenizer(self._tokenizer).name, self.spec.version])
-        return LanguageContext("language", mark, self.spec.outputs, checks, None, texts)
+        content = [known, self._cut.name, self.spec.version]
+        return self.make_context(content, checks=checks, judge=None, texts=texts)
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+    def measure(self, items: Sequence[Item], context: LanguageContext) -> Iterator[ItemStats]:
         """Rows (clarity, fluency, coherence, 1). Evidence with a judge: {"reason"} where it gave one."""
-        context = self.own(context)
-        status = [item_status(item) for item in items]
-        rows = np.zeros((len(items), len(AXES) + 1))
-        rows[:, -1] = [state in SCORED for state in status]
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
-        asked = [i for i, state in enumerate(status) if state == "ok"]
+        spoken = [item for item in items if item_status(item) == Status.OK]
+        found = iter(self._grade(spoken, context) if spoken else ())
+        return (next(found) if item_status(item) == Status.OK else ItemStats((0, 0, 0, 1)) for item in items)
+
+    def _grade(self, items: Sequence[Item], context: LanguageContext) -> list[ItemStats]:
         if context.judge is not None:
-            grades = context.judge.grade(AXES, [items[i].caption for i in asked], seed=self._seed) if asked else []
-            if len(grades) != len(asked):
-                raise ScorerError(f"language: the judge gave {len(grades)} grades for {len(asked)} captions")
-            for i, grade in zip(asked, grades):
-                marks, status[i] = _read_grade(grade)
-                rows[i] = (*marks, 1) if status[i] in SCORED else 0
-                evidence[i] = {"reason": grade.reason} if grade.reason else None
-        elif context.checks is not None and asked:
-            flow, known, ending, plain, fresh = context.checks.measure([items[i] for i in asked]).T
-            rows[asked, :-1] = np.column_stack((plain, ending, fresh)) * (flow * known)[:, None]
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+            grades = context.judge.grade(AXES, [item.caption for item in items], seed=self.seed)
+            if len(grades) != len(items):
+                raise ScorerError(f"language: the judge gave {len(grades)} grades for {len(items)} captions")
+            return list(map(_read_grade, grades))
+        assert context.checks is not None
+        flow, known, ending, plain, fresh = context.checks.measure(items).T
+        return [ItemStats((*row, 1)) for row in np.column_stack((plain, ending, fresh)) * (flow * known)[:, None]]
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """Without a judge the checks of each caption, and "odd": the word that fits worst, up to two before it."""
-        context = self.own(context)
-        if context.checks is None:
+        checks = self.own_context(context).checks
+        if checks is None:
             return list(self.stats(items, context).evidence)
-        return [context.checks.explain(item) if item_status(item) == "ok" else None for item in items]
+        return [checks.explain(item) if item_status(item) == Status.OK else None for item in items]
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 4] -> [..., 4] means (clarity, fluency, coherence, language); NaN without captions."""
@@ -171,27 +149,26 @@ class Language(Scorer[LanguageContext]):
         axes = ratio(summed[..., : len(AXES)], summed[..., len(AXES) :])
         return np.concatenate((axes, axes.mean(-1, keepdims=True)), axis=-1)
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: LanguageContext) -> dict[str, object]:
         """`language|learned:references/10000#3f2a0c1d|checks:flow,known,ending,plain,fresh|tok:ptb-py.1|v:1`.
 
         With a judge `language|judge:<its signature>|seed:0|v:1`.
         """
-        context = self.own(context)
         if context.judge is not None:
-            return {"judge": context.judge.signature, "seed": self._seed}
+            return {"judge": context.judge.signature, "seed": self.seed}
         sources = ",".join(source if _is_of_samples(source) else "file" for source in self._sources)
         learned = f"{sources}/{context.texts}#{context.fingerprint[:8]}"
-        return {"learned": learned, "checks": ",".join(CHECKS), "tok": get_tokenizer(self._tokenizer).name}
+        return {"learned": learned, "checks": ",".join(CHECKS), "tok": self._cut.name}
 
     def _open(self) -> Judge:
-        judge = self._judge
+        judge = self.judge
         if isinstance(judge, (str, Mapping)):
             from capwright.judges.load import load_judge
 
             judge = load_judge(judge)
         if not callable(getattr(judge, "grade", None)) or not hasattr(judge, "signature"):
-            raise ScorerError(f"language: the judge {self._judge!r} does not grade; it must be a ports.Judge")
-        judge.grade(AXES, [], seed=self._seed)  # one that cannot grade says so now, not after the first captions
+            raise ScorerError(f"language: the judge {self.judge!r} does not grade; it must be a ports.Judge")
+        judge.grade(AXES, [], seed=self.seed)  # one that cannot grade says so now, not after the first captions
         return judge
 
     def _good(self, sample: Sample) -> list[str]:
@@ -220,13 +197,14 @@ def _read_lines(path: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _read_grade(grade: Grade) -> tuple[tuple[float, ...], str]:
-    """(marks in the order of `AXES`, status); a mark that is missing or no number from 0 to 1 cannot be used."""
+def _read_grade(grade: Grade) -> ItemStats:
+    """The row of a grade; a mark that is missing or no number from 0 to 1 cannot be used."""
+    evidence = {"reason": grade.reason} if grade.reason else None
     if grade.status not in STATUSES:
         raise ScorerError(f"language: the judge gave the status {grade.status!r}; it must be one of {STATUSES}")
-    if grade.status != "ok":
-        return (0.0,) * len(AXES), grade.status
-    marks = tuple(grade.marks.get(axis, math.nan) for axis in AXES)
+    if grade.status != Status.OK:
+        return ItemStats((0, 0, 0, 1) if grade.status in SCORED else None, grade.status, evidence)
+    marks = [grade.marks.get(axis, math.nan) for axis in AXES]
     if not all(isinstance(mark, (int, float)) and 0 <= mark <= 1 for mark in marks):
-        return (0.0,) * len(AXES), "unparseable"
-    return marks, "ok"
+        return ItemStats(None, Status.UNPARSEABLE, evidence)
+    return ItemStats((*marks, 1), evidence=evidence)

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-)
+from capwright.scorers.base import Context, Item, ItemStats, Scorer, ScorerSpec
 from capwright.text.normalize import Folded
 
 _SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"'”’)\]]|$)|[。！？]+|\n\s*\n")
@@ -30,25 +21,20 @@ class Length(Scorer[Context]):
     "length". Empty captions count, with zeros.
     """
 
-    def __init__(self) -> None:
-        unbounded = (0.0, float("inf"))
-        self.spec = ScorerSpec(
-            name="length",
-            version="1",
-            outputs=("words", "characters", "sentences", "truncated"),
-            ranges={"words": unbounded, "characters": unbounded, "sentences": unbounded, "truncated": (0.0, 1.0)},
-            higher_is_better=None,
-        )
+    spec = ScorerSpec(
+        name="length",
+        outputs=("words", "characters", "sentences", "truncated"),
+        ranges=dict.fromkeys(("words", "characters", "sentences"), (0.0, math.inf)) | {"truncated": (0.0, 1.0)},
+        higher_is_better=None,
+        about="how long captions are, and how many were cut off",
+        titles={"length.words": "Words"},
+    )
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+    def measure(self, items: Sequence[Item], context: Context) -> Iterator[ItemStats]:
         """Rows (words, characters, sentences, truncated, 1)."""
-        rows = np.zeros((len(items), 5))
-        status = tuple(item_status(item) for item in items)
-        for row, item, state in zip(rows, items, status):
-            if state in SCORED:
-                text = item.caption.strip()
-                row[:] = (count_words(text), len(text), count_sentences(text), item.finish == "length", 1)
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+        for item in items:
+            text = item.caption.strip()
+            yield ItemStats((count_words(text), len(text), count_sentences(text), item.finish == "length", 1))
 
 
 def count_words(text: str) -> int:

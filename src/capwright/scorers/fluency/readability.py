@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
+from capwright.scorers.base import Context, Item, ItemStats, Scorer, ScorerSpec, ratio
 from capwright.scorers.fluency.length import count_sentences
 from capwright.text.normalize import is_latin_word, tokens
 
@@ -58,26 +49,21 @@ class Readability(Scorer[Context]):
     word is unknown. Formulas meant for pages of prose say little about one short caption.
     """
 
-    def __init__(self) -> None:
-        outputs = ("ari", "coleman_liau", "flesch", "kincaid")
-        self.spec = ScorerSpec(
-            name="readability",
-            version="1",
-            outputs=outputs,
-            ranges=dict.fromkeys(outputs, (-float("inf"), float("inf"))),
-            higher_is_better=None,
-        )
+    spec = ScorerSpec(
+        name="readability",
+        outputs=("ari", "coleman_liau", "flesch", "kincaid"),
+        ranges={},
+        higher_is_better=None,
+        about="how hard captions in English are to read, by four formulas",
+    )
+    columns = ("letters", "words", "sentences", "syllables")
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """Rows (letters, words, sentences, syllables)."""
-        rows = np.zeros((len(items), 4))
-        status = tuple(item_status(item) for item in items)
-        for row, item, state in zip(rows, items, status):
-            words = [word for word in tokens(item.caption) if _is_read(word)] if state in SCORED else []
-            if words:
-                letters = sum(map(str.isalnum, "".join(words)))
-                row[:] = (letters, len(words), count_sentences(item.caption), sum(map(count_syllables, words)))
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+    def measure(self, items: Sequence[Item], context: Context) -> Iterator[ItemStats]:
+        """Rows of `columns`; unknown without a word."""
+        for item in items:
+            words = [word for word in tokens(item.caption) if _is_read(word)]
+            counts = (len(words), count_sentences(item.caption), sum(map(count_syllables, words)))
+            yield ItemStats((sum(map(str.isalnum, "".join(words))), *counts) if words else None)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 4] -> [..., 4] in the order of the outputs; NaN without words."""

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.arrays import Ints
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
+from capwright.scorers._words import WordScorer
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, ScorerSpec, ratio
 from capwright.scorers.ngram.distinct import grow_ngrams, start_ngrams
-from capwright.text.digest import fingerprint
-from capwright.text.tokenizers import Coded, get_tokenizer
+from capwright.text.tokenizers import Coded
 
 _LONGEST = 4
 #: A caption loops when it says one and the same n-gram of `_LONGEST` words this often.
 _LOOP = 3
 
 
-class Repetition(Scorer[Context]):
+class Repetition(WordScorer[Context]):
     """The scorer `repetition`: means over captions, lower is better.
 
         rep4 (headline), rep1, rep2, rep3: the share of a caption's n-grams that it has said before, in [0, 1];
@@ -44,29 +35,24 @@ class Repetition(Scorer[Context]):
         tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
-    def __init__(self, *, tokenizer: str = "ptb") -> None:
-        self._tokenizer = get_tokenizer(tokenizer)
-        shares = ("rep4", "rep1", "rep2", "rep3")
-        self.spec = ScorerSpec(
-            name="repetition",
-            version="1",
-            outputs=(*shares, "run", "loop"),
-            ranges=dict.fromkeys((*shares, "loop"), (0.0, 1.0)) | {"run": (0.0, float("inf"))},
-            higher_is_better=False,
-            rewards=("fresh",),
-        )
+    spec = ScorerSpec(
+        name="repetition",
+        outputs=("rep4", "rep1", "rep2", "rep3", "run", "loop"),
+        ranges=dict.fromkeys(("rep4", "rep1", "rep2", "rep3", "loop"), (0.0, 1.0)) | {"run": (0.0, math.inf)},
+        higher_is_better=False,
+        rewards=("fresh",),
+        about="captions that say the same again",
+        source="arXiv 1908.04319",
+        page="diversity",
+    )
 
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return Context("repetition", fingerprint(["repetition", self._tokenizer.name]), self.spec.outputs)
+        return self.make_context(["repetition", self._cut.name])
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
+    def measure(self, items: Sequence[Item], context: Context) -> Iterator[ItemStats]:
         """Rows (rep4, rep1, rep2, rep3, run, loop, 1)."""
-        status = tuple(item_status(item) for item in items)
-        measured = [i for i, state in enumerate(status) if state in SCORED]
-        rows = np.zeros((len(items), 7))
-        rows[measured] = self._measure([items[i].caption for i in measured])
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+        return map(ItemStats, self._measure([item.caption for item in items]))
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """{"run": the longest stretch said twice, "times"} of each caption; None where no word comes twice."""
@@ -76,7 +62,7 @@ class Repetition(Scorer[Context]):
             if length == 0:
                 found.append(None)
                 continue
-            stretch, times = _most_said(self._tokenizer([item.caption])[0], length)
+            stretch, times = _most_said(self._cut([item.caption])[0], length)
             found.append({"run": " ".join(stretch), "times": times})
         return found
 
@@ -86,11 +72,11 @@ class Repetition(Scorer[Context]):
 
     def fields(self, context: Context) -> dict[str, object]:
         """`repetition|n:1..4|loop:4x3|tok:ptb-py.1|ws:collapse|v:1`."""
-        return dict(n=f"1..{_LONGEST}", loop=f"{_LONGEST}x{_LOOP}", tok=self._tokenizer.name, ws="collapse")
+        return dict(n=f"1..{_LONGEST}", loop=f"{_LONGEST}x{_LOOP}", tok=self._cut.name, ws="collapse")
 
     def _measure(self, captions: Sequence[str]) -> NDArray[np.float64]:
         """[N, 7] rows of N captions."""
-        coded = self._tokenizer.codes(captions)
+        coded = self._cut.codes(captions)
         size = len(captions)
         text = np.repeat(np.arange(size), coded.lengths)
         shares = np.zeros((size, _LONGEST))

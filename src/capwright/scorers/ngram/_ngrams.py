@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from capwright.arrays import Ints, ranges, sort_keys
 from capwright.scorers.base import SCORED, Corpus, Item, item_status, references_of
 from capwright.text.tokenizers import Coded, Tokenizer
-from capwright.types import DataError
 
 _PART = 32_768
 
@@ -214,20 +213,6 @@ def code_references(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Coded, NDArra
     lengths = [part.lengths for part in parts]
     coded = Coded(_joined(recoded, np.int32), _joined(lengths, np.int64), words)
     return coded, np.array(owner, dtype=np.int32)
-
-
-def count_references(corpus: Corpus, scorer: str) -> str:
-    """How many references samples have (`references_of`), for signatures: "5" or "5..7"; samples without are left out.
-
-    Raises DataError when no sample has any.
-    """
-    counts = {len(references_of(sample)) for sample in corpus.samples} - {0}
-    if not counts:
-        raise DataError(
-            f"{scorer}: none of the {len(corpus.samples)} samples has a reference to compare captions with; "
-            'add "references" to samples.jsonl, or give a file of references'
-        )
-    return str(min(counts)) if len(counts) == 1 else f"{min(counts)}..{max(counts)}"
 
 
 def _joined(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:

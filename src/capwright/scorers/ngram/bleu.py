@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.arrays import ranges
-from capwright.scorers.base import Context, Corpus, Item, Scorer, ScorerSpec, Stats, ratio
-from capwright.scorers.ngram._ngrams import Batch, count_references, gather, levels, write_ngram
-from capwright.text.digest import fingerprint
-from capwright.text.tokenizers import get_tokenizer
+from capwright.scorers._words import ReferenceContext, ReferenceScorer
+from capwright.scorers.base import Context, Item, ScorerSpec, Stats, ratio
+from capwright.scorers.ngram._ngrams import Batch, gather, levels, write_ngram
 
-_OUTPUTS = ("bleu1", "bleu2", "bleu3", "bleu4")
 _ORDERS = np.arange(1, 5)
 #: The reference implementation adds these to a numerator and to a denominator, and so do we, to the last digit.
 _TINY, _SMALL = 1e-15, 1e-9
 
 
-@dataclass(frozen=True)
-class BLEUContext(Context):
-    """How many references samples have ("5..7"); no number depends on it."""
-
-    references: str
-
-
-class BLEU(Scorer[BLEUContext]):
+class BLEU(ReferenceScorer[ReferenceContext]):
     """The scorer `bleu`: outputs bleu1, bleu2, bleu3, bleu4 (headline), each from 0 to 1.
 
     Rows are (correct n-grams for n = 1..4, n-grams for n = 1..4, words, words of the closest reference, captions).
@@ -39,28 +29,20 @@ class BLEU(Scorer[BLEUContext]):
         tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
-    context_type = BLEUContext
-
-    def __init__(self, *, tokenizer: str = "ptb") -> None:
-        self._tokenizer = get_tokenizer(tokenizer)
-        self.spec = ScorerSpec(
-            name="bleu",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
-            needs=frozenset({"references"}),
-            rewards=("smooth",),
-            main="bleu4",
-        )
-
-    def prepare(self, corpus: Corpus) -> BLEUContext:
-        """Count references, for the signature. Raises DataError when no sample has any."""
-        references = count_references(corpus, "bleu")
-        return BLEUContext("bleu", fingerprint(["bleu", self._tokenizer.name]), _OUTPUTS, references)
+    spec = ScorerSpec(
+        name="bleu",
+        outputs=("bleu1", "bleu2", "bleu3", "bleu4"),
+        needs={"references"},
+        rewards=("smooth",),
+        main="bleu4",
+        about="n-grams shared with references, as the COCO tools count them",
+        source="P02-1040",
+        titles={f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)},
+    )
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item; all zero, which `finalize` makes NaN, where the sample has no references."""
-        batch = gather(items, self._tokenizer)
+        batch = gather(items, self._cut)
         rows = np.zeros((len(items), 11))
         captions = np.flatnonzero(batch.item >= 0)
         item = batch.item[captions]
@@ -74,7 +56,7 @@ class BLEU(Scorer[BLEUContext]):
         rows[item, 8] = words
         rows[item, 9] = _closest_reference(batch, captions)
         rows[item, 10] = 1
-        return Stats(rows, np.arange(len(items)), batch.status, (None,) * len(items))
+        return Stats.of(rows, batch.status)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 11] -> [..., 4]: bleu1, bleu2, bleu3, bleu4; NaN without captions."""
@@ -99,10 +81,9 @@ class BLEU(Scorer[BLEUContext]):
         smooth = np.where(words > 0, precision.prod(axis=-1) ** 0.25 * penalty, 0.0)
         return np.where(captions > 0, smooth, np.nan)[..., None]
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: ReferenceContext) -> Mapping[str, object]:
         """`bleu|n:4|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        context = self.own(context)
-        return dict(n=4, tok=self._tokenizer.name, ws="collapse", refs=context.references)
+        return dict(n=4, **super().fields(context))
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"orders": [{"n", "matched": [n-gram, ...], "unmatched": [n-gram, ...]}, ...]}, n = 1..4.
@@ -110,7 +91,7 @@ class BLEU(Scorer[BLEUContext]):
         An n-gram is listed once, with as many matches as count ("a", 2 of 3: once in each list).
         None where there is nothing to compare.
         """
-        batch = gather(items, self._tokenizer)
+        batch = gather(items, self._cut)
         found: list[dict[str, Any] | None] = [None] * len(items)
         for index in batch.item[batch.item >= 0].tolist():
             found[index] = {"orders": []}

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    references_of,
-)
-from capwright.scorers.ngram._ngrams import count_references
-from capwright.text.digest import fingerprint
-from capwright.types import NotInstalledError, ScorerError
+from capwright.scorers.base import ScorerSpec
+from capwright.scorers.ngram._sacrebleu import SacreBLEUContext, SacreBLEUScorer
 
 #: What a ratio without a denominator counts as when `effective_order` is off, as in sacrebleu.
 _EPS = 1e-16
 
 
-@dataclass(frozen=True)
-class ChrFContext(Context):
-    """How many references samples have, "5" or "5..7", and the version of sacrebleu: for the signature."""
-
-    references: str
-    sacrebleu: str
-
-
-class ChrF(Scorer[ChrFContext]):
+@dataclass(eq=False)
+class ChrF(SacreBLEUScorer):
     """The scorer `chrf` (Popović 2015, W15-3049; with `word_order=2` chrF++, Popović 2017, W17-4770).
 
     One output, `chrf`, in [0, 100]: the F-score (recall counts `beta` times) of character n-grams of 1 to 6
@@ -58,79 +39,38 @@ class ChrF(Scorer[ChrFContext]):
         NotInstalledError: sacrebleu is not there.
     """
 
-    context_type = ChrFContext
+    spec = ScorerSpec(
+        name="chrf",
+        ranges={"chrf": (0.0, 100.0)},
+        needs={"references"},
+        about="character n-grams shared with the best reference; extra `chrf`",
+        source="W15-3049",
+        titles={"chrf": "chrF"},
+    )
 
-    def __init__(
-        self,
-        *,
-        char_order: int = 6,
-        word_order: int = 0,
-        beta: int = 2,
-        lowercase: bool = False,
-        effective_order: bool = True,
-    ) -> None:
-        for name, value, least in (("char_order", char_order, 1), ("word_order", word_order, 0), ("beta", beta, 1)):
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 100:
-                raise ScorerError(f"chrf: {name} must be a whole number from {least} to 100, not {value!r}")
-        for name, value in (("lowercase", lowercase), ("effective_order", effective_order)):
-            if not isinstance(value, bool):
-                raise ScorerError(f"chrf: {name} must be true or false, not {value!r}")
-        self._orders = (char_order, word_order)
-        self._beta = beta
-        self._lowercase = lowercase
-        self._effective_order = effective_order
-        self._version, self._counter = _load_sacrebleu(
-            char_order=char_order,
-            word_order=word_order,
-            beta=beta,
-            lowercase=lowercase,
-            whitespace=False,
-            eps_smoothing=not effective_order,
-        )
-        self.spec = ScorerSpec(
-            name="chrf",
-            version="1",
-            outputs=("chrf",),
-            ranges={"chrf": (0.0, 100.0)},
-            needs=frozenset({"references"}),
-        )
+    char_order: Annotated[int, Field(ge=1, le=100)] = 6
+    word_order: Annotated[int, Field(ge=0, le=100)] = 0
+    beta: Annotated[int, Field(ge=1, le=100)] = 2
+    lowercase: bool = False
+    effective_order: bool = True
 
-    def prepare(self, corpus: Corpus) -> ChrFContext:
-        """Nothing is learned; references are counted for the signature. Raises DataError when there are none."""
-        return ChrFContext(
-            scorer="chrf",
-            fingerprint=fingerprint([*self._orders, self._beta, self._lowercase, self._effective_order, self._version]),
-            outputs=self.spec.outputs,
-            references=count_references(corpus, "chrf"),
-            sacrebleu=self._version,
-        )
+    def __post_init__(self) -> None:
+        self._orders = self.char_order + self.word_order
+        orders = dict(char_order=self.char_order, word_order=self.word_order, beta=self.beta)
+        self._load("CHRF", **orders, lowercase=self.lowercase, whitespace=False, eps_smoothing=not self.effective_order)
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """Rows (n-grams of the caption, of its best reference, matches) for each order, then 1."""
-        orders = sum(self._orders)
-        rows = np.zeros((len(items), 3 * orders + 1))
-        status = tuple(item_status(item) for item in items)
-        counted: tuple[Sequence[str], dict[str, Any]] = ((), {})
-        for row, item, state in zip(rows, items, status):
-            references = references_of(item.sample)
-            if state not in SCORED or not references:
-                continue
-            if references is not counted[0]:  # captions of one image come next to each other
-                texts = [self._counter._preprocess_segment(text) for text in references]
-                counted = (references, self._counter._extract_reference_info(texts))
-            caption = self._counter._preprocess_segment(item.caption)
-            row[:-1] = self._counter._compute_segment_statistics(caption, counted[1])
-            row[-1] = 1
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+    def width(self, context: SacreBLEUContext) -> int:
+        """(n-grams of the caption, of its best reference, matches) for each order, then 1."""
+        return 3 * self._orders + 1
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 3 * orders + 1] -> [..., 1], in [0, 100]; NaN where nothing was compared."""
         summed = np.asarray(summed, dtype=np.float64)
-        said, meant, matched = np.moveaxis(summed[..., :-1].reshape(*summed.shape[:-1], sum(self._orders), 3), -1, 0)
-        missing = 0.0 if self._effective_order else _EPS
+        said, meant, matched = np.moveaxis(summed[..., :-1].reshape(*summed.shape[:-1], self._orders, 3), -1, 0)
+        missing = 0.0 if self.effective_order else _EPS
         precision = np.divide(matched, said, out=np.full(said.shape, missing), where=said > 0)
         recall = np.divide(matched, meant, out=np.full(said.shape, missing), where=meant > 0)
-        if self._effective_order:
+        if self.effective_order:
             both = (said > 0) & (meant > 0)
             n = np.maximum(both.sum(-1), 1)
             score = self._f_score((precision * both).sum(-1) / n, (recall * both).sum(-1) / n, 0.0)
@@ -138,39 +78,16 @@ class ChrF(Scorer[ChrFContext]):
             score = self._f_score(precision, recall, _EPS).mean(-1)
         return np.where(summed[..., -1] > 0, 100 * score, np.nan)[..., None]
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: SacreBLEUContext) -> Mapping[str, object]:
         """`chrf|nc:6|nw:0|beta:2|case:mixed|eff:yes|space:no|refs:5..7|sacrebleu:2.6.0|v:1`."""
-        context = self.own(context)
-        return dict(
-            nc=self._orders[0],
-            nw=self._orders[1],
-            beta=self._beta,
-            case="lc" if self._lowercase else "mixed",
-            eff="yes" if self._effective_order else "no",
-            space="no",
-            refs=context.references,
-            sacrebleu=context.sacrebleu,
-        )
+        case, order = "lc" if self.lowercase else "mixed", "yes" if self.effective_order else "no"
+        counted = dict(nc=self.char_order, nw=self.word_order, beta=self.beta, case=case, eff=order, space="no")
+        return dict(counted, **super().fields(context))
 
     def _f_score(
         self, precision: NDArray[np.float64], recall: NDArray[np.float64], empty: float
     ) -> NDArray[np.float64]:
-        weight = self._beta**2
+        weight = self.beta**2
         below = weight * precision + recall
         above = (1 + weight) * precision * recall
         return np.divide(above, below, out=np.full(below.shape, empty), where=below > 0)
-
-
-def _load_sacrebleu(**options: Any) -> tuple[str, Any]:
-    """The version of sacrebleu and its counter of n-grams."""
-    try:
-        sacrebleu = importlib.import_module("sacrebleu")
-    except ImportError as error:
-        raise NotInstalledError("chrf: not installed: pip install 'capwright[chrf]'") from error
-    counter = sacrebleu.metrics.CHRF(**options)
-    for step in ("_preprocess_segment", "_extract_reference_info", "_compute_segment_statistics"):
-        if not hasattr(counter, step):
-            raise ScorerError(
-                f"chrf: sacrebleu {sacrebleu.__version__} does not tell its counts; install 'sacrebleu>=2.4,<2.7'"
-            )
-    return sacrebleu.__version__, counter

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from capwright.arrays import Floats, Ints
-from capwright.scorers.base import Context, Corpus, Item, Scorer, ScorerSpec, Stats
-from capwright.scorers.ngram._ngrams import Batch, Level, count_references, gather, levels, write_ngram
+from capwright.scorers._words import ReferenceContext, ReferenceScorer, count_references
+from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, Stats
+from capwright.scorers.ngram._ngrams import Batch, Level, gather, levels, write_ngram
 from capwright.scorers.ngram.idf import COCO_VAL2014, coco_val2014, read_idf
 from capwright.scorers.ngram.idf_table import IdfTable, count_samples
-from capwright.text.digest import fingerprint
-from capwright.text.tokenizers import get_tokenizer
-from capwright.types import DataError, ScorerError
+from capwright.types import DataError
 
 
 @dataclass(frozen=True)
-class CIDErContext(Context):
-    """A frozen idf table, where it is from ("refs", "coco-val2014", "table"), and references a sample ("5..7")."""
+class CIDErContext(ReferenceContext):
+    """A frozen idf table, and where it is from ("refs", "coco-val2014", "table")."""
 
     table: IdfTable
     origin: str
-    references: str
+
+    @property
+    def idf(self) -> str:
+        """The table, for signatures: "refs@5000#3f2a1b7c"."""
+        return f"{self.origin}@{self.table.samples}#{self.table.digest[:8]}"
 
 
-class CIDErD(Scorer[CIDErContext]):
+@dataclass(eq=False)
+class CIDErD(ReferenceScorer[CIDErContext]):
     """The scorer `ciderD`: one output, from 0 to 10; the number that COCO tools print as "CIDEr".
 
     A row is (score, 1): the score of a corpus is the mean over captions.
@@ -42,28 +46,23 @@ class CIDErD(Scorer[CIDErContext]):
             more. "coco-val2014": the built-in table. Anything else is the path of a file that `idf.build_idf` wrote.
     """
 
+    spec = ScorerSpec(
+        name="ciderD",
+        ranges={"ciderD": (0.0, 10.0)},
+        needs={"references"},
+        unit="item|ctx",
+        about="n-grams shared with references that few images share: what the COCO tools call CIDEr",
+        source="arXiv 1411.5726",
+        page="cider",
+        titles={"ciderD": "CIDEr-D"},
+    )
     context_type = CIDErContext
 
-    _name = "ciderD"
-    _plain = False
+    n: Annotated[int, Field(ge=1, le=100)] = 4
+    sigma: Annotated[float, Field(gt=0)] = 6.0
+    idf: str | Path = "refs"
 
-    def __init__(self, *, tokenizer: str = "ptb", n: int = 4, sigma: float = 6.0, idf: str | Path = "refs") -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100:
-            raise ScorerError(f"{self._name}: n must be a whole number from 1 to 100, not {n!r}")
-        if not 0 < sigma < math.inf:
-            raise ScorerError(f"{self._name}: sigma must be a number above 0, not {sigma!r}")
-        self._tokenizer = get_tokenizer(tokenizer)
-        self._n = n
-        self._sigma = float(sigma)
-        self._idf = str(idf)
-        self.spec = ScorerSpec(
-            name=self._name,
-            version="1",
-            outputs=(self._name,),
-            ranges={self._name: (0.0, 10.0)},
-            needs=frozenset({"references"}),
-            unit="item|ctx",
-        )
+    _plain = False
 
     def prepare(self, corpus: Corpus) -> CIDErContext:
         """Count in how many samples n-grams are, or read the frozen table.
@@ -71,61 +70,48 @@ class CIDErD(Scorer[CIDErContext]):
         Raises DataError when no sample has references, when idf is "refs" and only one sample has (log 1 = 0: every
         score would be 0), or when the table cannot be read or was cut by another kind of tokenizer.
         """
-        references = count_references(corpus, self._name)
-        if self._idf == "refs":
-            table, origin = count_samples(corpus, self._tokenizer, self._n), "refs"
+        references, name, idf = count_references(corpus, self.spec.name), self.spec.name, str(self.idf)
+        if idf == "refs":
+            table, origin = count_samples(corpus, self._cut, self.n), "refs"
             if table.samples < 2:
                 raise DataError(
-                    f"{self._name}: with the references of one sample every score is 0, because n-grams are weighed by "
+                    f"{name}: with the references of one sample every score is 0, because n-grams are weighed by "
                     f'log(samples) = log 1 = 0; give more samples, or take a frozen table: idf="{COCO_VAL2014}" or a '
                     f"file that build_idf wrote (on the command line: --idf {COCO_VAL2014})"
                 )
-        elif self._idf == COCO_VAL2014:
+        elif idf == COCO_VAL2014:
             table, origin = coco_val2014(), COCO_VAL2014
         else:
-            table, origin = read_idf(self._idf), "table"
-        if table.n < self._n:
+            table, origin = read_idf(idf), "table"
+        if table.n < self.n:
             raise DataError(
-                f"{self._name}: the idf table {self._idf} has n-grams of 1 to {table.n} words, not {self._n}; "
-                f"build it with n={self._n}, or set n={table.n}"
+                f"{name}: the idf table {idf} has n-grams of 1 to {table.n} words, not {self.n}; "
+                f"build it with n={self.n}, or set n={table.n}"
             )
-        if not _alike(table.tokenizer, self._tokenizer.name):
+        if not _alike(table.tokenizer, self._cut.name):
             raise DataError(
-                f"{self._name}: the idf table {self._idf} was cut by {table.tokenizer!r}, captions would be cut by "
-                f"{self._tokenizer.name!r}; build a table with that tokenizer"
+                f"{name}: the idf table {idf} was cut by {table.tokenizer!r}, captions would be cut by "
+                f"{self._cut.name!r}; build a table with that tokenizer"
             )
-        return CIDErContext(
-            scorer=self._name,
-            fingerprint=fingerprint([self._name, table.digest, self._tokenizer.name, self._n, self._sigma]),
-            outputs=self.spec.outputs,
-            table=table,
-            origin=origin,
-            references=references,
-        )
+        content = [name, table.digest, self._cut.name, self.n, self.sigma]
+        return self.make_context(content, references=references, table=table, origin=origin)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row (score, 1) an item; (0, 0), which `finalize` makes NaN, where the sample has no references."""
-        batch = gather(items, self._tokenizer)
+        batch = gather(items, self._cut)
         scores = np.zeros(len(batch.item))
-        for level, _, points in self._levels(batch, self.own(context)):
+        for level, _, points in self._levels(batch, self.own_context(context)):
             scores += np.bincount(level.text[level.caption], weights=points, minlength=len(scores))
         captions = np.flatnonzero(batch.item >= 0)
         rows = np.zeros((len(items), 2))
         rows[batch.item[captions], 0] = scores[captions]
         rows[batch.item[captions], 1] = 1
-        return Stats(rows, np.arange(len(items)), batch.status, (None,) * len(items))
+        return Stats.of(rows, batch.status)
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: CIDErContext) -> Mapping[str, object]:
         """`ciderD|n:4|sigma:6|idf:refs@5000#3f2a1b7c|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        own = self.own(context)
-        return dict(
-            n=self._n,
-            sigma=self._sigma if not self._plain else None,
-            idf=f"{own.origin}@{own.table.samples}#{own.table.digest[:8]}",
-            tok=self._tokenizer.name,
-            ws="collapse",
-            refs=own.references,
-        )
+        sigma = None if self._plain else self.sigma
+        return dict(n=self.n, sigma=sigma, idf=context.idf, **super().fields(context))
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"ngrams": [...]}, what it earned most by first; None where there is nothing to compare.
@@ -133,8 +119,8 @@ class CIDErD(Scorer[CIDErContext]):
         Each is {"ngram", "count" in the caption, "references": share of the references that have it, "samples": how
         many samples of the idf table have it (1: one or none), "points"}. The points of a caption sum to its score.
         """
-        own = self.own(context)
-        batch = gather(items, self._tokenizer)
+        own = self.own_context(context)
+        batch = gather(items, self._cut)
         found: list[dict[str, Any] | None] = [None] * len(items)
         for index in batch.item[batch.item >= 0].tolist():
             found[index] = {"ngrams": []}
@@ -166,7 +152,7 @@ class CIDErD(Scorer[CIDErContext]):
         length = np.maximum(0, batch.lengths - 1).astype(np.float64)
         numbers = np.zeros(0, dtype=np.int64)
         found = []
-        for level in levels(batch, self._n):
+        for level in levels(batch, self.n):
             parent = numbers[level.parent] if level.n > 1 else numbers
             numbers = table.find(level.n, parent, word[level.last])
             weight = table.weights(level.n, numbers)
@@ -176,13 +162,14 @@ class CIDErD(Scorer[CIDErContext]):
             text, reference = level.text[level.caption], level.text[level.reference]
             if not self._plain:
                 said = np.minimum(said, other)
-                other = other * np.exp(-((length[text] - length[reference]) ** 2) / (2 * self._sigma**2))
+                other = other * np.exp(-((length[text] - length[reference]) ** 2) / (2 * self.sigma**2))
             norms = norm[text] * norm[reference]
             alike = np.divide(said * other, norms, out=np.zeros(len(norms)), where=norms > 0)
-            found.append((level, numbers, 10 * alike / (self._n * batch.references[text])))
+            found.append((level, numbers, 10 * alike / (self.n * batch.references[text])))
         return found
 
 
+@dataclass(eq=False)
 class CIDEr(CIDErD):
     """The scorer `cider`: the plain form, the mean cosine of the weighted n-gram counts; one output, from 0 to 10.
 
@@ -193,11 +180,17 @@ class CIDEr(CIDErD):
         tokenizer, n, idf: as for `CIDErD`.
     """
 
-    _name = "cider"
+    spec = replace(
+        CIDErD.spec,
+        name="cider",
+        outputs=("cider",),
+        ranges={"cider": (0.0, 10.0)},
+        about="CIDEr without the guards of CIDEr-D",
+        titles={"cider": "CIDEr"},
+    )
     _plain = True
 
-    def __init__(self, *, tokenizer: str = "ptb", n: int = 4, idf: str | Path = "refs") -> None:
-        super().__init__(tokenizer=tokenizer, n=n, idf=idf)
+    sigma: Annotated[float, Field(gt=0)] = field(default=6.0, init=False)
 
 
 def _alike(one: str, other: str) -> bool:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from capwright.arrays import Floats, Ints
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
-from capwright.text.digest import fingerprint
-from capwright.text.tokenizers import Coded, get_tokenizer
+from capwright.scorers._words import WordScorer
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, item_status, ratio
+from capwright.scorers.options import Positive
+from capwright.text.tokenizers import Coded
 from capwright.types import ScorerError
 
 _LONGEST = 3
+_SHARES = tuple(f"distinct{n}" for n in range(1, _LONGEST + 1))
 
 
 class NGrams(NamedTuple):
@@ -37,7 +31,8 @@ class NGrams(NamedTuple):
     position: Ints
 
 
-class Distinct(Scorer[Context]):
+@dataclass(eq=False)
+class Distinct(WordScorer[Context]):
     """The scorer `distinct`, of a whole set of captions:
 
         distinct1, distinct2, distinct3: different n-grams / n-grams, in (0, 1]. distinct1 is the headline.
@@ -55,23 +50,21 @@ class Distinct(Scorer[Context]):
         budget: how many n-grams of each length to compare at, at least 1; None counts all.
     """
 
-    def __init__(self, *, tokenizer: str = "ptb", budget: int | None = None) -> None:
-        self._tokenizer = get_tokenizer(tokenizer)
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
-            raise ScorerError(f"distinct: budget must be a whole number of n-grams from 1, not {budget!r}")
-        self._budget = budget
-        shares = tuple(f"distinct{n}" for n in range(1, _LONGEST + 1))
-        self.spec = ScorerSpec(
-            name="distinct",
-            version="1",
-            outputs=(*shares, "vocabulary"),
-            ranges=dict.fromkeys(shares, (0.0, 1.0)) | {"vocabulary": (0.0, float("inf"))},
-            unit="set",
-        )
+    spec = ScorerSpec(
+        name="distinct",
+        outputs=(*_SHARES, "vocabulary"),
+        ranges=dict.fromkeys(_SHARES, (0.0, 1.0)) | {"vocabulary": (0.0, math.inf)},
+        unit="set",
+        about="how varied a set of captions is: the share of n-grams that are different",
+        source="arXiv 1510.03055",
+        page="diversity",
+    )
+
+    budget: Positive | None = None
 
     def prepare(self, corpus: Corpus) -> Context:
         """Nothing to learn; the corpus is not read."""
-        return Context("distinct", fingerprint([self._tokenizer.name, self._budget]), self.spec.outputs)
+        return self.make_context([self._cut.name, self.budget])
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows of a set: (linearized value, 1) of each output. The set is all items of this call.
@@ -81,7 +74,7 @@ class Distinct(Scorer[Context]):
         status = tuple(item_status(item) for item in items)
         measured = [i for i, state in enumerate(status) if state in SCORED]
         rows = np.zeros((len(items), 2 * len(self.spec.outputs)))
-        coded = self._tokenizer.codes([items[i].caption for i in measured])
+        coded = self._cut.codes([items[i].caption for i in measured])
         text = np.repeat(np.arange(len(measured)), coded.lengths)
         grown = start_ngrams(coded)
         columns: list[tuple[float, Floats]] = []
@@ -95,7 +88,7 @@ class Distinct(Scorer[Context]):
             if measured and not np.isnan(value):
                 rows[measured, 2 * k] = value + (len(measured) - 1) * (change.mean() - change)
                 rows[measured, 2 * k + 1] = 1
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+        return Stats.of(rows, status)
 
     def finalize(self, summed: Floats) -> Floats:
         """[..., 8] -> [..., 4]; NaN where nothing is known."""
@@ -104,13 +97,13 @@ class Distinct(Scorer[Context]):
 
     def fields(self, context: Context) -> dict[str, object]:
         """`distinct|n:1..3|tok:ptb-py.1|ws:collapse|budget:5000|v:1`."""
-        return dict(n=f"1..{_LONGEST}", tok=self._tokenizer.name, ws="collapse", budget=self._budget)
+        return dict(n=f"1..{_LONGEST}", tok=self._cut.name, ws="collapse", budget=self.budget)
 
     def _count(self, grown: NGrams, text: Ints, captions: int) -> tuple[float, Floats]:
         """Different n-grams in the set, and by how much that changes when each caption is left out."""
         runs = _runs(grown, text)
-        if self._budget is not None:
-            return _rarefied(grown, runs, text, captions, self._budget)
+        if self.budget is not None:
+            return _rarefied(grown, runs, text, captions, self.budget)
         alone = np.bincount(runs.gram)[runs.gram] == 1
         return float(runs.gram.max(initial=-1) + 1), -np.bincount(runs.text[alone], minlength=captions).astype(float)
 
@@ -120,8 +113,8 @@ class Distinct(Scorer[Context]):
         if total == 0:
             return np.nan, np.zeros(captions)
         different, change = self._count(grown, text, captions)
-        if self._budget is not None:
-            return different / self._budget, change / self._budget
+        if self.budget is not None:
+            return different / self.budget, change / self.budget
         own = np.bincount(text[grown.position], minlength=captions)
         left = total - own  # without the only caption that has n-grams there is no share: it counts as unchanged
         return different / total, np.where(

@@ -6,29 +6,19 @@ Both comparisons are those of the scorers `cider` and `bleu`, with the other cap
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-)
+from capwright.scorers._words import WordScorer
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, by_image
 from capwright.scorers.ngram.bleu import BLEU
 from capwright.scorers.ngram.cider import CIDEr, CIDErContext
-from capwright.text.tokenizers import get_tokenizer
 from capwright.types import NO_IMAGE, DataError, Sample
 
-_OUTPUTS = ("selfCider", "selfBleu", "distinctShare")
 #: Pairs of captions that are compared at once.
 _PAIRS = 20_000
 #: Eigenvalues below this share of the largest are rounding, and their square roots would not be small.
@@ -44,7 +34,8 @@ class DiversityContext(Context):
     cider: CIDErContext
 
 
-class Diversity(Scorer[DiversityContext]):
+@dataclass(eq=False)
+class Diversity(WordScorer[DiversityContext]):
     """The scorer `diversity`: captions of one image beside each other, means over images that have several.
 
     Items of one call with the same `sample.id` are the captions of an image. The image has one row, owned by the
@@ -66,22 +57,25 @@ class Diversity(Scorer[DiversityContext]):
             see `cider.CIDErD`.
     """
 
+    spec = ScorerSpec(
+        name="diversity",
+        outputs=("selfCider", "selfBleu", "distinctShare"),
+        needs={"several captions", "references"},
+        unit="item|ctx",
+        higher_is_better=None,
+        about="how different several captions of one image are",
+        source="arXiv 1903.12020",
+    )
     context_type = DiversityContext
 
-    def __init__(self, *, tokenizer: str = "ptb", idf: str | Path = "refs") -> None:
-        self._tokenizer = get_tokenizer(tokenizer)
-        self._idf = str(idf)
-        self._cider = CIDEr(tokenizer=tokenizer, idf=idf)
-        self._bleu = BLEU(tokenizer=tokenizer)
-        self.spec = ScorerSpec(
-            name="diversity",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
-            needs=frozenset({"several captions"} | ({"references"} if self._idf == "refs" else set())),
-            unit="item|ctx",
-            higher_is_better=None,
-        )
+    idf: str | Path = "refs"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._cider = CIDEr(tokenizer=self.tokenizer, idf=self.idf)
+        self._bleu = BLEU(tokenizer=self.tokenizer)
+        if str(self.idf) != "refs":
+            self.spec = replace(self.spec, needs={"several captions"})
 
     def prepare(self, corpus: Corpus) -> DiversityContext:
         """Count in how many samples n-grams are, or read the frozen table.
@@ -89,53 +83,41 @@ class Diversity(Scorer[DiversityContext]):
         Raises DataError when the idf table cannot be made or read.
         """
         try:
-            cider = self._cider.prepare(corpus if self._idf == "refs" else Corpus([_ANY]))
+            cider = self._cider.prepare(corpus if str(self.idf) == "refs" else Corpus([_ANY]))
         except DataError as error:
             reason = str(error).removeprefix("cider: ")
             raise DataError(f'diversity: {reason} (idf="coco-val2014" needs no references)') from error
-        return DiversityContext("diversity", cider.fingerprint, _OUTPUTS, cider)
+        return DiversityContext("diversity", cider.fingerprint, self.spec.outputs, cider)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """Rows (selfCider, selfBleu, distinctShare, 1), one an image; all zero where it has but one caption.
 
         Evidence: {"captions": how many, "different": how many of them}.
         """
-        own = self.own(context)
-        images: dict[str, list[int]] = {}
-        for index, item in enumerate(items):
-            images.setdefault(item.sample.id, []).append(index)
+        own = self.own_context(context)
+        images, status = by_image(items)
         rows = np.zeros((len(images), 4))
-        status: list[str] = []
         evidence: list[dict[str, Any] | None] = [None] * len(images)
-        captions: dict[int, list[str]] = {}
-        for number, members in enumerate(images.values()):
-            states = [item_status(items[index]) for index in members]
-            status.append(next((state for state in states if state not in SCORED), states[0]))
-            if status[-1] in SCORED and len(members) > 1:
-                captions[number] = [items[index].caption for index in members]
+        captions = {
+            number: [items[index].caption for index in members]
+            for number, (members, state) in enumerate(zip(images, status))
+            if state in SCORED and len(members) > 1
+        }
         for chosen in _portions(captions):
             texts = [self._without_empty(captions[number]) for number in chosen]
             for number, group, kernel, bleu in zip(chosen, texts, self._kernels(texts, own), self._bleus(texts)):
-                different = len(set(map(tuple, self._tokenizer(group))))
+                different = len(set(map(tuple, self._cut(group))))
                 rows[number] = spread(kernel), bleu.mean(), different / len(group), 1
                 evidence[number] = {"captions": len(group), "different": different}
-        owner = np.array([members[0] for members in images.values()], dtype=np.int64)
-        return Stats(rows, owner, tuple(status), tuple(evidence))
+        return Stats.of(rows, status, evidence, [members[0] for members in images])
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: DiversityContext) -> dict[str, object]:
         """`diversity|n:4|idf:refs@5000#3f2a1b7c|smooth:add1|tok:ptb-py.1|ws:collapse|v:1`."""
-        cider = self.own(context).cider
-        return dict(
-            n=4,
-            idf=f"{cider.origin}@{cider.table.samples}#{cider.table.digest[:8]}",
-            smooth="add1",
-            tok=self._tokenizer.name,
-            ws="collapse",
-        )
+        return dict(n=4, idf=context.cider.idf, smooth="add1", tok=self._cut.name, ws="collapse")
 
     def _without_empty(self, captions: Sequence[str]) -> list[str]:
         """The captions, with a copy of the first by the alphabet for each that has no words."""
-        tokens = self._tokenizer(captions)
+        tokens = self._cut(captions)
         copied = min((caption for caption, words in zip(captions, tokens) if words), default="")
         return [caption if words else copied for caption, words in zip(captions, tokens)]
 
@@ -165,7 +147,7 @@ class Diversity(Scorer[DiversityContext]):
         items = [Item(sample, caption) for sample, caption in zip(_as_references(others), captions)]
         shaped = self._bleu.shape(self._bleu.stats(items, self._bleu.prepare(Corpus([_ANY]))).rows)[:, 0]
         # Captions without words are all the same, and BLEU has no word to say so.
-        shaped[[not words for words in self._tokenizer(captions)]] = 1.0
+        shaped[[not words for words in self._cut(captions)]] = 1.0
         return np.split(shaped, np.cumsum([len(group) for group in groups])[:-1])
 
 

@@ -9,39 +9,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.data.cache_dir import cache_folder
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-    references_of,
-)
-from capwright.scorers.ngram._ngrams import count_references
-from capwright.text.digest import fingerprint
-from capwright.text.java.locate import METEOR_JAR, require_meteor
+from capwright.scorers._java import Compared, JavaScorer
+from capwright.scorers._words import ReferenceContext
+from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status, ratio
+from capwright.text.java.locate import METEOR_JAR, Java, require_meteor
 from capwright.text.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
-from capwright.text.java.store import StatsRow, Store, digest
-from capwright.text.tokenizers import get_tokenizer
-from capwright.types import NotInstalledError, ScorerError
+from capwright.text.java.store import StatsRow, digest
+from capwright.types import Status
 
 #: Numbers the program gives for a caption.
 WIDTH = 23
 #: After so many captions in a row without an answer the rest of a batch is not asked.
 _PATIENCE = 2
 
-#: (references, caption), as they stand in a line.
-_Question = tuple[str, str]
+#: What stands between texts in a line.
+_BAR = " ||| "
 #: The numbers of a caption, or the status of one that has none.
 _Answer = StatsRow | str
 #: A question that every program that works can answer.
@@ -80,14 +68,8 @@ LANGUAGES = {
 }
 
 
-@dataclass(frozen=True)
-class METEORContext(Context):
-    """How many references samples have ("5..7"); it stands in the signature."""
-
-    references: str
-
-
-class METEOR(Scorer[METEORContext]):
+@dataclass(eq=False)
+class METEOR(JavaScorer):
     """The scorer `meteor`: one output of the same name, from 0 to 1.
 
     Rows are the 23 numbers of the program: words of caption and reference, function words of both; for each of four
@@ -112,66 +94,36 @@ class METEOR(Scorer[METEORContext]):
         `prepare`, and from `stats` when the program is missing and a caption is not among the kept ones.
     """
 
-    context_type = METEORContext
+    spec = ScorerSpec(
+        name="meteor",
+        needs={"references", "java"},
+        cost="model",
+        about="words, stems, synonyms and paraphrases aligned with a reference, by the authors' Java program",
+        source="W14-3348",
+        titles={"meteor": "METEOR"},
+    )
 
-    def __init__(
-        self,
-        *,
-        tokenizer: str = "ptb",
-        language: str = "en",
-        timeout: float = 60.0,
-        memory: str = "2G",
-        cache: bool = True,
-    ) -> None:
-        if language not in LANGUAGES:
-            raise ScorerError(f"meteor: language must be one of {', '.join(LANGUAGES)}, not {language!r}")
-        self._timeout = check_timeout("meteor", timeout)
-        self._memory = check_memory("meteor", memory)
-        self._tokenizer = get_tokenizer(tokenizer)
-        self._language = language
-        self._store = Store("meteor", WIDTH, cache_folder() if cache else None)
-        self.spec = ScorerSpec(
-            name="meteor",
-            version="1",
-            outputs=("meteor",),
-            ranges={"meteor": (0.0, 1.0)},
-            needs=frozenset({"references", "java"}),
-            cost="model",
-        )
+    language: Literal["en", "cz", "de", "es", "fr", "ru"] = "en"
 
-    def prepare(self, corpus: Corpus) -> METEORContext:
-        """Look for Java and the jar, and count references. Nothing is started.
-
-        Raises DataError when no sample has references, NotInstalledError when Java or the jar is missing and no
-        captions of these samples are kept from earlier.
-        """
-        references = count_references(corpus, "meteor")
-        try:
-            require_meteor(self._language)
-        except NotInstalledError:
-            asked = self._questions([Item(sample, "") for sample in corpus.samples], ["ok"] * len(corpus.samples))
-            if not self._store.knows([self._half_key(meant) for meant, _ in asked.values()]):
-                raise
-        mark = fingerprint(["meteor", self._language, self._tokenizer.name])
-        return METEORContext("meteor", mark, self.spec.outputs, references)
+    _kept = WIDTH
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item; all zero, which `finalize` makes NaN, where the sample has no references with words."""
-        status = [item_status(item) for item in items]
-        questions = self._questions(items, status)
-        answers = self._answers({question: items[index].sample.id for index, question in questions.items()})
+        status = list(map(item_status, items))
+        compared = self._comparisons(items)
+        answers = self._answers({one: items[index].sample.id for index, one in compared.items()})
         rows = np.zeros((len(items), WIDTH))
-        for index, question in questions.items():
-            answer = answers[question]
+        for index, one in compared.items():
+            answer = answers[one]
             if isinstance(answer, str):
                 status[index] = answer
             else:
                 rows[index] = answer
-        return Stats(without_whole_chunks(rows), np.arange(len(items)), tuple(status), (None,) * len(items))
+        return Stats.of(without_whole_chunks(rows), status)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 23] -> [..., 1]; 0 when nothing matches, NaN when there is nothing at all."""
-        own = LANGUAGES[self._language]
+        own = LANGUAGES[self.language]
         s = np.asarray(summed, dtype=np.float64)
         said, meant, said_function, meant_function = (s[..., index] for index in range(4))
         matches = s[..., 4:20].reshape(*s.shape[:-1], 4, 4)
@@ -185,23 +137,15 @@ class METEOR(Scorer[METEORContext]):
         score = np.nan_to_num(mean) * (1 - own.gamma * scattered**own.beta)
         return np.where(said + meant > 0, score, np.nan)[..., None]
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: ReferenceContext) -> Mapping[str, object]:
         """`meteor|jar:1.5|lang:en|norm:yes|tok:ptb-py.1|ws:collapse|bars:removed|refs:5..7|v:1`."""
-        context = self.own(context)
-        return dict(
-            jar="1.5",
-            lang=self._language,
-            norm="yes",
-            tok=self._tokenizer.name,
-            ws="collapse",
-            bars="removed",
-            refs=context.references,
-        )
+        cut = dict(tok=self._cut.name, ws="collapse", bars="removed", refs=context.references)
+        return dict(jar="1.5", lang=self.language, norm="yes", **cut)
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"words", "reference_words", "matched": {stage: words}, "chunks"}; None where unknown."""
         stats = self.stats(items, context)
-        stages = LANGUAGES[self._language].stages
+        stages = LANGUAGES[self.language].stages
         found: list[dict[str, Any] | None] = []
         for row, known in zip(stats.rows.tolist(), stats.known.tolist()):
             if not known or not row[0] + row[1]:
@@ -211,48 +155,44 @@ class METEOR(Scorer[METEORContext]):
             found.append({"words": row[0], "reference_words": row[1], "matched": matched, "chunks": row[20]})
         return found
 
-    def _questions(self, items: Sequence[Item], status: Sequence[str]) -> dict[int, _Question]:
-        """What is asked about which item. `|||` separates texts in a line, so it is taken out of all of them."""
-        wanted = [index for index, item in enumerate(items) if status[index] in SCORED and references_of(item.sample)]
-        texts = dict.fromkeys(
-            text for index in wanted for text in (items[index].caption, *items[index].sample.references)
-        )
-        clean = {text: _clean(tokens) for text, tokens in zip(texts, self._tokenizer(list(texts)))}
-        questions = {}
-        for index in wanted:
-            meant = " ||| ".join(clean[text] for text in items[index].sample.references if clean[text])
-            if meant:
-                questions[index] = (meant, clean[items[index].caption])
-        return questions
+    def _require(self) -> tuple[Java, Path, Path]:
+        return require_meteor(self.language)
 
-    def _half_key(self, meant: str) -> bytes:
-        return digest("meteor-1.5", self._language, "norm", meant)
+    def _content(self) -> tuple[str, ...]:
+        return (self.language,)
 
-    def _answers(self, questions: Mapping[_Question, str]) -> dict[_Question, _Answer]:
-        """The answer to each question; the questions come with the id of a sample that they are about."""
-        keys = {(meant, said): self._half_key(meant) + digest(said) for meant, said in questions}
-        kept = self._store.get(list(keys.values()))
-        known: dict[_Question, _Answer] = {asked: kept[key] for asked, key in keys.items() if key in kept}
-        new = {asked: id for asked, id in questions.items() if asked not in known}
+    def _half_key(self, meant: Sequence[str]) -> bytes:
+        return digest("meteor-1.5", self.language, "norm", _BAR.join(meant))
+
+    def _clean(self, tokens: Sequence[str]) -> str:
+        """`|||` separates texts in a line, so it is taken out of all of them."""
+        # Only plain spaces are cut at: a no-break space inside a token is for the program to judge.
+        return " ".join(word for word in " ".join(tokens).replace("|||", "").split(" ") if word)
+
+    def _answers(self, asked: Mapping[Compared, str]) -> dict[Compared, _Answer]:
+        """The answer to each comparison; they come with the id of a sample that they are about."""
+        keys, kept = self._recall(asked)
+        known: dict[Compared, _Answer] = dict(kept)
+        new = {one: id for one, id in asked.items() if one not in known}
         if new:
-            measured: dict[_Question, _Answer] = {}
+            measured: dict[Compared, _Answer] = {}
             try:
                 self._measure(new, measured)
             finally:
                 # Also after Ctrl-C: what was measured is not lost.
-                self._store.put({keys[asked]: row for asked, row in measured.items() if not isinstance(row, str)})
+                self._store.put({keys[one]: row for one, row in measured.items() if not isinstance(row, str)})
             known |= measured
         return known
 
-    def _measure(self, questions: Mapping[_Question, str], measured: dict[_Question, _Answer]) -> None:
+    def _measure(self, asked: Mapping[Compared, str], measured: dict[Compared, _Answer]) -> None:
         program = self._program()
         in_a_row = 0
-        for (meant, said), id in questions.items():
-            measured[meant, said] = "timeout"
+        for (said, meant), id in asked.items():
+            measured[said, meant] = Status.TIMEOUT
             if in_a_row == _PATIENCE:
                 continue
             try:
-                measured[meant, said] = self._ask(program, f"SCORE ||| {meant} ||| {said}")
+                measured[said, meant] = self._ask(program, _BAR.join(("SCORE", *meant, said)))
                 in_a_row = 0
             except JavaTimeoutError as error:
                 in_a_row += 1
@@ -266,21 +206,21 @@ class METEOR(Scorer[METEORContext]):
                     self._ask(program, _EASY)
                 except JavaError:
                     raise error from None  # it is not the caption: the program does not work
-                measured[meant, said] = "judge_error"
+                measured[said, meant] = Status.JUDGE_ERROR
                 in_a_row = 0
                 what = f'{error}\nThe caption of sample "{id}" is unknown (status judge_error). It has '
                 what += f"{len(said.split()):,} words: {said[:80]!r}. Shorten it, or give Java more memory (option "
-                what += f"memory, now {self._memory})"
+                what += f"memory, now {self.memory})"
                 warnings.warn(what, RuntimeWarning, stacklevel=4)
 
     def _ask(self, program: Conversation, line: str) -> StatsRow:
-        return _numbers(program, program.ask(line, self._timeout))
+        return _numbers(program, program.ask(line, self.timeout))
 
     def _program(self) -> Conversation:
-        java, jar, table = require_meteor(self._language)
+        java, jar, table = self._require()
         # Relative names: the program itself does not find its table when there is a space in the path.
-        command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self._memory}", "-jar", METEOR_JAR]
-        command += ["-", "-", "-stdio", "-l", self._language, "-norm", "-a", table.name]
+        command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self.memory}", "-jar", METEOR_JAR]
+        command += ["-", "-", "-stdio", "-l", self.language, "-norm", "-a", table.name]
         return converse("meteor", command, {METEOR_JAR: jar, table.name: table})
 
 
@@ -293,26 +233,6 @@ def without_whole_chunks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     settled = rows.copy()
     settled[..., 20][whole] = 0
     return settled
-
-
-def check_timeout(scorer: str, timeout: float) -> float:
-    """Seconds above 0, finite; ScorerError otherwise."""
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < 1e9:
-        raise ScorerError(f"{scorer}: timeout must be seconds above 0, not {timeout!r}")
-    return float(timeout)
-
-
-def check_memory(scorer: str, memory: str) -> str:
-    """A size as Java's -Xmx takes it; ScorerError otherwise."""
-    text = str(memory)
-    if not (text[:-1].isascii() and text[:-1].isdigit() and int(text[:-1]) and text[-1] in "kKmMgG"):
-        raise ScorerError(f'{scorer}: memory must be a size such as "2G" or "800M", not {memory!r}')
-    return text
-
-
-def _clean(tokens: Sequence[str]) -> str:
-    # Only plain spaces are cut at: a no-break space inside a token is for the program to judge.
-    return " ".join(word for word in " ".join(tokens).replace("|||", "").split(" ") if word)
 
 
 def _numbers(program: Conversation, answer: str) -> StatsRow:

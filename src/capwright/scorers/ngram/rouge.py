@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from capwright.arrays import Floats, Ints
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-    references_of,
-)
-from capwright.scorers.ngram._ngrams import count_references
-from capwright.text.digest import fingerprint
+from capwright.scorers._words import ReferenceContext, ReferenceScorer
+from capwright.scorers.base import SCORED, Context, Item, ScorerSpec, Stats, item_status, ratio, references_of
 from capwright.text.subsequence import common_lengths, common_words
-from capwright.text.tokenizers import get_tokenizer
 
 _BETA = 1.2
 
 
-@dataclass(frozen=True)
-class ROUGELContext(Context):
-    """How many references samples have ("5..7"); no number depends on it."""
-
-    references: str
-
-
-class ROUGEL(Scorer[ROUGELContext]):
+class ROUGEL(ReferenceScorer[ReferenceContext]):
     """The scorer `rougeL`: one output, from 0 to 1; the score of a corpus is the mean over captions.
 
     With P the largest share of a caption's words that is a common subsequence with a reference, and R the largest share
@@ -48,22 +27,14 @@ class ROUGEL(Scorer[ROUGELContext]):
         tokenizer: a name that `tokenizers.get_tokenizer` knows.
     """
 
-    context_type = ROUGELContext
-
-    def __init__(self, *, tokenizer: str = "ptb") -> None:
-        self._tokenizer = get_tokenizer(tokenizer)
-        self.spec = ScorerSpec(
-            name="rougeL",
-            version="1",
-            outputs=("rougeL",),
-            ranges={"rougeL": (0.0, 1.0)},
-            needs=frozenset({"references"}),
-        )
-
-    def prepare(self, corpus: Corpus) -> ROUGELContext:
-        """Count references, for the signature. Raises DataError when no sample has any."""
-        references = count_references(corpus, "rougeL")
-        return ROUGELContext("rougeL", fingerprint(["rougeL", self._tokenizer.name]), ("rougeL",), references)
+    spec = ScorerSpec(
+        name="rougeL",
+        needs={"references"},
+        about="the longest common subsequence with references, as the COCO tools find it",
+        source="W04-1013",
+        page="rouge",
+        titles={"rougeL": "ROUGE-L"},
+    )
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row (score, 1) an item; (0, 0), which `finalize` makes NaN, where the sample has no references."""
@@ -74,12 +45,11 @@ class ROUGEL(Scorer[ROUGELContext]):
             precision, recall, first = self._compare([items[index] for index in measured])
             rows[measured, 0] = _f(np.maximum.reduceat(precision, first), np.maximum.reduceat(recall, first))
             rows[measured, 1] = 1
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+        return Stats.of(rows, status)
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: ReferenceContext) -> Mapping[str, object]:
         """`rougeL|beta:1.2|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        context = self.own(context)
-        return dict(beta=_BETA, tok=self._tokenizer.name, ws="collapse", refs=context.references)
+        return dict(beta=_BETA, **super().fields(context))
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"reference": number, from 0, of the one it is most like, "words": the common subsequence}.
@@ -93,7 +63,7 @@ class ROUGEL(Scorer[ROUGELContext]):
             item = items[index]
             precision, recall, _ = self._compare([item])
             best = references_of(item.sample)[int(np.argmax(_f(precision, recall)))]
-            caption, reference = self._tokenizer([item.caption, best])
+            caption, reference = self._cut([item.caption, best])
             number = item.sample.references.index(best)
             found[index] = {"reference": number, "words": common_words(caption, reference)}
         return found
@@ -105,7 +75,7 @@ class ROUGEL(Scorer[ROUGELContext]):
         """
         meant = [references_of(item.sample) for item in items]
         references = np.array(list(map(len, meant)))
-        coded = self._tokenizer.codes([text for item, those in zip(items, meant) for text in (item.caption, *those)])
+        coded = self._cut.codes([text for item, those in zip(items, meant) for text in (item.caption, *those)])
         # A text without words has one empty word, as "".split(" ") does.
         without = np.flatnonzero(coded.lengths == 0)
         codes = np.insert(coded.codes, np.cumsum(coded.lengths)[without], len(coded.words))

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capwright.judges.protocols import Claims, Verdict, Writer
-from capwright.scorers.claims._claims import known_status
-from capwright.types import NotInstalledError, ScorerError
+from capwright.scorers._asking import failure
+from capwright.scorers.questions._open_questions import write_records
+from capwright.types import NotInstalledError, Status
 
 #: Words for the image itself, and for no thing in it.
-_NO_THINGS = frozenset(
-    ("photo", "photograph", "image", "image", "painting", "drawing", "view", "scene", "background", "foreground")
-)
+_NO_THINGS = {"photo", "photograph", "image", "painting", "drawing", "view", "scene", "background", "foreground"}
 
 
 def check_writer(judge: Claims, scorer: str, instead: str) -> None:
@@ -24,21 +23,14 @@ def check_writer(judge: Claims, scorer: str, instead: str) -> None:
         )
 
 
-def named_things(
-    judge: object, captions: Sequence[str], seed: int, scorer: str
-) -> dict[str, tuple[tuple[str, ...], str]]:
+def named_things(judge: Any, captions: Sequence[str], seed: int, scorer: str) -> list[tuple[tuple[str, ...], str]]:
     """What each caption names, in lower case and each once, and "ok" or why that is unknown; one call for all.
 
     A blank caption names nothing and no judge is asked. Words for the image itself ("photo") are left out.
     """
-    texts = list(dict.fromkeys(captions))
-    asked = [text for text in texts if text.strip()]
-    assert isinstance(judge, Writer)
-    told = judge.write("terms", [{"caption": text} for text in asked], seed=seed) if asked else []
-    if len(told) != len(asked):
-        raise ScorerError(f"{scorer}: the judge gave {len(told)} records for {len(asked)} captions")
-    blank: dict[str, tuple[tuple[str, ...], str]] = dict.fromkeys(texts, ((), "ok"))
-    return blank | {text: _read(record) for text, record in zip(asked, told)}
+    given = [{"caption": text} if text.strip() else None for text in captions]
+    records = write_records(judge, "terms", given, seed, scorer)
+    return [((), Status.OK) if one is None else _read(record) for one, record in zip(given, records)]
 
 
 def claim_of(thing: str) -> str:
@@ -55,10 +47,10 @@ def judged(verdict: Verdict, evidence: str) -> str:
 
 
 def _read(record: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    if record.get("status") != "ok":
-        return (), known_status(record.get("status"))
+    if record.get("status") != Status.OK:
+        return (), failure(record.get("status"))
     terms = record.get("terms")
     if not isinstance(terms, (list, tuple)) or not all(isinstance(term, str) for term in terms):
-        return (), "unparseable"
+        return (), Status.UNPARSEABLE
     folded = (" ".join(term.casefold().split()) for term in terms)
-    return tuple(dict.fromkeys(term for term in folded if term and term not in _NO_THINGS)), "ok"
+    return tuple(dict.fromkeys(term for term in folded if term and term not in _NO_THINGS)), Status.OK

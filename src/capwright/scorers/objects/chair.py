@@ -5,7 +5,7 @@ The words for objects are our own (objects.py); what else differs from the origi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-    references_of,
-)
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec, ratio, references_of
 from capwright.scorers.objects._object_table import (
     ObjectMention,
     ObjectTable,
@@ -33,12 +22,9 @@ from capwright.scorers.objects._object_table import (
     vocabulary_objects,
 )
 from capwright.scorers.objects.tts import Span
-from capwright.text.digest import fingerprint
 from capwright.types import DataError, Sample, ScorerError
 
 _NAMED_TABLES = ("auto", "coco", "vocabulary")
-#: Columns of a row. Mentions count each time; objects (`named`, `covered`, `present`) once a caption.
-_COLUMNS = ("hallucinated", "mentions", "hallucinating", "captions", "named", "covered", "present")
 
 
 @dataclass(frozen=True)
@@ -49,6 +35,7 @@ class CHAIRContext(Context):
     truth: str
 
 
+@dataclass(eq=False)
 class CHAIR(Scorer[CHAIRContext]):
     """The scorer `chair`.
 
@@ -72,28 +59,33 @@ class CHAIR(Scorer[CHAIRContext]):
         references: whether objects that a reference mentions are true.
     """
 
+    spec = ScorerSpec(
+        name="chair",
+        outputs=("chairI", "chairS", "recall"),
+        needs={"terms"},
+        unit="item|ctx",
+        higher_is_better=False,
+        rewards=("f1", "faithful", "recall"),
+        about="objects that captions make up, and that they leave out, of a list of objects",
+        source="arXiv 1809.02156",
+        titles={"chairI": "CHAIR-i", "chairS": "CHAIR-s"},
+    )
     context_type = CHAIRContext
+    # Mentions count each time; objects (`named`, `covered`, `present`) once a caption.
+    columns = ("hallucinated", "mentions", "hallucinating", "captions", "named", "covered", "present")
+    ratios = (("hallucinated", "mentions"), ("hallucinating", "captions"), ("covered", "present"))
 
-    def __init__(self, objects: str | Path = "auto", references: bool = True) -> None:
-        if not isinstance(objects, (str, Path)) or not str(objects):
-            raise ScorerError(f"chair: objects must be {', '.join(_NAMED_TABLES)} or a path, not {objects!r}")
-        if not isinstance(references, bool):
-            raise ScorerError(f"chair: references must be true or false, not {references!r}")
-        self._choice = str(objects)
-        if self._choice not in _NAMED_TABLES and not Path(objects).is_file():
-            raise ScorerError(f"chair: objects: there is no file {str(objects)!r}; or use {', '.join(_NAMED_TABLES)}")
-        self._own = read_objects(objects) if self._choice not in _NAMED_TABLES else None
-        self._references = references
-        self.spec = ScorerSpec(
-            name="chair",
-            version="1",
-            outputs=("chairI", "chairS", "recall"),
-            ranges=dict.fromkeys(("chairI", "chairS", "recall"), (0.0, 1.0)),
-            needs=frozenset({"terms"}),
-            unit="item|ctx",
-            higher_is_better=False,
-            rewards=("f1", "faithful", "recall"),
-        )
+    objects: str | Path = "auto"
+    references: bool = True
+
+    def __post_init__(self) -> None:
+        self._choice, self._own = str(self.objects), None
+        if self._choice not in _NAMED_TABLES:
+            if not Path(self.objects).is_file():
+                raise ScorerError(
+                    f"chair.objects: there is no file {self._choice!r}; or use {', '.join(_NAMED_TABLES)}"
+                )
+            self._own = read_objects(self.objects)
 
     def prepare(self, corpus: Corpus) -> CHAIRContext:
         """Choose the table of objects.
@@ -102,53 +94,32 @@ class CHAIR(Scorer[CHAIRContext]):
         used and there is none.
         """
         terms = any(sample.terms for sample in corpus.samples)
-        references = self._references and any(references_of(sample) for sample in corpus.samples)
+        references = self.references and any(references_of(sample) for sample in corpus.samples)
         if not terms and not references:
             raise DataError(
                 "chair: no sample says what is in its image; add instances (COCO annotations) or terms to the "
-                f"samples{'' if self._references else ', or set references to true'}"
+                f"samples{'' if self.references else ', or set references to true'}"
             )
         table = self._own or self._choose(corpus)
         truth = "+".join(word for word, there in (("terms", terms), ("refs", references)) if there)
-        return CHAIRContext(
-            scorer="chair",
-            fingerprint=fingerprint([table.fingerprint, truth, self._references]),
-            outputs=self.spec.outputs,
-            table=table,
-            truth=truth,
-        )
+        return self.make_context([table.fingerprint, truth, self.references], table=table, truth=truth)
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """One row an item: hallucinated mentions, mentions, hallucinating captions, captions, objects named, objects
-        covered, objects present.
+    def measure(self, items: Sequence[Item], context: CHAIRContext) -> Iterator[ItemStats]:
+        """Rows of `columns`; unknown where neither terms nor references say what is in an image.
 
         Evidence: {"spans": [Span, ...] ("right" or "wrong"), "missed": [objects not mentioned], "hallucinated",
         "mentions"}. Raises DataError for a term that a vocabulary table does not know.
         """
-        context = self.own(context)
-        rows = np.zeros((len(items), len(_COLUMNS)))
-        status = tuple(item_status(item) for item in items)
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
         truths: dict[int, frozenset[str] | None] = {}
-        for i, (item, state) in enumerate(zip(items, status)):
-            if state not in SCORED:
-                continue
+        for item in items:
             if id(item.sample) not in truths:
                 truths[id(item.sample)] = self._present(item.sample, context.table)
             present = truths[id(item.sample)]
             if present is None:
-                continue
-            mentions = context.table.find(item.caption)
-            rows[i] = _count(mentions, present)
-            evidence[i] = _evidence(mentions, present)
-        return Stats(rows, np.arange(len(items)), status, tuple(evidence))
-
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 7] -> [..., 3] shares (chairI, chairS, recall); 0/0 is NaN."""
-        summed = np.asarray(summed, dtype=np.float64)
-        hallucinated, mentions, hallucinating, captions, _, covered, present = np.moveaxis(summed, -1, 0)
-        columns = (ratio(hallucinated, mentions), ratio(hallucinating, captions), ratio(covered, present))
-        return np.stack(columns, axis=-1)
+                yield ItemStats(None)
+            else:
+                mentions = context.table.find(item.caption)
+                yield ItemStats(_count(mentions, present), evidence=_evidence(mentions, present))
 
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rewards [..., 3] (f1, faithful, recall) of rows [..., 7], in [0, 1]; NaN where unknown."""
@@ -156,9 +127,8 @@ class CHAIR(Scorer[CHAIRContext]):
         columns = (ratio(2 * covered, named + present), ratio(covered, named), ratio(covered, present))
         return np.stack(columns, axis=-1)
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: CHAIRContext) -> dict[str, object]:
         """`chair|objects:coco80#3f2a0c1d|truth:terms+refs|match:longest,plural|v:1`."""
-        context = self.own(context)
         table = f"{context.table.name}{len(context.table)}#{context.table.fingerprint[:8]}"
         return dict(objects=table, truth=context.truth, match="longest,plural")
 
@@ -179,7 +149,7 @@ class CHAIR(Scorer[CHAIRContext]):
 
     def _present(self, sample: Sample, table: ObjectTable) -> frozenset[str] | None:
         """The objects in an image; None when nothing is known about it."""
-        references = references_of(sample) if self._references else ()
+        references = references_of(sample) if self.references else ()
         if not sample.terms and not references:
             return None
         known = [(term, table.lookup(term.name)) for term in sample.terms]

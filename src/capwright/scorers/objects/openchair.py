@@ -6,25 +6,18 @@ What is the paper's and what is ours: docs/methods/claim-scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import Corpus, Item, ScorerSpec, ratio
-from capwright.scorers.claims._claims import (
-    ClaimContext,
-    ClaimFinding,
-    ClaimScorer,
-    ClaimsOption,
-    evidence_of,
-    failed,
-    no_evidence,
-    verify_claims,
-)
+from capwright.scorers.base import Corpus, Item, ItemStats, ScorerSpec, ratio
+from capwright.scorers.claims._claims import ClaimContext, ClaimScorer, EvidenceName
 from capwright.scorers.objects._open_vocabulary import check_writer, claim_of, judged, named_things
 
 
+@dataclass(eq=False)
 class OpenCHAIR(ClaimScorer):
     """The scorer `openchair`.
 
@@ -45,22 +38,26 @@ class OpenCHAIR(ClaimScorer):
             that an image does not show clearly is unsure.
     """
 
-    _width = 4
+    spec = ScorerSpec(
+        name="openchair",
+        outputs=("openchair", "unsure"),
+        needs={"judge"},
+        unit="item|ctx",
+        higher_is_better=False,
+        cost="calls",
+        rewards=("faithful",),
+        about="things that captions name, listed by a language model, and that are not there",
+        source="arXiv 2312.03631",
+        page="claim-scores",
+    )
+    columns = ("absent", "present", "unsure", "captions")
     _needs = ("evidence",)
 
-    def __init__(self, judge: ClaimsOption = "lexical", evidence: str = "references", seed: int = 0) -> None:
-        spec = ScorerSpec(
-            name="openchair",
-            version="1",
-            outputs=("openchair", "unsure"),
-            ranges=dict.fromkeys(("openchair", "unsure", "faithful"), (0.0, 1.0)),
-            needs=frozenset({"judge"} | ({"references"} if evidence == "references" else set())),
-            unit="item|ctx",
-            higher_is_better=False,
-            cost="calls",
-            rewards=("faithful",),
-        )
-        super().__init__(spec, judge, evidence, "auto", seed)
+    evidence: EvidenceName = "references"
+
+    def __post_init__(self) -> None:
+        if self.evidence == "references":
+            self.spec = replace(self.spec, needs={"judge", "references"})
 
     def prepare(self, corpus: Corpus) -> ClaimContext:
         """See `ClaimScorer.prepare`. Raises NotInstalledError when the judge is no language model."""
@@ -79,26 +76,13 @@ class OpenCHAIR(ClaimScorer):
         named, captions = rows[..., :3].sum(axis=-1), rows[..., 3]
         return np.where(captions > 0, rows[..., 1] / np.maximum(named, 1.0), np.nan)[..., None]
 
-    def _measure(self, items: Sequence[Item], context: ClaimContext) -> list[ClaimFinding]:
-        named = named_things(context.claims, [item.caption for item in items], self._seed, self.spec.name)
-        against = [evidence_of(item.sample, context.evidence) for item in items]
-        asked = [
-            ([claim_of(thing) for thing in named[item.caption][0]], evidence) if evidence is not None else ((), "")
-            for item, evidence in zip(items, against)
-        ]
-        checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i, item in enumerate(items):
-            things, listed = named[item.caption]
-            verdicts, status = checked[i]
-            bad = failed(listed, status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                said = [judged(verdict, context.evidence) for verdict in verdicts]
-                row = tuple(float(said.count(word)) for word in ("absent", "present", "unsure"))
-                things_said = [{"thing": thing, "judged": word} for thing, word in zip(things, said)]
-                found.append(ClaimFinding((*row, 1.0), evidence={"things": things_said}))
-        return found
+    def measure(self, items: Sequence[Item], context: ClaimContext) -> Iterator[ItemStats]:
+        """Rows of `columns`. Evidence: {"things": [{"thing", "judged": "present", "absent" or "unsure"}, ...]}."""
+        named = named_things(context.claims, [item.caption for item in items], self.seed, self.spec.name)
+        things, listed = zip(*named) if named else ((), ())
+        held = self._hold(items, [list(map(claim_of, those)) for those in things], context, [listed])
+        for those, (verdicts, unknown) in zip(things, held):
+            said = [judged(verdict, context.evidence) for verdict in verdicts]
+            row = [said.count(word) for word in ("absent", "present", "unsure")]
+            evidence = {"things": [{"thing": thing, "judged": word} for thing, word in zip(those, said)]}
+            yield unknown or ItemStats([*row, 1], evidence=evidence)

@@ -19,51 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.data.cache_dir import cache_folder
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-    references_of,
-)
-from capwright.scorers.ngram._ngrams import count_references
-from capwright.scorers.ngram.meteor import check_memory, check_timeout
-from capwright.text.digest import fingerprint
+from capwright.scorers._java import Compared, HeapSize, JavaScorer
+from capwright.scorers._words import ReferenceContext
+from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status
+from capwright.scorers.options import Seconds
 from capwright.text.java.locate import Java, require_spice
 from capwright.text.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
-from capwright.text.java.store import StatsRow, Store, digest
-from capwright.text.tokenizers import get_tokenizer
-from capwright.types import NotInstalledError, ScorerError
+from capwright.text.java.store import StatsRow, digest
+from capwright.types import ScorerError, Status
 
-_OUTPUTS = ("spice", "precision", "recall")
 #: Captions that one run of Java gets.
 _BATCH = 1000
-#: What the program keeps: tuples found, of the caption, of the references.
-_KEPT = 3
 #: From Java 16 on, the program's serializer may look into these packages only when it is allowed to.
 _OPENED = (
     *(f"java.base/java.{name}" for name in ("io", "lang", "math", "net", "text", "util", "util.concurrent")),
     "java.sql/java.sql",
 )
 
-#: (tokens of the caption, tokens of each reference)
-_Question = tuple[str, tuple[str, ...]]
 
-
-@dataclass(frozen=True)
-class SPICEContext(Context):
-    """How many references samples have ("5..7"); it stands in the signature."""
-
-    references: str
-
-
-class SPICE(Scorer[SPICEContext]):
+@dataclass(eq=False)
+class SPICE(JavaScorer):
     """The scorer `spice`: outputs spice (the F1 of tuples), precision and recall, each from 0 to 1.
 
     A caption is scored from three counts: its tuples, those of its references, and the tuples found in both. The scores
@@ -85,53 +60,31 @@ class SPICE(Scorer[SPICEContext]):
         and a caption is not among the kept ones.
     """
 
-    context_type = SPICEContext
+    spec = ScorerSpec(
+        name="spice",
+        outputs=("spice", "precision", "recall"),
+        needs={"references", "java"},
+        cost="model",
+        about="objects, attributes and relations shared with references, found by the authors' Java program",
+        source="arXiv 1607.08822",
+        titles={"spice": "SPICE"},
+    )
+    columns = ("f1", "precision", "recall", "has_f1", "has_precision", "has_recall")
+    ratios = (("f1", "has_f1"), ("precision", "has_precision"), ("recall", "has_recall"))
 
-    def __init__(
-        self, *, tokenizer: str = "ptb", timeout: float = 1800.0, memory: str = "8G", cache: bool = True
-    ) -> None:
-        self._timeout = check_timeout("spice", timeout)
-        self._memory = check_memory("spice", memory)
-        self._tokenizer = get_tokenizer(tokenizer)
-        self._store = Store("spice", _KEPT, cache_folder() if cache else None)
-        self.spec = ScorerSpec(
-            name="spice",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)),
-            needs=frozenset({"references", "java"}),
-            cost="model",
-        )
+    timeout: Seconds = 1800.0
+    memory: HeapSize = "8G"
 
-    def prepare(self, corpus: Corpus) -> SPICEContext:
-        """Look for Java, the jar and its models, and count references. Nothing is started.
-
-        Raises DataError when no sample has references, NotInstalledError when something is missing and no captions of
-        these samples are kept from earlier.
-        """
-        references = count_references(corpus, "spice")
-        try:
-            require_spice()
-        except NotInstalledError:
-            asked = self._questions([Item(sample, "") for sample in corpus.samples], ["ok"] * len(corpus.samples))
-            if not self._store.knows([_half_key(meant) for _, meant in asked.values()]):
-                raise
-        return SPICEContext("spice", fingerprint(["spice", self._tokenizer.name]), _OUTPUTS, references)
+    _kept = 3
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an item; all zero, which `finalize` makes NaN, where the sample has no references with words."""
         status, rows, _ = self._measure(items)
-        return Stats(rows, np.arange(len(items)), status, (None,) * len(items))
+        return Stats.of(rows, status)
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 6] -> [..., 3] means over the captions that have the score; NaN without any."""
-        summed = np.asarray(summed, dtype=np.float64)
-        return ratio(summed[..., :3], summed[..., 3:])
-
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: ReferenceContext) -> Mapping[str, object]:
         """`spice|jar:1.0|synsets:yes|tok:ptb-py.1|ws:collapse|refs:5..7|v:1`."""
-        context = self.own(context)
-        return dict(jar="1.0", synsets="yes", tok=self._tokenizer.name, ws="collapse", refs=context.references)
+        return dict(jar="1.0", synsets="yes", **super().fields(context))
 
     def explain(self, items: Sequence[Item], context: Context) -> list[dict[str, Any] | None]:
         """For each caption {"matched", "tuples", "reference_tuples"}, counts; None where they are unknown."""
@@ -139,43 +92,35 @@ class SPICE(Scorer[SPICEContext]):
         names = ("matched", "tuples", "reference_tuples")
         return [None if row is None else dict(zip(names, row.tolist())) for row in counts]
 
-    def _measure(self, items: Sequence[Item]) -> tuple[tuple[str, ...], NDArray[np.float64], list[StatsRow | None]]:
+    def _measure(self, items: Sequence[Item]) -> tuple[list[str], NDArray[np.float64], list[StatsRow | None]]:
         """Status and row of each item, and its counts where Java gave them."""
-        status = [item_status(item) for item in items]
-        questions = self._questions(items, status)
-        known = self._counts(list(dict.fromkeys(question for question in questions.values() if question[0])))
+        status = list(map(item_status, items))
+        compared = self._comparisons(items)
+        known = self._counts([one for one in dict.fromkeys(compared.values()) if one[0]])
         rows = np.zeros((len(items), 6))
         counts: list[StatsRow | None] = [None] * len(items)
-        for index, question in questions.items():
-            if not question[0]:
+        for index, one in compared.items():
+            if not one[0]:
                 rows[index] = (0, 0, 0, 1, 0, 1)
-            elif (row := known[question]) is None:
-                status[index] = "timeout"
+            elif (row := known[one]) is None:
+                status[index] = Status.TIMEOUT
             else:
                 rows[index] = _scores(row)
                 counts[index] = row
-        return tuple(status), rows, counts
+        return status, rows, counts
 
-    def _questions(self, items: Sequence[Item], status: Sequence[str]) -> dict[int, _Question]:
-        wanted = [index for index, item in enumerate(items) if status[index] in SCORED and references_of(item.sample)]
-        texts = dict.fromkeys(
-            text for index in wanted for text in (items[index].caption, *items[index].sample.references)
-        )
-        cut = {text: " ".join(tokens) for text, tokens in zip(texts, self._tokenizer(list(texts)))}
-        questions = {}
-        for index in wanted:
-            references = tuple(cut[text] for text in items[index].sample.references if cut[text])
-            if references:
-                questions[index] = (cut[items[index].caption], references)
-        return questions
+    def _require(self) -> tuple[Java, Path]:
+        return require_spice()
 
-    def _counts(self, questions: Sequence[_Question]) -> dict[_Question, StatsRow | None]:
-        keys = {(said, meant): _half_key(meant) + digest(said) for said, meant in questions}
-        kept = self._store.get(list(keys.values()))
-        known: dict[_Question, StatsRow | None] = {q: kept[key] for q, key in keys.items() if key in kept}
-        new = [question for question in questions if question not in known]
+    def _half_key(self, meant: Sequence[str]) -> bytes:
+        return digest("spice-1.0", "synsets", *meant)
+
+    def _counts(self, asked: Sequence[Compared]) -> dict[Compared, StatsRow | None]:
+        keys, kept = self._recall(asked)
+        known: dict[Compared, StatsRow | None] = dict(kept)
+        new = [one for one in asked if one not in known]
         if new:
-            java, jar = require_spice()
+            java, jar = self._require()
             for start in range(0, len(new), _BATCH):
                 batch = new[start : start + _BATCH]
                 try:
@@ -186,12 +131,12 @@ class SPICE(Scorer[SPICEContext]):
                     known |= dict.fromkeys(batch)
                     continue
                 known |= dict(zip(batch, found))
-                self._store.put({keys[question]: row for question, row in zip(batch, found)})
+                self._store.put({keys[one]: row for one, row in zip(batch, found)})
         return known
 
-    def _ask(self, java: Java, jar: Path, batch: Sequence[_Question]) -> list[StatsRow]:
+    def _ask(self, java: Java, jar: Path, batch: Sequence[Compared]) -> list[StatsRow]:
         entries = [{"image_id": n, "test": said, "refs": list(refs)} for n, (said, refs) in enumerate(batch)]
-        command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self._memory}"]
+        command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self.memory}"]
         if java.major >= 16:
             command += [f"--add-opens={package}=ALL-UNNAMED" for package in _OPENED]
         # No -cache: its database is missing on some machines, and counts are kept here.
@@ -199,16 +144,12 @@ class SPICE(Scorer[SPICEContext]):
         with tempfile.TemporaryDirectory(prefix="capwright-java-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / "in.json").write_text(json.dumps(entries), encoding="utf-8")
-            run_once("spice", command, folder, self._timeout)
+            run_once("spice", command, folder, self.timeout)
             try:
                 text = (folder / "out.json").read_text(encoding="utf-8")
             except FileNotFoundError:
                 raise ScorerError("spice: java ended without an error, but wrote no results") from None
         return read_counts(text, len(batch))
-
-
-def _half_key(meant: Sequence[str]) -> bytes:
-    return digest("spice-1.0", "synsets", *meant)
 
 
 def read_counts(text: str, n: int) -> list[StatsRow]:

@@ -7,28 +7,17 @@ works for any vocabulary, not only for toys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-    write_signature,
-)
-from capwright.text.digest import fingerprint
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec, ratio, write_signature
+from capwright.scorers.options import Penalty
 from capwright.text.term_matching import Match, TermMatcher
-from capwright.types import LEVELS, DataError, Sample, ScorerError, Term
+from capwright.types import LEVELS, DataError, Sample, ScorerError
 
 _OUTPUTS = ("micro", "macro", "weighted", "precision", "f1")
 #: Columns of a row before those of the tiers. `credit`/`weight` are of the level-weighted score, `share` is hits/terms.
@@ -57,6 +46,7 @@ class TTSContext(Context):
     tiers: tuple[str, ...]
 
 
+@dataclass(eq=False)
 class TTS(Scorer[TTSContext]):
     """The scorer `tts`.
 
@@ -77,78 +67,59 @@ class TTS(Scorer[TTSContext]):
             naming both of two look-alikes earns no more than guessing one of them; 0 gives plain recall.
     """
 
+    spec = ScorerSpec(
+        name="tts",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys((*_OUTPUTS, "tier"), (0.0, 100.0)),
+        needs={"terms"},
+        unit="item|ctx",
+        rewards=("penalized",),
+        about="things called by their professional names",
+        source="arXiv 2604.01941",
+        titles={"tts": "TTS", "tts.micro": "TTS micro"},
+    )
     context_type = TTSContext
 
-    def __init__(self, levels: Mapping[str, float] | Sequence[float] = (1.0, 0.5, 0.25), penalty: float = 1.0) -> None:
-        self._weights = _read_weights(levels)
-        if not 0 <= penalty < float("inf"):
-            raise ScorerError(f"tts: penalty must be a number >= 0, not {penalty!r}")
-        self._penalty = float(penalty)
-        self.spec = ScorerSpec(
-            name="tts",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys((*_OUTPUTS, "tier"), (0.0, 100.0)),
-            needs=frozenset({"terms"}),
-            unit="item|ctx",
-            rewards=("penalized",),
-        )
+    levels: Mapping[str, float] | Sequence[float] = (1.0, 0.5, 0.25)
+    penalty: Penalty = 1.0
+
+    def __post_init__(self) -> None:
+        self._weights = _read_weights(self.levels)
 
     def prepare(self, corpus: Corpus) -> TTSContext:
         """Build the term table from the vocabulary and from the terms of samples that it does not have.
 
         Raises DataError when one name belongs to two terms, or when there is no term at all.
         """
-        extra = {term.name: term for term in _terms_of(corpus.samples) if term.name not in corpus.vocabulary}
-        matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
-        if not len(matcher):
-            raise DataError(
-                "tts: neither the vocabulary nor any sample has a term; add vocabulary.yaml or terms to samples.jsonl"
-            )
+        matcher = term_table(corpus, "tts")
         tiers = tuple(dict.fromkeys(e.tier for e in matcher.entries if e.tier and e.level == "professional"))
         tiers = (*(t for t in _TIER_ORDER if t in tiers), *(t for t in tiers if t not in _TIER_ORDER))
-        return TTSContext(
-            scorer="tts",
-            fingerprint=fingerprint([matcher.fingerprint, list(self._weights.values()), list(tiers)]),
-            outputs=(*_OUTPUTS, *(f"tier:{tier}" for tier in tiers)),
-            matcher=matcher,
-            tiers=tiers,
-        )
+        content = [matcher.fingerprint, list(self._weights.values()), list(tiers)]
+        outputs = (*_OUTPUTS, *(f"tier:{tier}" for tier in tiers))
+        return self.make_context(content, outputs, matcher=matcher, tiers=tiers)
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """One row an item: hits, terms, wrong, share, images, credit, weight, then (hits, terms) of each tier.
+    def width(self, context: TTSContext) -> int:
+        """Hits, terms, wrong, share, images, credit, weight, then (hits, terms) of each tier."""
+        return len(_COLUMNS) + 2 * len(context.tiers)
+
+    def measure(self, items: Sequence[Item], context: TTSContext) -> Iterator[ItemStats]:
+        """See `width` for rows.
 
         Evidence: {"spans": [Span, ...], "missed": [names of professional terms not said], "hits", "terms", "wrong"}.
         Raises DataError when a sample is annotated with a term that the context does not know.
         """
-        context = self.own(context)
-        width = len(_COLUMNS) + 2 * len(context.tiers)
-        rows: list[list[float]] = []
-        status: list[str] = []
-        evidence: list[dict[str, Any] | None] = []
-        tier_column = {tier: len(_COLUMNS) + 2 * i for i, tier in enumerate(context.tiers)}
         annotations: dict[int, dict[int, str]] = {}
         for item in items:
-            rows.append([0.0] * width)
-            status.append(item_status(item))
-            if status[-1] not in SCORED:
-                evidence.append(None)
-                continue
-            annotated = annotations.get(id(item.sample))
-            if annotated is None:
-                annotated = annotations[id(item.sample)] = _read_annotation(item.sample, context.matcher)
-            matches = context.matcher.find(item.caption)
-            evidence.append(self._measure(rows[-1], annotated, matches, context, tier_column))
-        table = np.array(rows, dtype=np.float64).reshape(len(items), width)
-        return Stats(table, np.arange(len(items)), tuple(status), tuple(evidence))
+            if id(item.sample) not in annotations:
+                annotations[id(item.sample)] = _read_annotation(item.sample, context.matcher)
+            yield self._measure(annotations[id(item.sample)], context.matcher.find(item.caption), context)
 
     def spans(self, text: str, sample: Sample, context: Context) -> list[Span]:
         """The names in a text, in order, judged by what the sample is annotated with."""
-        context = self.own(context)
-        annotated, entries = _read_annotation(sample, context.matcher), context.matcher.entries
+        own = self.own_context(context)
+        annotated, entries = _read_annotation(sample, own.matcher), own.matcher.entries
         return [
-            Span(m.start, m.end, entries[m.entry].name, _judge(m.entry, annotated, context))
-            for m in context.matcher.find(text)
+            Span(m.start, m.end, entries[m.entry].name, _judge(m.entry, annotated, own)) for m in own.matcher.find(text)
         ]
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,7 +140,7 @@ class TTS(Scorer[TTSContext]):
     @property
     def shaping(self) -> dict[str, object]:
         """What changes the reward and no score; see `RewardView.signature`."""
-        return {"penalty": self._penalty}
+        return {"penalty": self.penalty}
 
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The reward "penalized" [..., 1] of rows [..., k]: hits / (terms + penalty * wrong), in [0, 1].
@@ -178,31 +149,25 @@ class TTS(Scorer[TTSContext]):
         above 0); NaN where an image has no professional terms, which makes it unknown, not failed.
         """
         hits, terms, wrong = rows[..., 0], rows[..., 1], rows[..., 2]
-        reward = np.where(terms > 0, ratio(hits, terms + self._penalty * wrong), np.nan)
+        reward = np.where(terms > 0, ratio(hits, terms + self.penalty * wrong), np.nan)
         return reward[..., None]
 
     def signature(self, context: Context) -> str:
         """`tts|v:1|terms:45|vocab:3f2a0c1d|levels:1/.5/.25|match:longest,plural`. `terms` counts professional ones."""
-        context = self.own(context)
+        own = self.own_context(context)
         return write_signature(
             "tts",
             v=self.spec.version,
-            terms=sum(entry.level == "professional" for entry in context.matcher.entries),
-            vocab=context.matcher.fingerprint[:8],
+            terms=sum(entry.level == "professional" for entry in own.matcher.entries),
+            vocab=own.matcher.fingerprint[:8],
             levels=tuple(self._weights.values()),
             match="longest,plural",
         )
 
-    def _measure(
-        self,
-        row: list[float],
-        annotated: dict[int, str],
-        matches: list[Match],
-        context: TTSContext,
-        tier_column: Mapping[str, int],
-    ) -> dict[str, Any]:
-        """Fill one row in place, and return its evidence."""
+    def _measure(self, annotated: dict[int, str], matches: list[Match], context: TTSContext) -> ItemStats:
+        """The row of one caption, and its evidence."""
         entries = context.matcher.entries
+        row = np.zeros(self.width(context))
         said = {match.entry for match in matches}
         vague = any(entries[entry].level == "vague" for entry in said)
         hits = terms = 0
@@ -220,18 +185,19 @@ class TTS(Scorer[TTSContext]):
             if level != "professional":
                 continue
             terms += 1
-            column = tier_column.get(entries[entry].tier)
             if entry in said:
                 hits += 1
             else:
                 missed.append(entries[entry].name)
-            if column is not None:
+            if entries[entry].tier in context.tiers:
+                column = len(_COLUMNS) + 2 * context.tiers.index(entries[entry].tier)
                 row[column] += entry in said
                 row[column + 1] += 1
         wrong = sum(entries[entry].level == "professional" and entry not in annotated for entry in said)
         row[: len(_COLUMNS)] = (hits, terms, wrong, hits / terms if terms else 0, terms > 0, credit, weight)
         spans = [Span(m.start, m.end, entries[m.entry].name, _judge(m.entry, annotated, context)) for m in matches]
-        return {"spans": spans, "missed": missed, "hits": hits, "terms": terms, "wrong": wrong}
+        evidence = {"spans": spans, "missed": missed, "hits": hits, "terms": terms, "wrong": wrong}
+        return ItemStats(row, evidence=evidence)
 
 
 def _judge(entry: int, annotated: Mapping[int, str], context: TTSContext) -> str:
@@ -262,22 +228,29 @@ def _read_annotation(sample: Sample, matcher: TermMatcher) -> dict[int, str]:
     return annotated
 
 
-def _terms_of(samples: Iterable[Sample]) -> Iterable[Term]:
-    for sample in samples:
-        yield from sample.terms
+def term_table(corpus: Corpus, scorer: str) -> TermMatcher:
+    """The terms of the vocabulary, and those of samples that it does not have. Raises DataError without any."""
+    terms = (term for sample in corpus.samples for term in sample.terms)
+    extra = {term.name: term for term in terms if term.name not in corpus.vocabulary}
+    matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
+    if not len(matcher):
+        raise DataError(
+            f"{scorer}: neither the vocabulary nor any sample has a term; add vocabulary.yaml or terms to samples.jsonl"
+        )
+    return matcher
 
 
 def _read_weights(levels: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
     if isinstance(levels, Mapping):
         unknown = sorted(set(levels) - set(LEVELS))
         if unknown:
-            raise ScorerError(f"tts: levels has the unknown key {unknown[0]!r}; the levels are {', '.join(LEVELS)}")
-        weights = dict(zip(LEVELS, (1.0, 0.5, 0.25))) | {level: float(weight) for level, weight in levels.items()}
+            raise ScorerError(f"tts.levels: must be weights of {', '.join(LEVELS)}, not of {unknown[0]!r}")
+        weights = dict(zip(LEVELS, (1.0, 0.5, 0.25))) | dict(levels)
+    elif len(levels) != len(LEVELS):
+        raise ScorerError(f"tts.levels: must be {len(LEVELS)} weights, for {', '.join(LEVELS)}, not {len(levels)}")
     else:
-        if len(levels) != len(LEVELS):
-            raise ScorerError(f"tts: levels needs {len(LEVELS)} weights, for {', '.join(LEVELS)}; it has {len(levels)}")
-        weights = {level: float(weight) for level, weight in zip(LEVELS, levels)}
+        weights = dict(zip(LEVELS, levels))
     values = list(weights.values())
     if not all(0 <= value <= 1 for value in values) or values != sorted(values, reverse=True) or values[0] == 0:
-        raise ScorerError(f"tts: levels must be weights in [0, 1] from most to least precise, not {values}")
-    return weights
+        raise ScorerError(f"tts.levels: must be weights in [0, 1] from most to least precise, not {values}")
+    return {level: float(weight) for level, weight in weights.items()}

@@ -6,29 +6,21 @@ a caption names counts. Our own, after the idea of TTS (arXiv 2604.01941): docs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.judges.protocols import Claims
-from capwright.scorers.base import Context, Corpus, Item, ScorerSpec, ratio
-from capwright.scorers.claims._claims import (
-    ClaimContext,
-    ClaimFinding,
-    ClaimScorer,
-    ClaimsOption,
-    evidence_of,
-    failed,
-    no_evidence,
-    verify_claims,
-)
+from capwright.scorers.base import Corpus, Item, ItemStats, ScorerSpec, ratio
+from capwright.scorers.claims._claims import ClaimContext, ClaimScorer
 from capwright.scorers.objects._open_vocabulary import check_writer, claim_of, judged, named_things
+from capwright.scorers.objects.tts import term_table
+from capwright.scorers.options import Penalty
 from capwright.text.digest import fingerprint
 from capwright.text.term_matching import TermMatcher
-from capwright.types import DataError, Sample, ScorerError
+from capwright.types import Sample
 
 _OUTPUTS = ("micro", "precision", "f1")
 
@@ -44,6 +36,7 @@ class ExtractedContext(ClaimContext):
     terms: str
 
 
+@dataclass(eq=False)
 class ExtractedTTS(ClaimScorer):
     """The scorer `tts-extracted`.
 
@@ -61,39 +54,32 @@ class ExtractedTTS(ClaimScorer):
         penalty: in the reward "penalized", hits / (terms + penalty * wrong): the price of a wrong name.
     """
 
-    _width = 3
+    spec = ScorerSpec(
+        name="tts-extracted",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)),
+        needs={"judge", "terms"},
+        unit="item|ctx",
+        cost="calls",
+        rewards=("penalized",),
+        about="things called by their professional names, in captions whose names a language model lists",
+        source="arXiv 2604.01941",
+        page="claim-scores",
+    )
+    columns = ("hits", "terms", "wrong")
     _needs = ("evidence",)
 
-    def __init__(
-        self, judge: ClaimsOption = "lexical", evidence: str = "auto", penalty: float = 1.0, seed: int = 0
-    ) -> None:
-        if not 0 <= penalty < float("inf"):
-            raise ScorerError(f"tts-extracted: penalty must be a number >= 0, not {penalty!r}")
-        spec = ScorerSpec(
-            name="tts-extracted",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 100.0)) | {"penalized": (0.0, 1.0)},
-            needs=frozenset({"judge", "terms"}),
-            unit="item|ctx",
-            cost="calls",
-            rewards=("penalized",),
-        )
-        super().__init__(spec, judge, evidence, "auto", seed)
-        self._penalty = float(penalty)
+    penalty: Penalty = 1.0
 
     def prepare(self, corpus: Corpus) -> ExtractedContext:
         """See `ClaimScorer.prepare`. Raises NotInstalledError without a language model, DataError without terms."""
         made = super().prepare(corpus)
         check_writer(made.claims, self.spec.name, "tts, which looks names up")
-        extra = {t.name: t for sample in corpus.samples for t in sample.terms if t.name not in corpus.vocabulary}
-        matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
-        if not len(matcher):
-            raise DataError("tts-extracted: no sample has a term; add terms to samples.jsonl")
+        matcher = term_table(corpus, "tts-extracted")
         had = {sample.id: sorted(_professional(sample, matcher)) for sample in corpus.samples}
         digest = fingerprint([matcher.fingerprint, {id: names for id, names in had.items() if names}])
-        fields = vars(made) | {"fingerprint": fingerprint([made.fingerprint, digest])}
-        return ExtractedContext(**fields, matcher=matcher, terms=f"{sum(map(len, had.values()))}#{digest[:8]}")
+        terms = f"{sum(map(len, had.values()))}#{digest[:8]}"
+        return made.extend(ExtractedContext, digest, matcher=matcher, terms=terms)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 3] -> [..., 3] percentages in the order of the outputs; 0/0 is NaN."""
@@ -101,61 +87,43 @@ class ExtractedTTS(ClaimScorer):
         f1 = np.where(terms > 0, ratio(2 * hits, hits + wrong + terms), np.nan)
         return 100 * np.stack([ratio(hits, terms), ratio(hits, hits + wrong), f1], axis=-1)
 
-    def signature(self, context: Context) -> str:
+    def fields(self, context: ExtractedContext) -> dict[str, object]:
         """As of all claim scorers, with `|terms:240#3f2a1b7c` before the rule they are matched by."""
-        own: Any = self.own(context)
-        start, match, rest = super().signature(context).partition("|match:")
-        return f"{start}|terms:{own.terms}{match}{rest}"
+        own = super().fields(context)
+        match, seed = own.pop("match"), own.pop("seed")
+        return own | dict(terms=context.terms, match=match, seed=seed)
 
     @property
     def shaping(self) -> dict[str, object]:
         """What changes the reward and no score; see `RewardView.signature`."""
-        return {"penalty": self._penalty}
+        return {"penalty": self.penalty}
 
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The reward "penalized" [..., 1] of rows [..., 3], in [0, 1]; NaN where a sample has no terms."""
         hits, terms, wrong = np.moveaxis(np.asarray(rows, dtype=np.float64), -1, 0)
-        return np.where(terms > 0, ratio(hits, terms + self._penalty * wrong), np.nan)[..., None]
+        return np.where(terms > 0, ratio(hits, terms + self.penalty * wrong), np.nan)[..., None]
 
     def _more(self, claims: Claims) -> tuple[tuple[str, object], ...]:
         return (("match", "longest,plural"),)
 
-    def _measure(self, items: Sequence[Item], context: ExtractedContext) -> list[ClaimFinding]:
-        named = named_things(context.claims, [item.caption for item in items], self._seed, self.spec.name)
-        against = [evidence_of(item.sample, context.evidence) for item in items]
+    def measure(self, items: Sequence[Item], context: ExtractedContext) -> Iterator[ItemStats]:
+        """Rows of `columns`. Evidence: names that are "right", "wrong", "missed", and "other" things that are there."""
+        named = named_things(context.claims, [item.caption for item in items], self.seed, self.spec.name)
         wanted = [_professional(item.sample, context.matcher) for item in items]
         hits = [
-            {thing: _hits(thing, terms, context.matcher) for thing in named[item.caption][0]}
-            for item, terms in zip(items, wanted)
+            {thing: _hits(thing, terms, context.matcher) for thing in things}
+            for (things, _), terms in zip(named, wanted)
         ]
         others = [[thing for thing, found in of.items() if not found] for of in hits]
-        asked = [
-            ([claim_of(thing) for thing in rest] if evidence is not None else (), evidence or "")
-            for rest, evidence in zip(others, against)
-        ]
-        checked = verify_claims(context.claims, asked, self._seed)
-        found = []
-        for i, item in enumerate(items):
-            verdicts, status = checked[i]
-            bad = failed(named[item.caption][1], status)
-            if bad is not None:
-                found.append(ClaimFinding(None, bad))
-            elif against[i] is None:
-                found.append(no_evidence(context.evidence))
-            else:
-                said = dict(zip(others[i], (judged(verdict, context.evidence) for verdict in verdicts)))
-                right = set().union(*hits[i].values())
-                wrong = sorted(thing for thing, word in said.items() if word == "absent")
-                evidence: dict[str, Any] = {
-                    "right": sorted(right),
-                    "wrong": wrong,
-                    "missed": sorted(wanted[i] - right),
-                    "other": sorted(set(said) - set(wrong)),
-                }
-                found.append(
-                    ClaimFinding((float(len(right)), float(len(wanted[i])), float(len(wrong))), evidence=evidence)
-                )
-        return found
+        listed = [status for _, status in named]
+        held = self._hold(items, [list(map(claim_of, rest)) for rest in others], context, [listed])
+        for terms, of, rest, (verdicts, unknown) in zip(wanted, hits, others, held):
+            said = dict(zip(rest, (judged(verdict, context.evidence) for verdict in verdicts)))
+            right = set().union(*of.values())
+            wrong = sorted(thing for thing, word in said.items() if word == "absent")
+            missed, other = sorted(terms - right), sorted(set(said) - set(wrong))
+            evidence = {"right": sorted(right), "wrong": wrong, "missed": missed, "other": other}
+            yield unknown or ItemStats((len(right), len(terms), len(wrong)), evidence=evidence)
 
 
 def _professional(sample: Sample, matcher: TermMatcher) -> set[str]:

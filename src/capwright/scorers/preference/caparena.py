@@ -6,41 +6,29 @@ What the paper says, what we read in its published code, and what we changed is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from capwright.data.alignment import match_ids
 from capwright.data.predictions import read_predictions
 from capwright.judges.protocols import Judge
-from capwright.scorers._asking import check_seed
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
-from capwright.scorers.preference.pairwise import ORDERS, Decision, Pair, coin, decide, open_judge, seen
-from capwright.text.digest import fingerprint
-from capwright.types import DataError, Sample, ScorerError
+from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, item_status, ratio
+from capwright.scorers.options import Seed
+from capwright.scorers.preference.pairwise import Decision, Pair, ShownOrder, coin, decide, open_judge, seen
+from capwright.types import DataError, Sample, ScorerError, Status
 
-MATCHES = ("one", "all")
-#: How an opponent that is the captioner being measured counts in the mean.
-OWN = ("skip", "zero")
 _OUTPUTS = ("score", "ties", "first", "agreement", "words")
 #: Columns of each opponent, and those that follow once.
 _OF_OPPONENT = ("wins", "losses", "ties", "battles")
 _SHARED = ("decided", "won_first", "pairs", "agreed", "words")
 
 Captions = str | Path | Mapping[str, Any]
+Opponents = Annotated[Mapping[str, Captions], Field(description="names with captions, such as {gpt: gpt.jsonl}")]
 
 
 @dataclass(frozen=True)
@@ -52,6 +40,7 @@ class CapArenaContext(Context):
     judge: Judge
 
 
+@dataclass(eq=False)
 class CapArena(Scorer[CapArenaContext]):
     """The scorer `caparena`.
 
@@ -81,51 +70,39 @@ class CapArena(Scorer[CapArenaContext]):
         seed: of the draws, and of the judge.
     """
 
+    spec = ScorerSpec(
+        name="caparena",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys(("score", "vs"), (-100.0, 100.0))
+        | dict.fromkeys(("ties", "first", "agreement"), (0.0, 1.0)),
+        needs={"judge", "references"},
+        unit="item|ctx",
+        cost="calls",
+        rewards=("won",),
+        about="how often a judge prefers a caption to those of fixed opponents",
+        source="arXiv 2503.12329",
+    )
     context_type = CapArenaContext
 
-    def __init__(
-        self,
-        opponents: Mapping[str, Captions] | None = None,
-        judge: str | Mapping[str, Any] | Judge = "lexical",
-        match: str = "one",
-        orders: str = "both",
-        itself: str = "",
-        own: str = "skip",
-        reference: bool = True,
-        image: bool = True,
-        seed: int = 0,
-    ) -> None:
-        if match not in MATCHES:
-            raise ScorerError(f"caparena: match must be {' or '.join(MATCHES)}, not {match!r}")
-        if orders not in ORDERS:
-            raise ScorerError(f"caparena: orders must be {' or '.join(ORDERS)}, not {orders!r}")
-        if own not in OWN:
-            raise ScorerError(f"caparena: own must be {' or '.join(OWN)}, not {own!r}")
-        if not reference and not image:
+    opponents: Opponents | None = None
+    judge: Any = "lexical"
+    match: Literal["one", "all"] = "one"
+    orders: ShownOrder = "both"
+    itself: str = ""
+    own: Literal["skip", "zero"] = "skip"
+    reference: bool = True
+    image: bool = True
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if not self.reference and not self.image:
             raise ScorerError("caparena: the judge needs the reference or the image; set one of them to true")
-        check_seed("caparena", seed)
-        if opponents is not None and not isinstance(opponents, Mapping):
-            raise ScorerError("caparena: opponents must be names with captions, such as {gpt: gpt.jsonl}")
-        self._opponents = dict(opponents or {})
-        if itself and itself not in self._opponents:
-            raise ScorerError(f"caparena: itself: {itself!r} is not an opponent ({', '.join(self._opponents)})")
-        self._judge = judge
-        self._match, self._orders, self._itself, self._own = match, orders, itself, own
-        self._reference, self._image, self._seed = reference, image, seed
-        self.spec = ScorerSpec(
-            name="caparena",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges={
-                "score": (-100.0, 100.0),
-                "vs": (-100.0, 100.0),
-                **dict.fromkeys(("ties", "first", "agreement"), (0.0, 1.0)),
-            },
-            needs=frozenset({"judge", *(["references"] if reference else ["image"])}),
-            unit="item|ctx",
-            cost="calls",
-            rewards=("won",),
-        )
+        if self.itself and self.itself not in (self.opponents or {}):
+            raise ScorerError(
+                f"caparena.itself: {self.itself!r} is not an opponent ({', '.join(self.opponents or {})})"
+            )
+        if not self.reference:
+            self.spec = replace(self.spec, needs={"judge", "image"})
 
     def prepare(self, corpus: Corpus) -> CapArenaContext:
         """Read the opponents' captions of these samples, and find the judge.
@@ -135,27 +112,22 @@ class CapArena(Scorer[CapArenaContext]):
                 samples of which the judge could see nothing.
             ScorerError, ModelError: the judge cannot be had or cannot compare.
         """
-        if not self._opponents:
+        if not self.opponents:
             raise DataError("caparena: has no opponents; name caption files, opponents={name: file}")
-        if not any(seen(sample, self._image, self._reference) for sample in corpus.samples):
+        if not any(seen(sample, self.image, self.reference) for sample in corpus.samples):
             raise DataError("caparena: no sample has a reference or an image that the judge could look at")
-        judge = open_judge(self._judge, "caparena")
+        judge = open_judge(self.judge, "caparena")
         said: dict[str, dict[str, str]] = {}
-        for name, source in self._opponents.items():
+        for name, source in self.opponents.items():
             for id, text in _captions(name, source, corpus.samples).items():
                 said.setdefault(id, {})[name] = text
-        shown = {sample.id: seen(sample, False, self._reference) for sample in corpus.samples if sample.id in said}
+        shown = {sample.id: seen(sample, False, self.reference) for sample in corpus.samples if sample.id in said}
         told = {id: one[1] for id, one in shown.items() if one is not None}
-        settings = [self._match, self._orders, self._itself, self._reference, self._image, self._seed]
-        names = tuple(self._opponents)
-        return CapArenaContext(
-            scorer="caparena",
-            fingerprint=fingerprint([said, told, names, settings, judge.signature]),
-            outputs=(*_OUTPUTS, *(f"vs:{name}" for name in names)),
-            opponents=names,
-            said=said,
-            judge=judge,
-        )
+        settings = [self.match, self.orders, self.itself, self.reference, self.image, self.seed]
+        names = tuple(self.opponents)
+        content = [said, told, names, settings, judge.signature]
+        outputs = (*_OUTPUTS, *(f"vs:{name}" for name in names))
+        return self.make_context(content, outputs, opponents=names, said=said, judge=judge)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row a battle: (wins, losses, ties, battles) of each opponent, then verdicts with a winner, those won by
@@ -165,50 +137,42 @@ class CapArena(Scorer[CapArenaContext]):
         of the image ("missing_image"), or where it is of `itself` (a known row of zeros). Evidence: {"opponent",
         "result": wins - losses in [-1, 1], "verdicts": [{"shown": place of the caption, "better", "reason"}, ...]}.
         """
-        context = self.own(context)
-        width = len(_OF_OPPONENT) * len(context.opponents) + len(_SHARED)
-        table: list[NDArray[np.float64]] = []
+        own = self.own_context(context)
         owner: list[int] = []
         status: list[str] = []
-        evidence: list[dict[str, Any] | None] = []
         battles: list[tuple[int, str, int, tuple[str, ...]]] = []
         pairs: list[Pair] = []
-
-        def add(item: int, state: str) -> int:
-            table.append(np.zeros(width))
-            owner.append(item)
-            status.append(state)
-            evidence.append(None)
-            return len(table) - 1
-
         for number, item in enumerate(items):
             state = item_status(item)
-            shown = seen(item.sample, self._image, self._reference)
-            opponents = self._opponents_of(item.sample.id, context)
+            shown = seen(item.sample, self.image, self.reference)
+            opponents = self._opponents_of(item.sample.id, own)
             if state not in SCORED or shown is None or not opponents:
-                add(number, state if state not in SCORED else "missing_image")
+                owner.append(number)
+                status.append(state if state not in SCORED else Status.MISSING_IMAGE)
                 continue
             for name in opponents:
-                row = add(number, state)
-                if name == self._itself:
+                owner.append(number)
+                status.append(state)
+                if name == self.itself:
                     continue
-                theirs = context.said[item.sample.id][name]
+                theirs = own.said[item.sample.id][name]
                 places = self._places(item.sample.id, name)
-                battles.append((row, name, number, places))
+                battles.append((len(owner) - 1, name, number, places))
                 for place in places:
                     texts = (item.caption, theirs) if place == "first" else (theirs, item.caption)
                     pairs.append(Pair(shown[0], *texts, shown[1]))
-        decisions = iter(decide(context.judge, pairs, self._seed))
+        table = np.zeros((len(owner), len(_OF_OPPONENT) * len(own.opponents) + len(_SHARED)))
+        evidence: list[dict[str, Any] | None] = [None] * len(owner)
+        decisions = iter(decide(own.judge, pairs, self.seed))
         for row, name, number, places in battles:
             verdicts = [next(decisions) for _ in places]
             unknown = next((v.status for v in verdicts if v.better is None), None)
             if unknown is not None:
                 status[row] = unknown
             else:
-                _count(table[row], context.opponents.index(name), places, verdicts, items[number].caption)
+                _count(table[row], own.opponents.index(name), places, verdicts, items[number].caption)
             evidence[row] = _evidence(name, places, verdicts)
-        rows = np.array(table).reshape(len(table), width)
-        return Stats(rows, np.array(owner, dtype=np.int64), tuple(status), tuple(evidence))
+        return Stats.of(table, status, evidence, owner)
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 4 K + 5] -> [..., 5 + K] in the order of `context.outputs`; 0/0 is NaN.
@@ -222,7 +186,7 @@ class CapArena(Scorer[CapArenaContext]):
         versus = 100 * ratio(wins - losses, battles)
         fought = battles > 0
         averaged = fought.sum(-1).astype(np.float64)
-        if self._itself and self._own == "zero":
+        if self.itself and self.own == "zero":
             averaged += averaged > 0
         score = ratio(np.where(fought, versus, 0.0).sum(-1), averaged)
         total = battles.sum(-1)
@@ -234,32 +198,31 @@ class CapArena(Scorer[CapArenaContext]):
         wins, _, ties, battles = (part.sum(-1) for part in _by_opponent(np.asarray(rows, dtype=np.float64)))
         return ratio(wins + ties / 2, battles)[..., None]
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: CapArenaContext) -> dict[str, object]:
         """`caparena|judge:...|against:3#1f2e3d4c|match:one|orders:both|sees:ref+img|seed:0|v:1`."""
-        context = self.own(context)
         return dict(
             judge=context.judge.signature.replace("|", ","),
             against=f"{len(context.opponents)}#{context.fingerprint[:8]}",
-            match=self._match,
-            orders=self._orders,
-            sees="+".join((word for word, there in (("ref", self._reference), ("img", self._image)) if there)),
-            itself=self._itself or None,
-            own="zero" if self._itself and self._own == "zero" else None,
-            seed=self._seed,
+            match=self.match,
+            orders=self.orders,
+            sees="+".join((word for word, there in (("ref", self.reference), ("img", self.image)) if there)),
+            itself=self.itself or None,
+            own="zero" if self.itself and self.own == "zero" else None,
+            seed=self.seed,
         )
 
     def _opponents_of(self, id: str, context: CapArenaContext) -> tuple[str, ...]:
         """Whom a caption of this image meets. The draw: each name has a number, the largest of those there wins."""
         there = tuple(name for name in context.opponents if name in context.said.get(id, {}))
-        if self._match == "all" or not there:
+        if self.match == "all" or not there:
             return there
-        return (max(there, key=lambda name: (coin(self._seed, "opponent", id, name), name)),)
+        return (max(there, key=lambda name: (coin(self.seed, "opponent", id, name), name)),)
 
     def _places(self, id: str, opponent: str) -> tuple[str, ...]:
         """At which place the caption is shown, for each time that it is."""
-        if self._orders == "both":
+        if self.orders == "both":
             return "first", "second"
-        return (("first", "second")[coin(self._seed, "order", id, opponent) % 2],)
+        return (("first", "second")[coin(self.seed, "order", id, opponent) % 2],)
 
 
 def _captions(name: str, source: Captions, samples: Sequence[Sample]) -> dict[str, str]:

@@ -10,16 +10,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from capwright.judges.protocols import Judge, Preference
+from capwright.scorers._asking import failure
 from capwright.scorers.base import references_of
-from capwright.types import NO_IMAGE, STATUSES, Sample, ScorerError
+from capwright.types import NO_IMAGE, Sample, ScorerError, Status
 
 #: What a judge can say: which place won, or neither.
 PLACES = ("first", "second", "tie")
 #: In which orders two captions are shown: each first once, or one order for each pair, drawn by content.
-ORDERS = ("both", "paper")
+ShownOrder = Literal["both", "paper"]
+ORDERS: tuple[str, ...] = get_args(ShownOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Decision:
     """
 
     better: str | None
-    status: str = "ok"
+    status: str = Status.OK
     reason: str = ""
     asked: bool = True
 
@@ -107,9 +109,8 @@ def _by_rule(first: str, second: str) -> str | None:
 
 def _read(answer: Preference) -> Decision:
     """What no rule of the port allows is not understood, which is unknown and not a tie."""
-    if answer.status != "ok":
-        status = answer.status if answer.status in STATUSES and answer.status != "empty" else "judge_error"
-        return Decision(None, status, answer.reason)
+    if answer.status != Status.OK:
+        return Decision(None, failure(answer.status), answer.reason)
     if answer.better not in PLACES:
-        return Decision(None, "unparseable", answer.reason or f"the judge said {answer.better!r}")
-    return Decision(answer.better, "ok", answer.reason)
+        return Decision(None, Status.UNPARSEABLE, answer.reason or f"the judge said {answer.better!r}")
+    return Decision(answer.better, Status.OK, answer.reason)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from capwright.judges.protocols import Writer
-from capwright.types import STATUSES, CapwrightError, ScorerError
+from capwright.judges.protocols import Answer, Writer
+from capwright.scorers._asking import ask_once, failure
+from capwright.types import Status
 
 #: How far a number may be from the right one, as a share of the right one.
 TOLERANCE = 0.05
@@ -20,56 +21,39 @@ TOO_FAR = 0.5
 _NUMBER = re.compile(r"[$€£¥]?\s*([-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?)\s*(%?)")
 
 
-class OpenAnswer(NamedTuple):
-    """An answer, "" where the caption does not tell. With another status than "ok" it is unknown."""
+def answer_openly(writer: Writer, asked: Sequence[tuple[str, str]], seed: int, scorer: str) -> list[Answer]:
+    """An answer for each (caption, question), in one call: its `text`, or an abstention where it is not told.
 
-    status: str
-    text: str = ""
-
-
-def answer_openly(writer: Writer, asked: Sequence[tuple[str, str]], seed: int, scorer: str) -> list[OpenAnswer]:
-    """An answer for each (caption, question), in one call; what is asked twice is asked once.
-
-    A caption without words tells nothing, and no judge is asked. Raises as `write_records`.
+    A caption without words tells nothing, and no judge is asked. Raises as `ask_once`.
     """
-    spoken = list(dict.fromkeys(one for one in asked if one[0].strip()))
-    given = [{"caption": caption, "question": question} for caption, question in spoken]
-    found = dict(zip(spoken, map(_read, write_records(writer, "answer", given, seed, scorer))))
-    return [found.get(one, OpenAnswer("ok")) for one in asked]
+    given = [{"caption": text, "question": question} if text.strip() else None for text, question in asked]
+    records = write_records(writer, "answer", given, seed, scorer)
+    return [Answer(None, True) if one is None else _read(record) for one, record in zip(given, records)]
 
 
 def write_records(
-    writer: Writer, task: str, given: Sequence[Mapping[str, Any]], seed: int, scorer: str
+    writer: Writer, task: str, given: Sequence[Mapping[str, Any] | None], seed: int, scorer: str
 ) -> list[Mapping[str, Any]]:
-    """One record for each `given`, without a call where there is none.
+    """One record for each `given`, and None for None, as `ask_once`."""
 
-    Raises ScorerError when the writer does not keep to its port; errors of its own (a server that is down) pass
-    through when they are CapwrightErrors.
-    """
-    if not given:
-        return []
-    try:
-        found = writer.write(task, given, seed=seed)
-    except CapwrightError:
-        raise
-    except Exception as error:
-        raise ScorerError(f"{scorer}: the judge failed on {len(given)} of {task!r}: {error}") from error
-    if len(found) != len(given):
-        raise ScorerError(f"{scorer}: the judge gave {len(found)} records for {len(given)} of {task!r}")
-    return found
+    def write(given: Sequence[Mapping[str, Any]], *, seed: int) -> list[Mapping[str, Any]]:
+        return writer.write(task, given, seed=seed)
+
+    return ask_once(write, given, seed, scorer, f"of {task!r}")
 
 
 def status_of_record(record: Mapping[str, Any]) -> str:
     """ "ok", or why there is no answer."""
-    status = record.get("status", "ok")
-    return status if status in STATUSES and status != "empty" else "unparseable"
+    status = record.get("status", Status.OK)
+    return status if status == Status.OK else failure(status, Status.UNPARSEABLE)
 
 
-def _read(record: Mapping[str, Any]) -> OpenAnswer:
+def _read(record: Mapping[str, Any]) -> Answer:
     status, said = status_of_record(record), record.get("answer")
-    if status != "ok" or not isinstance(said, str):
-        return OpenAnswer(status if status != "ok" else "unparseable")
-    return OpenAnswer("ok", said.strip() if record.get("told", True) else "")
+    if status == Status.OK and not isinstance(said, str):
+        status = Status.UNPARSEABLE
+    text = str(said).strip() if status == Status.OK and record.get("told", True) else ""
+    return Answer(None, status == Status.OK and not text, status, text=text)
 
 
 # Rules: what an answer is worth, from 0 to 1 -------------------------------------------------------------------------

@@ -6,18 +6,30 @@ docs/methods/caprl.md says what is the paper's, what was inferred and what we ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.scorers._asking import QuestionPrompt, ReaderOption, choices, seeded_rng, shuffled, sorted_questions
-from capwright.scorers.base import Context, Item, ScorerSpec
-from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
-from capwright.types import ScorerError
+from capwright.scorers._asking import (
+    QuestionContext,
+    QuestionPrompt,
+    QuestionScorer,
+    choices,
+    seeded_rng,
+    shares,
+    shuffled,
+    sorted_questions,
+)
+from capwright.scorers.base import Item, ScorerSpec
+from capwright.scorers.options import Positive
 
-_MODES = ("paper", "all-questions")
 _OUTPUTS = ("accuracy", "abstained", "unanswered")
 
 
+@dataclass(eq=False)
 class CapRL(QuestionScorer):
     """The scorer `caprl`: the share of questions about the image that are answered right from the caption alone.
 
@@ -42,71 +54,51 @@ class CapRL(QuestionScorer):
         soft: count probabilities instead of choices where the judge tells them: expected accuracy.
     """
 
-    def __init__(
-        self,
-        judge: ReaderOption = "lexical",
-        *,
-        mode: str = "paper",
-        n: int = 8,
-        seed: int = 0,
-        shuffle: bool = True,
-        soft: bool = False,
-    ) -> None:
-        if mode not in _MODES:
-            raise ScorerError(f"caprl: mode must be {' or '.join(_MODES)}, not {mode!r}")
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ScorerError(f"caprl: n must be a whole number of questions, 1 or more, not {n!r}")
-        if not isinstance(shuffle, bool):
-            raise ScorerError(f"caprl: shuffle must be true or false, not {shuffle!r}")
-        spec = ScorerSpec(
-            name="caprl",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
-            needs=frozenset({"questions", "judge"}),
-            unit="item|ctx",
-            cost="calls",
-        )
-        super().__init__(spec, judge, seed, soft)
-        self._mode = mode
-        self._n = n
-        self._shuffle = shuffle and mode == "paper"
+    spec = ScorerSpec(
+        name="caprl",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
+        needs={"questions", "judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="questions about the image that a reader of the caption answers right",
+        source="arXiv 2509.22647",
+    )
+
+    mode: Literal["paper", "all-questions"] = "paper"
+    n: Positive = 8
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        self._shuffles = self.shuffle and self.mode == "paper"
 
     def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
         """In mode "paper" `n` draws with replacement, each with a shuffle of its own; else every question once."""
         questions = sorted_questions(choices(item.sample))
         if not questions:
             return []
-        if self._mode == "all-questions":
+        if self.mode == "all-questions":
             return [QuestionPrompt(question, question) for question in questions]
-        random = seeded_rng("caprl", self._seed, item.sample.id, item.caption)
-        drawn = [questions[random.randrange(len(questions))] for _ in range(self._n)]
+        random = seeded_rng("caprl", self.seed, item.sample.id, item.caption)
+        drawn = [questions[random.randrange(len(questions))] for _ in range(self.n)]
         return [
-            QuestionPrompt(question, shuffled(question, random) if self._shuffle else question) for question in drawn
+            QuestionPrompt(question, shuffled(question, random) if self._shuffles else question) for question in drawn
         ]
 
     def setup(self) -> dict[str, object]:
         """Options that can change a number."""
-        return {"mode": self._mode, "n": self._n if self._mode == "paper" else 0, "shuffle": self._shuffle}
+        return {"mode": self.mode, "n": self.n if self.mode == "paper" else 0, "shuffle": self._shuffles}
 
     def outputs_of(self, summed: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """Accuracy, abstained, unanswered."""
         return shares(summed, "right", "abstained")
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: QuestionContext) -> Mapping[str, object]:
         """`caprl|mode:paper|n:8|shuffle:yes|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
         `soft:yes` says that probabilities were counted. `questions` counts the multiple-choice questions of the corpus
         ("118-2": two could not be asked) and has a digest of them; `by` is the signature of the reader.
         """
-        own = self.own(context)
-        paper = self._mode == "paper"
-        return dict(
-            mode=self._mode,
-            n=self._n if paper else None,
-            shuffle=("yes" if self._shuffle else "no") if paper else None,
-            seed=self._seed,
-            soft="yes" if self._soft else None,
-            questions=own.bank.name,
-            by=own.reader,
-        )
+        n, shuffle = (self.n, "yes" if self.shuffle else "no") if self.mode == "paper" else (None, None)
+        soft = "yes" if self.soft else None
+        return dict(mode=self.mode, n=n, shuffle=shuffle, seed=self.seed, soft=soft, **super().fields(context))

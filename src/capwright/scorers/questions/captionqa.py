@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from capwright.judges.protocols import Answer
 from capwright.scorers._asking import (
+    QuestionContext,
     QuestionPrompt,
     QuestionResult,
-    ReaderOption,
+    QuestionScorer,
     choices,
     seeded_rng,
+    shares,
     shuffled,
     sorted_questions,
     tell,
 )
-from capwright.scorers.base import Context, Corpus, Item, ScorerSpec
-from capwright.scorers.questions._questions import QuestionContext, QuestionScorer, shares
-from capwright.text.digest import fingerprint
-from capwright.types import DataError, Question, Sample, ScorerError
+from capwright.scorers.base import Corpus, Item, ScorerSpec
+from capwright.types import DataError, Question, Sample, ScorerError, Status
 
 #: The option of the released evaluation, which it shuffles among the others.
 CANNOT_ANSWER = "Cannot answer from the caption"
@@ -37,28 +37,8 @@ CANNOT_ANSWER = "Cannot answer from the caption"
 BONUS = 0.05
 
 _OUTPUTS = ("score", "accuracy", "abstained", "unanswered")
-#: A question that starts with one of these words is answered yes or no.
-_YES_NO_STARTS = [
-    "is",
-    "are",
-    "was",
-    "were",
-    "do",
-    "does",
-    "did",
-    "have",
-    "has",
-    "had",
-    "can",
-    "could",
-    "will",
-    "would",
-    "should",
-    "shall",
-    "may",
-    "might",
-    "must",
-]
+#: A question that starts so is answered yes or no.
+_YES_NO = re.compile("(is|are|was|were|do|does|did|have|has|had|can|could|will|would|should|shall|may|might|must) ")
 _LETTERS = string.ascii_uppercase
 
 
@@ -69,6 +49,7 @@ class StrictContext(QuestionContext):
     plans: Mapping[str, tuple[QuestionPrompt, ...]]
 
 
+@dataclass(eq=False)
 class CaptionQA(QuestionScorer):
     """The scorer `captionqa`: all questions of an image, answered from its caption alone.
 
@@ -95,34 +76,31 @@ class CaptionQA(QuestionScorer):
             captions are asked about too. A call that failed stays unknown. Not together with `soft`.
     """
 
-    def __init__(
-        self, judge: ReaderOption = "lexical", *, seed: int = 0, soft: bool = False, strict_paper: bool = False
-    ) -> None:
-        if not isinstance(strict_paper, bool):
-            raise ScorerError(f"captionqa: strict_paper must be true or false, not {strict_paper!r}")
-        if strict_paper and soft:
+    spec = ScorerSpec(
+        name="captionqa",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
+        needs={"questions", "judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="every question about the image answered from the caption; saying that it does not tell earns a little",
+        source="arXiv 2511.21025",
+    )
+
+    strict_paper: bool = False
+
+    def __post_init__(self) -> None:
+        if self.strict_paper and self.soft:
             raise ScorerError("captionqa: strict_paper counts choices, so soft must be false")
-        spec = ScorerSpec(
-            name="captionqa",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
-            needs=frozenset({"questions", "judge"}),
-            unit="item|ctx",
-            cost="calls",
-        )
-        super().__init__(spec, judge, seed, soft)
-        self._strict = strict_paper
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
         """Gather the questions; in strict mode also shuffle them all, one after the other. Raises as its base does."""
         context = super().prepare(corpus)
-        if not self._strict:
+        if not self.strict_paper:
             return context
-        plans = strict_plans(corpus.samples, self._seed)
+        plans = strict_plans(corpus.samples, self.seed)
         shown = {id: [one.shown.options for one in plan] for id, plan in plans.items()}
-        fields = vars(context) | {"fingerprint": fingerprint([context.fingerprint, shown])}
-        return StrictContext(**fields, plans=plans)
+        return context.extend(StrictContext, shown, plans=plans)
 
     def plan(self, item: Item, context: QuestionContext) -> list[QuestionPrompt]:
         """Every question once, options shuffled."""
@@ -137,12 +115,12 @@ class CaptionQA(QuestionScorer):
         return list(context.plans[sample.id])
 
     def _asked(self, sample: str, question: Question) -> QuestionPrompt:
-        random = seeded_rng("captionqa", self._seed, sample, question.text, *question.options)
+        random = seeded_rng("captionqa", self.seed, sample, question.text, *question.options)
         return QuestionPrompt(question, shuffled(question, random), forced=is_yes_no(question))
 
     def read(self, asked: QuestionPrompt, answer: Answer) -> QuestionResult:
         """What came of a question."""
-        return strict_tell(asked, answer) if self._strict else tell(asked, answer, self._soft)
+        return strict_tell(asked, answer) if self.strict_paper else tell(asked, answer, self.soft)
 
     def credit(self, asked: QuestionPrompt, told: QuestionResult) -> float:
         """1 for right, 1/K + 0.05 for abstaining where that is offered, else 0."""
@@ -150,31 +128,25 @@ class CaptionQA(QuestionScorer):
 
     def asks_about(self, caption: str) -> bool:
         """Captions with words; in strict mode all."""
-        return self._strict or super().asks_about(caption)
+        return self.strict_paper or super().asks_about(caption)
 
     def setup(self) -> dict[str, object]:
         """Options that can change a number."""
-        return {"strict": self._strict}
+        return {"strict": self.strict_paper}
 
     def outputs_of(self, summed: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """Score, accuracy, abstained, unanswered."""
         return shares(summed, "credit", "right", "abstained")
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: QuestionContext) -> Mapping[str, object]:
         """`captionqa|abstain:1/K+.05|shuffle:question|seed:0|questions:120#3f2a1b7c|by:...|v:1`.
 
         `shuffle:paper#5f0c9a1e` in strict mode, with a digest of the shuffles, because these hang on all samples and
         their order; `questions` and `by` are as in `caprl`.
         """
-        own = self.own(context)
-        return dict(
-            abstain="1/K+.05",
-            shuffle=f"paper#{own.fingerprint[:8]}" if self._strict else "question",
-            seed=self._seed,
-            soft="yes" if self._soft else None,
-            questions=own.bank.name,
-            by=own.reader,
-        )
+        shuffle = f"paper#{context.fingerprint[:8]}" if self.strict_paper else "question"
+        soft = "yes" if self.soft else None
+        return dict(abstain="1/K+.05", shuffle=shuffle, seed=self.seed, soft=soft, **super().fields(context))
 
 
 def is_yes_no(question: Question) -> bool:
@@ -194,7 +166,7 @@ def is_yes_no_by_letters(question: Question) -> bool:
 
 
 def _starts_yes_no(question: Question) -> bool:
-    return question.text.strip().lower().startswith(tuple(f"{word} " for word in _YES_NO_STARTS))
+    return _YES_NO.match(question.text.strip().lower()) is not None
 
 
 def strict_plans(samples: Sequence[Sample], seed: int) -> dict[str, tuple[QuestionPrompt, ...]]:
@@ -249,7 +221,7 @@ def strict_tell(asked: QuestionPrompt, answer: Answer) -> QuestionResult:
     """
     options = asked.shown.options
     in_words = answer.option is not None and 0 <= answer.option < len(options) and answer.text == options[answer.option]
-    if answer.status not in ("ok", "unparseable") or not answer.text or answer.abstained or in_words:
+    if answer.status not in (Status.OK, Status.UNPARSEABLE) or not answer.text or answer.abstained or in_words:
         return tell(asked, answer)
     place = strict_choice(answer.text, len(options))
-    return QuestionResult("ok") if place is None else tell(asked, Answer(place))
+    return QuestionResult(Status.OK) if place is None else tell(asked, Answer(place))

@@ -6,20 +6,22 @@ the best of them how good they could be. docs/methods/caprl.md says how this dif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capwright.judges.protocols import Reader, Writer
+from capwright.judges.protocols import Answer, Writer
 from capwright.scorers._asking import (
     UNANSWERED,
+    QuestionContext,
     QuestionPrompt,
     QuestionResult,
-    ReaderOption,
+    ReadingScorer,
     ask,
-    check_options,
     choices,
     open_ones,
     open_port,
@@ -31,26 +33,15 @@ from capwright.scorers._asking import (
     status_of,
     tell,
 )
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
-from capwright.scorers.questions._open_questions import RULES, OpenAnswer, answer_openly
-from capwright.scorers.questions._questions import QuestionContext
-from capwright.text.digest import fingerprint
-from capwright.types import ScorerError
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ScorerSpec, Stats, by_image, ratio
+from capwright.scorers.questions._open_questions import RULES, answer_openly
+from capwright.types import Status
 
 _OUTPUTS = ("accuracy", "best", "abstained", "unanswered", "captions")
 
 
-class Prism(Scorer[QuestionContext]):
+@dataclass(eq=False)
+class Prism(ReadingScorer[QuestionContext]):
     """The scorer `prism`: every question of an image, answered from each of its captions.
 
     Items of one call with the same `sample.id` are the captions of an image. The image has one row, owned by the first
@@ -75,88 +66,67 @@ class Prism(Scorer[QuestionContext]):
         seed: of the shuffles, which depend on it, the id of the sample and the question alone, and of the judge.
     """
 
-    context_type = QuestionContext
+    spec = ScorerSpec(
+        name="prism",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"captions": (0.0, math.inf)},
+        needs={"questions", "judge", "several captions"},
+        unit="item|ctx",
+        cost="calls",
+        about="questions about the image, answered from each of several captions: their mean and the best",
+        source="arXiv 2406.14544",
+        page="caprl",
+    )
 
-    def __init__(
-        self, judge: ReaderOption = "lexical", *, shuffle: bool = False, free: str = "", seed: int = 0
-    ) -> None:
-        check_options("prism", Reader, judge, seed, shuffle=shuffle)
-        if free and free not in RULES:
-            raise ScorerError(f"prism: free must be one of {', '.join(RULES)}, or empty, not {free!r}")
-        self._free = free
-        self._judge = judge
-        self._shuffle = shuffle
-        self._seed = seed
-        self._opened: Reader | None = None
-        ranges = dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"captions": (0.0, float("inf"))}
-        self.spec = ScorerSpec(
-            name="prism",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=ranges,
-            needs=frozenset({"questions", "judge", "several captions"}),
-            unit="item|ctx",
-            cost="calls",
-        )
+    shuffle: bool = False
+    free: Literal["", "exact", "relaxed", "anls"] = ""
 
     def prepare(self, corpus: Corpus) -> QuestionContext:
         """Gather the questions and open the judge.
 
         Raises DataError when no question can be asked, ScorerError for a judge that cannot answer questions.
         """
-        bank = read_question_set(corpus.samples, "prism", openly=bool(self._free))
-        reader = self._reader()
-        if self._free:
-            open_port(reader, Writer, "prism", "answer open questions")
-        signature = reader.signature
-        setup = [signature, bank.digest, self._shuffle, self._seed, self._free]
-        return QuestionContext("prism", fingerprint(["prism", *setup]), _OUTPUTS, signature, bank)
+        bank = read_question_set(corpus.samples, "prism", openly=bool(self.free))
+        if self.free:
+            open_port(self.reader, Writer, "prism", "answer open questions")
+        signature = self.reader.signature
+        content = ["prism", signature, bank.digest, self.shuffle, self.seed, self.free]
+        return self.make_context(content, reader=signature, bank=bank)
 
     def stats(self, items: Sequence[Item], context: Context) -> Stats:
         """One row an image: (right, abstained, answers, best, questions, unanswered, captions, 1).
 
         Zero but for the last two where the image has no question that can be asked. All questions of all captions are
-        put in one call. Evidence: {"captions": [{"questions": [see `asking.show`]}, ...], "best", "questions"}.
+        put in one call. Evidence: {"captions": [{"questions": [see `show`]}, ...], "best", "questions"}.
         """
-        self.own(context)
-        images: dict[str, list[int]] = {}
-        for index, item in enumerate(items):
-            images.setdefault(item.sample.id, []).append(index)
-        states = [item_status(item) for item in items]
-        measured = {
-            name: self._plan(items[members[0]])
-            for name, members in images.items()
-            if all(states[index] in SCORED for index in members)
-        }
+        self.own_context(context)
+        images, status = by_image(items)
+        plans = [self._plan(items[members[0]]) if state in SCORED else None for members, state in zip(images, status)]
         pairs = [
             (items[index].caption, one)
-            for name, plan in measured.items()
-            for index in images[name]
+            for members, plan in zip(images, plans)
+            for index in members
             if items[index].caption.strip()
-            for one in plan
+            for one in plan or ()
         ]
         answers = iter(self._answers(pairs))
         rows = np.zeros((len(images), 8))
-        status: list[str] = []
         evidence: list[dict[str, Any] | None] = [None] * len(images)
-        for number, (name, members) in enumerate(images.items()):
-            status.append(next((states[index] for index in members if states[index] not in SCORED), states[members[0]]))
-            if name not in measured:
+        for number, (members, plan) in enumerate(zip(images, plans)):
+            if plan is None:
                 continue
-            plan = measured[name]
             told = [[next(answers) if items[index].caption.strip() else UNANSWERED for _ in plan] for index in members]
             state = status_of([one for row in told for one in row])
-            if state == "ok":
+            if state == Status.OK:
                 rows[number] = _row(told)
             else:
-                status[-1] = state
+                status[number] = state
             evidence[number] = {
                 "captions": [{"questions": [show(asked, one) for asked, one in zip(plan, row)]} for row in told],
                 "best": float(rows[number, 3]),
                 "questions": len(plan),
             }
-        owner = np.array([members[0] for members in images.values()], dtype=np.int64)
-        return Stats(rows, owner, tuple(status), tuple(evidence))
+        return Stats.of(rows, status, evidence, [members[0] for members in images])
 
     def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
         """[..., 8] -> [..., 5]: accuracy, best, abstained, unanswered, captions; 0/0 is NaN."""
@@ -171,49 +141,38 @@ class Prism(Scorer[QuestionContext]):
         ]
         return np.stack(columns, axis=-1)
 
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: QuestionContext) -> Mapping[str, object]:
         """`prism|shuffle:no|seed:0|questions:120#3f2a1b7c|by:...|v:1`; see `caprl` for `questions` and `by`.
 
         `free:relaxed` says that open questions were asked, and how their answers were held to the key.
         """
-        own = self.own(context)
-        return dict(
-            shuffle="yes" if self._shuffle else "no",
-            free=self._free or None,
-            seed=self._seed,
-            questions=own.bank.name,
-            by=own.reader,
-        )
+        shuffle = "yes" if self.shuffle else "no"
+        return dict(shuffle=shuffle, free=self.free or None, seed=self.seed, **super().fields(context))
 
     def _plan(self, item: Item) -> list[QuestionPrompt]:
         plan = []
-        for question in sorted_questions([*choices(item.sample), *(open_ones(item.sample) if self._free else ())]):
-            random = seeded_rng("prism", self._seed, item.sample.id, question.text, *question.options)
-            plan.append(QuestionPrompt(question, shuffled(question, random) if self._shuffle else question))
+        for question in sorted_questions([*choices(item.sample), *(open_ones(item.sample) if self.free else ())]):
+            random = seeded_rng("prism", self.seed, item.sample.id, question.text, *question.options)
+            plan.append(QuestionPrompt(question, shuffled(question, random) if self.shuffle else question))
         return plan
 
     def _answers(self, pairs: Sequence[tuple[str, QuestionPrompt]]) -> list[QuestionResult]:
         """What comes of each (caption, question): one call for those with options, one for those without."""
         closed = [pair for pair in pairs if pair[1].question.options]
         free = [(caption, one.question.text) for caption, one in pairs if not one.question.options]
-        reader: Any = self._reader()
-        chosen = iter(ask(reader, closed, self._seed, "prism") if closed else [])
-        said = iter(answer_openly(reader, free, self._seed, "prism") if free else [])
+        reader: Any = self.reader
+        chosen = iter(ask(reader, closed, self.seed, "prism"))
+        said = iter(answer_openly(reader, free, self.seed, "prism") if free else ())
         return [
             tell(one, next(chosen)) if one.question.options else self._tell_free(one, next(said)) for _, one in pairs
         ]
 
-    def _tell_free(self, asked: QuestionPrompt, said: OpenAnswer) -> QuestionResult:
-        if said.status != "ok":
+    def _tell_free(self, asked: QuestionPrompt, said: Answer) -> QuestionResult:
+        if said.status != Status.OK:
             return QuestionResult(said.status)
         if not said.text:
             return UNANSWERED
-        return QuestionResult("ok", right=RULES[self._free](said.text, asked.question.answer), said=said.text)
-
-    def _reader(self) -> Reader:
-        if self._opened is None:
-            self._opened = open_port(self._judge, Reader, "prism", "answer questions")
-        return self._opened
+        return QuestionResult(Status.OK, right=RULES[self.free](said.text, asked.question.answer), said=said.text)
 
 
 def _row(told: Sequence[Sequence[QuestionResult]]) -> tuple[float, ...]:

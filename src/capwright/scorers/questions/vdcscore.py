@@ -5,30 +5,20 @@ docs/methods/captionqa.md says what is the paper's and what we changed.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
 from capwright.judges.protocols import Writer
-from capwright.scorers._asking import QuestionResult, check_options, open_port, sorted_questions, status_of
-from capwright.scorers.base import (
-    SCORED,
-    Context,
-    Corpus,
-    Item,
-    Scorer,
-    ScorerSpec,
-    Stats,
-    item_status,
-    ratio,
-)
-from capwright.scorers.questions._open_questions import OpenAnswer, answer_openly, status_of_record, write_records
+from capwright.scorers._asking import QuestionResult, open_port, sorted_questions, status_of
+from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec
+from capwright.scorers.options import JUDGE, NamedJudge, Seed
+from capwright.scorers.questions._open_questions import answer_openly, status_of_record, write_records
 from capwright.text.digest import fingerprint
-from capwright.types import DataError, Question, Sample
+from capwright.types import DataError, Question, Sample, Status
 
 _OUTPUTS = ("accuracy", "mark", "abstained", "unanswered")
 #: The best mark.
@@ -44,15 +34,13 @@ class VDCContext(Context):
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
-    """What came of a question: the answer, whether the judge took it for right, and its mark from 0 to 5."""
+class MarkedResult(QuestionResult):
+    """What came of a question: `right` is 1 where the judge took the answer for right, `mark` is from 0 to 5."""
 
-    status: str
-    said: str = ""
-    correct: bool = False
     mark: float = 0.0
 
 
+@dataclass(eq=False)
 class VDCScore(Scorer[VDCContext]):
     """The scorer `vdcscore`: a reader answers open questions from the caption, and a judge compares with the answers.
 
@@ -74,22 +62,23 @@ class VDCScore(Scorer[VDCContext]):
         seed: given to the judge.
     """
 
+    spec = ScorerSpec(
+        name="vdcscore",
+        outputs=_OUTPUTS,
+        ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
+        needs={"questions", "judge"},
+        unit="item|ctx",
+        cost="calls",
+        about="open questions about the image answered from the caption, the answers marked by a judge",
+        source="arXiv 2410.03051",
+        page="captionqa",
+    )
     context_type = VDCContext
+    columns = ("right", "mark", "abstained", "captions", "unanswered", "questions")
+    ratios = (*((share, "captions") for share in columns[:3]), ("unanswered", "questions"))
 
-    def __init__(self, judge: str | Mapping[str, Any] | Writer = "lexical", *, seed: int = 0) -> None:
-        check_options("vdcscore", Writer, judge, seed)
-        self._judge = judge
-        self._seed = seed
-        self._opened: Writer | None = None
-        self.spec = ScorerSpec(
-            name="vdcscore",
-            version="1",
-            outputs=_OUTPUTS,
-            ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
-            needs=frozenset({"questions", "judge"}),
-            unit="item|ctx",
-            cost="calls",
-        )
+    judge: Annotated[NamedJudge | Writer, Field(description=JUDGE.format("Writer"))] = "lexical"
+    seed: Seed = 0
 
     def prepare(self, corpus: Corpus) -> VDCContext:
         """Gather the questions and open the judge.
@@ -100,117 +89,88 @@ class VDCScore(Scorer[VDCContext]):
         count = sum(map(len, table.values()))
         if not count:
             raise DataError('vdcscore: no sample has a question with an answer; add "questions" to samples.jsonl')
-        signature = self._writer().signature
+        signature = self._writer.signature
         digest = fingerprint(table)
-        return VDCContext(
-            scorer="vdcscore",
-            fingerprint=fingerprint(["vdcscore", signature, digest, self._seed]),
-            outputs=_OUTPUTS,
-            writer=signature,
-            questions=f"{count}#{digest[:8]}",
-        )
+        content = ["vdcscore", signature, digest, self.seed]
+        return self.make_context(content, writer=signature, questions=f"{count}#{digest[:8]}")
 
-    def stats(self, items: Sequence[Item], context: Context) -> Stats:
-        """One row an item: (share right, mean mark, share abstained, 1, unanswered, questions).
+    def measure(self, items: Sequence[Item], context: VDCContext) -> Iterator[ItemStats]:
+        """Rows (share right, mean mark, share abstained, 1, unanswered, questions); unknown without questions.
 
-        Zero where the sample has no questions. The judge is called twice: for all answers, and for all marks.
-        Evidence: {"questions": [{"question", "kind", "answer", "said", "result", "mark", "status"}, ...]}, where
-        "result" is "right", "wrong", "abstained" or "unknown".
+        The judge is called twice: for all answers, and for all marks. Evidence: {"questions": [{"question", "kind",
+        "answer", "said", "result", "mark", "status"}, ...]}, where "result" is "right", "wrong", "abstained" or
+        "unknown".
         """
-        context = self.own(context)
-        status = [item_status(item) for item in items]
-        plans = [_questions(item.sample) if state in SCORED else [] for item, state in zip(items, status)]
-        pairs = [(item.caption, question) for item, plan in zip(items, plans) for question in plan]
-        found = iter(self._ask(pairs))
-        rows = np.zeros((len(items), 6))
-        evidence: list[dict[str, Any] | None] = [None] * len(items)
-        for index, plan in enumerate(plans):
+        plans = [_questions(item.sample) for item in items]
+        found = iter(self._ask([(item.caption, question) for item, plan in zip(items, plans) for question in plan]))
+        for plan in plans:
             if not plan:
+                yield ItemStats(None)
                 continue
             marked = [next(found) for _ in plan]
-            evidence[index] = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
-            state = status_of([QuestionResult(one.status) for one in marked])
-            if state == "ok":
-                rows[index] = _row(marked)
-            else:
-                status[index] = state
-        return Stats(rows, np.arange(len(items)), tuple(status), tuple(evidence))
+            state = status_of(marked)
+            evidence = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
+            yield ItemStats(_row(marked) if state == Status.OK else None, state, evidence)
 
-    def finalize(self, summed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[..., 6] -> [..., 4]: accuracy, mark, abstained, unanswered; 0/0 is NaN."""
-        summed = np.asarray(summed, dtype=np.float64)
-        means = ratio(summed[..., :3], summed[..., 3:4])
-        return np.concatenate([means, ratio(summed[..., 4:5], summed[..., 5:6])], axis=-1)
-
-    def fields(self, context: Context) -> dict[str, object]:
+    def fields(self, context: VDCContext) -> dict[str, object]:
         """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
-        context = self.own(context)
-        return {"seed": self._seed, "questions": context.questions, "by": context.writer}
+        return {"seed": self.seed, "questions": context.questions, "by": context.writer}
 
-    def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[Marked]:
-        """What comes of each (caption, question); what is asked twice is asked once."""
+    def _ask(self, pairs: Sequence[tuple[str, Question]]) -> list[MarkedResult]:
+        """What comes of each (caption, question)."""
         asked = [(caption, question.text) for caption, question in pairs]
-        said = answer_openly(self._writer(), asked, self._seed, "vdcscore") if asked else []
-        marks = [
-            (question.text, question.answer, one.text) for (_, question), one in zip(pairs, said) if _to_be_marked(one)
-        ]
-        unique = list(dict.fromkeys(marks))
-        given = [{"question": text, "right": right, "answer": told} for text, right, told in unique]
-        records = write_records(self._writer(), "mark", given, self._seed, "vdcscore") if given else []
-        marked = dict(zip(unique, records))
-        return [
-            _mark(one.text, marked[question.text, question.answer, one.text])
-            if _to_be_marked(one)
-            else Marked(one.status)
+        said = answer_openly(self._writer, asked, self.seed, "vdcscore")
+        to_mark = [
+            {"question": question.text, "right": question.answer, "answer": one.text} if one.text else None
             for (_, question), one in zip(pairs, said)
         ]
+        records = write_records(self._writer, "mark", to_mark, self.seed, "vdcscore")
+        return [
+            _mark(one.text, record) if one.text else MarkedResult(one.status, abstained=float(one.abstained))
+            for one, record in zip(said, records)
+        ]
 
+    @cached_property
     def _writer(self) -> Writer:
-        if self._opened is None:
-            self._opened = open_port(self._judge, Writer, "vdcscore", "answer open questions")
-        return self._opened
+        found: Writer = open_port(self.judge, Writer, "vdcscore", "answer open questions")
+        return found
 
 
 def _questions(sample: Sample) -> list[Question]:
     return sorted_questions([question for question in sample.questions if question.answer.strip()])
 
 
-def _to_be_marked(one: OpenAnswer) -> bool:
-    return one.status == "ok" and bool(one.text)
-
-
-def _mark(said: str, record: Mapping[str, Any]) -> Marked:
+def _mark(said: str, record: Mapping[str, Any]) -> MarkedResult:
     """The answer with its mark; a mark that is none (out of 0..5, text) is unknown, not 0."""
     status, correct, mark = status_of_record(record), record.get("correct"), record.get("score")
-    if status != "ok":
-        return Marked(status, said)
     sound = isinstance(mark, (int, float)) and not isinstance(mark, bool) and 0 <= mark <= BEST
-    if not isinstance(correct, bool) or not sound:
-        return Marked("unparseable", said)
-    return Marked("ok", said, correct, float(record["score"]))
+    if status == Status.OK and not (isinstance(correct, bool) and sound):
+        status = Status.UNPARSEABLE
+    if status != Status.OK:
+        return MarkedResult(status, said=said)
+    return MarkedResult(status, right=float(record["correct"]), said=said, mark=float(record["score"]))
 
 
-def _row(marked: Sequence[Marked]) -> tuple[float, ...]:
-    known = [one for one in marked if one.status == "ok"]
-    counts = Counter(right=sum(one.correct for one in known), silent=sum(not one.said for one in known))
+def _row(marked: Sequence[MarkedResult]) -> tuple[float, ...]:
+    known = [one for one in marked if one.known]
     n = len(known)
-    mark = sum(one.mark for one in known) / n
-    return counts["right"] / n, mark, counts["silent"] / n, 1, len(marked) - n, len(marked)
+    right, abstained, mark = (sum(getattr(one, name) for one in known) for name in ("right", "abstained", "mark"))
+    return right / n, mark / n, abstained / n, 1, len(marked) - n, len(marked)
 
 
-def _show(question: Question, one: Marked) -> dict[str, Any]:
-    if one.status != "ok":
+def _show(question: Question, one: MarkedResult) -> dict[str, Any]:
+    if not one.known:
         result = "unknown"
     elif not one.said:
         result = "abstained"
     else:
-        result = "right" if one.correct else "wrong"
+        result = "right" if one.right else "wrong"
     return {
         "question": question.text,
         "kind": question.kind,
         "answer": question.answer,
         "said": one.said,
         "result": result,
-        "mark": one.mark if one.status == "ok" else None,
+        "mark": one.mark if one.known else None,
         "status": one.status,
     }

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from capwright.judges.parsing import after_thinking, chosen, letters_of
+from capwright.judges.client.messages import without_reasoning
+from capwright.judges.multiple_choice import chosen, letters_of
 
 OPTIONS = ("red", "blue", "green", "pink")
 ABSTAIN = "This can not be told from the caption."
 
 
 def pick(reply: str, options: tuple[str, ...] = OPTIONS) -> int | None:
-    return chosen(reply, options, ABSTAIN)
+    return chosen(without_reasoning(reply), options, ABSTAIN)
 
 
 def test_letters_leave_f_for_abstaining():
@@ -80,9 +81,3 @@ def test_letters_in_the_words_of_an_option_are_no_second_answer():
 def test_two_options_of_the_same_words_can_not_be_told_apart_by_them():
     assert pick("red", ("red", "red")) is None
     assert pick("B", ("red", "red")) == 1
-
-
-def test_after_thinking():
-    assert after_thinking("<think>a</think> b </think> c") == "c"
-    assert after_thinking("<think> never ends") is None
-    assert after_thinking(" b ") == "b"

@@ -1,4 +1,4 @@
-"""What a model's reply to a multiple-choice question means.
+"""Multiple-choice questions: the letters of their options, and which option a model's reply chooses.
 
 The rules err towards "unparseable", which is unknown and never wrong. "A cat" is not A, "I think" is not I, the "no" of
 "north" is no no, and a reply that names two letters names none.
@@ -41,14 +41,7 @@ def letters_of(n: int) -> tuple[str, ...]:
     return (*string.ascii_uppercase[:n], abstain)
 
 
-def after_thinking(text: str) -> str | None:
-    """What follows the reasoning; None when the reply ended before the reasoning did."""
-    if "</think>" in text:
-        return text.rpartition("</think>")[2].strip()
-    return None if "<think>" in text else text.strip()
-
-
-def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
+def chosen(reply: str, options: Sequence[str], abstain: str) -> int | None:
     """The place of the option that a reply chooses, `len(options)` for abstaining; None when it cannot be told.
 
     In this order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or
@@ -57,9 +50,6 @@ def chosen(text: str, options: Sequence[str], abstain: str) -> int | None:
     found differ, or are of no option, or another one is named afterwards ("A, no wait, B", "A or B"), or the reply
     speaks of an option ("B) is not mentioned"), it cannot be told.
     """
-    reply = after_thinking(text)
-    if reply is None:
-        return None
     letters = letters_of(len(options))
     if lone := _LONE.match(reply.strip(_WRAPPING + "()[].,:;!")):
         return _place([lone[1].upper()], letters)

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from capwright.judges.client import ChatRequest, Message
-from capwright.judges.client.completions import RawCompletion, choice_probabilities, read, without_reasoning
+from capwright.judges.client import ChatAnswer, ChatRequest, Message
+from capwright.judges.client.http_client import retry_after
+from capwright.judges.client.messages import choice_probabilities, without_reasoning
 from capwright.judges.client.schema import check_schema, problem, read_json
-from capwright.judges.client.server import retry_after
 
 MARKS = {
     "type": "object",
@@ -85,10 +85,11 @@ def test_reasoning_is_cut_away():
     assert without_reasoning("A or B?</think> B") == "B"
     assert without_reasoning("<think>A or B? I am not") == ""
     assert without_reasoning(" B ") == "B"
+    assert without_reasoning("<think>a</think> b </think> c") == "c"
     request = ChatRequest((Message("user", "?"),), schema={"type": "object"})
-    assert read(RawCompletion('<think>{"a": 1}</think>{"b": 2}'), request).data == {"b": 2}
-    assert read(RawCompletion("<think>hm", "length"), request).status == "truncated"
-    assert read(RawCompletion("<think>hm"), request).status == "unparseable"
+    assert ChatAnswer(text='<think>{"a": 1}</think>{"b": 2}').read(request).data == {"b": 2}
+    assert ChatAnswer(text="<think>hm", finish="length").read(request).status == "truncated"
+    assert ChatAnswer(text="<think>hm").read(request).status == "unparseable"
 
 
 def token(word, **top):

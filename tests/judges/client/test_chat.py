@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from capwright.judges.client import BudgetError, Chat, ChatDownError, ChatError, ChatRequest, Cost, Message
-from capwright.judges.client.loop import LoopThread
+from capwright.judges.client.chat import LoopThread
 from chat_server import ask, asks, echo, text_of
 
 YES_NO = {"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}}, "required": ["answer"]}
@@ -237,6 +237,12 @@ def test_options_and_requests_that_can_not_be(server, opened):
             opened(server, **wrong)
     with pytest.raises(ChatError, match="which model"):
         opened(server, model="")
+    with pytest.raises(
+        ChatError, match=r"no option concurency \(did you mean concurrency\? options: key_variable, .*dtype"
+    ):
+        opened(server, concurency=3)
+    with pytest.raises(ChatError, match="retries must be a valid number, not 'many'"):
+        opened(server, retries="many")
     for request, message in (
         (ChatRequest(()), "without messages"),
         (ChatRequest((Message("judge", "hi"),)), "role 'judge'"),
