@@ -44,9 +44,8 @@ def test_demo_twice(cli, small, tmp_path):
 def test_demo_goes_on(cli, small, tmp_path, monkeypatch):
     out = tmp_path / "demo"
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "capwright.runs.pipeline.measure_stages", lambda *a, **o: (_ for _ in ()).throw(KeyboardInterrupt)
-        )
+        stop = lambda *a, **o: (_ for _ in ()).throw(KeyboardInterrupt)  # noqa: E731
+        patch.setattr("capwright.runs.pipeline.measure_stages", stop)
         stopped = cli("demo", *small, "--out", out)
     assert stopped.code == 130
     assert "the same command goes on" in stopped.err

@@ -62,9 +62,8 @@ def test_references_given_as_captions_are_told_by_eval_as_by_score(cli, tmp_path
 def test_one_system_from_the_shell_as_a_newcomer_types_it(tmp_path):
     line = [sys.executable, "-m", "capwright", "score", str(RESULTS), str(REFERENCES), "--scorers", CORE]
     done = subprocess.run([*line, "--json", "scores.json"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["systems"]["fakecap1000_results"][
-        "scores"
-    ]
+    found = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    scores = found["systems"]["fakecap1000_results"]["scores"]
     assert scores["ciderD"]["value"] == pytest.approx(0.5998, abs=5e-4)
     assert scores["bleu4"]["value"] == pytest.approx(0.1908, abs=5e-4)
     assert scores["rougeL"]["low"] < scores["rougeL"]["value"] < scores["rougeL"]["high"]

@@ -57,7 +57,7 @@ class CaptionFilter(Step):
         """The scorer."""
         asks = self.judge is not None and "judge" in options_of(self.scorer)
         made = get_scorer(self.scorer, **({"judge": self.judge} if asks else {}), **self.options)
-        unfit = made.spec.needs & {"references", "several captions"}
+        unfit = {"references", "several captions"}.intersection(made.spec.needs)
         if unfit or made.spec.unit == "set":
             raise DataError(
                 f"{self.scorer}: measures captions by {min(unfit, default='the set they are in')}, and here each "
