@@ -116,7 +116,7 @@ class MeasureOptions:
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option of the command line for each field of a parameter that is a dataclass."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters = []
     for parameter in inspect.signature(command).parameters.values():
         spread = {parameter.name: (parameter.default, hints[parameter.name])}
@@ -212,7 +212,7 @@ def name_systems(paths: Sequence[Path]) -> list[str]:
     """A short name for each caption file: its own, with as much of its folders as it takes to tell them apart."""
     bare = [Path(re.sub(r"(?i)(?<=.)\.(jsonl?|csv|tsv|txt)?(\.gz)?$", "", str(path))) for path in paths]
     shown = [[part for part in path.parts if part not in ("captions", "/", "..")] for path in bare]
-    for depth in range(1, max(map(len, shown)) + 1):
+    for depth in range(1, max(map(len, shown), default=0) + 1):
         names = ["-".join(parts[-depth:]) for parts in shown]
         if len(set(names)) == len(names):
             return names

@@ -55,7 +55,7 @@ def benchmark_config(benchmark: Benchmark, config: MeasureConfig | None = None) 
     Intervals, tests, and options of scorers beside those of the benchmark are as in `config`.
     """
     config = config or MeasureConfig(comparisons="headlines")
-    options = {name: {**own, **config.options.get(name, {})} for name, own in benchmark.scorers.items()}
+    options: dict[str, Any] = {name: {**own, **config.options.get(name, {})} for name, own in benchmark.scorers.items()}
     options |= {name: own for name, own in config.options.items() if name not in options}  # refused when measuring
     return replace(config, scorers=tuple(benchmark.scorers), options=options, missing=benchmark.missing)
 
@@ -63,7 +63,7 @@ def benchmark_config(benchmark: Benchmark, config: MeasureConfig | None = None) 
 def describe(benchmark: Benchmark, samples: Dataset, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What files say of a benchmark: which one it is, on which data, and which `options` of scorers are not its own."""
     changed = [f"{name}.{option}" for name, own in options.items() for option in own]
-    found = {"name": benchmark.name, "version": benchmark.version, "digest": benchmark.digest}
+    found: dict[str, Any] = {"name": benchmark.name, "version": benchmark.version, "digest": benchmark.digest}
     found |= {"fingerprint": samples.fingerprint, "images": len(samples), "source": benchmark.source}
     return found | ({"changed": changed} if changed else {})
 
