@@ -66,7 +66,7 @@ def write_score_report(
     """
     if not isinstance(scoring, Scoring):
         texts = known.pop("findings", ())
-        findings: Any = texts if isinstance(texts, Mapping) else {"": [Finding("warning", "", t) for t in texts]}
+        findings = texts if isinstance(texts, Mapping) else {"": tuple(Finding("warning", "", text) for text in texts)}
         known["comparisons"] = tuple(known.get("comparisons", ()))
         scoring = Scoring(tuple(scoring), samples=list(samples or ()), findings=findings, **known)
     path = Path(out) / "report.html" if Path(out).is_dir() else Path(out)

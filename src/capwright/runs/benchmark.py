@@ -55,9 +55,7 @@ def benchmark_config(benchmark: Benchmark, config: MeasureConfig | None = None) 
     Intervals, tests, and options of scorers beside those of the benchmark are as in `config`.
     """
     config = config or MeasureConfig(comparisons="headlines")
-    options: dict[str, Mapping[str, Any]] = {
-        name: {**own, **config.options.get(name, {})} for name, own in benchmark.scorers.items()
-    }
+    options: dict[str, Any] = {name: {**own, **config.options.get(name, {})} for name, own in benchmark.scorers.items()}
     options |= {name: own for name, own in config.options.items() if name not in options}  # refused when measuring
     return replace(config, scorers=tuple(benchmark.scorers), options=options, missing=benchmark.missing)
 
