@@ -124,7 +124,7 @@ def test_eval_and_the_reports_say_what_a_judge_did_not(cli, server, said, world,
     told = cli("eval", world.root, said, *measured, "--json", tmp_path / "e.json", "--out", tmp_path / "run")
     assert told.code == 0, told.err
     assert "10 (unknown: 2 judge_error)" in told.out
-    system = json.loads((tmp_path / "e.json").read_text())["said"]
+    system = json.loads((tmp_path / "e.json").read_text())["systems"]["said"]
     assert (system["scored"], system["unknown_by"]) == (
         {"dcscore": 10, "length": 12}, {"dcscore": {"judge_error": 2}, "length": {}}
     )  # fmt: skip
