@@ -96,7 +96,7 @@ def test_judges_that_fail_make_unknown_and_an_outage_ends_it():
         ({"scorer": "distinct", "at_least": 1}, DataError, "distinct: measures captions by the set they are in"),
         ({"scorer": "diversity", "at_least": 1, "options": {"idf": "coco-val2014"}}, DataError, "by several captions"),
         ({"scorer": "lenght", "at_least": 1}, ScorerError, "did you mean 'length'"),
-        ({"scorer": "tts", "at_least": 1, "options": {"penality": 1}}, ScorerError, "did you mean 'penalty'"),
+        ({"scorer": "tts", "at_least": 1, "options": {"penality": 1}}, ScorerError, 'did you mean "penalty"'),
         ({"scorer": "tts", "at_least": 1, "output": "macros"}, ScorerError, "has no output 'macros'; it has micro"),
     ],
 )
