@@ -129,7 +129,7 @@ def test_eval_and_the_reports_say_what_a_judge_did_not(cli, server, said, world,
         {"dcscore": 10, "length": 12}, {"dcscore": {"judge_error": 2}, "length": {}}
     )  # fmt: skip
     page = (tmp_path / "run" / "report.html").read_text()
-    assert re.search(r"(?i)dcscore of said: 2 captions could not be measured \(judge_error\)", page)
+    assert re.search(r"(?i)dcscore of said: 2 images could not be measured \(judge_error\)", page)
     server.fault("500", times=2)
     told = cli("report", said, world.root, *measured, "--out", tmp_path / "scores.html")
     assert told.code == 0, told.err
