@@ -47,7 +47,7 @@ def test_own_questions_of_a_split(cli, world, tmp_path):
         (["--judge", "lexical", "--blind-rule", "mine"], 'blind rule "mine" is not one of caprl, captionqa'),
         (["--judge", "lexical", "--evidence", "smell"], 'evidence "smell" is not one of image, references'),
         (["--judge", "lexical", "--evidence", "image"], "cannot see"),
-        (["--judge", "lexical", "--set", "reader.model=x"], "is for judge, writer or blind"),
+        (["--judge", "lexical", "--set", "reader.model=x"], "is for the judge, writer or blind"),
         (["--judge", "lexical", "--set", "writer.model=x"], "name one with --writer"),
         (["--judge", "lexical", "--set", "blind.model=x"], "name one with --blind-judge"),
         (["--judge", "nobody"], "nobody"),

@@ -261,7 +261,8 @@ def judge_settings(settings: Sequence[str], roles: Sequence[str] = ("judge",)) -
     for given, options in read_settings(settings).items():
         role = "judge" if given == "assistant" else given
         if role not in found:
-            raise DataError(f"--set {given}...: is for the {' or '.join(roles)}, such as judge.model=NAME")
+            known = " or ".join([*filter(None, [", ".join(roles[:-1])]), roles[-1]])
+            raise DataError(f"--set {given}...: is for the {known}, such as judge.model=NAME")
         found[role] = found[role] | options if given == role else options | found[role]
     return found
 
