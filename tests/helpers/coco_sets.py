@@ -48,6 +48,21 @@ def raw_items(name: str) -> tuple[Item, ...]:
     return tuple(items)
 
 
+def sample(name: object, *references: str) -> Sample:
+    return Sample(str(name), NO_IMAGE, references)
+
+
+def uneven_items(n: int) -> list[Item]:
+    """The first n captions of fakecap1000 with three, four or five references each, in turns."""
+    references: dict[int, list[str]] = {}
+    for row in read("fakecap1000_references")["annotations"]:
+        references.setdefault(row["image_id"], []).append(row["caption"])
+    return [
+        Item(sample(row["image_id"], *references[row["image_id"]][: 3 + number % 3]), row["caption"])
+        for number, row in enumerate(read("fakecap1000_results")[:n])
+    ]
+
+
 def expected(name: str, metric: str) -> tuple[float, np.ndarray]:
     """Score of the set, and of each caption."""
     values = read(f"{name}_expected")
@@ -59,3 +74,9 @@ def measure(scorer: Scorer, items: tuple[Item, ...] | list[Item]) -> tuple[np.nd
     context = scorer.prepare(Corpus([item.sample for item in items]))
     rows = scorer.stats(items, context).rows
     return scorer.finalize(rows.sum(0)), scorer.finalize(rows)
+
+
+def headline(scorer: Scorer, items: tuple[Item, ...] | list[Item]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the set [m], and the first score of each caption [N]."""
+    total, each = measure(scorer, items)
+    return total, each[:, 0]

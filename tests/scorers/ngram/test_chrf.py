@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import gzip
-import json
 import sys
 from itertools import zip_longest
 
@@ -13,8 +11,8 @@ from hypothesis import strategies as st
 
 from capwright.scorers import Corpus, Item, RewardView, get_scorer
 from capwright.scorers.ngram.chrf import ChrF
-from capwright.types import NO_IMAGE, Caption, DataError, NotInstalledError, Sample, ScorerError
-from places import CAPTIONS
+from capwright.types import Caption, DataError, NotInstalledError, ScorerError
+from coco_sets import headline, sample, uneven_items
 
 VARIANTS = [
     {},
@@ -26,40 +24,16 @@ VARIANTS = [
 ]
 
 
-def coco(n: int = 150) -> list[Item]:
-    """Captions with three to five references each."""
-    with gzip.open(CAPTIONS / "fakecap1000_references.json.gz", "rt") as file:
-        references: dict[str, list[str]] = {}
-        for row in json.load(file)["annotations"]:
-            references.setdefault(str(row["image_id"]), []).append(row["caption"])
-    with gzip.open(CAPTIONS / "fakecap1000_results.json.gz", "rt") as file:
-        rows = json.load(file)[:n]
-    return [
-        Item(sample(row["image_id"], *references[str(row["image_id"])][: 3 + number % 3]), row["caption"])
-        for number, row in enumerate(rows)
-    ]
-
-
-def sample(name: object, *references: str) -> Sample:
-    return Sample(str(name), NO_IMAGE, references)
-
-
 def theirs(**options) -> object:
     options["eps_smoothing"] = not options.pop("effective_order", True)
     return sacrebleu.CHRF(**options)
 
 
-def measure(scorer: ChrF, items: list[Item]) -> tuple[np.ndarray, np.ndarray]:
-    """Score of the corpus; score of each caption."""
-    stats = scorer.stats(items, scorer.prepare(Corpus([item.sample for item in items])))
-    return scorer.finalize(stats.rows.sum(0)), scorer.finalize(stats.rows)[:, 0]
-
-
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_equals_sacrebleu(options):
-    items = coco()
+    items = uneven_items(150)
     assert {len(item.sample.references) for item in items} == {3, 4, 5}
-    total, each = measure(ChrF(**options), items)
+    total, each = headline(ChrF(**options), items)
     captions = [item.caption for item in items]
     transposed = list(zip_longest(*(item.sample.references for item in items)))
     assert total == pytest.approx(theirs(**options).corpus_score(captions, transposed).score, abs=1e-9)
@@ -72,7 +46,7 @@ texts = st.text(alphabet="ab C.\n\u2028é", max_size=12)
 
 @given(st.text(max_size=20), st.lists(texts.filter(str.strip), min_size=1, max_size=3), st.sampled_from(VARIANTS))
 def test_equals_sacrebleu_on_any_text(caption, references, options):
-    _, each = measure(ChrF(**options), [Item(sample("a", *references), caption)])
+    _, each = headline(ChrF(**options), [Item(sample("a", *references), caption)])
     assert each[0] == pytest.approx(theirs(**options).sentence_score(caption, references).score, abs=1e-9)
 
 
@@ -88,7 +62,7 @@ def test_by_hand():
 
 
 def test_the_best_reference_counts():
-    _, (best, alone) = measure(ChrF(), [Item(sample("a", "a red bus", "a cat"), "a cat"), Item(sample("b", "x"), "x")])
+    _, (best, alone) = headline(ChrF(), [Item(sample("a", "a red bus", "a cat"), "a cat"), Item(sample("b", "x"), "x")])
     assert best == alone == pytest.approx(100)
 
 
@@ -109,7 +83,7 @@ def test_empty_and_unknown_captions_and_samples_without_references():
 
 
 def test_leading_axes_and_batches():
-    items = coco(12)
+    items = uneven_items(12)
     scorer = ChrF(word_order=2)
     context = scorer.prepare(Corpus([item.sample for item in items]))
     rows = scorer.stats(items, context).rows
@@ -119,7 +93,7 @@ def test_leading_axes_and_batches():
 
 
 def test_as_a_reward_it_is_scaled_to_one():
-    item = coco(1)[0]
+    item = uneven_items(1)[0]
     scorer = ChrF()
     context = scorer.prepare(Corpus([item.sample]))
     reward = RewardView(scorer, context)([item.sample], [[Caption(item.sample.references[0]), Caption("")]])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import gzip
-import json
 import sys
 from itertools import zip_longest
 
@@ -13,8 +11,8 @@ from hypothesis import strategies as st
 
 from capwright.scorers import Corpus, Item, RewardView, get_scorer
 from capwright.scorers.ngram.ter import TER
-from capwright.types import NO_IMAGE, Caption, DataError, NotInstalledError, Sample, ScorerError
-from places import CAPTIONS
+from capwright.types import Caption, DataError, NotInstalledError, ScorerError
+from coco_sets import headline, sample, uneven_items
 
 VARIANTS = [
     {},
@@ -24,34 +22,10 @@ VARIANTS = [
 ]
 
 
-def sample(name: object, *references: str) -> Sample:
-    return Sample(str(name), NO_IMAGE, references)
-
-
-def coco(n: int = 60) -> list[Item]:
-    """Captions with three to five references each."""
-    with gzip.open(CAPTIONS / "fakecap1000_references.json.gz", "rt") as file:
-        references: dict[str, list[str]] = {}
-        for row in json.load(file)["annotations"]:
-            references.setdefault(str(row["image_id"]), []).append(row["caption"])
-    with gzip.open(CAPTIONS / "fakecap1000_results.json.gz", "rt") as file:
-        rows = json.load(file)[:n]
-    return [
-        Item(sample(row["image_id"], *references[str(row["image_id"])][: 3 + number % 3]), row["caption"])
-        for number, row in enumerate(rows)
-    ]
-
-
-def measure(scorer: TER, items: list[Item]) -> tuple[np.ndarray, np.ndarray]:
-    """Score of the corpus; score of each caption."""
-    stats = scorer.stats(items, scorer.prepare(Corpus([item.sample for item in items])))
-    return scorer.finalize(stats.rows.sum(0)), scorer.finalize(stats.rows)[:, 0]
-
-
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_equals_sacrebleu(options):
-    items = coco()
-    total, each = measure(TER(**options), items)
+    items = uneven_items(60)
+    total, each = headline(TER(**options), items)
     theirs = sacrebleu.TER(**options)
     transposed = list(zip_longest(*(item.sample.references for item in items)))
     assert total[0] == pytest.approx(theirs.corpus_score([item.caption for item in items], transposed).score, abs=1e-9)
@@ -65,7 +39,7 @@ texts = st.text(alphabet="ab C.,犬\n\u2028é", max_size=12)
 
 @given(texts, st.lists(texts.filter(str.strip), min_size=1, max_size=3), st.sampled_from(VARIANTS))
 def test_equals_sacrebleu_on_any_text(caption, references, options):
-    _, each = measure(TER(**options), [Item(sample("a", *references), caption)])
+    _, each = headline(TER(**options), [Item(sample("a", *references), caption)])
     assert each[0] == pytest.approx(sacrebleu.TER(**options).sentence_score(caption, references).score, abs=1e-9)
 
 
@@ -100,7 +74,7 @@ def test_empty_and_unknown_captions_and_samples_without_references():
 
 def test_references_of_nothing_but_punctuation():
     items = [Item(sample("a", "!"), "a cat"), Item(sample("b", "!"), "?")]
-    total, each = measure(TER(no_punct=True), items)
+    total, each = headline(TER(no_punct=True), items)
     assert each.tolist() == [100, 0]
     assert total.tolist() == [100]
 
