@@ -20,6 +20,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def count(n: int, noun: str) -> str:
+    """A number with its noun, as people write it.
+
+    >>> count(1, "sample"), count(2000, "sample")
+    ('1 sample', '2,000 samples')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 @contextmanager
 def warnings_said() -> Iterator[None]:
     """Warnings (no answer in time, a cache that cannot be written) as lines, without where they arose."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from capwright.console import counting, say
+from capwright.console import count, counting, say
 from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
@@ -37,7 +37,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset f
     errors = sum(problem.severity == "error" for problem in found.problems)
     warnings = len(found.problems) - errors
     verdict = "usable" if found.usable else "not usable: correct the errors"
-    counts = (_count(found.samples, "sample"), _count(errors, "error"), _count(warnings, "warning"))
+    counts = (count(found.samples, "sample"), count(errors, "error"), count(warnings, "warning"))
     typer.echo(f"{path}: {', '.join(counts)}; {verdict}")
     if not found.usable:
         raise typer.Exit(1)
@@ -55,7 +55,7 @@ def convert(
 
     dataset = open_dataset(source)
     place = write_dataset(dataset, out, layout=layout, overwrite=overwrite)
-    say(f"{place}: {_count(len(dataset), 'sample')} in the {layout} layout")
+    say(f"{place}: {count(len(dataset), 'sample')} in the {layout} layout")
 
 
 @app.command("from-coco", no_args_is_help=True)
@@ -78,7 +78,7 @@ def from_coco(
 
     samples, vocabulary = read_coco(annotations, images, split)
     place = write_dataset(samples, out, vocabulary, layout, overwrite=overwrite)
-    counts = f"{_count(len(samples), 'sample')}, {_count(len(vocabulary), 'term')}"
+    counts = f"{count(len(samples), 'sample')}, {count(len(vocabulary), 'term')}"
     say(f"{place}: {counts}; next: capwright data check {place}")
 
 
@@ -160,7 +160,3 @@ def questions(
     say(f"{place}: written; all that was asked and answered is in {journal}")
     if maker.tally.dropped["unknown"] or maker.tally.unwritten:
         say(f"remove {place} and give the same command again: what could not be had is asked again, and nothing else")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

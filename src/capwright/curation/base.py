@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import PrivateAttr
 
+from capwright.console import count
 from capwright.curation.journal import StepDecision, StepJournal
 from capwright.data.sample_rows import to_row
 from capwright.recipes.parts import Config
@@ -220,15 +221,6 @@ class Step(Config, ABC):
                 run.journal.record(label, sample.id, digest, did, decision)
             finished.append((sample, decision, did, after))
         return finished
-
-
-def count(n: int, noun: str) -> str:
-    """A number with its noun, as people write it.
-
-    >>> count(1, "sample"), count(2000, "sample")
-    ('1 sample', '2,000 samples')
-    """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _did(before: Sample, after: Sample, decision: StepDecision) -> str:

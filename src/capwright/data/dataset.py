@@ -16,7 +16,7 @@ from typing import overload
 
 import numpy as np
 
-from capwright.data.files import nearest, reading
+from capwright.data.files import file_digest, nearest, reading
 from capwright.data.formats import LAYOUTS, Annotations
 from capwright.data.ids import Finder
 from capwright.data.sample_rows import RowReader
@@ -142,7 +142,7 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
         )
     if vocabulary is not None:
         with reading(root / VOCABULARY):
-            named = hashlib.sha256((root / VOCABULARY).read_bytes()).hexdigest()
+            named = file_digest(root / VOCABULARY)
         annotations.fingerprint = hashlib.sha256(f"{annotations.fingerprint} {named}".encode()).hexdigest()
     annotations.fingerprint = annotations.fingerprint[:16]
     dataset = Dataset(root, vocabulary if vocabulary is not None else Vocabulary({}), annotations)

@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.files import file_digest
+from capwright.data.row_store import Store, digest
 from capwright.models.text_encoder import Embedder, load_encoder, signed_name, token_limit, try_encoder
-from capwright.text.java.store import Store, digest
 from capwright.types import ScorerError
 
 #: Vectors that are kept on disk at most, the newest; one of 512 numbers takes 4 KB.
@@ -194,7 +195,7 @@ def _content(path: Path) -> bytes:
     from capwright.data.images import image_size
 
     image_size(path)  # raises ImageError for what is no image, or no file
-    return hashlib.sha256(path.read_bytes()).digest()[:16]
+    return bytes.fromhex(file_digest(path))[:16]
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float64]:

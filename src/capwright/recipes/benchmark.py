@@ -6,7 +6,6 @@ a digest of everything that can change a number.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from capwright.recipes.files import FOLDERS, parse_keys, read_yaml
+from capwright.recipes.files import list_recipes, not_found, parse_keys, read_yaml
 from capwright.recipes.parts import Config, Count, SamplingConfig
 from capwright.recipes.schema import Scenes
-from capwright.types import RecipeError
 
 
 class BenchmarkData(Config):
@@ -73,11 +71,7 @@ class Benchmark(Config):
 
 def list_benchmarks() -> dict[str, Path]:
     """The benchmarks that come with capwright, by name."""
-    found: dict[str, Path] = {}
-    for folder in FOLDERS:
-        for path in sorted((folder / "benchmarks").glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+    return list_recipes("benchmarks")
 
 
 def load_benchmark(name: str | Path) -> Benchmark:
@@ -90,11 +84,7 @@ def load_benchmark(name: str | Path) -> Benchmark:
     path, known = Path(name).expanduser(), list_benchmarks()
     if not path.is_file():
         if str(name) not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise RecipeError(
-                f"benchmark '{name}': no such file or name.{hint} Benchmarks that come along: {', '.join(known)}"
-            )
+            raise not_found("benchmark", name, str(name), known)
         path = known[str(name)]
     found = parse_keys(Benchmark, read_yaml(path), str(path))
     if found.data.path is None:

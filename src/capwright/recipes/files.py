@@ -21,7 +21,7 @@ S = TypeVar("S", bound=BaseModel)
 
 _HERE = Path(__file__).resolve().parent
 #: In an installed package the YAML files lie here, in a checkout at its top.
-FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
+_FOLDERS = (_HERE, _HERE.parents[2] / "recipes")
 #: Keys of which only one can be given: an override of one takes the other away.
 _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "steps"}
 
@@ -29,7 +29,7 @@ _RIVALS = {"path": "scenes", "scenes": "path", "steps": "epochs", "epochs": "ste
 def list_recipes(kind: str = "") -> dict[str, Path]:
     """The recipes that come with capwright, by bare name; `kind`: those in the folder called so ("curation")."""
     found: dict[str, Path] = {}
-    for folder in FOLDERS:
+    for folder in _FOLDERS:
         for path in sorted((folder / kind).glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
@@ -48,11 +48,15 @@ def find_recipe(name: str | Path, kind: str = "") -> Path:
     stem = path.name.removesuffix(".yaml")
     if stem in known and str(path) in (stem, f"{stem}.yaml"):
         return known[stem]
-    near = difflib.get_close_matches(stem, known, n=1)
+    raise not_found("recipe", name, stem, known)
+
+
+def not_found(what: str, name: str | Path, stem: str, known: Iterable[str]) -> RecipeError:
+    """There is no recipe (or benchmark) of that name: says the nearest to `stem`, and those there are."""
+    near = difflib.get_close_matches(stem, known := list(known), n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise RecipeError(
-        f"recipe '{name}': no such file or name.{hint} Recipes that come along: {', '.join(known) or 'none'}"
-    )
+    there = ", ".join(known) or "none"
+    return RecipeError(f"{what} '{name}': no such file or name.{hint} {what.capitalize()}s that come along: {there}")
 
 
 def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:

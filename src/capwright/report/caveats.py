@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from capwright.console import count
 from capwright.data.alignment import LONG
-from capwright.report.parts import System, count, join, label
+from capwright.report.parts import System, join, label
 from capwright.report.run_folder import RunFolder
 from capwright.report.score_sheet import ScoreSheet
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from capwright.console import count
 from capwright.evaluation.scoring import flat_scores
 from capwright.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
-from capwright.report.parts import Figure, as_estimate, count, label, name_of, number
+from capwright.report.parts import Figure, as_estimate, label, name_of, number
 from capwright.report.run_folder import RunFolder
 
 #: Group states from the bottom of the stack up, with what they mean.

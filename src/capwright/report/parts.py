@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from capwright.console import count
 from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.charts import interval_bar
@@ -390,11 +391,6 @@ def p_value(p: Any) -> str:
     if value is None:
         return ""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
-
-
-def count(n: int, thing: str) -> str:
-    """ "1 image", "1,200 images"."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def join(parts: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from capwright.console import count
 from capwright.data.alignment import Finding
 from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Evaluation
@@ -21,7 +22,6 @@ from capwright.report.parts import (
     Gain,
     Line,
     Score,
-    count,
     make_gains,
     make_line,
     name_of,

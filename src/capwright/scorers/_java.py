@@ -10,10 +10,10 @@ from typing import Annotated
 from pydantic import Field
 
 from capwright.data.cache_dir import cache_folder
+from capwright.data.row_store import StatsRow, Store, digest
 from capwright.scorers._words import ReferenceContext, ReferenceScorer
 from capwright.scorers.base import SCORED, Corpus, Item, item_status, references_of
 from capwright.scorers.options import Seconds
-from capwright.text.java.store import StatsRow, Store, digest
 from capwright.types import NotInstalledError
 
 #: As Java's -Xmx takes it.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from capwright.curation.base import Step, StepDecision, StepJournal, StepRun, StepTally, count
+from capwright.console import count
+from capwright.curation.base import Step, StepDecision, StepJournal, StepRun, StepTally
 from capwright.curation.questions.duplicates import SAME, repeats
 from capwright.curation.questions.extraction import MALFORMED, Candidate, extract, shorten, validate
 from capwright.curation.questions.filtering import Filter, judge

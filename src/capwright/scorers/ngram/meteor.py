@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.row_store import StatsRow, digest
 from capwright.scorers._java import Compared, JavaScorer
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status, ratio
 from capwright.text.java.locate import METEOR_JAR, Java, require_meteor
 from capwright.text.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
-from capwright.text.java.store import StatsRow, digest
 from capwright.types import Status
 
 #: Numbers the program gives for a caption.

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.data.row_store import StatsRow, digest
 from capwright.scorers._java import Compared, HeapSize, JavaScorer
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status
 from capwright.scorers.options import Seconds
 from capwright.text.java.locate import Java, require_spice
 from capwright.text.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
-from capwright.text.java.store import StatsRow, digest
 from capwright.types import ScorerError, Status
 
 #: Captions that one run of Java gets.

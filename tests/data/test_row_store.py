@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from capwright.data.cache_dir import cache_folder
-from capwright.text.java.store import Store, digest
+from capwright.data.row_store import Store, digest
 from capwright.types import ScorerError
 
 
@@ -109,7 +109,7 @@ def test_without_a_place_it_works_without(tmp_path):
 
 
 def test_a_file_that_somebody_else_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr("capwright.text.java.store._BUSY", 0.05)
+    monkeypatch.setattr("capwright.data.row_store._BUSY", 0.05)
     store = Store("meteor", 3, tmp_path)
     store.put(rows(5))
     other = sqlite3.connect(tmp_path / "statistics.sqlite", isolation_level=None)
