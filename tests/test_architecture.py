@@ -11,7 +11,7 @@ import pytest
 from places import SOURCE
 
 #: From the ground up. A room may import those before it, but for `STRANGERS`.
-FLOORS = ["types", "arrays", "console", "data", "text", "models", "judges", "scenes", "scorers", "curation"]
+FLOORS = ["types", "plugins", "arrays", "console", "data", "text", "models", "judges", "scenes", "scorers", "curation"]
 FLOORS += ["captioning", "recipes", "training", "evaluation", "robustness", "report", "runs", "cli"]
 #: (a room, one below it that it must not know).
 STRANGERS = {("scorers", "models"), ("scorers", "scenes"), ("judges", "scenes"), ("curation", "scenes")}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli._options import ReplicatesOption, SplitOption, name_systems, read_settings
+from capwright.cli._options import PluginOption, ReplicatesOption, SplitOption, name_systems, read_settings
 from capwright.cli._tables import number, with_interval
 from capwright.console import counting, say
 from capwright.types import DataError
@@ -56,6 +56,7 @@ def arena(
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are, for the judge.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of orders, of the judge, and of the resampling.")] = 0,
     bootstrap: ReplicatesOption = 1000,
+    plugin: PluginOption = None,
 ) -> None:
     """Which of several systems writes the better captions, in the eyes of a judge?
 

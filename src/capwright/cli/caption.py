@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capwright.cli._errors import resumable
+from capwright.cli._options import PluginOption
 from capwright.console import counting, say
 from capwright.types import DataError, SamplingParams
 
@@ -35,6 +36,7 @@ def caption(
     dtype: Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")] = "float32",
     split: Annotated[str | None, typer.Option(help="Of a dataset: caption this split only.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Caption only the first so many images.")] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Caption images into a .jsonl file.
 

@@ -13,6 +13,7 @@ from capwright.cli._options import (
     IdfOption,
     MethodOption,
     MissingOption,
+    PluginOption,
     ScorersOption,
     SeedOption,
     SetOption,
@@ -42,6 +43,7 @@ def compare(
     bootstrap: BootstrapOption = 1000,
     interval: MethodOption = "jackknife",
     cluster: ClusterOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Is B better than A, or is it chance?
 

@@ -13,6 +13,7 @@ from capwright.cli._options import (
     BootstrapOption,
     DryRunOption,
     MethodOption,
+    PluginOption,
     SetOption,
     name_systems,
     only_asking,
@@ -49,6 +50,7 @@ def evaluate(
     interval: MethodOption = "jackknife",
     injection: InjectionOption = False,
     dry_run: DryRunOption = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Measure caption files on a dataset.
 

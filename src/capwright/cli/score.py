@@ -15,6 +15,7 @@ from capwright.cli._options import (
     IdfOption,
     MethodOption,
     MissingOption,
+    PluginOption,
     ReplicatesOption,
     ScorersOption,
     SeedOption,
@@ -75,6 +76,7 @@ def files(
     cluster: ClusterOption = None,
     injection: InjectionOption = False,
     dry_run: DryRunOption = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Score captions against references.
 
@@ -131,6 +133,7 @@ def build_idf(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The table to write, such as idf.tsv.gz.")],
     split: SplitOption = None,
     tokenizer: TokenizerOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Count in how many images each n-gram is said: a frozen table for CIDEr-D.
 
@@ -167,7 +170,7 @@ def agreement(
 
 
 @app.command("list")
-def list_() -> None:
+def list_(plugin: PluginOption = None) -> None:
     """All scorers, what they need and what they give."""
     from capwright.cli._display import print_table
     from capwright.scorers import get_scorer, list_scorers

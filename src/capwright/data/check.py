@@ -7,7 +7,7 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +20,7 @@ import numpy as np
 from capwright.data.dataset import VOCABULARY, find_layout
 from capwright.data.files import read_text
 from capwright.data.formats import ecac, jsonl
+from capwright.data.formats.from_plugin import plugin_rows
 from capwright.data.ids import id_hash, repeated
 from capwright.data.images import image_size, load_image
 from capwright.data.near_duplicates import MAX_DIFFERENCE, difference, image_hash, near_pairs, small_copy
@@ -87,13 +88,15 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     Memory holds some hundred bytes a sample and never more than a few images.
 
     Args:
-        path: a dataset folder; one that does not exist is a problem to report, not an exception.
+        path: a dataset folder, or a file in the format of a plugin; one that does not exist is a problem to report, not
+            an exception.
         progress: called with (images done, images).
     """
     given = Path(os.path.abspath(path))
     notes = _Notes(given)
     try:
-        root, layout = find_layout(given)
+        own = plugin_rows(given)
+        root, layout = find_layout(given) if own is None else (given.parent, "")
     except DataError as error:
         notes.raised(error, given)
         return notes.check(0)
@@ -102,9 +105,9 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     samples = 0
     splits: Counter[str] = Counter()
     reader = RowReader(root, _read_vocabulary(root, notes))
-    main = root / (jsonl.FILE if layout == "jsonl" else ecac.CAPTIONS)
+    main = given if own is not None else root / (jsonl.FILE if layout == "jsonl" else ecac.CAPTIONS)
     try:
-        for row, where in _rows(root, layout, notes):
+        for row, where in _rows(root, layout, notes) if own is None else _of_plugin(own, given, notes):
             complain = notes.at(where)
             sample = reader.read(row, complain)
             if sample is not None:
@@ -207,6 +210,14 @@ def _rows(root: Path, layout: str, notes: _Notes) -> Iterator[tuple[Any, _Where]
         yield row, lambda key, line=line: (path, line)  # type: ignore[misc]
     for first, later in repeated(hashes):
         notes.add("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
+
+
+def _of_plugin(rows: Sequence[dict[str, Any]], path: Path, notes: _Notes) -> Iterator[tuple[Any, _Where]]:
+    """Likewise, of a file in the format of a plugin, which has no lines to point at."""
+    for row in rows:
+        yield row, lambda key: (path, None)
+    for first, later in repeated(array("Q", [id_hash(str(row.get("id"))) for row in rows])):
+        notes.add("error", path, None, f"item {later + 1}: the id was used by item {first + 1}; ids must be unique")
 
 
 def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Complain) -> None:

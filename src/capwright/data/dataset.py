@@ -19,6 +19,7 @@ import numpy as np
 
 from capwright.data.files import nearest, reading
 from capwright.data.formats import ecac, jsonl
+from capwright.data.formats.from_plugin import PluginRows, plugin_rows
 from capwright.data.ids import Finder
 from capwright.data.sample_rows import RowReader
 from capwright.data.vocabulary import read_vocabulary
@@ -46,7 +47,7 @@ class Dataset(Sequence[Sample]):
 
     Attributes:
         root: the dataset folder, absolute.
-        layout: "jsonl" or "ecac".
+        layout: "jsonl", "ecac", or the name of a plugin's format.
         vocabulary: the terms of the domain; empty when the dataset names none.
         fingerprint: 16 hex digits of a SHA-256 over the annotation files and the vocabulary (not over the images).
             A split has the fingerprint of the whole.
@@ -135,7 +136,7 @@ def find_layout(path: Path) -> tuple[Path, str]:
 
 
 def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
-    """Open a dataset folder of either layout, or one split of it.
+    """Open a dataset folder of either layout, or a file in the format of a plugin; or one split of it.
 
     Every row is checked once now, so that a long job does not trip over it later; unknown keys are ignored
     (`check_dataset` reports them). Images are not touched.
@@ -143,10 +144,16 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     Raises:
         DataError: names the file and line of the first row that cannot be used, or what is missing.
     """
-    root, layout = find_layout(Path(os.path.abspath(path)))
+    place = Path(os.path.abspath(path))
+    own = plugin_rows(place)
+    root, layout = find_layout(place) if own is None else (place.parent, "")
     vocabulary = read_vocabulary(root / VOCABULARY) if (root / VOCABULARY).exists() else None
     reader = RowReader(root, vocabulary)
-    annotations: Annotations = (jsonl.Jsonl if layout == "jsonl" else ecac.Ecac)(root, reader)
+    annotations: Annotations
+    if own is not None:
+        annotations = PluginRows(place, reader, own)
+    else:
+        annotations = (jsonl.Jsonl if layout == "jsonl" else ecac.Ecac)(root, reader)
     if not len(annotations):
         raise DataError(f"{root}: the dataset has no samples")
     if vocabulary is None and reader.terms_used:

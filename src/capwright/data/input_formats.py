@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.files import DECODER, json_trouble, lines, nearest, not_utf8, open_packed, reading
+from capwright.data.formats.from_plugin import plugin_rows
 from capwright.data.formats.tables import ID_COLUMNS, table_rows
 from capwright.types import DataError
 
@@ -79,6 +80,8 @@ def wrap(value: Any, name: str) -> Source:
 
 def open_source(path: Path) -> Source:
     """Open a file. DataError names the file and the line that cannot be read; rows are checked as they are read."""
+    if (own := plugin_rows(path)) is not None:
+        return Source(str(path), path, None, _items(own, str(path)))
     handle = open_packed(path)
     numbered = lines(path, handle)
     number, _, line = next(numbered, (0, 0, b""))

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from capwright.recipes.plugin_files import anchored, pinned
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
-from capwright.types import RecipeError
+from capwright.types import PluginError, RecipeError
 
 _HERE = Path(__file__).resolve().parent
 #: In an installed package the YAML files lie here, in a checkout at its top.
@@ -52,7 +53,7 @@ def find_recipe(name: str | Path) -> Path:
     )
 
 
-def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str | Path] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
@@ -61,6 +62,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             bare name stands for a stage of that recipe.
         overrides: "dotted.key=value" strings; the value is YAML. Stages are addressed by name or number:
             `stages.rsrs.steps=10`, `model.lora.r=8`, `model.lora=null`.
+        plugins: files that the recipe needs besides those it names, as they are now. None is executed here.
 
     Raises:
         RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
@@ -78,20 +80,29 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             raise RecipeError(f"override '{text}': the value is not YAML ({' '.join(str(error).split())})") from None
         _put(raw, key.strip(), parsed, f"override '{text}'")
         changed[key.strip()] = text
+    if more := [str(file) for file in plugins]:
+        raw["plugins"] = [*(raw.get("plugins") or []), *more]
     return parse_recipe(raw, source=str(path), overrides=changed)
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapping[str, str] | None = None) -> Recipe:
     """Check plain data (as read from YAML) and make a `Recipe` of it; relative data paths become absolute.
 
+    So do files of plugins, which get their digest; none is executed.
+
     Raises:
-        RecipeError: one line a problem, each naming the source and the dotted key.
+        RecipeError: one line a problem, each naming the source and the dotted key; or a plugin that cannot be read.
     """
+    raw = anchored(raw, Path.cwd())
     try:
-        recipe = Recipe.model_validate(dict(raw))
+        recipe = Recipe.model_validate(raw, context={"plugins": bool(raw.get("plugins"))})
     except ValidationError as error:
         lines = [_explain(problem, raw, source, overrides or {}) for problem in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+    try:
+        recipe = recipe.model_copy(update={"plugins": pinned(recipe)})
+    except PluginError as error:
+        raise RecipeError(f"{source}: plugins: {error}") from error
     if recipe.data.path is None:
         return recipe
     absolute = str(Path(recipe.data.path).expanduser().absolute())
@@ -146,6 +157,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a YAML mapping that starts with 'name:'")
+    raw = anchored(raw, path.absolute().parent)
     base_name = raw.pop("extends", None)
     merged: dict[str, Any] = {}
     if base_name is not None:
@@ -158,6 +170,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             merged[key] = {**merged[key], **value}
         elif key == "stages" and isinstance(value, list):
             merged[key] = _stages(value, merged.get(key), str(path))
+        elif key == "plugins" and isinstance(value, list):
+            merged[key] = [*merged.get(key, []), *value]
         else:
             merged[key] = value
     return merged
