@@ -36,8 +36,8 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
   quantity, it is `words` of the caption, its `tokens`, or `length_ratio`: its words over the mean words of the image's
   references, unknown without references.
 * **Plugins**: `plugins: [own.py]` names files with scorers, advantages or data formats of your own, relative to the
-  recipe; `path/to/file.py:Name` in place of a name needs no such entry. Their code is executed when the recipe is carried
-  out, and `recipe.yaml` of the run keeps their digests ([plugins](guides/plugins.md)).
+  recipe; `path/to/file.py:Name` in place of a name needs no such entry. Their code is executed when the recipe is
+  carried out, and `recipe.yaml` of the run keeps their digests ([plugins](guides/plugins.md)).
 * Unknown keys are errors; the message names the nearest key there is.
 * A run writes what it did, every key spelled out, to `recipe.yaml` in its folder. On resume a changed key is an error,
   except for those that do not change what is learned, but for rounding: `name`, `evaluation.*`, `data.path` (the data

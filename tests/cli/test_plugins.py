@@ -38,14 +38,14 @@ def test_the_example_scores_and_compares(cli, files):
         "--json", files / "scores.json",
     )  # fmt: skip
     assert said.code == 0, said.err
-    (line,) = (line for line in said.out.splitlines() if line.strip().startswith("shared-words"))
-    assert "0.500" in line, "1 of a red drum, 0 of two big dogs"
+    line = next(line for line in said.out.splitlines() if line.strip().startswith("shared-words"))
+    assert " 0.5 (" in line, "1 of a red drum, 0 of two big dogs"
     assert "shared-words|function:own_scorer.shared_words|source:" in said.out
     assert "shared-words" in (files / "scores.json").read_text()
     plugins.forget()
     by_path = cli("score", files / "said.json", files / "refs.json", "--scorers", f"{example}:shared_words")
     assert by_path.code == 0, by_path.err
-    assert "0.500" in by_path.out
+    assert " 0.5 (" in by_path.out
     plugins.forget()
     more = [files / "said.json", files / "better.json", files / "refs.json", "--plugin", example]
     assert "shared-words" in cli("compare", *more, "--scorers", "shared-words").out
@@ -64,12 +64,24 @@ def test_options_of_a_scorer_by_its_path(cli, files):
 
 
 def test_lists_show_plugins_and_what_is_broken(cli, files, monkeypatch):
+    info = files / "site" / "far-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: far\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[capwright.plugins]\nscorer.far-away = no_such_module_at_all:x\n")
+    monkeypatch.syspath_prepend(files / "site")
+    plugins.forget()
     path = files / "own.py"
     path.write_text("from capwright.plugins import register\n@register('scorer', 'by-hand')\nclass Broken: ...\n")
     said = cli("score", "list", "--plugin", EXAMPLES / "own_scorer.py", "--plugin", path)
     assert said.code == 0, said.err
     assert "shared-words" in said.out
     assert "by-hand" in said.out
+    assert "gives a Broken and no scorer" in " ".join(said.out.split())
+    assert "far-away" in said.out
+    broken = cli("score", files / "said.json", files / "refs.json", "--scorers", "far-away")
+    assert broken.code == 1
+    assert "error: far-away: the scorer of the installed package far cannot be loaded: ModuleNotFound" in broken.err
+    assert cli("score", files / "said.json", files / "refs.json", "--scorers", "length").code == 0
 
 
 def test_what_is_wrong_with_a_plugin_is_said_before_anything_starts(cli, files):

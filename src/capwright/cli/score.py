@@ -179,10 +179,12 @@ def list_(plugin: PluginOption = None) -> None:
 
     rows = []
     for name in list_scorers():
+        options = ""
         try:
+            options = ", ".join(options_of(name))
             spec = get_scorer(name).spec
             gives, needs = ", ".join(spec.outputs), ", ".join(sorted(spec.needs))
         except ScorerError as error:
             gives, needs = "", str(error).removeprefix(f"{name}: ").partition(":")[0]
-        rows.append([name, gives, needs, ", ".join(options_of(name))])
+        rows.append([name, gives, needs, options])
     print_table(["scorer", "scores", "needs", "options"], rows, words=True)

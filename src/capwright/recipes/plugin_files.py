@@ -19,7 +19,7 @@ def anchored(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     They stand in `plugins`, and anywhere as `path/to/file.py:Name`.
     """
-    found: dict[str, Any] = _anchored(raw, folder)
+    found: dict[str, Any] = _anchored(raw, folder, {})
     if isinstance(given := found.get("plugins"), list):
         found["plugins"] = [_entry(one, folder) for one in given]
     return found
@@ -61,11 +61,18 @@ def changed_plugins(recipe: Recipe) -> list[str]:
     return found
 
 
-def _anchored(value: Any, folder: Path) -> Any:
+def _anchored(value: Any, folder: Path, copies: dict[int, Any]) -> Any:
+    """A copy in which what is one object in several places (an alias of YAML) still is, by the ids of the originals."""
+    if id(value) in copies:
+        return copies[id(value)]
     if isinstance(value, Mapping):
-        return {_anchored(key, folder): _anchored(inner, folder) for key, inner in value.items()}
+        mapping = copies[id(value)] = {}
+        mapping.update((_anchored(key, folder, copies), _anchored(one, folder, copies)) for key, one in value.items())
+        return mapping
     if isinstance(value, list):
-        return [_anchored(inner, folder) for inner in value]
+        sequence = copies[id(value)] = []
+        sequence.extend(_anchored(one, folder, copies) for one in value)
+        return sequence
     if isinstance(value, str) and (found := FILE_REFERENCE.fullmatch(value)):
         return f"{_absolute(found['path'], folder)}:{found['name']}"
     return value

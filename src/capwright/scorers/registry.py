@@ -82,9 +82,15 @@ def get_scorer(name: str, **options: Any) -> Scorer:
     options = _present(name, make, options)
     _check_options(name, make, options)
     try:
-        return make(**options)
+        made = make(**options)
     except (TypeError, ValueError, OverflowError) as error:
         raise ScorerError(f"{name}: cannot be made with {options}: {error}") from error
+    if not hasattr(made, "spec"):
+        raise ScorerError(
+            f"{name}: gives a {type(made).__name__} and no scorer; extend capwright.scorers.Scorer, or write a function "
+            "(caption, sample) that gives a number"
+        )
+    return made
 
 
 def options_of(name: str) -> tuple[str, ...]:
