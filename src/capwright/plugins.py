@@ -32,7 +32,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from capwright.types import EMPTY, CapwrightError, PluginError
+from capwright.types import EMPTY, PluginError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -146,7 +146,7 @@ def load(path: str | Path, sha256: str = "") -> Plugin:
     return _loaded[found]
 
 
-def resolve(kind: str, name: str, builtin: Mapping[str, Any] = EMPTY, error: type[CapwrightError] = PluginError) -> Any:
+def resolve(kind: str, name: str, builtin: Mapping[str, Any] = EMPTY, error: type[Exception] = PluginError) -> Any:
     """The thing of a name.
 
     Args:

@@ -87,8 +87,8 @@ def get_scorer(name: str, **options: Any) -> Scorer:
         raise ScorerError(f"{name}: cannot be made with {options}: {error}") from error
     if not hasattr(made, "spec"):
         raise ScorerError(
-            f"{name}: gives a {type(made).__name__} and no scorer; extend capwright.scorers.Scorer, or write a function "
-            "(caption, sample) that gives a number"
+            f"{name}: gives a {type(made).__name__} and no scorer; extend capwright.scorers.Scorer, or write a "
+            "function (caption, sample) that gives a number"
         )
     return made
 
