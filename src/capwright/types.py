@@ -43,6 +43,10 @@ class RecipeError(CapwrightError):
     """A recipe or an override is wrong; the message names the key."""
 
 
+class PluginError(CapwrightError):
+    """A plugin cannot be loaded or used; the message names its file or package and says what to do."""
+
+
 class ModelError(CapwrightError):
     """A model cannot be loaded or used; the message names it and says what would help."""
 

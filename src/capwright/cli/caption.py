@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli._errors import resumable
+from capwright.cli._options import PluginOption
 from capwright.console import counting, say
 from capwright.types import DataError, SamplingParams
 
@@ -38,6 +39,7 @@ def caption(
     guidance: Annotated[
         float, typer.Option(min=0.0, help="Influence of the image times this; above 1 captions name more particulars.")
     ] = 1.0,
+    plugin: PluginOption = None,
 ) -> None:
     """Caption images into a .jsonl file.
 

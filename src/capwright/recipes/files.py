@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from capwright.recipes.plugin_files import anchored, pinned
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
-from capwright.types import RecipeError
+from capwright.types import PluginError, RecipeError
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -54,7 +55,7 @@ def find_recipe(name: str | Path, kind: str = "") -> Path:
     )
 
 
-def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str | Path] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
@@ -63,16 +64,17 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             bare name stands for a stage of that recipe.
         overrides: "dotted.key=value" strings; the value is YAML. Stages are addressed by name or number:
             `stages.rsrs.steps=10`, `model.lora.r=8`, `model.lora=null`.
+        plugins: files that the recipe needs besides those it names, as they are now. None is executed here.
 
     Raises:
         RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
     """
-    raw, source, changed = read_recipe(name, overrides)
+    raw, source, changed = read_recipe(name, overrides, plugins=plugins)
     return parse_recipe(raw, source, changed)
 
 
 def read_recipe(
-    name: str | Path, overrides: Iterable[str] = (), kind: str = ""
+    name: str | Path, overrides: Iterable[str] = (), kind: str = "", plugins: Iterable[str | Path] = ()
 ) -> tuple[dict[str, Any], str, dict[str, str]]:
     """The plain data of a recipe under overrides, not checked yet; where it is from, and the override of each key.
 
@@ -91,26 +93,41 @@ def read_recipe(
             raise RecipeError(f"override '{text}': the value is not YAML ({' '.join(str(error).split())})") from None
         _put(raw, key.strip(), parsed, f"override '{text}'")
         changed[key.strip()] = text
+    if more := [str(file) for file in plugins]:
+        raw["plugins"] = [*(raw.get("plugins") or []), *more]
     return raw, str(path), changed
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapping[str, str] | None = None) -> Recipe:
     """Check plain data (as read from YAML) and make a `Recipe` of it; relative data paths become absolute.
 
+    So do files of plugins, which get their digest; none is executed.
+
     Raises:
-        RecipeError: one line a problem, each naming the source and the dotted key.
+        RecipeError: one line a problem, each naming the source and the dotted key; or a plugin that cannot be read.
     """
-    recipe = parse_keys(Recipe, raw, source, overrides)
+    raw = anchored(raw, Path.cwd())
+    recipe = parse_keys(Recipe, raw, source, overrides, {"plugins": bool(raw.get("plugins"))})
+    try:
+        recipe = recipe.model_copy(update={"plugins": pinned(recipe)})
+    except PluginError as error:
+        raise RecipeError(f"{source}: plugins: {error}") from error
     if recipe.data.path is None:
         return recipe
     absolute = str(Path(recipe.data.path).expanduser().absolute())
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
 
 
-def parse_keys(schema: type[S], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None) -> S:
-    """Check plain data by a schema; errors as in `parse_recipe`."""
+def parse_keys(
+    schema: type[S],
+    raw: Mapping[str, Any],
+    source: str,
+    overrides: Mapping[str, str] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> S:
+    """Check plain data by a schema, whose checks may ask for the context; errors as in `parse_recipe`."""
     try:
-        return schema.model_validate(dict(raw))
+        return schema.model_validate(dict(raw), context=None if context is None else dict(context))
     except ValidationError as error:
         lines = [_explain(problem, raw, source, overrides or {}, schema) for problem in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
@@ -164,6 +181,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[s
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a YAML mapping that starts with 'name:'")
+    raw = anchored(raw, path.absolute().parent)
     base_name = raw.pop("extends", None)
     merged: dict[str, Any] = {}
     if base_name is not None:
@@ -177,6 +195,8 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[s
             merged[key] = {**merged[key], **value}
         elif key == "stages" and isinstance(value, list):
             merged[key] = _stages(value, merged.get(key), str(path))
+        elif key == "plugins" and isinstance(value, list):
+            merged[key] = [*merged.get(key, []), *value]
         else:
             merged[key] = value
     return merged

@@ -132,6 +132,15 @@ class EvaluationConfig(Config):
     batch_size: Count = Field(32, description="images captioned at once")
 
 
+class PluginFile(Config):
+    """A file of your own: scorers, advantages, data formats and more that the recipe names. It is executed when the
+    recipe is carried out; a file name alone is a short form. `path/to/file.py:Name` in place of a name needs no entry.
+    """
+
+    path: str = Field(description="the file (.py), relative to the recipe")
+    sha256: str = Field("", description="its digest, which a run fills in; a file that has changed is not executed")
+
+
 class Recipe(Config):
     """A whole run: model, data, rewards, stages, evaluation."""
 
@@ -144,6 +153,7 @@ class Recipe(Config):
     )
     stages: list[Stage] = Field(min_length=1, description="in order; each goes on from the one before, or `start_from`")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="how stages are measured")
+    plugins: list[PluginFile] = Field(default_factory=list, description="files of your own that names come from")
 
     @field_validator("rewards", mode="before")
     @classmethod

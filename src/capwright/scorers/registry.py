@@ -1,9 +1,11 @@
-"""Scorers by name, so that recipes and the command line can ask for them; each is imported when asked for."""
+"""Scorers by name, so that recipes and the command line can ask for them; each is imported when asked for.
+
+Those of plugins are found in `capwright.plugins`.
+"""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import types
 import typing
@@ -13,7 +15,9 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from capwright import plugins
 from capwright.scorers.base import Scorer
+from capwright.scorers.function_scorer import as_scorer, is_score
 from capwright.types import ScorerError
 
 #: name -> "module:object", imported on first use.
@@ -48,19 +52,21 @@ _BUILT_IN = {
     "tts-extracted": "capwright.scorers.objects.tts_extracted:ExtractedTTS",
     "vdcscore": "capwright.scorers.questions.vdcscore:VDCScore",
 }
-_ADDED: dict[str, Callable[..., Scorer]] = {}
 
 
-def register_scorer(name: str, make: Callable[..., Scorer]) -> None:
-    """Add a scorer of your own: `make(**options)` returns it. Raises ScorerError when the name is taken."""
-    if name in _BUILT_IN or name in _ADDED:
+def register_scorer(name: str, make: Callable[..., Any]) -> None:
+    """Add a scorer of your own: `make(**options)` returns it, or it is a function (caption, sample) -> number.
+
+    Raises ScorerError when the name is built in, PluginError when a plugin has taken it.
+    """
+    if name in _BUILT_IN:
         raise ScorerError(f"{name}: a scorer with this name exists; choose another name")
-    _ADDED[name] = make
+    plugins.register("scorer", name)(make)
 
 
 def list_scorers() -> tuple[str, ...]:
-    """Names of all scorers, sorted."""
-    return tuple(sorted({*_BUILT_IN, *_ADDED}))
+    """Names of all scorers, sorted; also of those in plugins that were loaded, and in packages that are installed."""
+    return plugins.names("scorer", _BUILT_IN)
 
 
 def get_scorer(name: str, **options: Any) -> Scorer:
@@ -76,9 +82,15 @@ def get_scorer(name: str, **options: Any) -> Scorer:
     options = _present(name, make, options)
     _check_options(name, make, options)
     try:
-        return make(**options)
+        made = make(**options)
     except (TypeError, ValueError, OverflowError) as error:
         raise ScorerError(f"{name}: cannot be made with {options}: {error}") from error
+    if not hasattr(made, "spec"):
+        raise ScorerError(
+            f"{name}: gives a {type(made).__name__} and no scorer; extend capwright.scorers.Scorer, or write a "
+            "function (caption, sample) that gives a number"
+        )
+    return made
 
 
 def options_of(name: str) -> tuple[str, ...]:
@@ -101,14 +113,8 @@ def _present(name: str, make: Callable[..., Scorer], options: dict[str, Any]) ->
 
 
 def _maker(name: str) -> Callable[..., Scorer]:
-    if name in _ADDED:
-        return _ADDED[name]
-    if name not in _BUILT_IN:
-        near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
-    module, _, attribute = _BUILT_IN[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    make = plugins.resolve("scorer", name, _BUILT_IN, ScorerError)
+    return as_scorer(make, name.rpartition(":")[2]) if is_score(make) else make
 
 
 def _check_options(name: str, make: Callable[..., Scorer], options: dict[str, Any]) -> None:
