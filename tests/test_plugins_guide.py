@@ -8,10 +8,14 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from capwright import plugins
+from capwright.captioning import load_captioner
+from capwright.curation import make_step
 from capwright.data import open_dataset
 from capwright.evaluation import score
+from capwright.models.decoding.strategies import strategy_of
 from capwright.plugins import KINDS, load, provided_by, resolve
 from capwright.scorers import Corpus, RewardView, get_scorer
 from capwright.types import NO_IMAGE, Caption, Request, Sample, SamplingParams, Term
@@ -75,15 +79,28 @@ def test_the_format_of_the_page(page, tmp_path):
     assert [sample.references for sample in open_dataset(tmp_path / "toys.pipes")] == [("a drum",), ("a bead",)]
 
 
-def test_captioner_step_and_strategy_of_the_page(page):
-    sample = Sample("1", NO_IMAGE, ("a drum", "word " * 40), (Term("drum"), Term("bead")))
-    captioner = resolve("captioner", "template")(device="cpu")
-    ((first, second),) = captioner.caption([Request(sample)], SamplingParams(), 2)
+SAMPLE = Sample("1", NO_IMAGE, ("a drum", "word " * 40), (Term("drum"), Term("bead")))
+
+
+def test_the_captioner_of_the_page(page):
+    captioner = load_captioner("template", device="cpu", prompt="Say it.")
+    ((first, second),) = captioner.caption([Request(SAMPLE)], SamplingParams(), 2)
     assert first.text == second.text == "There is a drum and a bead."
     assert json.dumps(dict(captioner.description)) == '{"model": "template"}'
-    kept = list(resolve("step", "short-references")([sample, Sample("2", NO_IMAGE)]))
+
+
+def test_the_step_of_the_page(page):
+    step = make_step("short-references", {})
+    kept = list(step([SAMPLE, Sample("2", NO_IMAGE)]))
     assert [one.references for one in kept] == [("a drum",)]
-    calm = resolve("decoding", "calm")()
+    assert step.tally.dropped_samples == {"every reference is long": 1}
+    recipe = yaml.safe_load(re.search(r"^```yaml\n(plugins: \[own.py\]\nsteps:.*?)^```", PAGE, re.M | re.S)[1])
+    (entry,) = recipe["steps"]
+    assert make_step(entry.pop("name"), entry).signature == "short-references|words:12|v:1"
+
+
+def test_the_strategy_of_the_page(page):
+    calm = strategy_of(SamplingParams(strategy="calm"))
     assert calm.prompts("prompts", None) == ["prompts"]
     logits = torch.tensor([[2.0, -torch.inf]])
     torch.testing.assert_close(calm.combine([logits], 0), torch.tensor([[1.0, -torch.inf]]))

@@ -191,6 +191,7 @@ class SamplingParams:
     """How captions are drawn. `temperature` 0 is greedy decoding; `top_k` 0 and `top_p` 1 switch those filters off.
 
     `guidance` multiplies the influence of the image (classifier-free guidance); 1 leaves the captioner as it is.
+    `strategy` names a decoding strategy of a plugin; "" is none.
     """
 
     temperature: float = 1.0
@@ -199,3 +200,4 @@ class SamplingParams:
     max_tokens: int = 64
     seed: int | None = None
     guidance: float = 1.0
+    strategy: str = ""

@@ -241,3 +241,70 @@ def test_a_dataset_in_a_format_of_ones_own(cli, tmp_path, photo_dataset):
     assert scored.code == 0, scored.err
     plugins.forget()
     assert "is not a dataset" in cli("data", "check", data).out
+
+
+def test_captions_by_a_captioner_and_a_strategy_of_ones_own(cli, tmp_path, photo_dataset):
+    """Rows say what the captioner says of itself, and the strategy only where there is one; the command goes on."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from capwright import Caption\nfrom capwright.plugins import register\n"
+        "@register('captioner', 'says')\nclass Says:\n    description = {'model': 'says-1'}\n"
+        "    def __init__(self, **options): pass\n"
+        "    def caption(self, requests, params, n=1):\n"
+        "        return [[Caption('a photo ' + params.strategy)] * n for request in requests]\n"
+        "@register('decoding', 'calm')\nclass Calm:\n    policy_logprobs = False\n"
+        "    def prompts(self, prefixes, encode): return [prefixes]\n"
+        "    def combine(self, logits, step): return logits[0] * 0 if step < 2 else logits[0]\n"
+    )
+    out = tmp_path / "said.jsonl"
+    common = ["caption", photo_dataset, "--split", "val"]
+    for name, n in (("says", 2), (f"{own}:Says", 3)):
+        said = cli(*common, "--model", name, "--n", n, "--plugin", own, "--out", out)
+        assert said.code == 0, said.err
+    said = list(read_captions(out).values())
+    assert [(row["model"], row["caption"], "strategy" in row) for row in said] == [("says-1", "a photo ", False)] * 3
+    refused = cli(*common, "--model", "says", "--strategy", "calm", "--plugin", own, "--out", out)
+    assert refused.code == 1
+    assert "holds captions made with strategy '', not 'calm'" in refused.err
+    captions = {}
+    for strategy in ("", "calm"):
+        path = tmp_path / f"{strategy}.jsonl"
+        given = ["--model", "embedded", "--n", 2, "--max-tokens", 4, "--plugin", own, "--out", path]
+        assert cli(*common, *given, *(["--strategy", strategy] if strategy else [])).code == 0
+        captions[strategy] = list(read_captions(path).values())
+    assert [row.get("strategy") for row in captions["calm"] + captions[""]] == ["calm", "calm", None, None]
+    assert captions["calm"][0]["caption"] != captions[""][0]["caption"]
+    wrong = cli(*common, "--model", "embedded", "--strategy", "clam", "--plugin", own, "--out", tmp_path / "x.jsonl")
+    assert wrong.code == 1
+    assert "there is no decoding 'clam'; did you mean 'calm'?" in wrong.err
+
+
+def test_a_curation_step_of_ones_own(cli, tmp_path, photo_dataset):
+    """By `--plugin`, by `plugins:` of the recipe, and by its place; a file with another digest is not executed."""
+    (tmp_path / "own.py").write_text(
+        "from capwright.curation import Step, StepDecision\nfrom capwright.plugins import register\n"
+        "@register('step', 'first')\nclass First(Step):\n    name = 'first'\n    n: int = 2\n    chunk = None\n"
+        "    def decide(self, samples):\n"
+        "        return [StepDecision(drop='' if i < self.n else 'later') for i in range(len(samples))]\n"
+    )
+    path = tmp_path / "mine.yaml"
+    keys = {"name": "mine", "data": {"path": str(photo_dataset), "split": "val"}, "out": "unused"}
+    cases = [
+        ({"steps": [{"name": "first"}]}, ["--plugin", tmp_path / "own.py"]),
+        ({"steps": [{"name": "first"}], "plugins": ["own.py"]}, []),
+        ({"steps": [{"name": "own.py:First"}]}, []),
+    ]
+    for number, (more, given) in enumerate(cases):
+        path.write_text(yaml.safe_dump(keys | more))
+        plugins.forget()
+        said = cli("curate", path, "--out", tmp_path / f"out{number}", "steps.0.n=3", *given)
+        assert said.code == 0, said.err
+        assert "first: 3 of 6 samples went on" in said.out
+    plugins.forget()
+    assert "there is no step 'first'" in cli("curate", path, "steps.0.name=first").err
+    path.write_text(
+        yaml.safe_dump(keys | {"steps": [{"name": "first"}], "plugins": [{"path": "own.py", "sha256": "0"}]})
+    )
+    refused = cli("curate", path)
+    assert refused.code == 1
+    assert "own.py: the plugin has changed" in refused.err

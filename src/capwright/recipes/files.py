@@ -69,12 +69,14 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), plugins: Iterab
     Raises:
         RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
     """
-    raw, source, changed = read_recipe(name, overrides, plugins=plugins)
+    raw, source, changed = read_recipe(name, overrides)
+    if more := [str(file) for file in plugins]:
+        raw["plugins"] = [*(raw.get("plugins") or []), *more]
     return parse_recipe(raw, source, changed)
 
 
 def read_recipe(
-    name: str | Path, overrides: Iterable[str] = (), kind: str = "", plugins: Iterable[str | Path] = ()
+    name: str | Path, overrides: Iterable[str] = (), kind: str = ""
 ) -> tuple[dict[str, Any], str, dict[str, str]]:
     """The plain data of a recipe under overrides, not checked yet; where it is from, and the override of each key.
 
@@ -93,8 +95,6 @@ def read_recipe(
             raise RecipeError(f"override '{text}': the value is not YAML ({' '.join(str(error).split())})") from None
         _put(raw, key.strip(), parsed, f"override '{text}'")
         changed[key.strip()] = text
-    if more := [str(file) for file in plugins]:
-        raw["plugins"] = [*(raw.get("plugins") or []), *more]
     return raw, str(path), changed
 
 

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from capwright import plugins
-from capwright.recipes.parts import Config, Count, SamplingConfig, Share
+from capwright.recipes.parts import Config, Count, SamplingConfig, Share, check_name
 
 #: What `advantage` can be without plugins, and where it is.
 ADVANTAGES = {
@@ -169,10 +168,7 @@ class RlStage(StageBase):
     @field_validator("advantage")
     @classmethod
     def _known_advantage(cls, value: str, info: ValidationInfo) -> str:
-        """A name that may come from a plugin of the recipe is looked up when that is loaded."""
-        if not (info.context or {}).get("plugins") and not plugins.knows("advantage", value, ADVANTAGES):
-            plugins.resolve("advantage", value, ADVANTAGES, ValueError)
-        return value
+        return check_name("advantage", value, info, ADVANTAGES)
 
     @model_validator(mode="after")
     def _preset(self) -> RlStage:
