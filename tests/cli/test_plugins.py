@@ -143,7 +143,7 @@ def test_a_run_remembers_its_plugins(cli, recipe, own, tmp_path, monkeypatch):
     assert [row["step"] for row in rows(run)] == [1, 2]
     assert all(0 < row["reward"]["shared-words"] < 1 for row in rows(run))
     summary = json.loads((run / "summary.json").read_text())
-    assert 0 < summary["rl"]["shared-words"]["value"]["value"] <= 1
+    assert 0 < summary["systems"]["rl"]["scores"]["shared-words.value"]["value"] <= 1
     assert summary["run"]["trained_on"]["shared-words"].startswith("shared-words|function:own_scorer.shared_words|")
     saved = yaml.safe_load((run / "recipe.yaml").read_text())["plugins"]
     assert [one["path"] for one in saved] == [str(tmp_path / name) for name in ("own_scorer.py", "own_advantage.py")]
@@ -180,6 +180,10 @@ def rows(run):
     return [row for row in found if row["kind"] == "step"]
 
 
+def signature(run):
+    return json.loads((run / "summary.json").read_text())["systems"]["rl"]["scores"]["shared-words.value"]["signature"]
+
+
 def test_a_ruler_may_change_and_be_added_when_a_run_is_measured_anew(cli, recipe, own, tmp_path):
     run = tmp_path / "run"
     settings = ["stages.rl.steps=1", "rewards={length: {range: [0, 60], gate: false}}", "plugins=[]"]
@@ -188,14 +192,14 @@ def test_a_ruler_may_change_and_be_added_when_a_run_is_measured_anew(cli, recipe
     plugins.forget()
     said = cli("train", "--resume", run, "--plugin", own, "evaluation.scorers=[length,shared-words]")
     assert said.code == 0, said.err
-    first = json.loads((run / "summary.json").read_text())["signatures"]["shared-words"]
+    first = signature(run)
     own.write_text(own.read_text().replace("max(1, len(words))", "max(2, len(words))"))
     plugins.forget()
     assert cli("train", "--resume", run).code == 1
     plugins.forget()
     said = cli("train", "--resume", run, "--plugin", own)
     assert said.code == 0, said.err
-    assert json.loads((run / "summary.json").read_text())["signatures"]["shared-words"] != first
+    assert signature(run) != first
     plugins.forget()
     assert cli("train", "--resume", run).code == 0
 
