@@ -134,7 +134,7 @@ class MeasureOptions:
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option of the command line for each field of a parameter that is a dataclass."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters = []
     for parameter in inspect.signature(command).parameters.values():
         spread = {parameter.name: (parameter.default, hints[parameter.name])}

@@ -91,7 +91,8 @@ def evaluate(
         raise DataError("--data is for --benchmark; otherwise the first path names the dataset")
     if protocol is not None and (options.scorers or options.split):
         raise DataError(f"--benchmark {benchmark}: says scorers and split itself; leave out --scorers and --split")
-    captions = (paths or [])[protocol is None :]
+    paths = paths or []
+    captions = paths[protocol is None :]
     if protocol is None and not captions:
         raise DataError("name at least one file of captions: DATASET CAPTIONS [CAPTIONS ...]")
     files = dict(zip(name_systems(captions), captions))
