@@ -153,3 +153,17 @@ def test_only_what_is_learned_from_must_stay_as_it_was(folder):
     assert fixed_changes(old, now(SCORER.format("other") + "#\n", **by_path)) != []
     decoding = SCORER.format("other").replace("'scorer'", "'decoding'")
     assert fixed_changes(dumped(now(decoding, **tts)), now(decoding + "#\n", **tts)) != []
+    drawn = {"evaluation": {"sampling": {"strategy": f"{own}:own"}}}
+    assert fixed_changes(dumped(now(SCORER.format("other"), **tts, **drawn)), now(SCORER.format("m"), **tts, **drawn))
+
+
+def test_keys_that_are_newer_than_a_run_had_their_default():
+    before = dumped(parse_recipe(recipe()))
+    del before["stages"][0]["sampling"]["strategy"], before["plugins"]
+    assert fixed_changes(before, parse_recipe(recipe())) == []
+    plugins.register("decoding", "mine")(object)
+    keys = recipe()
+    keys["stages"][0]["sampling"] = {"strategy": "mine"}
+    changed = parse_recipe(keys)
+    assert fixed_changes(before, changed) == ["stages.rl.sampling.strategy:  -> mine"]
+    assert fixed_changes({**before, "retired": 1}, changed) != []

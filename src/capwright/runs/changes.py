@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from capwright import plugins
 from capwright.recipes import Recipe, RlStage, changed_keys
@@ -24,7 +27,12 @@ FREE_ENDINGS = (
 
 
 def fixed_changes(before: Mapping[str, Any], now: Recipe) -> list[str]:
-    """Changes of keys that may not change while a run goes on, as "key: old -> new"."""
+    """Changes of keys that may not change while a run goes on, as "key: old -> new".
+
+    Keys that are newer than the run had their default.
+    """
+    with suppress(ValidationError):
+        before = Recipe.model_validate(before, context={"plugins": True}).model_dump(mode="json")
     changed = [line for line in changed_keys(before, now.model_dump(mode="json")) if not line.startswith(FREE_KEYS)]
     changed = [line for line in changed if not line.partition(":")[0].endswith(FREE_ENDINGS)]
     return changed + _changed_plugins(before.get("plugins") or (), now)
@@ -42,12 +50,14 @@ def _changed_plugins(before: Sequence[Mapping[str, Any]], now: Recipe) -> list[s
 
 
 def _trains(file: PluginFile, recipe: Recipe) -> bool:
-    """Whether a reward or an advantage of the recipe comes from this plugin. It may, where it is not loaded."""
+    """Whether a reward, an advantage or a decoding strategy comes from this plugin. It may, where it is not loaded."""
     plugin = plugins.loaded(file.sha256)
     if plugin is None:
         return True
     used = {("scorer", reward.scorer or name) for name, reward in recipe.rewards.items()}
-    used |= {("advantage", stage.advantage) for stage in recipe.stages if isinstance(stage, RlStage)}
+    stages = [stage for stage in recipe.stages if isinstance(stage, RlStage)]
+    used |= {("advantage", stage.advantage) for stage in stages}
+    used |= {("decoding", how.sampling.strategy) for how in (*stages, recipe.evaluation)}
     provided = plugins.provided_by(plugin)
     by_path = any(name.startswith((f"{file.path}:", f"{plugin.path}:")) for _, name in used)
     return by_path or bool(provided & used) or any(kind == "decoding" for kind, _ in provided)
