@@ -82,7 +82,7 @@ def test_interrupted_after_captions_were_forgotten(cli, settings, tmp_path, monk
     assert not list((run / "captions").iterdir())
     assert load_recipe(run / "recipe.yaml").evaluation.sampling.max_tokens == 4
     with monkeypatch.context() as patch:
-        patch.setattr("capwright.runs.pipeline.measure", stop)
+        patch.setattr("capwright.runs.pipeline.measure_stages", stop)
         assert cli("train", "--resume", run).code == 130
     done = cli("train", "--resume", run)
     assert done.code == 0, done.err

@@ -230,7 +230,7 @@ def name_systems(paths: Sequence[Path]) -> list[str]:
     """A short name for each caption file: its own, with as much of its folders as it takes to tell them apart."""
     bare = [Path(re.sub(r"(?i)(?<=.)\.(jsonl?|csv|tsv|txt)?(\.gz)?$", "", str(path))) for path in paths]
     shown = [[part for part in path.parts if part not in ("captions", "/", "..")] for path in bare]
-    for depth in range(1, max(map(len, shown)) + 1):
+    for depth in range(1, max(map(len, shown), default=0) + 1):
         names = ["-".join(parts[-depth:]) for parts in shown]
         if len(set(names)) == len(names):
             return names
