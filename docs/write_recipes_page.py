@@ -35,12 +35,15 @@ capwright train rsrs-scenes --dry-run                         # print the plan, 
 * **Rewards** have short forms: `tts:` alone, or `tts: 0.5` for a weight. Where `only_if` and `overlong` name a
   quantity, it is `words` of the caption, its `tokens`, or `length_ratio`: its words over the mean words of the image's
   references, unknown without references.
+* **Plugins**: `plugins: [own.py]` names files with scorers, advantages or data formats of your own, relative to the
+  recipe; `path/to/file.py:Name` in place of a name needs no such entry. Their code is executed when the recipe is
+  carried out, and `recipe.yaml` of the run keeps their digests ([plugins](guides/plugins.md)).
 * Unknown keys are errors; the message names the nearest key there is.
 * A run writes what it did, every key spelled out, to `recipe.yaml` in its folder. On resume a changed key is an error,
   except for those that do not change what is learned, but for rounding: `name`, `evaluation.*`, `data.path` (the data
   itself must be the same), `data.eval_*`, `model.device`, `model.cache.*`, `model.compile`,
   `model.gradient_checkpointing`, `checkpoint_every`, `eval_every`, `patience`, `micro_batch`, `micro_tokens`,
-  `rollout_batch`, `max_failures`, `timeout`.
+  `rollout_batch`, `max_failures`, `timeout`, and `plugins` that nothing is learned from.
 * **Several processes** may take the steps of a run together: [several processes](guides/several-processes.md). A recipe
   does not say how many; `images_per_step` is for all of them together.
 * What the methods behind the keys are: [RSRS](methods/rsrs.md), [the GRPO family](methods/grpo-family.md), [GDPO and

@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from capwright import plugins
 from capwright.data import read_coco, write_dataset
 from places import PHOTOS
 
 # The same examples every time, however slow the machine: a test that fails has failed because of a change.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins_of_other_tests():
+    """What a test registers is gone after it."""
+    yield
+    plugins.forget()
 
 
 @pytest.fixture

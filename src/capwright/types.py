@@ -62,6 +62,10 @@ class RecipeError(CapwrightError):
     """A recipe or an override is wrong; the message names the key."""
 
 
+class PluginError(CapwrightError):
+    """A plugin cannot be loaded or used; the message names its file or package and says what to do."""
+
+
 class ModelError(CapwrightError):
     """A model cannot be loaded or used; the message names it and says what would help."""
 
@@ -206,6 +210,7 @@ class SamplingParams:
     """How captions are drawn. `temperature` 0 is greedy decoding; `top_k` 0 and `top_p` 1 switch those filters off.
 
     `guidance` multiplies the influence of the image (classifier-free guidance); 1 leaves the captioner as it is.
+    `strategy` names a decoding strategy of a plugin; "" is none.
     """
 
     temperature: float = 1.0
@@ -214,3 +219,4 @@ class SamplingParams:
     max_tokens: int = 64
     seed: int | None = None
     guidance: float = 1.0
+    strategy: str = ""

@@ -10,6 +10,8 @@ import capwright
 from capwright import Caption, ImageError, ModelError, Sample, SamplingParams, read_captions
 from capwright.captioning import PolicyCaptioner, load_captioner
 from capwright.captioning.caption_files import caption_file, same_origin
+from capwright.captioning.captioners import is_plugin
+from capwright.plugins import register
 from capwright.types import DataError, OutageError
 
 
@@ -76,3 +78,27 @@ def test_the_policy_captioner_says_what_the_policy_says(photo_dataset):
     named = [capwright.Request(request.sample, "Name the toys.") for request in requests]
     assert captioner.caption(named, sampling, 3) == captioner.caption(requests, sampling, 3)
     assert capwright.load_captioner is load_captioner
+
+
+def test_captioners_of_plugins(tmp_path, monkeypatch):
+    register("captioner", "echo")(lambda **options: Echo())
+    assert load_captioner("echo", device="cpu").description["model"] == "echo"
+    (tmp_path / "own.py").write_text(
+        "class Mute:\n    description = {'model': 'mute'}\n    def __init__(self, device=None): pass\n"
+        "    def caption(self, requests, params, n=1): return []\nclass Nothing: ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert load_captioner("own.py:Mute", device="cpu").description == {"model": "mute"}
+    for name, options, says in (
+        ("own.py:Mute", {"prompt": "Say it."}, r"captioner own.py:Mute: cannot be made with .*'prompt'"),
+        ("own.py:Nothing", {}, "gives a Nothing and no captioner; it needs `caption` and `description`"),
+        ("own.py:Missing", {}, "the captioner own.py:Missing cannot be had"),
+    ):
+        with pytest.raises(ModelError, match=says):
+            load_captioner(name, **options)
+    (tmp_path / "echo").mkdir()
+    assert not is_plugin("echo"), "a folder of this name is meant"
+    assert not is_plugin("embedded")
+    register("captioner", "embedded")(Echo)
+    with pytest.raises(ModelError, match=r"embedded: a captioner with this name exists \(built in\)"):
+        load_captioner("embedded")

@@ -152,7 +152,7 @@ def test_costs_are_said_before_the_first_call(cli, recipe, tmp_path):
 @pytest.mark.parametrize(
     ("steps", "keys", "overrides", "says"),
     [
-        ([{"name": "dedup"}], {}, [], r'mine\.yaml: steps\.dedup: there is no step "dedup" \(did you mean "deduplic'),
+        ([{"name": "dedup"}], {}, [], r"mine\.yaml: steps\.dedup: there is no step 'dedup'; did you mean 'deduplic"),
         ([{"name": "deduplicate", "caption": 1}], {}, [], r"mine\.yaml: steps\.deduplicate: caption: unknown key; d"),
         ([{"name": "sample"}], {}, ["steps.sample.m=1"], r"override 'steps\.sample\.m=1': m: unknown key; known"),
         ([{"name": "sample", "n": 0}], {}, [], r"steps\.sample: n: Input should be greater than or equal to 1"),

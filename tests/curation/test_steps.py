@@ -221,9 +221,9 @@ def test_steps_by_name():
     assert find_step(f"{__name__}:Short") is Short
     assert make_step("sample", {"n": 3}) == Subset(n=3)
     for name, says in (
-        ("dedup", r'there is no step "dedup" \(did you mean "deduplicate"\?\) \(steps: caption_filter, '),
-        ("no.such:Step", "cannot be imported"),
-        ("capwright.curation:Missing", "cannot be imported"),
+        ("dedup", r"there is no step 'dedup'; did you mean 'deduplicate'\? \(steps: caption_filter, "),
+        ("no.such:Step", "the step no.such:Step cannot be had: ModuleNotFoundError"),
+        ("capwright.curation:Missing", "cannot be had: AttributeError"),
         ("capwright.curation:StepDecision", "is no step"),
     ):
         with pytest.raises(DataError, match=says):

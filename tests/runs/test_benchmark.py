@@ -53,6 +53,7 @@ def test_what_changes_a_number_changes_the_digest_and_nothing_else_does(tmp_path
         {"source": "elsewhere"},
         {"name": "other"},
         {"scorers": {"tts": None, "length": {}}},
+        {"decoding": {"temperature": 0.0, "guidance": 1.0}, "missing": "error"},
     ):
         assert load_benchmark(written(tmp_path, **same)).digest == plain.digest, same
     for other in (
@@ -75,7 +76,9 @@ def test_what_changes_a_number_changes_the_digest_and_nothing_else_does(tmp_path
         ({"scorer": ["tts"]}, "scorer: unknown key; did you mean 'scorers'?"),
         ({"decoding": {"max_tokens": 0}}, "decoding.max_tokens: .*greater than or equal to 1"),
         ({"decoding": {"tempreture": 0}}, "decoding.tempreture: unknown key; did you mean 'temperature'?"),
-        ({"data": {}}, "data: give either path .* or scenes"),
+        ({"scorers": ["lenght"]}, "scorers: there is no scorer 'lenght'; did you mean 'length'?"),
+        ({"scorers": {"tts": {"penalty": -1}}}, "scorers.tts.penalty: must be a number, 0 or more, not -1"),
+        ({"data": {}}, "data: give either data.path .* or data.scenes"),
         ({"data": {"scenes": {"m": 3}}}, "data.scenes.m: unknown key"),
         ({"source": None}, "source: Field required"),
         ({"scorers": []}, "scorers: .*at least 1"),

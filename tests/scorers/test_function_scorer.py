@@ -134,8 +134,7 @@ def test_as_a_reward_it_needs_a_range():
     assert RewardView(lower, lower.prepare(Corpus([])))([SAMPLE], [[Caption("red")]]).values.tolist() == [[0.75]]
 
 
-def test_it_goes_by_a_name_or_a_place(monkeypatch):
-    monkeypatch.setattr(registry, "_ADDED", {})
+def test_it_goes_by_a_name_or_a_place():
     register_scorer("redness", said)
     register_scorer("calm", as_scorer(said, "calm", higher_is_better=False, word="!"))
     assert get_scorer("redness", twice=True).spec.name == "redness"
@@ -155,3 +154,19 @@ def test_what_is_no_function_of_caption_and_sample(wrong):
 def test_a_lambda_needs_a_name():
     with pytest.raises(ScorerError, match="cannot be called '<lambda>'"):
         as_scorer(lambda caption, sample: 1)
+
+
+def test_a_file_is_a_place_and_its_name_does_not_depend_on_its_folder(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text("def loud(caption, sample, by=2):\n    return by * caption.count('!')\n")
+    scorer = get_scorer(f"{path}:loud")
+    name, function, by, _, version = scorer.signature(scorer.prepare(Corpus([]))).split("|")
+    assert (name, function, by, version) == ("loud", "function:own.loud", "by:2", "v:1")
+
+
+def test_what_makes_no_scorer_is_refused():
+    register_scorer("hollow", lambda: 3)
+    with pytest.raises(ScorerError, match="hollow: makes int, which is no scorer; extend"):
+        get_scorer("hollow")
+    with pytest.raises(ScorerError, match="tts: a scorer with this name exists"):
+        register_scorer("tts", said)

@@ -14,7 +14,7 @@ from capwright.scorers.base import ratio, write_signature
 from capwright.scorers.options import describe, parameters_of
 from capwright.scorers.registry import built_in_scorers, find_scorer, options_of, scorer_specs
 from capwright.text.digest import fingerprint
-from capwright.types import ScorerError
+from capwright.types import PluginError, ScorerError
 from places import ROOT
 
 BUILT_IN = tuple(built_in_scorers())
@@ -131,23 +131,20 @@ def test_every_scorer_says_what_it_is_and_has_a_page():
         assert (ROOT / "docs" / "methods" / f"{spec.page}.md").is_file(), name
 
 
-@pytest.fixture
-def added(monkeypatch):
-    monkeypatch.setattr(registry, "_ADDED", {})
-
-
-def test_a_scorer_of_your_own(added):
+def test_a_scorer_of_your_own():
     register_scorer("my-length", Length)
     assert get_scorer("my-length").spec.headline == "words"
     assert "my-length" in list_scorers()
-    for name in ("tts", "similarity", "my-length"):
+    for name in ("tts", "similarity"):
         with pytest.raises(ScorerError, match="exists"):
             register_scorer(name, Length)
+    with pytest.raises(PluginError, match="my-length: .* has a scorer of this name, and so has"):
+        register_scorer("my-length", TTS)
     with pytest.raises(ScorerError, match="is no scorer"):
         register_scorer("three", 3)
 
 
-def test_a_function_that_makes_a_scorer(added):
+def test_a_function_that_makes_a_scorer():
     def make(penalty: float = 2.0):
         return TTS(penalty=penalty)
 
@@ -169,7 +166,7 @@ def test_a_scorer_by_its_place():
         "no_such.module:X": "ModuleNotFoundError",
         "capwright.scorers:Nothing": "AttributeError",
     }.items():
-        with pytest.raises(ScorerError, match=f"^{place}: cannot be imported: {why}"):
+        with pytest.raises(ScorerError, match=f"^the scorer {place} cannot be had: {why}"):
             get_scorer(place)
 
 

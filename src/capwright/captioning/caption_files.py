@@ -14,7 +14,7 @@ from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, S
 #: The status of a row whose image could not be captioned; "reason" in the row says why.
 LOST = "missing_image"
 #: Settings that rows name only where they differ from this.
-UNNAMED: Mapping[str, Any] = {"guidance": 1.0}
+UNNAMED: Mapping[str, Any] = {"guidance": 1.0, "strategy": ""}
 
 
 @dataclass

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from capwright.types import Caption, Request, SamplingParams
+from capwright import plugins
+from capwright.types import Caption, CapwrightError, ModelError, Request, SamplingParams
 
 if TYPE_CHECKING:
     from capwright.models import HFPolicy
@@ -53,15 +54,39 @@ class PolicyCaptioner:
         return self.policy.caption(requests, params, n)
 
 
+def is_plugin(name: str | Path) -> bool:
+    """Whether a plugin brings the captioner of a name. A file or folder of that name comes first."""
+    return plugins.knows("captioner", str(name)) and not Path(name).exists()
+
+
 def load_captioner(name: str | Path, **options: Any) -> Captioner:
     """The captioner of a name.
 
     Args:
-        name: "embedded", a folder, a capwright checkpoint, or a model id of the hub: what `load_policy` loads.
-        options: those of `load_policy` (`prompt`, `device`, `dtype`, `max_pixels`, ...).
+        name: of a plugin's captioner, `module:Name` or `path/to/file.py:Name` of one; or else "embedded", a folder, a
+            capwright checkpoint, or a model id of the hub: what `load_policy` loads.
+        options: those of `load_policy` (`prompt`, `device`, `dtype`, `max_pixels`, ...); what a plugin registered is
+            called with them.
     Raises:
         ModelError: there is no such captioner, or it cannot be used; names it and says what would help.
     """
+    if is_plugin(name):
+        return _of_plugin(str(name), options)
     from capwright.models import load_policy
 
     return PolicyCaptioner(load_policy(name, **options), str(name))
+
+
+def _of_plugin(name: str, options: Mapping[str, Any]) -> Captioner:
+    make = plugins.resolve("captioner", name, {"embedded": PolicyCaptioner}, ModelError)
+    try:
+        made = make(**options)
+    except CapwrightError:
+        raise
+    except Exception as error:
+        raise ModelError(f"captioner {name}: cannot be made with {dict(options)}: {plugins.describe(error)}") from error
+    if not (hasattr(made, "caption") and hasattr(made, "description")):
+        raise ModelError(
+            f"captioner {name}: gives a {type(made).__name__} and no captioner; it needs `caption` and `description`"
+        )
+    return made

@@ -39,10 +39,15 @@ def find_images(sources: Sequence[Path], split: str | None = None) -> Sequence[S
 
 def _samples_of(source: Path, split: str | None, prefix: str) -> Sequence[Sample]:
     from capwright.data import open_dataset
+    from capwright.data.formats.from_plugin import has_plugin
 
     if not source.exists():
         raise DataError(f"{source}: does not exist; name an image, a folder of images, or a dataset")
-    if source.name in DATASET_FILES or (source.is_dir() and any((source / name).is_file() for name in DATASET_FILES)):
+    if (
+        source.name in DATASET_FILES
+        or has_plugin(source)
+        or (source.is_dir() and any((source / name).is_file() for name in DATASET_FILES))
+    ):
         return open_dataset(source, split)
     if split is not None:
         raise DataError(f"{source}: has no splits, it is not a dataset; leave --split out")

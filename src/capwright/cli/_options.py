@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 #: Scorers that load a model of transformers, which talks.
 _WITH_MODELS = {"bertscore", "similarity"}
 
+
+def _load(files: list[Path] | None) -> list[Path]:
+    """Execute plugins before the command; the paths of what was executed."""
+    from capwright.plugins import load
+
+    return [load(file).path for file in files or ()]
+
+
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        callback=_load,
+        help="A file of your own with scorers, advantages, formats ...; its code is executed. Repeatable.",
+    ),
+]
 TokenizerOption = Annotated[
     str | None, typer.Option(help="ptb (the default), ptb-java, words (any language) or split (already tokenized).")
 ]
@@ -85,6 +102,7 @@ class MeasureOptions:
         str | None,
         typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together."),
     ] = None
+    plugin: PluginOption = None
 
     def config(self, systems: Mapping[str, Path]) -> MeasureConfig:
         """The same as the library takes it; `systems` are files of captions by name."""
@@ -226,7 +244,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {}
     for text in settings:
         key, equals, value = text.partition("=")
-        scorer, dot, option = key.partition(".")
+        scorer, dot, option = key.rpartition(".") if ":" in key else key.partition(".")  # path/to/file.py:Name.option
         if not (equals and dot and scorer and option):
             raise DataError(f"--set {text}: must be SCORER.OPTION=VALUE, such as ciderD.sigma=6")
         try:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli._options import ImagesOption, JsonOption, ReplicatesOption, SplitOption, judge_settings, name_systems
+from capwright.cli._options import (
+    ImagesOption,
+    JsonOption,
+    PluginOption,
+    ReplicatesOption,
+    SplitOption,
+    judge_settings,
+    name_systems,
+)
 from capwright.cli._tables import number, with_interval
 from capwright.console import counting, say
 from capwright.types import DataError
@@ -55,6 +63,7 @@ def arena(
     images: ImagesOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of orders, of the judge, and of the resampling.")] = 0,
     bootstrap: ReplicatesOption = 1000,
+    plugin: PluginOption = None,
 ) -> None:
     """Which of several systems writes the better captions, in the eyes of a judge?
 

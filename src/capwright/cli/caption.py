@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli._errors import resumable
+from capwright.cli._options import PluginOption
 from capwright.console import counting, say
 from capwright.types import DataError, SamplingParams
 
@@ -24,7 +25,11 @@ def caption(
         ),
     ],
     model: Annotated[
-        str, typer.Option(help="'embedded', a folder such as runs/demo/checkpoints/rsrs, or a model id of the hub.")
+        str,
+        typer.Option(
+            help="'embedded', a folder such as runs/demo/checkpoints/rsrs, a model id of the hub, or a captioner of a "
+            "plugin."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The caption file to write or to go on with (.jsonl).")],
     prompt: Annotated[str, typer.Option(help="The instruction; by default the one the model was saved with.")] = "",
@@ -38,6 +43,10 @@ def caption(
     guidance: Annotated[
         float, typer.Option(min=0.0, help="Influence of the image times this; above 1 captions name more particulars.")
     ] = 1.0,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="A plugin's decoding strategy: how the next word is chosen.")
+    ] = "",
+    plugin: PluginOption = None,
 ) -> None:
     """Caption images into a .jsonl file.
 
@@ -46,22 +55,25 @@ def caption(
     gets a row with the status missing_image and the reason, and does not stop the others.
     """
     from capwright.captioning.caption_files import UNNAMED, caption_file, same_origin, tell
+    from capwright.captioning.captioners import is_plugin
     from capwright.captioning.image_sources import find_images
 
     if out in sources:
         raise DataError(f"{out}: is what to caption and what to write; choose another --out")
     samples = find_images(sources, split)[:n]
-    origin = {"model": model, "max_tokens": max_tokens, "guidance": guidance}
+    origin: dict[str, Any] = {"max_tokens": max_tokens, "guidance": guidance, "strategy": strategy}
+    if not is_plugin(model):  # a captioner of a plugin says itself which model it is
+        origin = {"model": model, **origin}
     same_origin(out, origin)  # loading takes a while
     with resumable("run the same command again to go on"), counting("captions") as progress:
         captioner = _load(model, dtype=dtype, device=device, max_pixels=max_pixels, prompt=prompt)
-        origin |= captioner.description
+        origin = {"model": model, **origin, **captioner.description}
         same_origin(out, origin)
         tally = caption_file(
             captioner,
             samples,
             out,
-            SamplingParams(temperature=0.0, max_tokens=max_tokens, guidance=guidance),
+            SamplingParams(temperature=0.0, max_tokens=max_tokens, guidance=guidance, strategy=strategy),
             batch_size=batch_size,
             extra={key: value for key, value in origin.items() if (key, value) not in UNNAMED.items()},
             with_image=True,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capwright.cli._errors import resumable
-from capwright.cli._options import DryRunOption, print_costs
+from capwright.cli._options import DryRunOption, PluginOption, print_costs
 from capwright.console import counting, say, warnings_said
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def curate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The new dataset folder; by default as the recipe says.")] = None,
     dry_run: DryRunOption = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Make a dataset better, step by step, as a recipe says.
 

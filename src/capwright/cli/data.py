@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from capwright.cli._options import PluginOption
 from capwright.console import count, counting, say
 from capwright.types import DataError
 
@@ -21,7 +22,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset 
 
 
 @app.command(no_args_is_help=True)
-def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset folder.")]) -> None:
+def check(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset folder.")], plugin: PluginOption = None
+) -> None:
     """Report every problem of a dataset. Exit code 0: usable, 1: not."""
     from capwright.data import check_dataset
 
@@ -49,6 +52,7 @@ def convert(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; images are copied.")],
     layout: LayoutOption = "jsonl",
     overwrite: Overwrite = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Write a dataset in another layout: import it from ECAC, or export it."""
     from capwright.data import open_dataset, write_dataset
@@ -122,6 +126,7 @@ def questions(
     blind_rule: Annotated[str, typer.Option(help="caprl, or captionqa: dropped at 7 of 10 right guesses.")] = "caprl",
     split: Annotated[str | None, typer.Option(help="Of the dataset, this split only.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of writers and shuffles.")] = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Give every image questions that can be answered with it, and not without it.
 

@@ -10,6 +10,7 @@ import typer
 
 from capwright.cli._display import program
 from capwright.cli._errors import resumable
+from capwright.cli._options import PluginOption
 from capwright.console import say
 from capwright.types import CapwrightError, RunError
 
@@ -27,6 +28,7 @@ def demo(
         typer.Argument(metavar="[KEY=VALUE]...", help=f"Change values of the recipe {NAME}, such as seed=1."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run folder to write.")] = Path("runs/demo"),
+    plugin: PluginOption = None,
 ) -> None:
     """The whole story on the built-in kindergarten.
 
@@ -39,7 +41,7 @@ def demo(
     from capwright.recipes import load_recipe
     from capwright.runs.pipeline import REPORT, run_recipe
 
-    recipe = load_recipe(NAME, overrides or [])
+    recipe = load_recipe(NAME, overrides or [], plugin or ())
     unfinished = _make_room(out, recipe)
     quiet_libraries()
     if not unfinished:

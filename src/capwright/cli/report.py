@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +61,7 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> N
 
     run = read_run(run_dir)
     about = run.facts
+    _warn_of_changes(run_dir)
     dataset = _open(run_dir, about, data)
     samples = []
     if dataset is not None:
@@ -74,6 +76,16 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> N
         things=str(about.get("things") or "things"),
     )
     say(f"report: {page}")
+
+
+def _warn_of_changes(run_dir: Path) -> None:
+    """Say which plugins of a run are not what they were. None that a run folder names is executed for its page."""
+    from capwright.recipes import load_recipe
+    from capwright.recipes.plugin_files import changed_plugins
+
+    with suppress(CapwrightError):
+        for line in changed_plugins(load_recipe(run_dir / "recipe.yaml")):
+            say(f"warning: {line}; the page shows what was measured with the plugin as it was")
 
 
 def _open(run_dir: Path, about: Mapping[str, Any], data: Path | None) -> Dataset | None:

@@ -13,6 +13,7 @@ from capwright.cli._options import (
     InjectionOption,
     JsonOption,
     MeasureOptions,
+    PluginOption,
     ReplicatesOption,
     SeedOption,
     SplitOption,
@@ -81,6 +82,7 @@ def build_idf(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The table to write, such as idf.tsv.gz.")],
     split: SplitOption = None,
     tokenizer: TokenizerOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Count in how many images each n-gram is said: a frozen table for CIDEr-D.
 
@@ -140,7 +142,7 @@ def agreement(
 
 
 @app.command("list")
-def list_() -> None:
+def list_(plugin: PluginOption = None) -> None:
     """All scorers, what they need and what they give."""
     from capwright.cli._display import print_table
     from capwright.scorers import get_scorer, list_scorers
@@ -149,10 +151,12 @@ def list_() -> None:
 
     rows = []
     for name in list_scorers():
+        options = ""
         try:
+            options = ", ".join(options_of(name))
             spec = get_scorer(name).spec
             gives, needs = ", ".join(spec.outputs), ", ".join(sorted(spec.needs))
         except ScorerError as error:
             gives, needs = "", str(error).removeprefix(f"{name}: ").partition(":")[0]
-        rows.append([name, gives, needs, ", ".join(options_of(name))])
+        rows.append([name, gives, needs, options])
     print_table(["scorer", "scores", "needs", "options"], rows, words=True)

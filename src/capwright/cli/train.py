@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capwright.cli._errors import resumable
+from capwright.cli._options import PluginOption
 from capwright.types import RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def train(
             "--dry-run", help="Print the plan, what judges would be asked, and the heaviest step; train nothing."
         ),
     ] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Train a captioner as a recipe says.
 
@@ -52,13 +54,14 @@ def train(
         recipe = None
     if resume is not None and out is not None and out != resume:
         raise RunError(f"--resume {resume} goes on in that folder; leave --out {out} away")
-    plan, folder = _what_to_run(recipe, overrides or [], out, resume)
+    plan, folder = _what_to_run(recipe, overrides or [], out, resume, plugin or ())
     if processes > 1 and not dry_run:
         from capwright.runs.launch import run_in_processes
 
         _check_devices(plan, processes)
         where = ["--resume", str(resume)] if resume is not None else ["--out", str(folder)]
         given = [*([recipe] if recipe is not None else []), *(overrides or [])]
+        where += [word for file in plugin or () for word in ("--plugin", str(file))]
         raise typer.Exit(run_in_processes(processes, ["train", *given, *where], folder))
     quiet_libraries()
     if dry_run:
@@ -96,7 +99,7 @@ def _preview(recipe: Recipe, out: Path) -> None:
 
 
 def _what_to_run(
-    recipe: str | None, overrides: Sequence[str], out: Path | None, resume: Path | None
+    recipe: str | None, overrides: Sequence[str], out: Path | None, resume: Path | None, plugins: Sequence[Path]
 ) -> tuple[Recipe, Path]:
     from capwright.recipes import list_recipes, load_recipe
     from capwright.runs.resume import RECIPE
@@ -104,9 +107,9 @@ def _what_to_run(
     if resume is None:
         if recipe is None:
             raise RecipeError(f"name a recipe: a file, or one of {', '.join(list_recipes())}")
-        plan = load_recipe(recipe, overrides)
+        plan = load_recipe(recipe, overrides, plugins)
         return plan, out or Path("runs") / plan.name
     saved = resume / RECIPE
     if not saved.is_file():
         raise RunError(f"{resume}: holds no run to go on with (no {RECIPE}); start one with `capwright train RECIPE`")
-    return load_recipe(saved if recipe is None else recipe, overrides), resume
+    return load_recipe(saved if recipe is None else recipe, overrides, plugins), resume

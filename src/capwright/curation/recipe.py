@@ -18,11 +18,13 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from capwright import plugins
 from capwright.curation.base import Step
 from capwright.curation.registry import make_step
 from capwright.recipes.files import parse_keys, read_recipe
 from capwright.recipes.parts import Config
-from capwright.recipes.schema import DataSource
+from capwright.recipes.plugin_files import anchored
+from capwright.recipes.schema import DataSource, PluginFile
 
 
 class CurationData(DataSource):
@@ -35,7 +37,7 @@ class StepEntry(Config):
     """A step of a recipe: its name, and its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: str = Field(description="one of `registry.STEPS`, or package.module:Class")
+    name: str = Field(description="one of `registry.STEPS` or of a plugin, module:Class, or path/to/file.py:Class")
 
 
 class CurationRecipe(Config):
@@ -47,6 +49,7 @@ class CurationRecipe(Config):
     seed: int = Field(0, ge=0, description="of the steps that take a seed and are given none")
     judge: Any = Field(None, description="of the steps that ask one and are given none: a name, or name and options")
     steps: list[StepEntry] = Field(min_length=1, description="in order")
+    plugins: list[PluginFile] = Field(default_factory=list, description="files of your own that names come from")
 
     @property
     def journal(self) -> Path:
@@ -55,7 +58,7 @@ class CurationRecipe(Config):
 
 
 def load_curation(name: str | Path, overrides: Iterable[str] = ()) -> tuple[CurationRecipe, list[Step]]:
-    """Read a recipe of `capwright curate`, and make its steps; no judge is asked or loaded.
+    """Read a recipe of `capwright curate`, execute its plugins, and make its steps; no judge is asked or loaded.
 
     Args:
         name: a YAML file, or the bare name of one that comes along ("scenes"); `extends` as in other recipes.
@@ -63,9 +66,12 @@ def load_curation(name: str | Path, overrides: Iterable[str] = ()) -> tuple[Cura
 
     Raises:
         RecipeError: names the file or override, the dotted key, and for unknown keys and steps the nearest one.
+        PluginError: a plugin cannot be loaded, or is not the one of the digest that the recipe has.
     """
     raw, source, changed = read_recipe(name, overrides, "curation")
-    recipe = parse_keys(CurationRecipe, raw, source, changed)
+    recipe = parse_keys(CurationRecipe, anchored(raw, Path.cwd()), source, changed)
+    for one in recipe.plugins:
+        plugins.load(one.path, one.sha256)
     steps = []
     for entry in recipe.steps:
         own = {key.removeprefix(f"steps.{entry.name}."): text for key, text in changed.items()}

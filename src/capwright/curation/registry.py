@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
+from capwright import plugins
 from capwright.curation.base import Step
-from capwright.data.files import nearest
 from capwright.recipes.files import parse_keys
 from capwright.types import CapwrightError, DataError, RecipeError
 
-#: name -> "module:class"; whatever else a recipe names must be written like that.
+#: name -> "module:class"; whatever else a recipe names is one of a plugin, or written like that.
 STEPS = {
     "caption_filter": "capwright.curation.caption_filter:CaptionFilter",
     "deduplicate": "capwright.curation.deduplicate:Deduplicate",
@@ -22,19 +21,12 @@ STEPS = {
 
 
 def find_step(name: str) -> type[Step]:
-    """The step of a name, or one of your own by "package.module:Class".
+    """The step of a name: built in, or one of your own that a plugin registered, or `module:Class` or `file.py:Class`.
 
     Raises:
         DataError: there is none, or it is no `Step`.
     """
-    module, colon, attribute = STEPS.get(name, name).partition(":")
-    if not colon:
-        known = f"steps: {', '.join(STEPS)}, or package.module:Class"
-        raise DataError(f'there is no step "{name}"{nearest(name, STEPS)} ({known})')
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise DataError(f'the step "{name}" cannot be imported: {error}') from error
+    found = plugins.resolve("step", name, STEPS, DataError)
     if not (isinstance(found, type) and issubclass(found, Step)):
         raise DataError(f'"{name}" is no step: it must be a class derived from capwright.curation.Step')
     return found

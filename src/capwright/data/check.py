@@ -16,7 +16,6 @@ import numpy as np
 
 from capwright.data.dataset import VOCABULARY, find_layout
 from capwright.data.files import file_digest, read_text
-from capwright.data.formats import LAYOUTS
 from capwright.data.images import image_size, load_image
 from capwright.data.near_duplicates import PIXELS, ImageComparer, image_hash, near_pairs
 from capwright.data.sample_rows import Complain, RowReader, Where
@@ -81,7 +80,8 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     Memory holds some hundred bytes a sample and never more than a few images.
 
     Args:
-        path: a dataset folder; one that does not exist is a problem to report, not an exception.
+        path: a dataset folder, or a file in the format of a plugin; one that does not exist is a problem to report, not
+            an exception.
         progress: called with (images done, images).
     """
     given = Path(os.path.abspath(path))
@@ -95,9 +95,9 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     images = _ImageFiles(notes)
     splits: Counter[str] = Counter()
     reader = RowReader(root, _read_vocabulary(root, notes))
-    main = root / LAYOUTS[layout].marker
+    main = root / layout.marker
     try:
-        for row, where in LAYOUTS[layout].rows(root, notes.add):
+        for row, where in layout.rows(root, notes.add):
             complain = notes.at(where)
             sample = reader.read(row, complain)
             if sample is not None:

@@ -17,7 +17,8 @@ from typing import overload
 import numpy as np
 
 from capwright.data.files import file_digest, nearest, reading
-from capwright.data.formats import LAYOUTS, Annotations
+from capwright.data.formats import LAYOUTS, Annotations, Layout
+from capwright.data.formats.from_plugin import plugin_layout
 from capwright.data.ids import Finder
 from capwright.data.sample_rows import RowReader
 from capwright.data.vocabulary import read_vocabulary
@@ -31,7 +32,7 @@ class Dataset(Sequence[Sample]):
 
     Attributes:
         root: the dataset folder, absolute.
-        layout: "jsonl" or "ecac".
+        layout: "jsonl", "ecac", or the name of a plugin's format.
         vocabulary: the terms of the domain; empty when the dataset names none.
         fingerprint: 16 hex digits of a SHA-256 over the annotation files and the vocabulary (not over the images).
             A split has the fingerprint of the whole.
@@ -99,21 +100,26 @@ class Dataset(Sequence[Sample]):
         return Dataset(self.root, self.vocabulary, self._annotations, indices)
 
 
-def find_layout(path: Path) -> tuple[Path, str]:
-    """(dataset folder, layout) of a folder, or of the file in it that says so. DataError says what was looked for."""
+def find_layout(path: Path) -> tuple[Path, Layout]:
+    """(dataset folder, layout) of a folder, or of a file: the one in it that says so, or one in the format of a plugin.
+
+    DataError says what was looked for.
+    """
+    if (own := plugin_layout(path)) is not None:
+        return path.parent, own
     markers = [layout.marker for layout in LAYOUTS.values()]
     with reading(path):
         is_folder = path.is_dir()
         if not is_folder and not path.exists():
             raise DataError(f"{path}: does not exist; name a dataset folder")
     if not is_folder:
-        for name, layout in LAYOUTS.items():
+        for layout in LAYOUTS.values():
             if path.name == layout.marker:
-                return path.parent, name
+                return path.parent, layout
         raise DataError(f"{path}: is not a dataset; name a folder that holds {' or '.join(markers)}")
-    layouts = [name for name, layout in LAYOUTS.items() if (path / layout.marker).exists()]
+    layouts = [layout for layout in LAYOUTS.values() if (path / layout.marker).exists()]
     if len(layouts) > 1:
-        both = " and ".join(LAYOUTS[name].marker for name in layouts)
+        both = " and ".join(layout.marker for layout in layouts)
         raise DataError(f"{path}: holds both {both}; name the one that is meant, or move the other away")
     if not layouts:
         raise DataError(f"{path}: is not a dataset: it holds neither {' nor '.join(markers)}")
@@ -121,7 +127,9 @@ def find_layout(path: Path) -> tuple[Path, str]:
 
 
 def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
-    """Open a dataset folder, or one split of it; one of another layout than jsonl is imported.
+    """Open a dataset folder, or a file in the format of a plugin; or one split of it.
+
+    One of another layout than jsonl is imported.
 
     Every row is checked once now, so that a long job does not trip over it later; unknown keys are ignored
     (`check_dataset` reports them). Images are not touched.
@@ -132,7 +140,7 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     root, layout = find_layout(Path(os.path.abspath(path)))
     vocabulary = read_vocabulary(root / VOCABULARY) if (root / VOCABULARY).exists() else None
     reader = RowReader(root, vocabulary)
-    annotations = LAYOUTS[layout].open(root, reader)
+    annotations = layout.open(root, reader)
     if not len(annotations):
         raise DataError(f"{root}: the dataset has no samples")
     if vocabulary is None and reader.terms_used:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.files import DECODER, cut_text, kind_of, lines, nearest_key, open_packed, parse_json, reading
+from capwright.data.formats.from_plugin import plugin_rows
 from capwright.data.formats.tables import ID_COLUMNS, no_captions, table_rows
 from capwright.types import DataError
 
@@ -82,6 +83,8 @@ def open_any(source: str | Path | Mapping[Any, Any] | Sequence[Any], name: str) 
 
 def open_source(path: Path) -> Source:
     """Open a file. DataError names the file and the line that cannot be read; rows are checked as they are read."""
+    if (own := plugin_rows(path)) is not None:
+        return Source(str(path), path, None, _items(own, str(path)))
     handle = open_packed(path)
     numbered = lines(path, handle)
     number, _, line = next(numbered, (0, 0, b""))

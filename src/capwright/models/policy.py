@@ -182,7 +182,7 @@ class HFPolicy:
             strategy: which prompts there are, and how their logits become those that tokens are drawn from; None for
                 what `sampling` asks for. `logprob` and `entropy` of captions are those of the combined distribution.
         Raises:
-            ModelError: `noise` has another shape. RunError: `sampling.guidance` is out of range.
+            ModelError: `noise` has another shape. RunError: see `strategy_of`.
         """
         if noise is None:
             noise = self._noise(prefixes, n, sampling)

@@ -6,6 +6,7 @@ Reading a recipe imports neither torch nor a model.
 from __future__ import annotations
 
 from capwright.recipes.files import changed_keys, find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
+from capwright.recipes.plugin_files import load_plugins
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 
@@ -16,6 +17,7 @@ __all__ = [
     "changed_keys",
     "find_recipe",
     "list_recipes",
+    "load_plugins",
     "load_recipe",
     "parse_recipe",
     "save_recipe",

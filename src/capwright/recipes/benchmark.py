@@ -11,24 +11,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from capwright.recipes.files import list_recipes, not_found, parse_keys, read_yaml
+from capwright.recipes.files import check_scorers, list_recipes, not_found, parse_keys, read_yaml
 from capwright.recipes.parts import Config, Count, SamplingConfig
-from capwright.recipes.schema import Scenes
-
-
-class BenchmarkData(Config):
-    """What is captioned: `path` or `scenes`."""
-
-    path: str | None = Field(None, description="a dataset folder; relative to the file of the benchmark")
-    scenes: Scenes | None = Field(None, description="the built-in kindergarten, drawn when it is needed")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> BenchmarkData:
-        if (self.path is None) == (self.scenes is None):
-            raise ValueError("give either path (a dataset folder) or scenes (the built-in kindergarten)")
-        return self
+from capwright.recipes.rewards import NamedScorer
+from capwright.recipes.schema import DataSource
 
 
 class Benchmark(Config):
@@ -38,7 +26,7 @@ class Benchmark(Config):
     version: str = Field(description="changes whenever the same captions could get another number")
     source: str = Field(description="where the protocol is from: an arXiv id, an address, or whose choice it is")
     notes: str = Field("", description="what is the source's, what was chosen, and why")
-    data: BenchmarkData = Field(description="what is captioned")
+    data: DataSource = Field(description="what is captioned; a path is relative to the file of the benchmark")
     split: str = Field("test", description="split to caption and to measure on")
     limit: Count | None = Field(None, description="the first so many samples; null: all")
     prompt: str = Field("", description="the instruction beside the image; empty: the one a model was saved with")
@@ -61,10 +49,18 @@ class Benchmark(Config):
         return {name: own or {} for name, own in value.items()} if isinstance(value, dict) else value
 
     @property
+    def named_scorers(self) -> list[NamedScorer]:
+        """Its scorers, for `files.check_scorers`."""
+        return [NamedScorer(name, own, "scorers", f"scorers.{name}") for name, own in self.scorers.items()]
+
+    @property
     def digest(self) -> str:
-        """12 hex digits of everything that can change a number, but for the data, which have a fingerprint."""
-        protocol = self.model_dump(exclude={"name", "version", "source", "notes"})
-        protocol["data"].pop("path")
+        """12 hex digits of everything that can change a number, but for the data, which have a fingerprint.
+
+        Defaults are left out, so that a key that is added to benchmarks later changes no digest.
+        """
+        protocol = self.model_dump(exclude={"name", "version", "source", "notes"}, exclude_defaults=True)
+        protocol["data"].pop("path", None)
         text = json.dumps(protocol, sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -79,7 +75,7 @@ def load_benchmark(name: str | Path) -> Benchmark:
 
     Raises:
         RecipeError: there is none (the message lists those there are), or one line a problem, each naming the file and
-            the dotted key.
+            the dotted key; also for scorers that do not exist and for wrong options of them.
     """
     path, known = Path(name).expanduser(), list_benchmarks()
     if not path.is_file():
@@ -87,6 +83,7 @@ def load_benchmark(name: str | Path) -> Benchmark:
             raise not_found("benchmark", name, str(name), known)
         path = known[str(name)]
     found = parse_keys(Benchmark, read_yaml(path), str(path))
+    check_scorers(found.named_scorers, str(path))
     if found.data.path is None:
         return found
     place = str((path.parent / Path(found.data.path).expanduser()).absolute())

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from capwright.recipes.rewards import scorer_problems
+from capwright.recipes.plugin_files import anchored, pinned
+from capwright.recipes.rewards import NamedScorer, scorer_problems
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
-from capwright.types import RecipeError
+from capwright.types import EMPTY, PluginError, RecipeError
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -59,7 +60,7 @@ def not_found(what: str, name: str | Path, stem: str, known: Iterable[str]) -> R
     return RecipeError(f"{what} '{name}': no such file or name.{hint} {what.capitalize()}s that come along: {there}")
 
 
-def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str | Path] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
@@ -68,11 +69,14 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             bare name stands for a stage of that recipe.
         overrides: "dotted.key=value" strings; the value is YAML. Stages are addressed by name or number:
             `stages.rsrs.steps=10`, `model.lora.r=8`, `model.lora=null`.
+        plugins: files that the recipe needs besides those it names, as they are now. None is executed here.
 
     Raises:
         RecipeError: names the file or override, the full dotted key, and for unknown keys the nearest one.
     """
     raw, source, changed = read_recipe(name, overrides)
+    if more := [str(file) for file in plugins]:
+        raw["plugins"] = [*(raw.get("plugins") or []), *more]
     return parse_recipe(raw, source, changed)
 
 
@@ -102,29 +106,45 @@ def read_recipe(
 def parse_recipe(raw: Mapping[str, Any], source: str = "recipe", overrides: Mapping[str, str] | None = None) -> Recipe:
     """Check plain data (as read from YAML) and make a `Recipe` of it; relative data paths become absolute.
 
+    So do files of plugins, which get their digest; none is executed.
+
     Raises:
         RecipeError: one line a problem, each naming the source and the dotted key; also for scorers that do not exist,
-            and for options that they do not have or that are of another type.
+            and for options that they do not have or that are of another type; or a plugin that cannot be read.
     """
-    recipe = parse_keys(Recipe, raw, source, overrides)
-    given = recipe.evaluation.options
-    measured = {name: given.get(name, {}) for name in dict.fromkeys([*recipe.evaluation.scorers, *given])}
-    lines = [
-        f"{_said_in(key, source, overrides or {})}: {key}: {problem}"
-        for key, problem in scorer_problems(recipe.rewards, measured)
-    ]
-    if lines:
-        raise RecipeError("\n".join(lines))
+    raw, overrides = anchored(raw, Path.cwd()), overrides or {}
+    has_plugins = bool(raw.get("plugins"))
+    recipe = parse_keys(Recipe, raw, source, overrides, {"plugins": has_plugins})
+    try:
+        recipe = recipe.model_copy(update={"plugins": pinned(recipe)})
+    except PluginError as error:
+        raise RecipeError(f"{source}: plugins: {error}") from error
+    check_scorers(recipe.named_scorers, source, overrides, has_plugins)
     if recipe.data.path is None:
         return recipe
     absolute = str(Path(recipe.data.path).expanduser().absolute())
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
 
 
-def parse_keys(schema: type[S], raw: Mapping[str, Any], source: str, overrides: Mapping[str, str] | None = None) -> S:
-    """Check plain data by a schema; errors as in `parse_recipe`."""
+def check_scorers(
+    scorers: Iterable[NamedScorer], source: str, overrides: Mapping[str, str] = EMPTY, has_plugins: bool = False
+) -> None:
+    """Raise RecipeError for scorers that do not exist and wrong options; see `rewards.scorer_problems`."""
+    problems = scorer_problems(scorers, has_plugins)
+    if lines := [f"{_said_in(key, source, overrides)}: {key}: {problem}" for key, problem in problems]:
+        raise RecipeError("\n".join(lines))
+
+
+def parse_keys(
+    schema: type[S],
+    raw: Mapping[str, Any],
+    source: str,
+    overrides: Mapping[str, str] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> S:
+    """Check plain data by a schema, whose checks may ask for the context; errors as in `parse_recipe`."""
     try:
-        return schema.model_validate(dict(raw))
+        return schema.model_validate(dict(raw), context=None if context is None else dict(context))
     except ValidationError as error:
         lines = [_explain(problem, raw, source, overrides or {}, schema) for problem in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
@@ -178,6 +198,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[s
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a YAML mapping that starts with 'name:'")
+    raw = anchored(raw, path.absolute().parent)
     base_name = raw.pop("extends", None)
     merged: dict[str, Any] = {}
     if base_name is not None:
@@ -191,6 +212,8 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[s
             merged[key] = {**merged[key], **value}
         elif key == "stages" and isinstance(value, list):
             merged[key] = _stages(value, merged.get(key), str(path))
+        elif key == "plugins" and isinstance(value, list):
+            merged[key] = [*merged.get(key, []), *value]
         else:
             merged[key] = value
     return merged

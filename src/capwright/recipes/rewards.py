@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from capwright import plugins
 from capwright.recipes.parts import Config
 from capwright.types import ScorerError
 
@@ -101,25 +102,42 @@ class RewardConfig(Config):
         return self
 
 
-def scorer_problems(
-    rewards: Mapping[str, RewardConfig], scorers: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, str]]:
-    """What is wrong with the scorers that a recipe names and with their options: (dotted key, what is wrong).
+class NamedScorer(NamedTuple):
+    """A scorer that a file names with its options, and under which dotted keys."""
 
-    `scorers`: those of the evaluation with their options. Nothing is made for it, neither a scorer nor a judge.
-    """
-    from capwright.scorers.registry import option_problems
+    name: str
+    options: Mapping[str, Any]
+    key: str
+    options_key: str
 
-    wanted: list[tuple[str, str, str, Mapping[str, Any]]] = [
-        (f"rewards.{name}.scorer" if reward.scorer else f"rewards.{name}", f"rewards.{name}.options", *chosen)
+
+def reward_scorers(rewards: Mapping[str, RewardConfig]) -> list[NamedScorer]:
+    """The scorers of rewards; one of length alone has none."""
+    return [
+        NamedScorer(
+            reward.scorer or name,
+            reward.options,
+            f"rewards.{name}.scorer" if reward.scorer else f"rewards.{name}",
+            f"rewards.{name}.options",
+        )
         for name, reward in rewards.items()
         if reward.overlong is None
-        for chosen in [(reward.scorer or name, reward.options)]
     ]
-    wanted += [("evaluation.scorers", f"evaluation.options.{scorer}", scorer, own) for scorer, own in scorers.items()]
-    for place, options_place, scorer, options in wanted:
+
+
+def scorer_problems(scorers: Iterable[NamedScorer], has_plugins: bool = False) -> Iterator[tuple[str, str]]:
+    """What is wrong with scorers that a file names and with their options: (dotted key, what is wrong).
+
+    Nothing is made for it, neither a scorer nor a judge, and no plugin is executed: what is not there yet and could
+    come from one (from any that the file names, if it `has_plugins`) is looked at when it is made.
+    """
+    from capwright.scorers.registry import is_loaded, option_problems
+
+    for name, options, key, options_key in scorers:
+        if not is_loaded(name) and (has_plugins or plugins.knows("scorer", name)):
+            continue
         try:
-            for option, problem in option_problems(scorer, options).items():
-                yield f"{options_place}.{option}", problem
+            for option, problem in option_problems(name, options).items():
+                yield f"{options_key}.{option}", problem
         except ScorerError as error:
-            yield place, str(error)
+            yield key, str(error)

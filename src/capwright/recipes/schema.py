@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from capwright.recipes.parts import Config, Count, Probability, SamplingConfig
-from capwright.recipes.rewards import QUANTITIES, RewardConfig
+from capwright.recipes.rewards import QUANTITIES, NamedScorer, RewardConfig, reward_scorers
 from capwright.recipes.stages import SftStage, Stage
 
 
@@ -132,6 +132,15 @@ class EvaluationConfig(Config):
     batch_size: Count = Field(32, description="images captioned at once")
 
 
+class PluginFile(Config):
+    """A file of your own: scorers, advantages, data formats and more that the recipe names. It is executed when the
+    recipe is carried out; a file name alone is a short form. `path/to/file.py:Name` in place of a name needs no entry.
+    """
+
+    path: str = Field(description="the file (.py), relative to the recipe")
+    sha256: str = Field("", description="its digest, which a run fills in; a file that has changed is not executed")
+
+
 class Recipe(Config):
     """A whole run: model, data, rewards, stages, evaluation."""
 
@@ -144,6 +153,15 @@ class Recipe(Config):
     )
     stages: list[Stage] = Field(min_length=1, description="in order; each goes on from the one before, or `start_from`")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="how stages are measured")
+    plugins: list[PluginFile] = Field(default_factory=list, description="files of your own that names come from")
+
+    @property
+    def named_scorers(self) -> list[NamedScorer]:
+        """The scorers of its rewards and of its evaluation."""
+        given = self.evaluation.options
+        measured = {name: given.get(name, {}) for name in dict.fromkeys([*self.evaluation.scorers, *given])}
+        wanted = [(name, own, "evaluation.scorers", f"evaluation.options.{name}") for name, own in measured.items()]
+        return [*reward_scorers(self.rewards), *(NamedScorer(*one) for one in wanted)]
 
     @field_validator("rewards", mode="before")
     @classmethod

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from capwright.recipes.parts import Config, Count, SamplingConfig, Share
+from capwright.recipes.parts import Config, Count, SamplingConfig, Share, check_name
+
+#: What `advantage` can be without plugins, and where it is.
+ADVANTAGES = {
+    name: f"capwright.training.advantages:{name}"
+    for name in ("grpo", "dr_grpo", "rloo", "gdpo", "scst", "mean_baseline")
+}
 
 
 class Imitation(Config):
@@ -104,8 +110,10 @@ class RlStage(StageBase):
     kind: Literal["rl", "grpo", "rsrs"] = Field(description="grpo: on_failed drop; rsrs: on_failed imitate; rl: say it")
     captions_per_image: Count = Field(8, description="G, captions sampled for each image: one group")
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="how captions are drawn")
-    advantage: Literal["grpo", "dr_grpo", "rloo", "gdpo", "scst", "mean_baseline"] = Field(
-        "grpo", description="how rewards of a group become a signal; gdpo for several rewards"
+    advantage: str = Field(
+        "grpo",
+        description="how rewards of a group become a signal: grpo, dr_grpo, rloo, gdpo (for several rewards), scst, "
+        "mean_baseline, or one of a plugin",
     )
     whiten: bool = Field(True, description="gdpo: the last step, divided by the spread over the whole step (eq. 6)")
     baseline_memory: float = Field(0.9, ge=0.0, lt=1.0, description="of the running mean of advantage: mean_baseline")
@@ -157,6 +165,11 @@ class RlStage(StageBase):
         }
         return next((key for key, needed in keys.items() if needed), None)
 
+    @field_validator("advantage")
+    @classmethod
+    def _known_advantage(cls, value: str, info: ValidationInfo) -> str:
+        return check_name("advantage", value, info, ADVANTAGES)
+
     @model_validator(mode="after")
     def _preset(self) -> RlStage:
         preset = {"grpo": "drop", "rsrs": "imitate"}.get(self.kind)
@@ -173,7 +186,7 @@ class RlStage(StageBase):
         outside = self.advantage in ("scst", "mean_baseline")
         if self.on_saturated is None:
             object.__setattr__(self, "on_saturated", "keep" if outside else "drop")
-        if self.captions_per_image == 1 and not outside:
+        if self.captions_per_image == 1 and not outside and self.advantage in ADVANTAGES:
             raise ValueError(f"captions_per_image is 1, but {self.advantage} compares captions: give 2 or more")
         if self.kl.beta and self.kl.place == "reward" and self.advantage == "gdpo":
             raise ValueError("kl.place: reward does not go with gdpo, which would normalize it; use kl.place: loss")

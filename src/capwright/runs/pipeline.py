@@ -46,6 +46,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> Scoring | 
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
     from capwright.evaluation import prepare_scorers
+    from capwright.recipes import load_plugins
     from capwright.runs import Progress, build_training_setup, open_data, train
     from capwright.training.distributed import is_first, join
 
@@ -56,6 +57,7 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> Scoring | 
     taken = {"base", "comparisons", "signatures", "run"} & {stage.name for stage in recipe.stages}
     if taken:
         raise RecipeError(f"stages: '{taken.pop()}' means something else in a run; choose another name for the stage")
+    load_plugins(recipe)
     out.mkdir(parents=True, exist_ok=True)
     with join(recipe).main_process_first(), _drawing(recipe) as drawn:
         data = open_data(recipe, out, drawn)

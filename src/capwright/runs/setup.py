@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from capwright.models import FeatureCache, HFPolicy, LoadOptions, load_policy
+from capwright.recipes.plugin_files import load_plugins
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs import checkpoint
@@ -47,6 +48,7 @@ def build_training_setup(recipe: Recipe, out: Path) -> TrainingSetup:
     """Open the data, prepare the rewards, load the model: whatever is missing shows before anything is trained."""
     from capwright.data import load_image
 
+    load_plugins(recipe)
     accelerator = join(recipe)
     with accelerator.main_process_first():  # it may have to build the data, which the others then find
         whole = open_data(recipe, out)

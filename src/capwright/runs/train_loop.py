@@ -16,6 +16,7 @@ import torch
 
 from capwright.models import HFPolicy
 from capwright.recipes.files import save_recipe
+from capwright.recipes.plugin_files import load_plugins
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs import checkpoint
@@ -83,9 +84,11 @@ def train(
             randomness.
         materials: what to work with instead of what the recipe names.
     Raises:
-        Stopped: interrupted (Ctrl-C); everything is saved. RunError, RecipeError, DataError, ModelError: see message.
+        Stopped: interrupted (Ctrl-C); everything is saved. RunError, RecipeError, DataError, ModelError and
+            PluginError: see message.
     """
     out, progress = Path(out), progress or Progress()
+    load_plugins(recipe)
     if dry_run:
         from capwright.runs.dry_run import preview
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capwright.scorers.base import SCORED, Context, Corpus, Item, Scorer, ScorerSpec, Stats, explain
+from capwright.scorers.base import SCORED, Context, Corpus, Item, ItemStats, Scorer, ScorerSpec, Stats, explain
 from capwright.scorers.fluency.length import Length
 from capwright.scorers.function_scorer import as_scorer
 from capwright.scorers.objects.tts import TTS, Span, TTSContext
@@ -18,6 +18,7 @@ __all__ = [
     "Corpus",
     "TermEntry",
     "Item",
+    "ItemStats",
     "Length",
     "Match",
     "NotInstalledError",

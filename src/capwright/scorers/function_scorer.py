@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+from capwright import plugins
 from capwright.judges.protocols import StatusWithReason
 from capwright.scorers.base import Context, Corpus, Item, ItemStats, Scorer, ScorerSpec
 from capwright.scorers.options import check_options, measures_captions
@@ -24,8 +25,7 @@ class FunctionScorer(Scorer[Context]):
     def __init__(self, function: Callable[..., Any], spec: ScorerSpec, options: Mapping[str, Any]) -> None:
         self.function, self.spec = function, spec
         self.options = check_options(spec.name, function, options)
-        module, name = function.__module__, getattr(function, "__qualname__", type(function).__qualname__)
-        self._place = f"{module}.{name}"
+        self._place = plugins.home(function)
         defaults = inspect.signature(function).parameters.values()
         self._all_options = {p.name: p.default for p in list(defaults)[2:] if p.default is not p.empty} | self.options
 
@@ -45,7 +45,7 @@ class FunctionScorer(Scorer[Context]):
             except OutageError:
                 raise
             except Exception as error:
-                raise self._error(item, f"failed: {type(error).__name__}: {error}") from error
+                raise self._error(item, f"failed: {plugins.describe(error)}") from error
             if value is None or (isinstance(value, Real) and math.isnan(value)):
                 yield ItemStats(None, StatusWithReason(Status.UNPARSEABLE, f"{self._place} gave {value}"))
             elif isinstance(value, Real) and math.isfinite(value):

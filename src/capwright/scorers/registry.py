@@ -1,22 +1,20 @@
 """Scorers by name, so that recipes and the command line can ask for them.
 
-Those that come with capwright are found in their modules: the classes that say in a `spec` what they are. Others are
-added by `register_scorer` or named by their place, "my_package.metrics:Kindness". A function of (caption, sample) is a
-scorer, too.
+Those that come with capwright are found in their modules: the classes that say in a `spec` what they are. Others come
+from `capwright.plugins`. A function of (caption, sample) is a scorer, too.
 """
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from capwright import plugins
 from capwright.scorers.base import Scorer, ScorerSpec
 from capwright.scorers.function_scorer import FunctionScorer, as_scorer
 from capwright.scorers.options import check_options, measures_captions, parameters_of, present_options, wrong_options
@@ -24,8 +22,6 @@ from capwright.types import ScorerError
 
 #: What makes a scorer: its class, a function that returns one, or what `as_scorer` made of a function.
 Maker = Callable[..., Scorer] | FunctionScorer
-
-_ADDED: dict[str, Maker] = {}
 
 
 def register_scorer(name: str, make: Callable[..., Any] | FunctionScorer) -> None:
@@ -36,16 +32,17 @@ def register_scorer(name: str, make: Callable[..., Any] | FunctionScorer) -> Non
         make: a class, a function that returns a scorer (`make(**options)`), a function of (caption, sample), or what
             `as_scorer` made of one.
 
-    Raises ScorerError when the name is taken.
+    Raises ScorerError when the name is built in, PluginError when another scorer has taken it.
     """
-    if name in list_scorers():
+    if _find_built_in(name):
         raise ScorerError(f"{name}: a scorer with this name exists; choose another name")
-    _ADDED[name] = as_maker(make, name)
+    as_maker(make, name)  # what is no scorer is refused here
+    plugins.register("scorer", name)(make)
 
 
 def list_scorers() -> tuple[str, ...]:
-    """Names of all scorers, sorted."""
-    return tuple(sorted({*built_in_scorers(), *_ADDED}))
+    """Names of all scorers, sorted; also of those in plugins that were loaded, and in packages that are installed."""
+    return plugins.names("scorer", built_in_scorers())
 
 
 def get_scorer(scorer: str | Callable[..., Any] | FunctionScorer, **options: Any) -> Scorer:
@@ -66,9 +63,15 @@ def get_scorer(scorer: str | Callable[..., Any] | FunctionScorer, **options: Any
     if isinstance(make, FunctionScorer):
         return make.with_options(**present)
     try:
-        return make(**(present if isinstance(make, type) else check_options(name, make, present)))
+        made = make(**(present if isinstance(make, type) else check_options(name, make, present)))
     except (TypeError, ValueError, OverflowError) as error:
         raise ScorerError(f"{name}: cannot be made with {options}: {error}") from error
+    if not hasattr(made, "spec"):
+        raise ScorerError(
+            f"{name}: makes {type(made).__name__}, which is no scorer; extend capwright.scorers.Scorer, or write a "
+            "function of (caption, sample)"
+        )
+    return made
 
 
 def options_of(name: str) -> tuple[str, ...]:
@@ -86,14 +89,14 @@ def option_problems(name: str, options: Mapping[str, Any]) -> dict[str, str]:
 
 def find_scorer(name: str) -> Maker:
     """What makes the scorer of this name. Raises ScorerError when there is none, naming the nearest."""
-    make = _ADDED.get(name) or _find_built_in(name)
-    if make is not None:
-        return make
-    if ":" in name:
-        return as_maker(_import(name))
-    near = difflib.get_close_matches(name, list_scorers(), n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ScorerError(f"there is no scorer {name!r}{hint} (scorers: {', '.join(list_scorers())})")
+    built_in = _find_built_in(name)
+    made = plugins.resolve("scorer", name, {name: built_in} if built_in else built_in_scorers(), ScorerError)
+    return as_maker(made, None if ":" in name else name)
+
+
+def is_loaded(name: str) -> bool:
+    """Whether a scorer is built in or was registered, so that asking for it executes no code of others."""
+    return name in plugins.registered("scorer") or _find_built_in(name) is not None
 
 
 def as_maker(make: Callable[..., Any] | FunctionScorer, name: str | None = None) -> Maker:
@@ -112,7 +115,8 @@ def built_in_scorers() -> dict[str, type[Scorer]]:
 
 def scorer_specs() -> dict[str, ScorerSpec]:
     """What all scorers are, by name, as far as it is known without making them."""
-    specs = {name: getattr(make, "spec", None) for name, make in {**built_in_scorers(), **_ADDED}.items()}
+    known = {**built_in_scorers(), **{name: as_maker(one, name) for name, one in plugins.registered("scorer").items()}}
+    specs = {name: getattr(make, "spec", None) for name, make in known.items()}
     return {name: spec for name, spec in specs.items() if isinstance(spec, ScorerSpec)}
 
 
@@ -142,12 +146,3 @@ def _find_built_in(name: str) -> type[Scorer] | None:
 
 def _optioned(make: Maker) -> Callable[..., Any]:
     return make.function if isinstance(make, FunctionScorer) else make
-
-
-def _import(place: str) -> Any:
-    """What stands at "package.module:Name"."""
-    module, _, attribute = place.partition(":")
-    try:
-        return attrgetter(attribute)(import_module(module))
-    except Exception as error:  # whatever a module of one's own does when it is imported
-        raise ScorerError(f"{place}: cannot be imported: {type(error).__name__}: {error}") from error

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from capwright import plugins
 from capwright.recipes import RlStage
-from capwright.training import advantages as methods
+from capwright.recipes.stages import ADVANTAGES
 from capwright.training.advantages import TOLERANCE, States, route
 from capwright.training.distributed import ProcessGroup
 from capwright.training.losses import kl
 from capwright.training.rollout import Rollout, TrainingSetup, cut
+from capwright.types import CapwrightError, RecipeError, RunError
+
+
+def make_estimator(stage: RlStage, materials: TrainingSetup, processes: ProcessGroup) -> AdvantageEstimator:
+    """The estimator of a stage: of a class that its `advantage` names, or ours with the function that it names."""
+    own = plugins.resolve("advantage", stage.advantage, ADVANTAGES, RecipeError)
+    return (own if isinstance(own, type) else AdvantageEstimator)(stage, materials, processes)
 
 
 class AdvantageEstimator:
     """The same in all processes, since all know all rewards.
+
+    A class of one's own extends this one, in `from_rewards` or in any other method; what it keeps from step to step
+    must be in `mean`, which checkpoints save.
 
     Attributes:
         mean: running mean [K] of rewards, of `advantage: mean_baseline`; None before its first step.
@@ -24,6 +36,7 @@ class AdvantageEstimator:
 
     def __init__(self, stage: RlStage, materials: TrainingSetup, processes: ProcessGroup) -> None:
         self.stage, self.policy, self.rewards, self.processes = stage, materials.policy, materials.rewards, processes
+        self.function: Any = plugins.resolve("advantage", stage.advantage, ADVANTAGES, RecipeError)
         self.mean: Tensor | None = None
 
     def route(self, rollout: Rollout) -> States:
@@ -71,13 +84,27 @@ class AdvantageEstimator:
             values = torch.cat([values, penalties.unsqueeze(-1)], -1)
             weights = torch.cat([weights, weights.new_tensor([-stage.kl.beta])])
             options = {name: torch.nn.functional.pad(value, (0, 1)) for name, value in options.items()}
-        found = getattr(methods, stage.advantage)(values, weights, **options)
+        found = self.from_rewards(values, weights, options)
         if stage.demonstrations:  # never away from one: where it is worse than what was sampled, it is left out
             sampled, shown = found[:, : stage.captions_per_image], found[:, stage.captions_per_image :]
             found = torch.cat([sampled, stage.demonstration_weight * shown.nan_to_num(0.0).clamp(min=0.0)], 1)
         penalized = stage.kl.beta > 0 and stage.kl.place == "loss"  # then a group of zeros still has something to lose
         kept = ~found.isnan().any(1) & ((found != 0).any(1) | penalized)
         return {place: row for place, row, keep in zip(places, found, kept.tolist()) if keep}
+
+    def from_rewards(self, values: Tensor, weights: Tensor, options: dict[str, Any]) -> Tensor:
+        """The function that the stage names: rewards [P, G, K] and weights [K] to advantages [P, G]."""
+        name = self.stage.advantage
+        try:
+            found = torch.as_tensor(self.function(values, weights, **options), dtype=torch.float64)
+        except CapwrightError:
+            raise
+        except Exception as error:
+            raise RunError(f"advantage {name}: failed: {plugins.describe(error)}") from error
+        if found.shape != values.shape[:2]:
+            made, wanted = list(found.shape), list(values.shape[:2])
+            raise RunError(f"advantage {name}: must give a number for each caption, {wanted}; it gave {made}")
+        return found
 
     def _penalties(self, rollout: Rollout, places: Sequence[int]) -> Tensor:
         """KL from the reference summed over each caption, [len(places), G], of all processes."""

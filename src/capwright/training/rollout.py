@@ -243,9 +243,12 @@ def sampling_of(stage: RlStage) -> SamplingParams:
     """
     sampling = stage.sampling.to_types()
     if not strategy_of(sampling).policy_logprobs:
+        key, value, none = ("guidance", f"{sampling.guidance:g}", "at 1")
+        if sampling.strategy:
+            key, value, none = ("strategy", sampling.strategy, "empty")
         raise RecipeError(
-            f"stages.{stage.name}.sampling.guidance: {sampling.guidance:g} draws captions from another distribution "
-            "than the policy that learns from them; leave it at 1 (evaluation.sampling.guidance may be another)"
+            f"stages.{stage.name}.sampling.{key}: {value} draws captions from another distribution than the policy "
+            f"that learns from them; leave it {none} (evaluation.sampling.{key} may be another)"
         )
     return sampling
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from capwright.models import CaptionBatch
 from capwright.recipes import RlStage, SftStage
-from capwright.training.advantage_estimator import AdvantageEstimator
+from capwright.training.advantage_estimator import make_estimator
 from capwright.training.advantages import STATES, States
 from capwright.training.buffer import Buffer
 from capwright.training.demonstrations import targets
@@ -83,7 +83,7 @@ class Trainer:
         self.counts = Counter(done=0, drawn=0, updates=0, skipped=0, imitated=0, unreadable=0, judged=0, failures=0)
         self.idle = Counter[str]()  # states of groups over the steps in a row without anything to learn
         if isinstance(stage, RlStage):
-            self.estimator = AdvantageEstimator(stage, materials, processes)
+            self.estimator = make_estimator(stage, materials, processes)
             pairs = zip(self.rewards.views.values(), self.rewards.weights)
             watched = [0.0 if isinstance(view, LengthReward) else weight for view, weight in pairs]  # length by design
             self.monitor = RewardMonitor(list(self.rewards.views), watched)

@@ -13,7 +13,10 @@ import tiny_models
 from capwright.models import load_policy
 from capwright.models.decoding.sampling import invert, top_k_top_p_filter, uniform_noise
 from capwright.models.decoding.strategies import Guidance, PlainSampling, strategy_of
-from capwright.types import Request, RunError, Sample, SamplingParams
+from capwright.plugins import register
+from capwright.recipes import RlStage
+from capwright.training.rollout import sampling_of
+from capwright.types import RecipeError, Request, RunError, Sample, SamplingParams
 
 WRITERS = {"llava": tiny_models.write_llava, "qwen2.5-vl": tiny_models.write_qwen25vl}
 PROMPTS = ["Describe this.", "What is on the rug? Say it in one sentence.", "Toys?"]
@@ -172,3 +175,41 @@ def test_strategies_say_whose_log_probabilities_theirs_are(policy, asked):
     for scale in (-0.5, float("nan"), float("inf")):
         with pytest.raises(RunError, match="guidance .*: must be 0 or more; 1 is none"):
             policy.sample(prefixes, 1, SamplingParams(guidance=scale))
+
+
+def test_strategies_of_plugins():
+    class Own:
+        policy_logprobs = True
+        prompts = combine = None
+
+    register("decoding", "own")(Own)
+    assert isinstance(strategy_of(SamplingParams(strategy="own")), Own)
+    assert strategy_of(SamplingParams(strategy="own")) is not strategy_of(SamplingParams(strategy="own"))
+    register("decoding", "half")(object)
+    register("decoding", "broken")(lambda: 1 / 0)
+    for name, guidance, says in (
+        ("half", 1.0, "strategy half: has no policy_logprobs"),
+        ("broken", 1.0, "strategy broken: cannot be made: ZeroDivisionError"),
+        ("owm", 1.0, "there is no decoding 'owm'; did you mean 'own'"),
+        ("own", 2.0, "guidance 2: does not go with the strategy 'own'; leave it at 1"),
+    ):
+        with pytest.raises(RunError, match=says):
+            strategy_of(SamplingParams(strategy=name, guidance=guidance))
+
+
+def test_a_stage_learns_only_from_the_policy_itself():
+    class Own:
+        policy_logprobs = False
+        prompts = combine = None
+
+    register("decoding", "own")(Own)
+    keys = {"name": "rl", "kind": "grpo", "steps": 1, "sampling": {"strategy": "own"}}
+    stage = RlStage.model_validate(keys)
+    with pytest.raises(RecipeError, match=r"stages\.rl\.sampling\.strategy: own draws captions from another"):
+        sampling_of(stage)
+    Own.policy_logprobs = True
+    assert sampling_of(stage).strategy == "own"
+    with pytest.raises(ValueError, match="there is no decoding 'owm'; did you mean 'own'"):
+        RlStage.model_validate(keys | {"sampling": {"strategy": "owm"}})
+    given = {"plugins": True}
+    assert RlStage.model_validate(keys | {"sampling": {"strategy": "owm"}}, context=given).sampling.strategy == "owm"

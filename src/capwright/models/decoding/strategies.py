@@ -14,6 +14,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from capwright import plugins
 from capwright.models.batch import EncodedPrompts
 from capwright.types import RunError, SamplingParams
 
@@ -86,11 +87,24 @@ class Guidance:
 
 
 def strategy_of(sampling: SamplingParams) -> DecodingStrategy:
-    """The strategy that `sampling` asks for.
+    """The strategy that `sampling` asks for: made anew of the plugin that its `strategy` names, if it names one.
 
     Raises:
-        RunError: its `guidance` is negative or not finite.
+        RunError: its `guidance` is negative or not finite, or goes with a `strategy`; or there is no such strategy, or
+            it cannot be made.
     """
     if not 0.0 <= sampling.guidance < math.inf:
         raise RunError(f"guidance {sampling.guidance}: must be 0 or more; 1 is none")
-    return PlainSampling() if sampling.guidance == 1.0 else Guidance(sampling.guidance)
+    if not sampling.strategy:
+        return PlainSampling() if sampling.guidance == 1.0 else Guidance(sampling.guidance)
+    name = sampling.strategy
+    if sampling.guidance != 1.0:
+        raise RunError(f"guidance {sampling.guidance:g}: does not go with the strategy {name!r}; leave it at 1")
+    make = plugins.resolve("decoding", name, error=RunError)
+    try:
+        made = make()
+    except Exception as error:
+        raise RunError(f"strategy {name}: cannot be made: {plugins.describe(error)}") from error
+    if missing := [what for what in ("policy_logprobs", "prompts", "combine") if not hasattr(made, what)]:
+        raise RunError(f"strategy {name}: has no {missing[0]}; docs/guides/plugins.md says what a strategy is")
+    return made
