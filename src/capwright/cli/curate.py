@@ -67,14 +67,11 @@ def _opened(plan: CurationRecipe) -> Iterator[Dataset]:
     if scenes is None:
         yield open_dataset(str(plan.data.path), plan.data.split)
         return
-    from capwright.scenes import WorldOptions, build
+    from capwright.runs.drawn_scenes import draw_scenes
 
     with TemporaryDirectory() as scratch:
         with counting("drawing scenes") as progress:
-            build(
-                scenes.n, scenes.seed, Path(scratch, "scenes"), size=scenes.size, progress=progress,
-                options=WorldOptions(**scenes.world()),
-            )  # fmt: skip
+            draw_scenes(scenes, Path(scratch, "scenes"), progress)
         yield open_dataset(Path(scratch, "scenes"), plan.data.split)
 
 

@@ -14,6 +14,7 @@ from capwright.data.cache_dir import cache_folder
 from capwright.data.files import writing
 from capwright.evaluation import MeasureConfig
 from capwright.recipes.benchmark import Benchmark
+from capwright.runs.drawn_scenes import draw_scenes, scenes_folder
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -33,15 +34,13 @@ def open_benchmark(
     Raises:
         DataError: the dataset cannot be opened or has no such split, or there is no cache folder to draw into.
     """
-    place = Path(data or benchmark.data.path or _scenes_folder(benchmark))
     scenes = benchmark.data.scenes
+    place = Path(data or benchmark.data.path or _scenes_folder(benchmark))
     if scenes is not None and data is None and not place.is_dir():
-        from capwright.scenes import WorldOptions, build
-
         draft = place.with_name(f".{place.name}.{os.getpid()}")
         with writing(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-        build(scenes.n, scenes.seed, draft, size=scenes.size, progress=progress, options=WorldOptions(**scenes.world()))
+        draw_scenes(scenes, draft, progress)
         try:
             draft.replace(place)
         except OSError:  # another process was faster
@@ -88,5 +87,4 @@ def _scenes_folder(benchmark: Benchmark) -> Path:
     cache = cache_folder()
     if cache is None:
         raise DataError(f"the benchmark {benchmark.name} has to be drawn, and CAPWRIGHT_CACHE is off; name its dataset")
-    world = "".join(f"-{key}-{value}" for key, value in scenes.world().items())
-    return cache / "benchmarks" / f"scenes-{scenes.n}-{scenes.seed}-{scenes.size}{world}"
+    return scenes_folder(scenes, cache / "benchmarks")

@@ -53,9 +53,21 @@ def states(folder: Path) -> list[Path]:
 
 def load_state(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(state, about) of a checkpoint. Raises RunError when it cannot be read."""
-    try:
-        about = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    about = read_about(place)
+    with _damaged(place):
         return torch.load(place / "state.pt", map_location="cpu", weights_only=True), about
+
+
+def read_about(place: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, without its weights. Raises RunError when it cannot be read."""
+    with _damaged(place):
+        return dict(json.loads((place / "state.json").read_text(encoding="utf-8")))
+
+
+@contextlib.contextmanager
+def _damaged(place: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         raise RunError(f"{place}: is damaged; remove this folder to resume from the checkpoint before it") from error
 

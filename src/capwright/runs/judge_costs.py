@@ -1,4 +1,4 @@
-"""What a step of training will ask the judges of its rewards, counted before anybody is asked."""
+"""What a step of training will ask the judges of its rewards, counted before one is asked."""
 
 from __future__ import annotations
 

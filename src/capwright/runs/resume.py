@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from capwright.runs.callbacks import CAPTIONS, CHECKPOINTS, TIMES
 from capwright.runs.changes import fixed_changes, refuse_changes
-from capwright.types import RunError
 
 if TYPE_CHECKING:
     from capwright.recipes import Recipe
@@ -26,10 +24,11 @@ def check_resume(recipe: Recipe, out: Path, fingerprint: str) -> None:
         RunError: names every key that changed and may not, or says that the dataset has changed.
     """
     from capwright.recipes import load_recipe
+    from capwright.runs.checkpoint import read_about
 
     place = _last_state(out)
     if place is not None:
-        refuse_changes(out, _about(place), recipe, fingerprint)
+        refuse_changes(out, read_about(place), recipe, fingerprint)
     elif (out / RECIPE).exists():
         began = load_recipe(out / RECIPE).model_dump(mode="json")
         refuse_changes(out, {"recipe": began, "fingerprint": fingerprint}, recipe, fingerprint)
@@ -64,11 +63,3 @@ def _last_state(out: Path) -> Path | None:
 
     found = states(out / CHECKPOINTS)
     return found[-1] if found else None
-
-
-def _about(place: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads((place / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{place}: is damaged; remove this folder to resume from the checkpoint before it") from error
-    return about

@@ -15,6 +15,7 @@ from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs import checkpoint
 from capwright.runs.checkpoint import replacing
+from capwright.runs.drawn_scenes import draw_scenes, scenes_folder
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import device_of, join
 from capwright.training.rewards import make_rewards
@@ -33,14 +34,10 @@ def open_data(recipe: Recipe, out: Path, progress: Callable[[int, int], None] | 
         return open_dataset(recipe.data.path)
     scenes = recipe.data.scenes
     assert scenes is not None
-    world = "".join(f"-{key}-{value}" for key, value in scenes.world().items())
-    folder = out / f"scenes-{scenes.n}-{scenes.seed}-{scenes.size}{world}"
+    folder = scenes_folder(scenes, out)
     if not folder.is_dir():
-        from capwright.scenes import WorldOptions, build
-
-        options = WorldOptions(**scenes.world())
         with replacing(folder) as draft:
-            build(scenes.n, scenes.seed, draft, size=scenes.size, progress=progress, options=options)
+            draw_scenes(scenes, draft, progress)
     return open_dataset(folder)
 
 
