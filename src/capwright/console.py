@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 import time
 import warnings
@@ -27,6 +28,19 @@ def count(n: int, noun: str) -> str:
     ('1 sample', '2,000 samples')
     """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value in a message: as Python writes it, cut off where it is long.
+
+    >>> shown({"a": "x" * 90}, most=20)
+    "{'a': 'xxxxxxxxxx..."
+    """
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 10, most + 20, most + 20, most + 20
+    brief.maxdict = brief.maxlist = brief.maxtuple = brief.maxset = most // 4 + 1
+    text = brief.repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 @contextmanager

@@ -241,6 +241,8 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
     """`["ciderD.sigma=4"]` as {"ciderD": {"sigma": 4}}. Raises DataError for what is not SCORER.OPTION=VALUE."""
     import yaml
 
+    from capwright.yaml_text import load_yaml
+
     options: dict[str, dict[str, Any]] = {}
     for text in settings:
         key, equals, value = text.partition("=")
@@ -248,7 +250,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and scorer and option):
             raise DataError(f"--set {text}: must be SCORER.OPTION=VALUE, such as ciderD.sigma=6")
         try:
-            options.setdefault(scorer, {})[option] = yaml.safe_load(value)
+            options.setdefault(scorer, {})[option] = load_yaml(value)
         except yaml.YAMLError as error:
             raise DataError(f"--set {text}: the value cannot be read ({error})") from error
     return options

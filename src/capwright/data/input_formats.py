@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from capwright.console import shown
 from capwright.data.files import DECODER, cut_text, kind_of, lines, nearest_key, open_packed, parse_json, reading
 from capwright.data.formats.from_plugin import plugin_rows
 from capwright.data.formats.tables import ID_COLUMNS, no_captions, table_rows
@@ -209,7 +210,7 @@ def identity(value: Any, where: str) -> str:
         return str(value)
     what = f"must be text or a whole number, not {kind_of(value)}"
     if isinstance(value, (str, float)):
-        what = "is empty" if isinstance(value, str) else f"must be text or a whole number, not {value!r}"
+        what = "is empty" if isinstance(value, str) else f"must be text or a whole number, not {shown(value)}"
     raise DataError(f"{where}: the id {what}; correct it")
 
 

@@ -18,9 +18,9 @@ import yaml
 
 from capwright.data.files import nearest, read_text, write_bytes
 from capwright.types import LEVELS, DataError, Term, Vocabulary
+from capwright.yaml_text import compose_yaml
 
 KEYS = ("aliases", "category", "plurals", "level", "tier")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = "tag:yaml.org,2002:null"
 
 # Words that some YAML readers take for a truth value or for nothing.
@@ -67,7 +67,7 @@ def parse_vocabulary(text: str, note: VocabularyNote) -> Vocabulary:
 
 def _compose(text: str, note: VocabularyNote) -> yaml.Node | None:
     try:
-        return yaml.compose(text, Loader=_Loader)
+        return compose_yaml(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
         note(line, "not valid YAML: a character that YAML does not allow; remove it")

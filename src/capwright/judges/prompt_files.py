@@ -21,8 +21,10 @@ from typing import Any
 
 import yaml
 
+from capwright.console import shown
 from capwright.judges.client.schema import check_schema
 from capwright.types import EMPTY, ModelError
+from capwright.yaml_text import load_yaml
 
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 _NEEDED: dict[str, type] = {"version": int, "system": str, "user": str}
@@ -163,7 +165,7 @@ def _lacking(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str = "
 def _parse(name: str, text: str, where: str = "") -> Prompt:
     where = where or name
     try:
-        read = yaml.safe_load(text)
+        read = load_yaml(text)
     except yaml.YAMLError as error:
         raise ModelError(f"{where}: is no YAML: {error}") from error
     if not isinstance(read, dict):
@@ -176,7 +178,7 @@ def _parse(name: str, text: str, where: str = "") -> Prompt:
             raise ModelError(f"{where}: {key} is missing or is not {'a number' if kind is int else 'a text'}")
     for key, fits in _OPTIONAL.items():
         if key in read and not fits(read[key]):
-            raise ModelError(f"{where}: {key} cannot be {read[key]!r}")
+            raise ModelError(f"{where}: {key} cannot be {shown(read[key])}")
     try:
         check_schema(read.get("schema", {}))
     except ValueError as error:

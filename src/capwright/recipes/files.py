@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from capwright.console import shown
 from capwright.recipes.plugin_files import anchored, pinned
 from capwright.recipes.rewards import NamedScorer, scorer_problems
 from capwright.recipes.schema import Recipe
 from capwright.recipes.stages import RlStage, SftStage
 from capwright.types import EMPTY, PluginError, RecipeError
+from capwright.yaml_text import load_yaml
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -95,7 +97,7 @@ def read_recipe(
         if not equals or not key.strip():
             raise RecipeError(f"override '{text}': write it as key=value, for example stages.rsrs.steps=10")
         try:
-            parsed = yaml.safe_load(value) if value.strip() else None
+            parsed = load_yaml(value) if value.strip() else None
         except yaml.YAMLError as error:
             raise RecipeError(f"override '{text}': the value is not YAML ({' '.join(str(error).split())})") from None
         _put(raw, key.strip(), parsed, f"override '{text}'")
@@ -191,7 +193,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[s
     if path.resolve() in seen:
         raise RecipeError(f"{path}: extends itself, through {', '.join(p.name for p in seen)}")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        raw = load_yaml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
@@ -276,7 +278,7 @@ def _explain(
         return f"{where}: {path}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] not in ("value_error", "missing", "union_tag_not_found"):
-        message = f"{message} (got {given!r})"
+        message = f"{message} (got {shown(given)})"
     return f"{where}: {path}: {message}" if path else f"{where}: {message}"
 
 

@@ -19,6 +19,7 @@ from capwright.data.captions import read_captions
 from capwright.evaluation.results import MISSING
 from capwright.evaluation.scoring import read_scoring
 from capwright.types import EMPTY, STATUSES, DataError
+from capwright.yaml_text import load_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _read_recipe(path: Path) -> str:
 def _stages(recipe: str) -> dict[str, str | None]:
     """The stages of a saved recipe in order, with what each says it starts from; none of one that is broken."""
     try:
-        given = yaml.safe_load(recipe)
+        given = load_yaml(recipe)
     except yaml.YAMLError:
         return {}
     stages = given.get("stages") if isinstance(given, dict) else None

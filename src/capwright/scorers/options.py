@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from capwright.console import shown
 from capwright.types import ScorerError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -72,9 +73,8 @@ class Parameter:
         except ValidationError as error:
             own = [problem["ctx"]["error"] for problem in error.errors() if problem["type"] == "value_error"]
             text = str(own[0]) if own else f"must be {describe(self.hint)}"
-            shown = repr(value)
             hint = _nearest(value, _words(self.hint)) if isinstance(value, str) else ""
-            raise ValueError(f"{text}, not {shown if len(shown) <= 60 else f'{shown[:57]}...'}{hint}") from None
+            raise ValueError(f"{text}, not {shown(value, 60)}{hint}") from None
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.console import shown
 from capwright.judges.protocols import Grade, Judge
 from capwright.scorers._words import WordScorer
 from capwright.scorers.base import SCORED, Context, Corpus, Item, ItemStats, ScorerSpec, item_status, ratio
@@ -180,7 +181,7 @@ class Language(WordScorer[LanguageContext]):
                 given = sample.meta.get(source.removeprefix("meta."), ())
             texts = [given] if isinstance(given, str) else given
             if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-                raise DataError(f"sample {sample.id!r}: {source} must be a text or a list of texts, not {given!r}")
+                raise DataError(f"sample {sample.id!r}: {source} must be a text or a list of texts, not {shown(given)}")
             found += [text for text in texts if text.strip()]
         return found
 
