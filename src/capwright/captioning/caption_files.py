@@ -47,28 +47,30 @@ def caption_file(
         with_image: also store where the image is.
         progress: called with (done, total) samples.
     Raises:
-        DataError: the file cannot be read or written.
+        DataError: the file cannot be read or written, or another job is writing it.
     """
     from capwright.data import CaptionWriter, read_captions
+    from capwright.data.locks import only_one
 
-    known = read_captions(path) if path.exists() else {}
-    tally = CaptionTally()
-    todo = [sample for sample in samples if known.get(sample.id, {"status": LOST})["status"] == LOST]
-    tally.kept = len(samples) - len(todo)
-    done = tally.kept
-    if progress:
-        progress(done, len(samples))
-    with CaptionWriter(path) as writer:
-        for sample, row in zip(todo, caption_rows(captioner, todo, sampling, batch_size)):
-            if row["status"] == LOST:
-                tally.failures.append((sample.id, row["reason"]))
-            if row["status"] != LOST or sample.id not in known:
-                place = {"image": str(sample.image)} if with_image else {}
-                writer.add({"id": row.pop("id"), **place, **row, **extra})
-                tally.written += 1
-            done += 1
-            if progress:
-                progress(done, len(samples))
+    with only_one(path):  # what is there must not grow meanwhile
+        known = read_captions(path) if path.exists() else {}
+        tally = CaptionTally()
+        todo = [sample for sample in samples if known.get(sample.id, {"status": LOST})["status"] == LOST]
+        tally.kept = len(samples) - len(todo)
+        done = tally.kept
+        if progress:
+            progress(done, len(samples))
+        with CaptionWriter(path) as writer:
+            for sample, row in zip(todo, caption_rows(captioner, todo, sampling, batch_size)):
+                if row["status"] == LOST:
+                    tally.failures.append((sample.id, row["reason"]))
+                if row["status"] != LOST or sample.id not in known:
+                    place = {"image": str(sample.image)} if with_image else {}
+                    writer.add({"id": row.pop("id"), **place, **row, **extra})
+                    tally.written += 1
+                done += 1
+                if progress:
+                    progress(done, len(samples))
     return tally
 
 

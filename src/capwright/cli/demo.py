@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from capwright.recipes import Recipe
 
 NAME = "demo"
+_STORY = """\
+A captioner that was never told the names of teaching toys learns them. First it imitates captions that
+people write (warmup). From there it goes two ways, with as many images: imitating experts (imitation),
+and being rewarded for right names, beside an expert's caption where that names more than its own (rsrs).
+Ctrl-C stops it; the same command goes on."""
 #: Marks a folder as written by the demo, so that the demo may replace it.
 MARK = ".capwright-demo"
 
@@ -38,18 +43,19 @@ def demo(
     """
     from capwright.cli._quiet import quiet_libraries
     from capwright.cli._tables import print_result
+    from capwright.data.files import writing
+    from capwright.data.locks import only_one
     from capwright.recipes import load_recipe
     from capwright.runs.pipeline import REPORT, run_recipe
 
     recipe = load_recipe(NAME, overrides or [], plugin or ())
-    unfinished = _make_room(out, recipe)
-    quiet_libraries()
-    if not unfinished:
-        say("A captioner that was never told the names of teaching toys learns them. First it imitates captions that")
-        say("people write (warmup). From there it goes two ways, with as many images: imitating experts (imitation),")
-        say("and being rewarded for right names, beside an expert's caption where that names more than its own (rsrs).")
-        say("Ctrl-C stops it; the same command goes on.")
-    with resumable("the same command goes on"):
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with only_one(out), resumable("the same command goes on"):
+        unfinished = _make_room(out, recipe)
+        quiet_libraries()
+        if not unfinished:
+            say(_STORY)
         scoring = run_recipe(recipe, out, resume=unfinished)
     assert scoring is not None
     print_result(scoring, out)
@@ -78,10 +84,10 @@ def _moral(recipe: Recipe, capwright: str) -> str:
 
 def _make_room(out: Path, recipe: Recipe) -> bool:
     """Ready the folder; True when an interrupted demo in it is to be resumed."""
-    from capwright.data.files import writing
+    from capwright.data.locks import lock_file
     from capwright.runs.summary import SUMMARY
 
-    if out.is_dir() and any(out.iterdir()):
+    if {path.name for path in out.iterdir()} - {lock_file(out).name}:
         if not (out / MARK).is_file():
             raise RunError(f"{out}: is not empty and was not written by the demo; choose another --out")
         if not (out / SUMMARY).exists() and _same_recipe(out, recipe):
@@ -89,9 +95,7 @@ def _make_room(out: Path, recipe: Recipe) -> bool:
             return True
         say(f"{out}: replacing what an earlier demo left")
         _clear(out)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / MARK).touch()
+    (out / MARK).touch()
     return False
 
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from capwright.data.files import BOM, dump_json, lines, parse_json, reading, writing
+from capwright.data.locks import only_one
 from capwright.types import DataError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there two jobs on one file are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn line feeds into CRLF
 Self = TypeVar("Self", bound="AppendLog")
@@ -27,7 +24,7 @@ class AppendLog:
     """A file open for adding rows; made when missing.
 
     Args:
-        lock: refuse a file that another job is writing.
+        lock: refuse a file that another job is writing, and hold it until `close`.
         size: cut the file down to so many bytes first (what a checkpoint knew). None: only a torn last line is removed,
             and a whole last line is ended.
 
@@ -36,13 +33,13 @@ class AppendLog:
     """
 
     def __init__(self, path: str | Path, *, lock: bool = False, size: int | None = None) -> None:
-        self.path = Path(path)
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+        self.path, self._file, self._lock = Path(path), -1, ExitStack()
         try:
             if lock:
-                self._lock()
+                self._lock.enter_context(only_one(self.path))
+            with writing(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
             if size is None:
                 self._mend()
             else:
@@ -83,16 +80,7 @@ class AppendLog:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go when the job dies
-        except BlockingIOError as error:
-            raise DataError(f"{self.path}: another job is writing it; wait for it or choose another place") from error
-        except OSError:
-            return  # a file system without locks
+        self._lock.close()
 
     def _mend(self) -> None:
         """End the last line, or cut it off when it is torn."""

@@ -42,23 +42,33 @@ def run_recipe(recipe: Recipe, out: Path, *, resume: bool = False) -> Scoring | 
     """Run a recipe from its data to its report; what was measured, in the first process of several.
 
     Raises:
-        RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes; and whatever
+        RunError: `out` holds a run and `resume` is not set, or holds another one than `recipe` describes.
+        DataError: another job is writing there; and whatever
             training, data and models raise. What was finished stays and is used when the run is resumed.
     """
+    from capwright.data.locks import only_one
+    from capwright.training.distributed import is_first
+
+    taken = {"base", "comparisons", "signatures", "run"} & {stage.name for stage in recipe.stages}
+    if taken:
+        raise RecipeError(f"stages: '{taken.pop()}' means something else in a run; choose another name for the stage")
+    out.mkdir(parents=True, exist_ok=True)
+    with only_one(out, within=True) if is_first() else nullcontext():
+        if is_first() and holds_run(out) and not resume:
+            raise RunError(
+                f"{out}: already holds a run; go on with it by `capwright train --resume {out}`, or choose another "
+                "--out"
+            )
+        return _run(recipe, out, resume)
+
+
+def _run(recipe: Recipe, out: Path, resume: bool) -> Scoring | None:
     from capwright.evaluation import prepare_scorers
     from capwright.recipes import load_plugins
     from capwright.runs import Progress, build_training_setup, open_data, train
     from capwright.training.distributed import is_first, join
 
-    if is_first() and holds_run(out) and not resume:
-        raise RunError(
-            f"{out}: already holds a run; go on with it by `capwright train --resume {out}`, or choose another --out"
-        )
-    taken = {"base", "comparisons", "signatures", "run"} & {stage.name for stage in recipe.stages}
-    if taken:
-        raise RecipeError(f"stages: '{taken.pop()}' means something else in a run; choose another name for the stage")
     load_plugins(recipe)
-    out.mkdir(parents=True, exist_ok=True)
     with join(recipe).main_process_first(), _drawing(recipe) as drawn:
         data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from capwright.data.locks import only_one
 from capwright.models import HFPolicy
 from capwright.recipes.files import save_recipe
 from capwright.recipes.plugin_files import load_plugins
@@ -97,13 +98,16 @@ def train(
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "checkpoints").mkdir(exist_ok=True)
-        if is_first() and not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
-            raise RunError(f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out")
-        materials = materials or build_training_setup(recipe, out)
-        run = TrainingRun(recipe, out, materials, progress, after_stage, probe)
-        if run.processes.is_main and (not resume or not (out / "recipe.yaml").exists()):
-            save_recipe(recipe, out / "recipe.yaml")
-        return run.go(resume)
+        with only_one(out, within=True) if is_first() else contextlib.nullcontext():
+            if is_first() and not resume and ((out / "metrics.jsonl").exists() or states(out / "checkpoints")):
+                raise RunError(
+                    f"{out} already holds a run: go on with --resume {out}, or choose another folder with --out"
+                )
+            materials = materials or build_training_setup(recipe, out)
+            run = TrainingRun(recipe, out, materials, progress, after_stage, probe)
+            if run.processes.is_main and (not resume or not (out / "recipe.yaml").exists()):
+                save_recipe(recipe, out / "recipe.yaml")
+            return run.go(resume)
     except RuntimeError as error:
         if not _lost_contact(error):
             raise

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from pathlib import Path
@@ -15,6 +16,7 @@ from capwright.console import OnProgress
 from capwright.data import read_references
 from capwright.data.alignment import one_split
 from capwright.data.id_matching import match_ids
+from capwright.data.locks import only_one
 from capwright.data.predictions import read_predictions
 from capwright.evaluation.arena.judgements import Judgement, append_battles, digest, read_battles
 from capwright.evaluation.config import CaptionSource, with_settings
@@ -95,7 +97,8 @@ def run_arena(
 
     Raises:
         DataError: files that cannot be read; fewer than two systems; missing captions; a log of another judge, seed or
-            of other captions; or images of which the judge could see nothing. TypeError: an unknown setting.
+            of other captions, or one that another job is writing; or images of which the judge could see nothing.
+        TypeError: an unknown setting.
     """
     if len(systems) < 2:
         raise DataError("an arena needs at least two systems; name two or more files of captions")
@@ -106,6 +109,14 @@ def run_arena(
     said = {name: _captions(name, source, samples, config.missing) for name, source in systems.items()}
     judge = open_judge(judge, "arena")
     plan = [(replace(one, judge=judge.signature), pair) for one, pair in _plan(samples, said, config)]
+    with nullcontext() if log is None else only_one(log):
+        return _play(judge, plan, log, progress)
+
+
+def _play(
+    judge: Judge, plan: Sequence[_Planned], log: str | Path | None, progress: OnProgress | None
+) -> list[Judgement]:
+    """Ask what the log does not know yet, and add it there."""
     held = {} if log is None or not Path(log).exists() else _held(Path(log), [one for one, _ in plan])
     done: dict[tuple[str, str, str, int], Judgement] = {}
     for chunk in _chunks(plan):
