@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 import sys
 import time
@@ -16,9 +17,28 @@ OnProgress = Callable[[int, int], None]
 _EVERY = 10.0
 
 
+#: What a terminal obeys rather than shows: control characters but for line feeds and tabs, changes of the direction of
+#: writing, line separators. And halves of surrogate pairs, which no stream takes.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    r"""Text of others (captions, names, what a server said) that a terminal shows and does not obey.
+
+    >>> print(clean("\x1b[2J, back \r and a name: \u202etac"))
+    \x1b[2J, back \r and a name: \u202etac
+    """
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def say(text: str) -> None:
     """A line about what is going on; results go to stdout, this does not."""
-    print(text, file=sys.stderr, flush=True)
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def show(text: str = "") -> None:
+    """A line of a result, on stdout."""
+    print(clean(text), flush=True)
 
 
 def count(n: int, noun: str) -> str:
@@ -58,12 +78,13 @@ def counting(label: str) -> Iterator[OnProgress]:
         yield _line_counter(label)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(label, total=None)
+        task = bars.add_task(escape(clean(label)), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 

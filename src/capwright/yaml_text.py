@@ -39,16 +39,16 @@ def _check(text: str) -> None:
     events = yaml.parse(text, Loader=_FAST)
     while True:
         try:
-            event = next(events, None)
+            event: Any = next(events, None)
         except yaml.YAMLError:
             return
         if event is None:
             return
         size = 0.0
         if isinstance(event, yaml.AliasEvent):
-            size = sizes.get(event.anchor, 1)
+            size = sizes.get(anchor := str(event.anchor), 1)
             if size == math.inf:
-                raise _refused(f"the alias *{event.anchor[:40]} stands for what it is a part of", event)
+                raise _refused(f"the alias *{anchor[:40]} stands for what it is a part of", event)
             aliased += size
         elif isinstance(event, yaml.ScalarEvent):
             size = 1
@@ -59,9 +59,9 @@ def _check(text: str) -> None:
             if event.anchor:
                 sizes[event.anchor] = math.inf  # until it ends
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = nested.pop()
-            if anchor:
-                sizes[anchor] = size
+            name, size = nested.pop()
+            if name:
+                sizes[name] = size
         if nested:
             nested[-1][1] += size
         if len(nested) > DEEPEST:
@@ -70,5 +70,5 @@ def _check(text: str) -> None:
             raise _refused(f"its aliases (*) stand for more than {MOST_ALIASED:,} values; write them out", event)
 
 
-def _refused(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+def _refused(problem: str, event: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)

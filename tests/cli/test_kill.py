@@ -31,7 +31,9 @@ def whole(llava, short, many_photos, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("how", "after"), [(signal.SIGKILL, 2), (signal.SIGKILL, 14), (signal.SIGINT, 10)], ids=["early", "late", "Ctrl-C"]
+    ("how", "after"),
+    [(signal.SIGKILL, 2), (signal.SIGKILL, 14), (signal.SIGINT, 10), (signal.SIGTERM, 12)],
+    ids=["early", "late", "Ctrl-C", "scheduler"],
 )
 def test_killed_and_resumed(how, after, whole, tmp_path):
     settings, environment, unbroken = whole
@@ -42,8 +44,9 @@ def test_killed_and_resumed(how, after, whole, tmp_path):
         wait_for_steps(broken / "metrics.jsonl", after)
         process.send_signal(how)
         said = process.stderr.read()
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    if how == signal.SIGINT:
+    stopped = how in (signal.SIGINT, signal.SIGTERM)
+    assert process.returncode == (130 if stopped else -signal.SIGKILL)
+    if stopped:
         assert f"capwright train --resume {broken}" in said
     assert "Traceback" not in said
     assert not (broken / "summary.json").exists()
@@ -54,6 +57,21 @@ def test_killed_and_resumed(how, after, whole, tmp_path):
     assert steps(unbroken / "metrics.jsonl") == steps(broken / "metrics.jsonl")
     summaries = [json.loads((run / "summary.json").read_text()) for run in (unbroken, broken)]
     assert summaries[0]["systems"]["rsrs"]["scores"] == summaries[1]["systems"]["rsrs"]["scores"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_no_training_stops_with_a_word(how, llava, many_photos, tmp_path):
+    out = tmp_path / "said.jsonl"
+    command_ = command("caption", many_photos, "--model", llava, "--out", out, "--batch-size", 1)
+    with subprocess.Popen(command_, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_steps(out, 3)
+        process.send_signal(how)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1].startswith("stopped")
+    assert "Traceback" not in said
+    assert all(json.loads(line)["id"] for line in out.open())
+    assert not out.with_name(f".{out.name}.lock").exists()
 
 
 def wait_for_steps(journal, n: int) -> None:

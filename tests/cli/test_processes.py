@@ -56,11 +56,7 @@ def test_two_processes_write_what_one_writes(settings, tmp_path):
 def test_a_process_that_is_killed_ends_the_run_and_is_named(settings, tmp_path):
     out = tmp_path / "run"
     process = start(CAPWRIGHT, *settings, "stages.rsrs.steps=400", "--out", out, "--processes", 2)
-    journal = out / "metrics.jsonl"
-    for _ in range(2000):
-        if journal.exists() and journal.read_text().count("\n") > 4:
-            break
-        time.sleep(0.05)
+    wait_for_rows(out / "metrics.jsonl", 4)
     psutil.Process(process.pid).children()[1].send_signal(signal.SIGKILL)
     began = time.monotonic()
     _, said = process.communicate(timeout=60)
@@ -69,6 +65,28 @@ def test_a_process_that_is_killed_ends_the_run_and_is_named(settings, tmp_path):
     assert "process 2 of 2 was killed by SIGKILL" in said
     assert f"Go on with: capwright train --resume {out} --processes 2" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_launcher_alone_stops_the_run_and_saves_it(how, settings, tmp_path):
+    out = tmp_path / "run"
+    process = start(CAPWRIGHT, *settings, "stages.rsrs.steps=400", "--out", out, "--processes", 2)
+    wait_for_rows(out / "metrics.jsonl", 4)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.count("stopped after stage 'rsrs' step") == 1
+    assert f"capwright train --resume {out}" in said
+    assert "Traceback" not in said
+    assert sorted(path.name for path in (out / "checkpoints").glob("state-01-rsrs-*"))
+
+
+def wait_for_rows(journal, n):
+    for _ in range(2000):
+        if journal.exists() and journal.read_text().count("\n") > n:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the run did not get going")
 
 
 def test_what_is_wrong_is_said_before_anything_starts(cli, tmp_path):

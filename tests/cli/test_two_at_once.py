@@ -49,13 +49,14 @@ def commands(tmp_path, toys, llava, short):
     recipe.write_text(f"name: c\ndata: {{path: {toys}}}\nout: {tmp_path}/better\nsteps: [{{name: deduplicate}}]\n")
     model = f"model.name={llava}"
     train = ["train", "rsrs-scenes", model, f"data.path={toys}", *short, "--out", tmp_path / "run"]
-    arena = ["arena", tmp_path / "a.json", tmp_path / "b.json", toys, "--judge", "lexical", "--out", tmp_path / "battles.jsonl"]
+    systems, battles = [tmp_path / "a.json", tmp_path / "b.json"], tmp_path / "battles.jsonl"
+    arena = ["arena", *systems, toys, "--judge", "lexical", "--out", battles]
     asked = ["data", "questions", toys, "--judge", "lexical", "--out", tmp_path / "asked"]
     return {
         "caption": (["caption", toys, "--model", llava, "--out", tmp_path / "c.jsonl"], tmp_path / "c.jsonl"),
         "train": (train, tmp_path / "run"),
         "demo": (["demo", model, "data.scenes.n=20", *short, "--out", tmp_path / "demo"], tmp_path / "demo"),
-        "arena": (arena, tmp_path / "battles.jsonl"),
+        "arena": (arena, battles),
         "questions": (asked, tmp_path / "asked.questions.jsonl"),
         "curate": (["curate", recipe], tmp_path / "better.journal.jsonl"),
     }

@@ -6,6 +6,7 @@ are quick.
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -69,4 +70,6 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # schedulers stop a job with it: the same as Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

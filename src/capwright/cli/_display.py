@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from capwright.console import clean
+
 #: Columns of tables that are not shown on a terminal (log files, pipes).
 _WIDTH = 140
 
@@ -30,10 +32,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
-    table = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, title=Text(clean(title)) if title else None, title_justify="left", pad_edge=False)
     for number, name in enumerate(header):
         # Folded: where there is no room, names go on in the next line; cut off, two systems would look like one.
-        table.add_column(Text(name), justify="left" if number == 0 or words else "right", overflow="fold")
+        table.add_column(Text(clean(name)), justify="left" if number == 0 or words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(clean(cell)) for cell in row))
     console.print(table)

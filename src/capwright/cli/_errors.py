@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from capwright.console import say
 from capwright.types import CapwrightError, OutageError
 
 #: What a shell expects of a command that was stopped with Ctrl-C.
@@ -27,11 +28,11 @@ class Commands(TyperGroup):
         except CapwrightError as error:
             if _was_stopped(error):
                 if not _worker():
-                    typer.echo(str(error), err=True)
+                    say(str(error))
                 raise typer.Exit(INTERRUPTED) from None
             _fail(str(error))
         except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+            say("stopped")
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of a pipe has gone: `capwright ... | head`
@@ -52,7 +53,7 @@ def resumable(how: str) -> Iterator[None]:
     except OutageError as error:
         raise error if how in str(error) else OutageError(f"{error}; {how}") from None
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {how}", err=True)
+        say(f"stopped; {how}")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -72,7 +73,7 @@ def _was_stopped(error: CapwrightError) -> bool:
 
 def _fail(message: str) -> None:
     who = f"process {_worker() + 1}: " if _worker() else ""
-    typer.echo(f"error: {who}{message}", err=True)
+    say(f"error: {who}{message}")
     raise typer.Exit(1) from None
 
 

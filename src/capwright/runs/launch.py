@@ -15,12 +15,14 @@ from capwright.types import RunError
 
 #: Seconds that processes get to end by themselves.
 GRACE = 5.0
+#: How people, and schedulers, stop a run.
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
     """Run `capwright ARGUMENTS` in n processes on this machine, GPU r for process r where there are GPUs.
 
-    Ctrl-C reaches all of them: they finish their step together, save it and end; this waits for them.
+    Ctrl-C and SIGTERM are handed on to all of them: they finish their step together, save it and end; this waits.
 
     Returns:
         The exit status of the first process.
@@ -34,11 +36,11 @@ def run_in_processes(n: int, arguments: Sequence[str], out: Path) -> int:
         subprocess.Popen(
             [sys.executable, "-m", "capwright", *arguments],
             env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            start_new_session=True,  # what is sent to this process, by a terminal or not, comes to each of them once
         )
         for rank in range(n)
     ]
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}  # the terminal tells the processes itself
-    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: _tell(workers))
+    before = {number: signal.signal(number, lambda number, _: _tell(workers, number)) for number in STOPPING}
     try:
         while any(worker.poll() is None for worker in workers):
             ended = [(rank, worker.poll()) for rank, worker in enumerate(workers)]
@@ -64,10 +66,9 @@ def _what_happened(rank: int, status: int, n: int, out: Path) -> str:
     return f"process {rank + 1} of {n} {how}; {rest}{go_on}"
 
 
-def _tell(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+def _tell(workers: Sequence[subprocess.Popen[bytes]], number: int = signal.SIGTERM) -> None:
     for worker in workers:
-        if worker.poll() is None:
-            worker.terminate()
+        worker.send_signal(number)  # nothing, where it has ended
 
 
 def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
