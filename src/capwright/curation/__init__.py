@@ -7,39 +7,6 @@
 `runner` does all of it, so that it can be killed at any moment.
 """
 
-from __future__ import annotations
+from capwright.lazy import attach
 
-from capwright.curation.base import Step, StepDecision, StepRun
-from capwright.curation.caption_filter import CaptionFilter
-from capwright.curation.deduplicate import Deduplicate
-from capwright.curation.output import write_new
-from capwright.curation.questions.duplicates import repeats
-from capwright.curation.questions.extraction import Candidate, extract
-from capwright.curation.questions.filtering import Filter, judge
-from capwright.curation.questions.pipeline import FilterQuestions, MakeQuestions, QuestionMaker, QuestionTally
-from capwright.curation.recipe import load_curation
-from capwright.curation.registry import make_step
-from capwright.curation.runner import run_steps
-from capwright.curation.subset import Subset
-
-__all__ = [
-    "Candidate",
-    "CaptionFilter",
-    "Deduplicate",
-    "Filter",
-    "FilterQuestions",
-    "MakeQuestions",
-    "QuestionMaker",
-    "QuestionTally",
-    "Step",
-    "StepDecision",
-    "StepRun",
-    "Subset",
-    "extract",
-    "judge",
-    "load_curation",
-    "make_step",
-    "repeats",
-    "run_steps",
-    "write_new",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -3,22 +3,6 @@
 Reading a recipe imports neither torch nor a model.
 """
 
-from __future__ import annotations
+from capwright.lazy import attach
 
-from capwright.recipes.files import changed_keys, find_recipe, list_recipes, load_recipe, parse_recipe, save_recipe
-from capwright.recipes.plugin_files import load_plugins
-from capwright.recipes.schema import Recipe
-from capwright.recipes.stages import RlStage, SftStage
-
-__all__ = [
-    "Recipe",
-    "RlStage",
-    "SftStage",
-    "changed_keys",
-    "find_recipe",
-    "list_recipes",
-    "load_plugins",
-    "load_recipe",
-    "parse_recipe",
-    "save_recipe",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -4,9 +4,6 @@ A page holds its images, charts and style; it needs no script and no network, fo
 setting, and the same inputs give the same bytes.
 """
 
-from __future__ import annotations
+from capwright.lazy import attach
 
-from capwright.report.run_page import write_report
-from capwright.report.score_page import write_score_report
-
-__all__ = ["write_report", "write_score_report"]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

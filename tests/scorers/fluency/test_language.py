@@ -306,9 +306,9 @@ def test_options_of_a_recipe_fit():
     }
 
 
-def test_the_length_mask_of_a_recipe_acts_on_language_alone(monkeypatch):
+def test_the_length_mask_of_a_recipe_acts_on_language_alone():
     """Within half and twice the words of the references a caption keeps its score, outside it has 0."""
-    monkeypatch.setitem(registry._ADDED, "mine", Language)
+    registry.register_scorer("mine", Language)
     plan = {
         "name": "t",
         "data": {"path": "x"},

@@ -6,23 +6,6 @@
 'Yes.'
 """
 
-from capwright.judges.client.cache import AnswerCache
-from capwright.judges.client.chat import Chat
-from capwright.judges.client.messages import BudgetError, ChatAnswer, ChatDownError, ChatError, ChatRequest, Message
-from capwright.judges.client.options import ChatOptions
-from capwright.judges.client.usage import Cost, Prices, Usage
+from capwright.lazy import attach
 
-__all__ = [
-    "Usage",
-    "AnswerCache",
-    "BudgetError",
-    "Chat",
-    "ChatAnswer",
-    "ChatDownError",
-    "ChatError",
-    "ChatOptions",
-    "ChatRequest",
-    "Cost",
-    "Message",
-    "Prices",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,12 @@
+from capwright.judges.client.cache import AnswerCache as AnswerCache
+from capwright.judges.client.chat import Chat as Chat
+from capwright.judges.client.messages import BudgetError as BudgetError
+from capwright.judges.client.messages import ChatAnswer as ChatAnswer
+from capwright.judges.client.messages import ChatDownError as ChatDownError
+from capwright.judges.client.messages import ChatError as ChatError
+from capwright.judges.client.messages import ChatRequest as ChatRequest
+from capwright.judges.client.messages import Message as Message
+from capwright.judges.client.options import ChatOptions as ChatOptions
+from capwright.judges.client.usage import Cost as Cost
+from capwright.judges.client.usage import Prices as Prices
+from capwright.judges.client.usage import Usage as Usage

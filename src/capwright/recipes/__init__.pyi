@@ -1,0 +1,10 @@
+from capwright.recipes.files import changed_keys as changed_keys
+from capwright.recipes.files import find_recipe as find_recipe
+from capwright.recipes.files import list_recipes as list_recipes
+from capwright.recipes.files import load_recipe as load_recipe
+from capwright.recipes.files import parse_recipe as parse_recipe
+from capwright.recipes.files import save_recipe as save_recipe
+from capwright.recipes.plugin_files import load_plugins as load_plugins
+from capwright.recipes.schema import Recipe as Recipe
+from capwright.recipes.stages import RlStage as RlStage
+from capwright.recipes.stages import SftStage as SftStage
