@@ -99,3 +99,13 @@ def test_walks_are_short_and_name_files_that_are_there():
     assert [number for number, _ in steps].count("1") == walks.count("\n**") > 0
     assert [path for _, path in steps if not (SOURCE / path).is_file()] == []
     assert max(int(number) for number, _ in steps) <= 12
+
+
+def test_what_is_printed_goes_through_the_console():
+    """It shows control characters of names, captions and answers of servers; a terminal would obey them."""
+    for path in ALL:
+        if path.name in ("console.py", "_display.py", "progress.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert called not in ("print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"), path

@@ -27,6 +27,7 @@ from capwright.cli import (
     train,
 )
 from capwright.cli._errors import Commands
+from capwright.console import show
 
 app = typer.Typer(
     cls=Commands,
@@ -56,7 +57,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from capwright import __version__
 
-        typer.echo(f"capwright {__version__}")
+        show(f"capwright {__version__}")
         raise typer.Exit
 
 

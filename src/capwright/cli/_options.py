@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from capwright.console import counting, counting_each, say, warnings_said
+from capwright.console import counting, counting_each, say, show, warnings_said
 from capwright.types import DataError, ScorerError
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def print_costs(costs: CostEstimate) -> None:
     from capwright.judges.client.cost_estimate import ENTRIES
 
     for who, estimate in costs.found.items():
-        print(f"{who}: {estimate}")
+        show(f"{who}: {estimate}")
     say(f"no judge was asked; claims and other lists that only answers would tell are taken to have {ENTRIES} entries")
 
 

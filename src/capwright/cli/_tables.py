@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capwright.cli._display import print_table
-from capwright.console import say
+from capwright.console import say, show
 
 if TYPE_CHECKING:
     from capwright.evaluation import Comparison, Evaluation, Scoring
@@ -25,7 +25,7 @@ def print_scoring(scoring: Scoring) -> None:
     _print_orders(scoring)
     print_signatures(scoring)
     if any(marked & set(scoring.evaluations[0].scores) for marked in scoring.trained_on.values()):
-        print("* the captioner was trained on this score; it says how well training worked, not how good captions are")
+        show("* the captioner was trained on this score; it says how well training worked, not how good captions are")
 
 
 def print_scores(scoring: Scoring, only: Iterable[str] | None = None) -> None:
@@ -60,11 +60,11 @@ def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[E
     for c in comparisons:
         name, digits = _name_and_digits(c, evaluations)
         if c.difference is None:
-            print(f"{name}: {c.b} against {c.a}: unknown ({c.images:,} images)")
+            show(f"{name}: {c.b} against {c.a}: unknown ({c.images:,} images)")
             continue
         adjusted = "" if c.p_holm is None or c.p_holm == c.p else f" (adjusted: {_equation(c.p_holm)})"
         gain = with_interval(c, digits, "+")
-        print(f"{name}: {c.b} against {c.a} {gain}, {_equation(c.p)}{adjusted}, {c.images:,} images")
+        show(f"{name}: {c.b} against {c.a} {gain}, {_equation(c.p)}{adjusted}, {c.images:,} images")
 
 
 def print_differences(scoring: Scoring) -> None:
@@ -105,7 +105,7 @@ def print_signatures(scoring: Scoring) -> None:
     """What made the numbers, a line a scorer; once where all systems were measured alike."""
     found = dict.fromkeys(one.signature for e in scoring.evaluations for one in e.scores.values())
     for signature in found:
-        print(signature)
+        show(signature)
 
 
 def _print_orders(scoring: Scoring) -> None:

@@ -17,7 +17,7 @@ from capwright.cli._options import (
     name_systems,
 )
 from capwright.cli._tables import number, with_interval
-from capwright.console import counting, say
+from capwright.console import counting, say, show
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def arena(
     how = f"arena|judge:{asked.signature.replace('|', ',')}|orders:{orders}|repeats:{repeats}"
     sees = "+".join(word for word, there in (("ref", reference), ("img", image)) if there)
     signature = f"{how}|sees:{sees}|model:bt,order|ties:half|ci:percentile,{bootstrap}|unit:image|seed:{seed}|v:1"
-    print(signature)
+    show(signature)
     if json is not None:
         from capwright.runs.summary import versions, write_json
 
@@ -118,7 +118,7 @@ def _print_standings(board: Leaderboard) -> None:
 
 def _print_meetings(board: Leaderboard) -> None:
     for m in board.meetings if len(board.standings) > 2 else ():
-        print(f"{m.a} against {m.b}: won {with_interval(m.win_rate, 3)} of {m.battles:,.0f}")
+        show(f"{m.a} against {m.b}: won {with_interval(m.win_rate, 3)} of {m.battles:,.0f}")
 
 
 def _print_judge(board: Leaderboard) -> None:
@@ -130,7 +130,7 @@ def _print_judge(board: Leaderboard) -> None:
         ("verdicts that are ties", board.ties),
     ):
         if share.value is not None:
-            print(f"the judge: {what}: {with_interval(share, 3)}")
+            show(f"the judge: {what}: {with_interval(share, 3)}")
     lost = sum(board.unknown.values())
     why = ", ".join(f"{n:,} {status}" for status, n in board.unknown.items())
-    print(f"{board.verdicts:,} verdicts, {board.images:,} images" + (f", unknown: {lost:,} ({why})" if lost else ""))
+    show(f"{board.verdicts:,} verdicts, {board.images:,} images" + (f", unknown: {lost:,} ({why})" if lost else ""))

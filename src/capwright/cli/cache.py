@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.console import say, warnings_said
+from capwright.console import say, show, warnings_said
 
 if TYPE_CHECKING:
     from capwright.judges.client import AnswerCache
@@ -16,20 +16,20 @@ app = typer.Typer(invoke_without_command=True, help="What judges answered, kept:
 
 
 @app.callback()
-def show(context: typer.Context) -> None:
+def folders(context: typer.Context) -> None:
     """Say where answers are kept, how many there are and how much room they take."""
     if context.invoked_subcommand is not None:
         return
     cache = _opened()
     if cache is None:
-        typer.echo("off: CAPWRIGHT_CACHE is off, nothing is kept")
+        show("off: CAPWRIGHT_CACHE is off, nothing is kept")
         return
     from capwright.judges.client.usage import several
 
     with warnings_said():
         state = cache.state()
     age = "" if state.oldest is None else f", the oldest {(time.time() - state.oldest) / 86400:.0f} days old"
-    typer.echo(f"{state.path}: {several(state.answers, 'answer')}, {state.size / 1e6:.1f} MB{age}")
+    show(f"{state.path}: {several(state.answers, 'answer')}, {state.size / 1e6:.1f} MB{age}")
 
 
 @app.command()

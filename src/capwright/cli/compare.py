@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capwright.cli._options import JsonOption, MeasureOptions, measure_files, with_options, write_scoring
+from capwright.console import show
 
 if TYPE_CHECKING:
     from capwright.evaluation import Scoring
@@ -33,7 +34,7 @@ def compare(
     assert scoring is not None
     first, second = scoring.evaluations
     print_differences(scoring)
-    print(f"A is {first.name}, B is {second.name}; {_known(scoring)}")
+    show(f"A is {first.name}, B is {second.name}; {_known(scoring)}")
     print_signatures(scoring)
     if json is not None:
         write_scoring(json, scoring)

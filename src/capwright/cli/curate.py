@@ -12,7 +12,7 @@ import typer
 
 from capwright.cli._errors import resumable
 from capwright.cli._options import DryRunOption, PluginOption, print_costs
-from capwright.console import counting, say, warnings_said
+from capwright.console import counting, say, show, warnings_said
 
 if TYPE_CHECKING:
     from capwright.curation.recipe import CurationRecipe
@@ -52,7 +52,7 @@ def curate(
             data = plan.data.split or ""
             place = run_steps(steps, samples, plan.out, journal=plan.journal, data=data, progress=progress)
     for line in tally_lines(steps):
-        typer.echo(line)
+        show(line)
     say(f"{place}: written; what each step did with each sample is in {plan.journal}")
     if any(step.tally.unknown.keys() - {UNDEFINED} for step in steps):
         say(f"remove {place} and give the same command again: what is unknown is tried again, and nothing else")
@@ -84,10 +84,10 @@ def _preview(steps: list[Any], samples: Dataset) -> None:
     costs = CostEstimate()
     for _ in through_steps([step.estimating(costs) for step in steps], samples, StepRun(estimates=True)):
         pass
-    typer.echo(f"{len(samples):,} samples; the steps:")
+    show(f"{len(samples):,} samples; the steps:")
     for step in steps:
-        typer.echo(f"  {step.signature}")
+        show(f"  {step.signature}")
     if costs.found:
         print_costs(costs)
     else:
-        typer.echo("no step asks a server or a model, so nothing would be paid")
+        show("no step asks a server or a model, so nothing would be paid")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from capwright.cli._options import PluginOption
-from capwright.console import count, counting, say
+from capwright.console import count, counting, say, show
 from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
@@ -36,12 +36,12 @@ def check(
         place = folder / file  # to be opened from here
         first = f"{place}:{lines[0]}" if lines[0] else str(place)
         more = f" (and {len(lines) - 1:,} more like it)" if len(lines) > 1 else ""
-        typer.echo(f"{first}: {severity}: {message}{more}")
+        show(f"{first}: {severity}: {message}{more}")
     errors = sum(problem.severity == "error" for problem in found.problems)
     warnings = len(found.problems) - errors
     verdict = "usable" if found.usable else "not usable: correct the errors"
     counts = (count(found.samples, "sample"), count(errors, "error"), count(warnings, "warning"))
-    typer.echo(f"{path}: {', '.join(counts)}; {verdict}")
+    show(f"{path}: {', '.join(counts)}; {verdict}")
     if not found.usable:
         raise typer.Exit(1)
 
@@ -161,7 +161,7 @@ def questions(
         data = f"{samples.fingerprint} {split or ''}".strip()
         place = write_new(maker.remembered(samples, journal, data, run), out, samples.vocabulary)
     for line in maker.tally.lines():
-        typer.echo(line)
+        show(line)
     say(f"{place}: written; all that was asked and answered is in {journal}")
     if maker.tally.dropped["unknown"] or maker.tally.unwritten:
         say(f"remove {place} and give the same command again: what could not be had is asked again, and nothing else")

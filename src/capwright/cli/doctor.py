@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from capwright.cli._display import program
+from capwright.console import show
 
 #: What each extra is for.
 GIVES = {
@@ -35,20 +36,20 @@ def doctor() -> None:
     from capwright import __version__
 
     troubles = []
-    typer.echo(f"capwright {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    show(f"capwright {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     troubles += _packages()
     troubles += _device()
     _extras()
     _java()
     troubles += _embedded()
     free = shutil.disk_usage(".").free
-    typer.echo(f"disk: {free / 2**30:.1f} GiB free in {Path.cwd()}")
+    show(f"disk: {free / 2**30:.1f} GiB free in {Path.cwd()}")
     if free < LOW_SPACE:
         troubles.append("little disk space is left")
     if troubles:
-        typer.echo(f"verdict: {'; '.join(troubles)}")
+        show(f"verdict: {'; '.join(troubles)}")
         raise typer.Exit(1)
-    typer.echo(f"verdict: all is well; try `{program()} demo`")
+    show(f"verdict: all is well; try `{program()} demo`")
 
 
 def requirements() -> dict[str, list[str]]:
@@ -66,7 +67,7 @@ def requirements() -> dict[str, list[str]]:
 
 def _packages() -> list[str]:
     found = {name: _version(name) for name in requirements()[""]}
-    typer.echo(f"packages: {', '.join(f'{name} {number}' for name, number in found.items() if number)}")
+    show(f"packages: {', '.join(f'{name} {number}' for name, number in found.items() if number)}")
     missing = [name for name, number in found.items() if not number]
     return [f"missing packages: {', '.join(missing)} (pip install capwright)"] if missing else []
 
@@ -75,16 +76,16 @@ def _device() -> list[str]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        typer.echo(f"device: unknown, torch cannot be imported ({error})")
+        show(f"device: unknown, torch cannot be imported ({error})")
         return ["torch cannot be imported: install it again"]
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         memory = properties.total_memory / 2**30
         count = torch.cuda.device_count()
-        typer.echo(f"device: cuda, {count} x {properties.name} with {memory:.0f} GiB ({threads})")
+        show(f"device: cuda, {count} x {properties.name} with {memory:.0f} GiB ({threads})")
     else:
-        typer.echo(f"device: cpu, {threads} (no GPU that torch {torch.__version__} can use)")
+        show(f"device: cpu, {threads} (no GPU that torch {torch.__version__} can use)")
     return []
 
 
@@ -94,9 +95,9 @@ def _extras() -> None:
             continue
         gives = f"gives {GIVES.get(extra, ', '.join(names))}"
         if all(map(_version, names)):
-            typer.echo(f"extra {extra}: installed; {gives}")
+            show(f"extra {extra}: installed; {gives}")
         else:
-            typer.echo(f"extra {extra}: not installed; {gives}: pip install 'capwright[{extra}]'")
+            show(f"extra {extra}: not installed; {gives}: pip install 'capwright[{extra}]'")
 
 
 def _java() -> None:
@@ -106,17 +107,17 @@ def _java() -> None:
     from capwright.types import ScorerError
 
     java = locate.find_java()
-    typer.echo(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")
+    show(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")
     for name, jar, works in (
         ("meteor", locate.METEOR_JAR, _try_meteor),
         ("spice", locate.SPICE_JAR, _look_for_spice),
         ("ptb-java", locate.PTB_JAR, _try_tokenizer),
     ):
         try:
-            typer.echo(f"  {name}: {works()}, {locate.find_jar(jar)}")
+            show(f"  {name}: {works()}, {locate.find_jar(jar)}")
         except ScorerError as error:
-            typer.echo(f"  {name}: {str(error).removeprefix(f'{name}: ')}")
-    typer.echo(f"  kept statistics: {cache_folder() or 'off'}")
+            show(f"  {name}: {str(error).removeprefix(f'{name}: ')}")
+    show(f"  kept statistics: {cache_folder() or 'off'}")
 
 
 def _try_meteor() -> str:
@@ -161,7 +162,7 @@ def _embedded() -> list[str]:
     folder = Path(__file__).parents[1] / "models" / "embedded"
     size = sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
     if not (folder / "config.json").is_file():
-        typer.echo("embedded captioner: missing")
+        show("embedded captioner: missing")
         return ["the embedded captioner is missing: install capwright again, or train it with `make base`"]
-    typer.echo(f"embedded captioner: there, {size / 1e6:.1f} MB")
+    show(f"embedded captioner: there, {size / 1e6:.1f} MB")
     return []

@@ -20,7 +20,7 @@ from capwright.cli._options import (
     names_in,
     with_options,
 )
-from capwright.console import counting, say
+from capwright.console import counting, say, show
 from capwright.types import DataError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def evaluate(
 
 def _introduce(benchmark: Benchmark, samples: Dataset) -> None:
     """Which benchmark it is, and how its images are captioned."""
-    print(f"benchmark {benchmark.name}, version {benchmark.version}, {benchmark.digest}: {benchmark.source}")
+    show(f"benchmark {benchmark.name}, version {benchmark.version}, {benchmark.digest}: {benchmark.source}")
     asked = f" --prompt {shlex.quote(benchmark.prompt)}" if benchmark.prompt else ""
     asked += f" --n {benchmark.limit}" if benchmark.limit else ""
     say(

@@ -23,7 +23,7 @@ from capwright.cli._options import (
     with_options,
     write_scoring,
 )
-from capwright.console import counting, say
+from capwright.console import counting, say, show
 from capwright.types import DataError
 
 #: What `capwright score PRED REFS` is called inside.
@@ -138,7 +138,7 @@ def agreement(
         rows.append([name, *cells, f"{next(iter(found.values())).judgements:,}"])
     print_table(["", *CORRELATIONS, "ratings" if aggregation == "each" else "captions"], rows)
     for signature in dict.fromkeys(one.signature for found in rated.scores.values() for one in found.values()):
-        print(signature)
+        show(signature)
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ import typer
 
 from capwright.cli._errors import resumable
 from capwright.cli._options import PluginOption
+from capwright.console import show
 from capwright.types import RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _preview(recipe: Recipe, out: Path) -> None:
 
     class OnStdout(Progress):
         def say(self, text: str) -> None:
-            typer.echo(text)
+            show(text)
 
     run(recipe, out=out, dry_run=True, progress=OnStdout())
 

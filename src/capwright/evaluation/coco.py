@@ -16,11 +16,11 @@ installed.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from capwright.console import say, show
 from capwright.data.input_formats import open_source, wrap
 from capwright.evaluation.config import MeasureConfig
 from capwright.evaluation.evaluate import measure_systems
@@ -134,7 +134,7 @@ class COCOEvalCap:
         config = MeasureConfig(**{key: self.params[key] for key in ("scorers", "seed", "replicates")})
         scoring = measure_systems(samples, {"": captions}, config)
         for name, why in scoring.not_installed.items():
-            print(f"{name}: {why}", file=sys.stderr)
+            say(f"{name}: {why}")
         self.evaluation = found = scoring.evaluations[0]
         self.eval, self.intervals, self.signatures = {}, {}, {}
         for (scorer, output), key in KEYS.items():
@@ -142,7 +142,7 @@ class COCOEvalCap:
                 estimate = found.estimate(scorer, output)
                 self.eval[key], self.intervals[key] = estimate.value, (estimate.low, estimate.high)
                 self.signatures[key] = found.scores[scorer].signature
-                print(f"{key}: {'unknown' if estimate.value is None else format(estimate.value, '0.3f')}")
+                show(f"{key}: {'unknown' if estimate.value is None else format(estimate.value, '0.3f')}")
         self.evalImgs = [{"image_id": id} | _by_key(one.scores) for id, one in zip(ids, found.per_image)]
         self.imgToEval = dict(zip(ids, self.evalImgs))
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from capwright.console import say
+from capwright.console import clean, say
 
 
 class Progress:
@@ -79,7 +79,7 @@ class LiveProgress(Progress):
         self._task: Any = None
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(clean(text), markup=False, highlight=False)
 
     def start(self, stage: str, steps: int, done: int) -> None:
         from rich import progress as bars
@@ -101,7 +101,7 @@ class LiveProgress(Progress):
             expand=True,
         )
         self._bar.start()
-        self._task = self._bar.add_task(stage, total=steps, completed=done, speed="", note="")
+        self._task = self._bar.add_task(clean(stage), total=steps, completed=done, speed="", note="")
 
     def step(self, row: dict[str, Any]) -> None:
         speed = f"{row['seconds']:.2f} s/step"

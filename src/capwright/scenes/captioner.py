@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from capwright.console import show
 from capwright.data import Dataset, load_image, open_dataset
 from capwright.models.loading import EMBEDDED, load_policy
 from capwright.models.policy import HFPolicy
@@ -102,7 +103,7 @@ def see(policy: HFPolicy, dataset: Dataset, steps: int = 2400) -> None:
         torch.cat(pixels),
         [sample.meta["casual"] for sample in dataset],
         steps=steps,
-        progress=lambda step, total, loss: print(f"seeing {step}/{total} · loss {loss:.2f}", flush=True),
+        progress=lambda step, total, loss: show(f"seeing {step}/{total} · loss {loss:.2f}"),
     )
 
 
@@ -127,9 +128,9 @@ def main() -> None:
         if arguments.scenes:
             see(policy, open_dataset(arguments.scenes, "train"))
         policy.save(arguments.folder)
-        print(f"an untrained embedded captioner is in {arguments.folder}")
+        show(f"an untrained embedded captioner is in {arguments.folder}")
     else:
-        print(f"packed: {pack(arguments.folder) / 1e6:.1f} MB in {EMBEDDED}")
+        show(f"packed: {pack(arguments.folder) / 1e6:.1f} MB in {EMBEDDED}")
 
 
 if __name__ == "__main__":
