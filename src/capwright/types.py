@@ -55,7 +55,10 @@ class DataError(CapwrightError):
 
 
 class ImageError(DataError):
-    """One image is missing, unreadable or out of bounds; the message starts with its path."""
+    """One image is missing, unreadable or out of bounds; the message is one line and starts with its path."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("\n", "\\n"))  # a path may hold a line feed
 
 
 class RecipeError(CapwrightError):

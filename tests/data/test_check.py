@@ -101,6 +101,15 @@ def test_each_of_several_images_is_looked_at(folder: Callable[..., Path], tmp_pa
         assert text in problem.message
 
 
+def test_a_broken_image_is_reported_for_every_row_that_names_it(folder: Callable[..., Path]) -> None:
+    root = folder(
+        [good(1), good(2), good(3, image="images/2.png"), good(4, image="images/../images/2.png", split="val")]
+    )
+    (root / "images/2.png").write_bytes(b"nothing")
+    found = [problem.line for problem in check_dataset(root).problems if "not an image" in problem.message]
+    assert found == [2, 3, 4]
+
+
 def test_what_check_calls_unusable_can_not_be_opened(folder: Callable[..., Path]) -> None:
     """Errors in the annotations are the same for `open_dataset`, so a dataset that passes the check opens."""
     for row in ("{", {"id": "1"}, good(1, terms=["nothing"]), good(1, meta=3), good(1, regions=[{"box": 1}])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -253,3 +254,32 @@ def test_every_cut_of_a_photo_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "cut.jpg").write_bytes(data[:length])
         with pytest.raises(ImageError):
             load_image(tmp_path / "cut.jpg", max_pixels=100)
+
+
+def scans(times: int, side: int = 64) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    file = io.BytesIO()
+    Image.effect_noise((side, side), 50).convert("RGB").save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * times + data[-2:]
+
+
+def test_a_jpeg_that_is_drawn_over_and_over_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "p.jpg"
+    path.write_bytes(scans(0))
+    assert load_image(path).size == (64, 64)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
+    path.write_bytes(scans(200))
+    with pytest.raises(ImageError, match=r"p\.jpg: is drawn in 2\d\d scans, which takes too long; save it anew"):
+        load_image(path)
+    monkeypatch.setattr("capwright.data.images.MAX_PIXELS", 64 * 64)
+    path.write_bytes(scans(15))
+    with pytest.raises(ImageError, match="scans"):
+        load_image(path)
+
+
+def test_a_line_feed_in_a_path_does_not_split_the_message(tmp_path):
+    with pytest.raises(ImageError) as found:
+        load_image(tmp_path / "a\nerror: b.png")
+    assert len(str(found.value).splitlines()) == 1
+    assert "a\\nerror: b.png: does not exist" in str(found.value)

@@ -36,7 +36,7 @@ def check(
         place = folder / file  # to be opened from here
         first = f"{place}:{lines[0]}" if lines[0] else str(place)
         more = f" (and {len(lines) - 1:,} more like it)" if len(lines) > 1 else ""
-        show(f"{first}: {severity}: {message}{more}")
+        show(f"{first}: {severity}: {message}{more}".replace("\n", "\\n"))  # of a path: a problem is one line
     errors = sum(problem.severity == "error" for problem in found.problems)
     warnings = len(found.problems) - errors
     verdict = "usable" if found.usable else "not usable: correct the errors"

@@ -227,6 +227,7 @@ class _ImageFiles:
         self._notes = notes
         self._images: list[_ImageFile] = []
         self._known: dict[str, int] = {}
+        self._again: dict[int, list[_ImageFile]] = {}  # further rows that name an image
         self._hashes: dict[int, bytes] = {}
         self._shared: set[int] = set()
 
@@ -241,6 +242,7 @@ class _ImageFiles:
         if at == len(self._images):
             self._images.append(image)
             return
+        self._again.setdefault(at, []).append(image)
         first = self._images[at]
         first.reach = (max(first.reach[0], image.reach[0]), max(first.reach[1], image.reach[1]))
         if first.split != image.split:
@@ -252,7 +254,8 @@ class _ImageFiles:
         for index, look in enumerate(_in_order(self._images)):
             image = self._images[index]
             if look.trouble:
-                self._note("error", image, look.trouble)
+                for row in (image, *self._again.get(index, ())):
+                    self._note("error", row, look.trouble)
             else:
                 self._note_size(image, look)
                 self._hashes[index] = look.hash

@@ -15,6 +15,8 @@ from capwright.types import ImageError
 
 #: More pixels than this is refused before anything is decoded: a small file can hold an image that fills the memory.
 MAX_PIXELS = 89_478_485
+#: Scans of the largest image; a smaller one may have more of them, but never ten times as many. Programs write 6 to 12.
+MAX_SCANS = 20
 #: A side more than this many times the other is refused: model families cannot cut such a strip into patches.
 MAX_ASPECT = 200
 
@@ -48,8 +50,8 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
 
     Raises:
         ImageError: the message starts with the path and says why: missing, a folder, no permission, empty, not a
-            image, cut off or corrupt, more than `MAX_PIXELS` pixels, or one side more than `MAX_ASPECT` times
-            the other.
+            image, cut off or corrupt, more than `MAX_PIXELS` pixels, one side more than `MAX_ASPECT` times the
+            other, or a progressive JPEG of very many scans.
     """
     if max_pixels is not None and max_pixels < 1:
         raise ImageError(f"{path}: max_pixels is {max_pixels}; it must be at least 1")
@@ -57,6 +59,7 @@ def load_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
     try:
         with Image.open(path, formats=_formats()) as opened:
             _check_shape(path, opened.width, opened.height)
+            _check_scans(path, opened)
             size = _reduced(opened.width, opened.height, max_pixels)
             if size != opened.size:
                 opened.draft(None, size)  # JPEG only: decodes at a fraction of the size
@@ -142,6 +145,16 @@ def _check_shape(path: str | Path, width: int, height: int) -> None:
         raise ImageError(
             f"{path}: is {width} x {height}, one side more than {MAX_ASPECT} times the other; crop it to its subject"
         )
+
+
+def _check_scans(path: str | Path, image: Image.Image) -> None:
+    """A progressive JPEG is drawn over and over, and each time may take a few bytes of the file only."""
+    if not image.info.get("progressive"):
+        return
+    with open(path, "rb") as handle:
+        scans = handle.read().count(b"\xff\xda")  # in no other place, but for a thumbnail's
+    if scans * image.width * image.height > MAX_SCANS * MAX_PIXELS or scans > 10 * MAX_SCANS:
+        raise ImageError(f"{path}: is drawn in {scans:,} scans, which takes too long; save it anew")
 
 
 def _reduced(width: int, height: int, max_pixels: int | None) -> tuple[int, int]:
