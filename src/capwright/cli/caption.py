@@ -46,6 +46,10 @@ def caption(
     strategy: Annotated[
         str, typer.Option(metavar="NAME", help="A plugin's decoding strategy: how the next word is chosen.")
     ] = "",
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Execute code that the model's folder brings, with all your rights."),
+    ] = False,
     plugin: PluginOption = None,
 ) -> None:
     """Caption images into a .jsonl file.
@@ -66,7 +70,8 @@ def caption(
         origin = {"model": model, **origin}
     same_origin(out, origin)  # loading takes a while
     with resumable("run the same command again to go on"), counting("captions") as progress:
-        captioner = _load(model, dtype=dtype, device=device, max_pixels=max_pixels, prompt=prompt)
+        trust = {"trust_remote_code": True} if trust_remote_code else {}  # captioners of plugins may not know it
+        captioner = _load(model, dtype=dtype, device=device, max_pixels=max_pixels, prompt=prompt, **trust)
         origin = {"model": model, **origin, **captioner.description}
         same_origin(out, origin)
         tally = caption_file(

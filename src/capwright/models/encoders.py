@@ -105,7 +105,7 @@ class ClipEncoder:
         self._tokenizer, self._model = load_encoder(model, None, asks)
         if not hasattr(self._model, "get_image_features"):
             raise ScorerError(f"{asks}: model {model!r} does not encode images; it takes one such as CLIP")
-        self._processor = AutoImageProcessor.from_pretrained(model, backend="pil")
+        self._processor = AutoImageProcessor.from_pretrained(model, backend="pil", trust_remote_code=False)
         text = self._model.config.text_config
         self._max_tokens = min(token_limit(self._tokenizer, self._model), text.max_position_embeddings)
         settings = hashlib.sha256(self._processor.to_json_string().encode()).hexdigest()

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from capwright.models.policy import HFPolicy
 from capwright.models.processor import DEFAULT_PROMPT, SETTINGS, PromptProcessor, load_processor
+from capwright.models.remote_code import code_refused
 from capwright.models.selfcheck import packing_error, packing_tolerance
 from capwright.types import ModelError, Request, Sample
 
@@ -24,6 +25,7 @@ ATTENTION = {"auto": None, "sdpa": "sdpa", "eager": "eager", "flex": "flex_atten
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: Their prompts are read in both directions, with an attention mask of their own that is not made for flex.
 LOOK_AHEAD = ("gemma3", "paligemma")
+_ALLOW = "set trust_remote_code (model.trust_remote_code=true in a recipe, --trust-remote-code)"
 VISION_TOWERS = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
 
@@ -45,6 +47,8 @@ class LoadOptions:
             leaves it to the model.
         merge: of an adapter, add it to the weights it was trained on. What comes out is a plain model of full size:
             `load_policy("run/last", merge=True).save("merged")` writes one that needs neither PEFT nor its base.
+        trust_remote_code: execute Python code that the model's folder brings, with all rights of this process. Off,
+            such a model is refused.
     """
 
     dtype: str = "float32"
@@ -57,6 +61,7 @@ class LoadOptions:
     layout: str = "auto"
     attention: str = "auto"
     merge: bool = False
+    trust_remote_code: bool = False
 
 
 def load_policy(name: str | Path, options: LoadOptions | None = None, **changes: Any) -> HFPolicy:
@@ -93,7 +98,7 @@ def load_policy(name: str | Path, options: LoadOptions | None = None, **changes:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if hasattr(model, "enable_input_require_grads"):
             model.enable_input_require_grads()
-    processor = load_processor(base, model.config.model_type)
+    processor = load_processor(base, model.config.model_type, options.trust_remote_code)
     prompt = options.prompt or saved.get("prompt", DEFAULT_PROMPT)
     prompt_processor = PromptProcessor(processor, prompt, options.max_pixels or saved.get("max_pixels"))
     policy = HFPolicy(model, prompt_processor, options.layout)
@@ -119,19 +124,22 @@ def _load_model(name: str | Path, options: LoadOptions) -> Any:
         raise ModelError(f"dtype {dtype!r}: use one of {', '.join(DTYPES)}")
     if attention not in ATTENTION:
         raise ModelError(f"attention {attention!r}: use one of {', '.join(ATTENTION)}")
-    kind = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
+    kind: dict[str, Any] = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if attention == "flex" and str(device) == "cpu":
         raise ModelError("attention 'flex' needs a GPU; on the CPU use 'sdpa'")
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=options.trust_remote_code)
         if attention == "flex" and config.model_type in LOOK_AHEAD:
             raise ModelError(f"model {str(name)!r} ({config.model_type}) cannot do attention 'flex'; use 'sdpa'")
-        model = AutoModelForImageTextToText.from_pretrained(name, config=config, dtype=DTYPES[dtype], **kind)
+        kind |= {"dtype": DTYPES[dtype], "trust_remote_code": options.trust_remote_code}
+        model = AutoModelForImageTextToText.from_pretrained(name, config=config, **kind)
     except ModelError:
         raise
     except Exception as error:  # every library below has errors of its own for a broken file
-        if kind and "attention" in str(error):
+        if code := code_refused(error, _ALLOW):
+            raise ModelError(f"model {str(name)!r} cannot be loaded: {code}") from error
+        if ATTENTION[attention] and "attention" in str(error):
             raise ModelError(
                 f"model {str(name)!r} cannot do attention {attention!r}; use 'auto': {_first_line(error)}"
             ) from error

@@ -27,14 +27,15 @@ ImageInput = Image.Image | Sequence[Image.Image] | None
 TOKEN_KEYS = {"input_ids": None, "attention_mask": 0, "token_type_ids": 0, "mm_token_type_ids": 0}
 
 
-def load_processor(folder: str | Path, model_type: str) -> Any:
+def load_processor(folder: str | Path, model_type: str, trust_remote_code: bool = False) -> Any:
     """The model's processor; where torchvision is missing, the same processor without its video half.
 
     Several processors (Qwen-VL, InternVL, SmolVLM) refuse to load without torchvision although only their video part
-    needs it. Captioners see images, so we build the processor from its image processor (PIL) and its tokenizer.
+    needs it. Captioners see images, so we build the processor from its image processor (PIL) and its tokenizer. Code
+    that the folder brings is executed only with `trust_remote_code`.
     """
     try:
-        processor = AutoProcessor.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         if isinstance(processor, processing_utils.ProcessorMixin):
             return processor
     except (ImportError, OSError, ValueError) as error:
@@ -45,8 +46,9 @@ def load_processor(folder: str | Path, model_type: str) -> Any:
     if family is None:
         raise ModelError(f"{folder}: a {model_type} processor needs torchvision: pip install 'capwright[vision]'")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        parts = [AutoImageProcessor.from_pretrained(folder, backend="pil"), tokenizer]
+        trust: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **trust)
+        parts = [AutoImageProcessor.from_pretrained(folder, backend="pil", **trust), tokenizer]
         settings = {"chat_template": tokenizer.chat_template} | family.get_processor_dict(folder)[0]
         tokenizer.chat_template = settings["chat_template"]  # where it is saved
         with _without_number_words(family):

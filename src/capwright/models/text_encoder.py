@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from capwright.models.remote_code import code_refused
 from capwright.types import NotInstalledError, ScorerError
 
 #: Bytes of embedded references that are kept.
@@ -207,6 +208,8 @@ def load_encoder(model: str, revision: str | None, asks: str) -> tuple[Any, Any]
         except ScorerError:
             raise
         except Exception as error:  # what is missing, broken or out of reach has many names below
+            if code := code_refused(error):
+                raise ScorerError(f"{asks}: model {model!r} cannot be loaded: {code}") from error
             problem = error
     if Path(model).is_dir():
         raise ScorerError(f"{asks}: model {model!r} cannot be loaded: {_line(problem)}") from problem
@@ -240,7 +243,9 @@ def _load_from(model: str, revision: str | None, local: bool, asks: str) -> tupl
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    where: dict[str, Any] = {"local_files_only": local} | ({"revision": revision} if revision else {})
+    where: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    if revision:
+        where["revision"] = revision
     tokenizer = AutoTokenizer.from_pretrained(model, **where)
     encoder, loaded = AutoModel.from_pretrained(model, dtype=torch.float32, output_loading_info=True, **where)
     # A pooler is random in many encoders and is never used here; anything else that is random makes random scores.

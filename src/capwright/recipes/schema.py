@@ -54,6 +54,9 @@ class Model(Config):
     compile: bool = Field(False, description="torch.compile the language model for learning; slow to begin")
     layout: Literal["auto", "packed", "repeated"] = Field("auto", description="auto: packed if the self-check agrees")
     prompt: str = Field("", description="the instruction beside the image; empty: the one the model was saved with")
+    trust_remote_code: bool = Field(
+        False, description="execute code that the model's folder brings, with all your rights"
+    )
 
     @field_validator("dtype", mode="before")
     @classmethod

@@ -27,6 +27,7 @@ from capwright.judges.client.options import ChatOptions
 from capwright.judges.client.server import Done
 from capwright.judges.client.usage import Usage
 from capwright.models.processor import load_processor
+from capwright.models.remote_code import code_refused
 from capwright.types import ImageError, Status
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -95,18 +96,20 @@ class LocalModel:
         if self._model is not None:
             return
         try:
-            config = AutoConfig.from_pretrained(self._source)
+            trust = {"trust_remote_code": self._options.trust_remote_code}
+            config = AutoConfig.from_pretrained(self._source, **trust)
             self._sees = getattr(config, "vision_config", None) is not None
             kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
             self._reader = (
-                load_processor(self._source, config.model_type)
+                load_processor(self._source, config.model_type, self._options.trust_remote_code)
                 if self._sees
-                else AutoTokenizer.from_pretrained(self._source)
+                else AutoTokenizer.from_pretrained(self._source, **trust)
             )
             dtype = _DTYPES[self._options.dtype]
-            self._model = kind.from_pretrained(self._source, dtype=dtype).to(self._device).eval()
+            self._model = kind.from_pretrained(self._source, dtype=dtype, **trust).to(self._device).eval()
         except Exception as error:  # every library below has errors of its own for a broken file
-            raise ChatError(f"local:{self._source}: cannot be loaded: {_first_line(error)}") from error
+            why = code_refused(error, "set the option trust_remote_code of the judge") or _first_line(error)
+            raise ChatError(f"local:{self._source}: cannot be loaded: {why}") from error
 
     def _inputs(self, request: ChatRequest) -> Any:
         messages = list(request.with_schema_in_words)

@@ -39,6 +39,7 @@ class ChatOptions(BaseModel, frozen=True, strict=True, extra="forbid", arbitrary
         max_pixels: larger images are scaled down before they are sent.
         extra: further fields of the request's body, such as {"top_p": 0.9}; part of the cache key.
         device, dtype: of a local model.
+        trust_remote_code: of a local model: execute code that its folder brings, with all rights of this process.
     """
 
     key_variable: str = "OPENAI_API_KEY"
@@ -58,6 +59,7 @@ class ChatOptions(BaseModel, frozen=True, strict=True, extra="forbid", arbitrary
     extra: Mapping[str, Any] = Field(default_factory=dict)
     device: str | None = None
     dtype: str = "float32"
+    trust_remote_code: bool = False
 
     @field_validator("prices", mode="before")
     @classmethod
