@@ -8,9 +8,10 @@
 An answer is a text, or {"text", "finish", "logprobs": [(token, {candidate: logprob}), ...]}; exceptions of the function
 become status 500; bodies for which `limit` is true get status 429.
 
-Faults: "429" (`wait`: Retry-After in seconds), "500", "503", "400" (`text`: what it says), "401",
-"404", "hang" (until the server is closed), "cut" (the connection, in the middle of the answer), "malformed" (no JSON),
-"wrong" (JSON, but no chat completion), "empty" (no choices), "none" (no text), "drip" (a byte every 50 ms), "filtered".
+Faults: "429" (`wait`: Retry-After in seconds), another status such as "500" (`text`: what it says, or the whole `body`;
+`headers`), "hang" (until the server is closed), "cut" (the connection, in the middle of the answer), "malformed" (no
+JSON), "wrong" (JSON, but no chat completion), "empty" (no choices), "none" (no text), "drip" (a byte every 50 ms),
+"filtered".
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class ChatServer:
         self.answering = answering
         self.latency = latency
         self.limit: Callable[[dict[str, Any]], bool] = lambda _: False
+        #: (status, body or what went wrong) of a body that the server does not take; None takes it.
+        self.refuse: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda _: None
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.most_at_once = 0
@@ -141,8 +144,12 @@ class ChatServer:
                     wait = {"Retry-After": str(settings["wait"])} if "wait" in settings else {}
                     message = {"message": settings.get("text", "slow down"), "code": settings.get("code", "rate_limit")}
                     return self._send(429, {"error": message}, wait)
-                if kind in ("400", "401", "404", "500", "503"):
-                    return self._send(int(kind), {"error": {"message": settings.get("text", "it went wrong")}})
+                if kind.isdigit():
+                    error = {"error": {"message": settings.get("text", "it went wrong")}}
+                    return self._send(int(kind), settings.get("body", error), settings.get("headers"))
+                if refused := owner.refuse(body):
+                    status, said = refused
+                    return self._send(status, {"error": {"message": said}} if isinstance(said, str) else said)
                 if kind == "hang":
                     owner.closing.wait()
                     self.close_connection = True

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from capwright.judges.client import ChatAnswer, ChatRequest, Message
+from capwright.judges.client import ChatAnswer, ChatRequest, Message, answer_text
+from capwright.judges.client.answer_text import without_reasoning
 from capwright.judges.client.http_client import retry_after
-from capwright.judges.client.messages import choice_probabilities, without_reasoning
+from capwright.judges.client.messages import choice_probabilities
 from capwright.judges.client.schema import check_schema, problem, read_json
 
 MARKS = {
@@ -123,3 +124,53 @@ def test_how_long_to_wait():
     assert retry_after({"retry-after": "Wed, 21 Oct 2215 07:28:00 GMT"}) > 1e9
     assert [retry_after({"retry-after": odd}) for odd in ("soon", "inf", "nan", "-3")] == [0, 0, 0, 0]
     assert retry_after({}) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>hm</think>B", "hm</think> B", "B<think>hm", "<think>a</think><think>b</think>\nB", "B<|im_end|>",
+        "[THINK]hm[/THINK]B</s>", "<thinking>hm</thinking>\n\nB<|eot_id|><|end_of_text|>", "◁think▷hm◁/think▷B",
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>B<|return|>",
+        "<think>a <thinking> b</thinking></think>B",
+    ],
+)  # fmt: skip
+def test_thoughts_and_the_ends_of_turns_are_cut_away(text):
+    assert without_reasoning(text) == "B"
+
+
+def test_thoughts_without_an_answer_are_none():
+    for text in ("<think>on and on", "[THINK]", "<|channel|>analysis<|message|>hm", "<|im_end|>", "</s></s>"):
+        assert without_reasoning(text) == ""
+    assert without_reasoning("a < b and b > c; <thinker>") == "a < b and b > c; <thinker>"
+
+
+class Counted(str):
+    """A text that counts the characters that searches in it go over; parts of it count into the same sum."""
+
+    work: list[int]
+
+    def find(self, part, start=0, *end):
+        found = super().find(part, start, *end)
+        self.work[0] += (len(self) if found < 0 else found) - start
+        return found
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        lambda n: "<think>" * n, lambda n: "</think>" * n, lambda n: "<think></think>" * n,
+        lambda n: "<think>" + "x" * n,
+        lambda n: "<think>a</think>" * n + "<think>" * n, lambda n: "</s>" * n, lambda n: "<|channel|>" * n,
+    ],
+)  # fmt: skip
+def test_reading_costs_what_the_text_is_long(hostile):
+    """Doubling the text doubles the work."""
+    work = []
+    for n in (1000, 2000):
+        Counted.work = [0]
+        text = Counted(hostile(n))
+        answer_text._outside(text, "<think>", "</think>")
+        work.append(Counted.work[0])
+        without_reasoning(str(text))
+    assert work[1] <= 2.2 * work[0] + 100

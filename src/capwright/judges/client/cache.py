@@ -66,12 +66,11 @@ class AnswerCache:
         """The answers that are there, by key."""
         return self._with_file(lambda db: self._read(db, keys), {}) if keys else {}
 
-    def put(self, answers: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Keep answers (JSON values); one that is there under the same key is replaced."""
+    def put(self, answers: Mapping[bytes, Mapping[str, Any]]) -> int:
+        """Keep answers (JSON values), in place of those under the same keys; how many are kept, all or none."""
         now = time.time()
         rows = [(key, now, json.dumps(answer)) for key, answer in answers.items()]
-        if rows:
-            self._with_file(lambda db: self._write(db, rows), None)
+        return self._with_file(lambda db: self._write(db, rows), 0) if rows else 0
 
     def state(self) -> CacheState:
         """What is in it; a file that is not there is not made."""
@@ -112,7 +111,7 @@ class AnswerCache:
                     found[bytes(key)] = json.loads(answer)
         return found
 
-    def _write(self, db: sqlite3.Connection, rows: list[tuple[bytes, float, str]]) -> None:
+    def _write(self, db: sqlite3.Connection, rows: list[tuple[bytes, float, str]]) -> int:
         with db:
             db.executemany("INSERT OR REPLACE INTO answers (key, made, answer) VALUES (?, ?, ?)", rows)
             while self._used(db) > self._limit and db.execute("SELECT 1 FROM answers LIMIT 1").fetchone():
@@ -120,6 +119,7 @@ class AnswerCache:
                     "DELETE FROM answers WHERE id IN (SELECT id FROM answers ORDER BY id LIMIT "
                     "(SELECT 1 + count(*) / 10 FROM answers))"
                 )
+        return len(rows)
 
     def _used(self, db: sqlite3.Connection) -> int:
         pages, free, size = (

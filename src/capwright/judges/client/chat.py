@@ -11,10 +11,9 @@ import hashlib
 import json
 import re
 import threading
-import time
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -32,8 +31,6 @@ from capwright.types import ImageError, Status
 
 #: Version of how requests become prompts and of what is kept; part of every key.
 _FORMAT = "2"
-#: Answers are written to the cache after so many, or so many seconds.
-_WRITE_AFTER, _WRITE_SECONDS = 100, 2.0
 #: How long the end of a call may take that was cancelled.
 _LAST_SECONDS = 5.0
 _Result = TypeVar("_Result")
@@ -165,36 +162,37 @@ class Chat:
         return answers
 
     def _fetch(self, first: Mapping[bytes, ChatRequest]) -> dict[bytes, ChatAnswer]:
-        """Answers of the backend, by key; those of use go into the cache, in batches, as they come."""
+        """Answers of the backend, by key; those of use go into the cache as they come."""
         keys = list(first)
         answers: dict[bytes, ChatAnswer] = {}
-        unsaved: dict[bytes, dict[str, Any]] = {}
-        saved_at = time.monotonic()
+        kept = 0
 
-        def save() -> None:
-            nonlocal saved_at
-            if self.cache is not None:
-                self.cache.put(unsaved)
-            unsaved.clear()
-            saved_at = time.monotonic()
-
-        def done(place: int, answer: ChatAnswer) -> None:
-            answers[keys[place]] = read = answer.read(first[keys[place]])
+        def keep(place: int, answer: ChatAnswer) -> None:
+            nonlocal kept
+            read = answer.read(first[keys[place]])
             # A fault may heal: what could not be read is asked again the next time.
-            if answer.status == Status.OK and read.status != Status.UNPARSEABLE:
-                unsaved[keys[place]] = answer.to_json()
-                if len(unsaved) >= _WRITE_AFTER or time.monotonic() - saved_at > _WRITE_SECONDS:
-                    save()
+            if self.cache is not None and answer.status == Status.OK and read.status != Status.UNPARSEABLE:
+                kept += self.cache.put({keys[place]: answer.to_json()})
+            answers[keys[place]] = read  # after it is kept: what was used once is never asked again
 
         try:
-            self._loop.run(self._backend.run(list(first.values()), done, self.options.step_seconds))
+            # In a thread of its own: neither a long answer nor a slow disk holds up the calls.
+            with ThreadPoolExecutor(1, "capwright-answers") as reader:
+                reading: list[Future[None]] = []
+                work = self._backend.run(
+                    list(first.values()),
+                    lambda place, answer: reading.append(reader.submit(keep, place, answer)),
+                    self.options.step_seconds,
+                )
+                self._loop.run(work)
         except ChatDownError as error:
-            kept = " and are in the cache" if self.cache else ""
-            raise ChatDownError(f"{error}; {len(answers):,} of {len(keys):,} answers had come{kept}") from None
+            came = kept if self.cache else sum(answer.status == Status.OK for answer in answers.values())
+            where = " and are in the cache" if kept else ""
+            raise ChatDownError(f"{error}; {came:,} of {len(keys):,} answers had come{where}") from None
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
-        finally:
-            save()
+        for each in reading:
+            each.result()
         return answers
 
     def _keys(self, requests: Sequence[ChatRequest]) -> tuple[list[bytes | None], dict[int, ChatAnswer]]:

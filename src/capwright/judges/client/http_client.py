@@ -19,7 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urljoin
 
+from capwright.judges.client.dialect import Dialect
 from capwright.judges.client.messages import CANDIDATES, ChatAnswer, ChatError, ChatRequest
 from capwright.judges.client.options import ChatOptions
 from capwright.judges.client.processes import leave_to_parent
@@ -36,15 +38,8 @@ _ON_THE_WAY = ("HTTPError", "StreamError", "InvalidURL", "ClientError")
 LARGEST = 8_000_000
 #: What a proxy says when no server is behind it.
 _ABSENT = (502, 503)
-#: Parameters that some servers refuse, and what is sent instead (None: nothing).
-_OPTIONAL: dict[str, str | None] = {
-    "response_format": None, "top_logprobs": None, "logprobs": None, "seed": None, "temperature": None,
-    "max_tokens": "max_completion_tokens", "continue_final_message": None, "add_generation_prompt": None,
-}  # fmt: skip
-_UNKNOWN = re.compile(
-    r"not support|unsupported|un(known|recognized|expected)|not (permitted|allowed|available|implemented)|extra ",
-    re.IGNORECASE,
-)
+#: How a server says that it will not answer this, whatever the status.
+_FILTERED = re.compile(r"content_filter|content management policy|content_policy|responsibleai", re.IGNORECASE)
 
 
 @dataclass(eq=False)
@@ -98,7 +93,7 @@ class HTTPClient:
         if self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
         self._connections: Any = None
-        self._refused: set[str] = set()
+        self._dialect = Dialect(address, options.extra)
         self._other_name = False
 
     async def complete(self, request: ChatRequest, images: Sequence[Sequence[str]]) -> ChatAnswer:
@@ -120,11 +115,17 @@ class HTTPClient:
             raise self._refusal(status, headers, text, body, answered)
         try:
             whole = json.loads(text)
+            if isinstance(whole, dict) and whole.get("error") and not whole.get("choices"):
+                raise self._refusal(_code(whole["error"]), headers, text, body, answered)
             answer = ChatAnswer.from_server(whole)
         except (ValueError, TypeError, RecursionError) as error:
             wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
             raise CallFailedError(wrong, billed=True) from None
         self.answered += 1
+        if request.schema is not None and self._dialect.unsure and answer.finish == "stop":
+            well = answer.read(request).status == Status.OK
+            if self._dialect.followed(well) and "response_format" in body:
+                raise CallFailedError("the answer does not follow the schema", again=True, billed=True)
         self._look_at_name(whole.get("model"))
         return replace(answer, text=self._without_key(answer.text), seconds=time.monotonic() - started)
 
@@ -146,9 +147,9 @@ class HTTPClient:
     # What is sent -----------------------------------------------------------------------------------------------------
 
     def _body(self, request: ChatRequest, images: Sequence[Sequence[str]]) -> dict[str, Any]:
-        in_words = "response_format" in self._refused
-        said = request.with_schema_in_words if in_words else request.messages
-        messages = [_turn(m.role, m.text, urls) for m, urls in zip(said, [*images, []])]
+        said = self._dialect.messages(request)
+        turns = self._dialect.turns([(m.role, m.text, urls) for m, urls in zip(said, [*images, []])])
+        messages = [_turn(*each) for each in turns]
         body: dict[str, Any] = {"model": self.model, "messages": messages, "max_tokens": request.max_tokens}
         body["temperature"] = request.temperature
         if request.seed is not None:
@@ -157,14 +158,7 @@ class HTTPClient:
             body |= {"logprobs": True, "top_logprobs": CANDIDATES}
         if request.messages[-1].role == "assistant":  # vLLM and SGLang go on from it
             body |= {"continue_final_message": True, "add_generation_prompt": False}
-        if request.schema is not None and not in_words:
-            shape = {"name": "answer", "schema": request.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": shape}
-        for name in self._refused & body.keys():
-            value, other = body.pop(name), _OPTIONAL[name]
-            if other:
-                body[other] = value
-        return body | dict(self.options.extra)
+        return self._dialect.adapted(body, request.schema) | dict(self.options.extra)
 
     async def _post(self, body: Mapping[str, Any]) -> tuple[int, dict[str, str], str]:
         """Status, headers (in lower case) and text. Raises CallFailedError when no whole answer comes back."""
@@ -194,7 +188,7 @@ class HTTPClient:
             import openai
 
             # Our own clock ends a call first.
-            settings: dict[str, Any] = {"timeout": self.options.call_seconds + 5, "follow_redirects": True}
+            settings: dict[str, Any] = {"timeout": self.options.call_seconds + 5, "follow_redirects": False}
             try:
                 self._connections = openai.DefaultAioHttpClient(**settings)
             except (AttributeError, ImportError, RuntimeError):  # without aiohttp
@@ -209,8 +203,13 @@ class HTTPClient:
         """What an HTTP status other than 200 means."""
         said = _message(text)
         reason = f"status {code}" + (f": {said}" if said else "")
-        if code in (400, 422) and self._leave_out(said, body):
+        if _FILTERED.search(said):
+            return CallFailedError(reason, Status.REFUSAL, final=True)
+        if self._dialect.learn(code, said, body):
             return CallFailedError(reason, again=True)
+        if 300 <= code < 400:  # what is asked must not go where it was not sent
+            where = urljoin(f"{self.address}/", headers.get("location", "")).removesuffix("/chat/completions")
+            return CallFailedError(f"{reason}: it sends us to {where}; if that is right, use that address", fatal=True)
         if code == 429 and "insufficient_quota" in said:
             return CallFailedError(f"{reason}; the account has no money left", fatal=True)
         if code in (408, 409, 425, 429) or code >= 500:
@@ -231,20 +230,6 @@ class HTTPClient:
             hint = f"is the address right (it mostly ends in /v1), and is there a model {self.model!r}?"
             return CallFailedError(f"{reason}; {hint}", fatal=True)
         return CallFailedError(reason, final=True)
-
-    def _leave_out(self, said: str, body: Mapping[str, Any]) -> bool:
-        """Whether a parameter that the server complains about can be left out; it is, from now on."""
-        if not _UNKNOWN.search(said):  # "max_tokens is too large" is no reason to leave it out
-            return False
-        words = said.lower().replace("json_schema", "response_format").replace("guided", "response_format")
-        for name, other in _OPTIONAL.items():
-            if name in words and name in body and name not in self.options.extra:
-                if name not in self._refused:
-                    self._refused.add(name)
-                    instead = f"{other} is sent" if other else "left out"
-                    log.warning("%s does not take %s; %s", self.address, name, instead)
-                return True
-        return False
 
     def _look_at_name(self, name: Any) -> None:
         """Warns once of a server that says it is another model than was asked; dates and folders are no difference."""
@@ -296,6 +281,12 @@ def _message(text: str) -> str:
         parts = [inner.get(name) for name in ("message", "detail", "code", "param")]
         return "; ".join(str(part) for part in parts if part)
     return str(inner or "")
+
+
+def _code(error: Any) -> int:
+    """The status that an error in a body has, which came with status 200."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 400
 
 
 def _chain(error: BaseException) -> list[BaseException]:

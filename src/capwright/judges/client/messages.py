@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from capwright.judges.client.answer_text import without_reasoning
 from capwright.judges.client.schema import check_schema, read_json
 from capwright.types import ModelError, OutageError, Status
 
@@ -164,14 +165,28 @@ class ChatAnswer:
             text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
         refusal = message.get("refusal")
         finish = str(choice.get("finish_reason") or "")
-        if text is None and refusal is None and finish not in ("content_filter", "length"):
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        if text is None and refusal is None and not thought and finish not in ("content_filter", "length"):
             raise ValueError("the answer has no text")
         if refusal or finish == "content_filter":
             finish, text = "refusal", text or refusal or ""
         tokens_in, tokens_out = (_count(body.get("usage"), name) for name in ("prompt_tokens", "completion_tokens"))
         return ChatAnswer(
-            text=str(text or ""), finish=finish, tokens=_tokens(choice), tokens_in=tokens_in, tokens_out=tokens_out
+            text=str(text or (thought and "<think>") or ""),
+            finish=finish,
+            tokens=_tokens(choice),
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
         )
+
+    def _cut_off(self, request: ChatRequest, text: str) -> str:
+        """Which limit ended it."""
+        if 0 < self.tokens_out < request.max_tokens:
+            cut = f"the context of the model ended the answer after {self.tokens_out} of {request.max_tokens} tokens"
+            return f"{cut}; start the server with a longer one"
+        if not text:
+            return f"no answer within {request.max_tokens} tokens: a model that thinks first needs more (max_tokens)"
+        return f"the answer is longer than {request.max_tokens} tokens (max_tokens)"
 
     def read(self, request: ChatRequest) -> ChatAnswer:
         """What the answer to a request means: its status, text, data and probabilities."""
@@ -181,22 +196,16 @@ class ChatAnswer:
         status, reason, data = Status.OK, "", None
         if self.finish == "refusal":
             status, reason = Status.REFUSAL, text[:200] or "the server filtered the answer"
-        elif self.finish == "length" and not request.choices:  # an answer that is one word may go on as it likes
-            status, reason = Status.TRUNCATED, f"the answer is longer than {request.max_tokens} tokens"
+        elif self.finish == "length" and not (request.choices and text):  # one word may go on as it likes
+            status, reason = Status.TRUNCATED, self._cut_off(request, text)
         elif not text:
-            status, reason = Status.UNPARSEABLE, "the answer is empty"
+            reason = "the answer is empty" + (": there are only thoughts in it" if self.text.strip() else "")
+            status = Status.UNPARSEABLE
         elif request.schema is not None:
             data, reason = read_json(text, request.schema)
             status = Status.UNPARSEABLE if reason else Status.OK
         chances = choice_probabilities(self.tokens, request.choices) if status == Status.OK else None
         return replace(self, status=status, text=text, data=data, probabilities=chances, reason=reason, tokens=())
-
-
-def without_reasoning(text: str) -> str:
-    """A text without what stands between <think> and </think>, also where the first or the last of them is missing."""
-    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
-    text = text.rpartition("</think>")[2]
-    return text.partition("<think>")[0].strip()
 
 
 def choice_probabilities(tokens: Sequence[TokenCandidates], choices: Sequence[str]) -> tuple[float, ...] | None:
