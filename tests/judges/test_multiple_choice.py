@@ -31,7 +31,13 @@ def test_letters_leave_f_for_abstaining():
      "The answer is B, not A.", "The answer is B. A is wrong.", "B) blue. A cat is red.",
      "The answer is B. I think so.", "The answer is B) blue. A) red is not there.",
      "Answer: B. The U.S. flag is blue.",
-     "The answer is B. No wait, it is B."],
+     "The answer is B. No wait, it is B.",
+     r"\boxed{B}", r"It says so. $\boxed{\text{B}}$", "$B$", "<answer>B</answer>",
+     "The caption is about a ball. <answer> B) blue </answer>", '{"answer": "B"}', '```json\n{"answer": "B"}\n```',
+     '{"choice": "blue"}', "Ｂ", "（Ｂ）", "答案：B", "答案是B", "选项B", "B<|im_end|>", "B</s>",
+     "Option B is correct.",
+     "Option B is the right answer.", "Choice (B) is correct", "[THINK]A?[/THINK]B", "<thinking>A</thinking>\nB",
+     "◁think▷A◁/think▷B", "<|channel|>analysis<|message|>A<|end|><|channel|>final<|message|>B<|return|>"],
 )  # fmt: skip
 def test_replies_that_say_b(reply):
     assert pick(reply) == 1
@@ -54,7 +60,10 @@ def test_replies_that_abstain(reply):
      "The answer is A, no wait, B", "The answer is A. No, B.", "The answer is A or B", "The answer is A and B.",
      "Answer: A. Wait, B is right", "The answer is B, no wait, A is right", "A) red, no wait, B", "A) red, or B",
      "The answer is A. Actually, B) blue", "A) red. Sorry, I meant (B) blue.", "The answer is A (or C).",
-     "11", "B2", "The answer is not B"],
+     "11", "B2", "The answer is not B", r"\boxed{A} or \boxed{B}", "<answer>A</answer><answer>B</answer>",
+     '{"answer": "E"}', '{"answer": "A", "why": "B"}', "Option B is not correct.",
+     "Option A is correct. Option B is correct.",
+     "答案：AB", r"\boxed{}", "B" * 30_000, "Option A is correct, wait, B"],
 )  # fmt: skip
 def test_replies_that_can_not_be_told(reply):
     assert pick(reply) is None

@@ -20,6 +20,10 @@ from capwright.types import ModelError, Question, Status
 
 #: What the marks of the prompt `grade` become: 1 is 0.0 and 5 is 1.0.
 LOWEST, HIGHEST = 1, 5
+#: How letters can be had, see `LLMJudge`.
+LETTERS = ("text", "likeliest", "schema")
+#: Version of how replies are read; part of the digest in the signature.
+READING = 2
 CLAIMS_PER_CALL = 40
 
 
@@ -39,6 +43,12 @@ class LLMJudge:
         temperature: for every task, or by the name of a prompt ({"split": 1.0}); what the prompts say (0) where it is
             None or not named. At 0 a server gives the same answer to every seed, so repeated trials only cost money.
         thinking_tokens: added to the limit of every answer, for models that reason before they answer.
+        max_tokens: the limit of an answer, for every task, or by the name of a prompt ({"split": 4096}); what the
+            prompts say where it is None or not named.
+        letters: how an answer to a multiple-choice question is had. "text": read from what the model writes.
+            "likeliest": where that chooses no option, the letter that was likeliest as its first word, if letters were
+            likely there at all. "schema": the server is told to write one of the letters and nothing else, which weak
+            models need.
         claims_per_call: longer lists of claims of one caption are held against the evidence in several calls.
 
     Raises ModelError for options that make no sense, and passes on the errors of `chat.ask`: a server that is down.
@@ -52,6 +62,8 @@ class LLMJudge:
         prompts: str | Path = "",
         temperature: float | Mapping[str, float] | None = None,
         thinking_tokens: int = 0,
+        max_tokens: int | Mapping[str, int] | None = None,
+        letters: str = "text",
         claims_per_call: int = CLAIMS_PER_CALL,
     ) -> None:
         self.chat = chat
@@ -59,17 +71,25 @@ class LLMJudge:
         self._prompts = load_prompts(str(prompts))
         _check_whole("thinking_tokens", thinking_tokens, 0)
         _check_whole("claims_per_call", claims_per_call, 1)
-        self._temperatures = _temperatures(temperature, self._prompts)
+        if letters not in LETTERS:
+            raise ModelError(f"letters: must be {', '.join(LETTERS)}, not {letters!r}")
+        self._temperatures = _by_prompt("temperature", temperature, self._prompts, 0, 2)
+        self._limits = _by_prompt("max_tokens", max_tokens, self._prompts, 1, 2**20)
+        self._letters = letters
         self._thinking = thinking_tokens
         self._claims_per_call = claims_per_call
 
     @property
     def signature(self) -> str:
-        """Who is asked, a digest of all prompts, and what differs from the defaults: "chat:MODEL;prompts=5f0c9a1e"."""
-        asked = "\n".join(self.prompts.values())
+        """Who is asked, a digest of all prompts and of how replies are read, and what differs from the defaults:
+        "chat:MODEL;prompts=5f0c9a1e".
+        """
+        asked = "\n".join([*self.prompts.values(), f"reading {READING}"])
         parts = [f"chat:{self._model}", f"prompts={blake2b(asked.encode(), digest_size=4).hexdigest()}"]
         parts += [f"T.{name}={value:g}" for name, value in sorted(self._temperatures.items())]
+        parts += [f"max.{name}={value:g}" for name, value in sorted(self._limits.items())]
         parts += [f"thinking={self._thinking}"] if self._thinking else []
+        parts += [f"letters={self._letters}"] if self._letters != "text" else []
         parts += [f"claims={self._claims_per_call}"] if self._claims_per_call != CLAIMS_PER_CALL else []
         return ";".join(parts)
 
@@ -185,7 +205,9 @@ class LLMJudge:
             "question": one_line(question.text),
             "options": "\n".join(f"{letter}) {one_line(option)}" for letter, option in zip(letters, shown)),
         }
-        return replace(self._put(prompt, given, seed, _images(evidence)), choices=letters)
+        schema = {"type": "string", "enum": list(letters)} if self._letters == "schema" else prompt.schema
+        request = self._put(prompt, given, seed, _images(evidence))
+        return replace(request, choices=letters, schema=schema, guess=self._letters == "likeliest")
 
     def _claims(self, claims: Sequence[str], evidence: Evidence, seed: int) -> ChatRequest:
         if isinstance(evidence, Path):
@@ -198,7 +220,7 @@ class LLMJudge:
     def _put(self, prompt: Prompt, given: Mapping[str, Any], seed: int, images: tuple[Path, ...] = ()) -> ChatRequest:
         return ChatRequest(
             messages=(Message("system", prompt.system), Message("user", prompt.fill(given), images)),
-            max_tokens=prompt.max_tokens + self._thinking,
+            max_tokens=int(self._limits.get(prompt.name, prompt.max_tokens)) + self._thinking,
             temperature=self._temperatures.get(prompt.name, prompt.temperature),
             seed=seed % 2**31,
             schema=prompt.schema,
@@ -226,6 +248,8 @@ def _answer(reply: ChatAnswer, question: Question, abstain: str) -> Answer:
     if reply.status != Status.OK:
         return Answer(None, status=_status(reply), text=reply.text or reply.reason)
     place = chosen(reply.text, question.options, abstain)
+    if place is None and reply.guessed and reply.probabilities:
+        place = max(range(len(reply.probabilities)), key=reply.probabilities.__getitem__)
     if place is None:
         return Answer(None, status=_status(reply, "the answer chooses no option"), text=reply.text)
     if place == len(question.options):
@@ -320,17 +344,21 @@ def _grading(prompt: Prompt, axes: Sequence[str]) -> Prompt:
     return replace(prompt, system=prompt.system.replace("{axes}", lines), schema=schema)
 
 
-def _temperatures(given: float | Mapping[str, float] | None, prompts: Mapping[str, Prompt]) -> dict[str, float]:
+def _by_prompt(
+    option: str, given: float | Mapping[str, float] | None, prompts: Mapping[str, Prompt], low: float, high: float
+) -> dict[str, float]:
+    """An option by the name of each prompt that it is given for."""
     if given is None:
         return {}
-    temperatures = dict(given) if isinstance(given, Mapping) else dict.fromkeys(prompts, given)
-    unknown = sorted(set(temperatures) - set(prompts))
-    if unknown:
-        raise ModelError(f"temperature: there is no prompt {', '.join(unknown)} (prompts: {', '.join(prompts)})")
-    for name, value in temperatures.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 2:
-            raise ModelError(f"temperature: must be a number from 0 to 2, not {value!r} ({name})")
-    return {name: float(value) for name, value in temperatures.items()}
+    values = dict(given) if isinstance(given, Mapping) else dict.fromkeys(prompts, given)
+    if unknown := sorted(set(values) - set(prompts)):
+        raise ModelError(f"{option}: there is no prompt {', '.join(unknown)} (prompts: {', '.join(prompts)})")
+    for name, value in values.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole or (high == 2 and isinstance(value, float))) or not low <= value <= high:
+            kind = f"a number from {low:g} to {high:g}" if high == 2 else f"a whole number, {low:g} or more"
+            raise ModelError(f"{option}: must be {kind}, not {value!r} ({name})")
+    return {name: float(value) for name, value in values.items()}
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

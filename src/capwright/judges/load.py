@@ -16,7 +16,7 @@ _BUILT_IN = {
     "facts": "capwright.scenes.question_writer:FactsWriter",
 }
 #: Options of `LLMJudge`; all others are of `Chat`.
-_OWN = ("prompts", "temperature", "thinking_tokens", "claims_per_call")
+_OWN = ("prompts", "temperature", "thinking_tokens", "max_tokens", "letters", "claims_per_call")
 #: Judges in use, so that scorers that name the same one share its connections, limits and budget.
 _held: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
@@ -31,7 +31,7 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
             OpenAI-compatible server, which needs `model`; "local:FOLDER", a transformers model in this process; or a
             mapping with "name" and options.
         options: those of `capwright.judges.client.Chat` (model, concurrency, patience, cache, budget, ...) and of
-            `LLMJudge` (prompts, temperature, thinking_tokens, claims_per_call). `dry_run`, a
+            `LLMJudge` (prompts, temperature, thinking_tokens, max_tokens, letters, claims_per_call). `dry_run`, a
             `capwright.judges.client.cost_estimate.CostEstimate`, counts what would be asked and asks no judge.
 
     Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Sequence
 
 #: The letter of the abstaining option for up to five options; then the letter after the last one.
@@ -15,7 +16,20 @@ ABSTAIN = "F"
 #: More options than this have no letters.
 MOST_OPTIONS = 25
 
-_LONE = re.compile(r"^(?:(?:option|choice|letter)[\s:]*)?([A-Za-z])$", re.IGNORECASE)
+_LONE = re.compile(r"^(?:(?:option|choice|letter|答案|选项|選項)[\s:是为為]*)?([A-Za-z])$", re.IGNORECASE)
+#: "Option B is correct", not "Option B is not correct".
+_CALLED = re.compile(
+    r"(?i:\b(?:option|choice|answer|letter))\s+\(?([A-Z])\)?\s+(?i:is\s+(?:the\s+)?(?:correct|right|best|answer))\b"
+)
+#: Where answers are put: LaTeX, tags, an object of one key.
+_BOXED = re.compile(r"\\boxed\s?\{(?:\\(?:text|mathrm|mathbf)\s?\{)?([^{}]{1,200})\}")
+_TAGGED = re.compile(r"<answer>([^<>]{1,200})</answer>", re.IGNORECASE)
+_KEYED = re.compile(
+    r"\A\s*(?:```(?:json)?\s*)?\{\s*\"(?:answer|choice|option|letter)\"\s*:\s*\"([^\"\\]{1,200})\"\s*\}\s*(?:```)?\s*\Z",
+    re.IGNORECASE,
+)
+#: Longer replies are no answers; they are not looked through.
+_LONGEST = 20_000
 _NAMED = re.compile(
     r"(?i:\b(?:answer|(?:correct|right|best) (?:option|choice|letter)))\s*(?:(?i:is)\b|[:=])"
     r"[\s:\"'(\[]*([A-Z])\b(?!['\s]+[a-z])"
@@ -32,7 +46,7 @@ _TAKEN_BACK = re.compile(
 )
 _AFTER = re.compile(r"(?<![\w'.-])([A-Z])(?![\w'-]|(?<=[AI])\s+(?!is\b)[a-z])")
 _NEGATED = re.compile(r"\b(?:no|not|none|neither|nor|except|wrong|incorrect)\b|n't\b", re.IGNORECASE)
-_WRAPPING = "*_`\"' \t\r\n"
+_WRAPPING = "*_`$\"' \t\r\n"
 
 
 def letters_of(n: int) -> tuple[str, ...]:
@@ -44,12 +58,19 @@ def letters_of(n: int) -> tuple[str, ...]:
 def chosen(reply: str, options: Sequence[str], abstain: str) -> int | None:
     """The place of the option that a reply chooses, `len(options)` for abstaining; None when it cannot be told.
 
-    In this order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or
-    "No" before a comma or full stop, where that is an option; a letter that is said to be the answer ("the answer is
-    B"); the letter that a line starts with ("B) red"), or before a bracket at the end ("red (B)"). Where the letters
-    found differ, or are of no option, or another one is named afterwards ("A, no wait, B", "A or B"), or the reply
-    speaks of an option ("B) is not mentioned"), it cannot be told.
+    What stands in \\boxed{...}, between <answer> and </answer>, or in {"answer": ...} is read alone. Then, in this
+    order: a letter alone ("B", "(b).", "**B**"); the words of one option, with its letter or without; "Yes" or "No"
+    before a comma or full stop, where that is an option; a letter that is said to be the answer ("the answer is B",
+    "option B is correct"); the letter that a line starts with ("B) red"), or before a bracket at the end ("red (B)").
+    Where the letters found differ, or are of no option, or another one is named afterwards ("A, no wait, B", "A or
+    B"), or the reply speaks of an option ("B) is not mentioned"), it cannot be told.
     """
+    if len(reply) > _LONGEST:
+        return None
+    reply = unicodedata.normalize("NFKC", reply)  # letters and colons of full width
+    for kind in (_BOXED, _TAGGED, _KEYED):
+        if held := set(kind.findall(reply)):
+            return chosen(held.pop(), options, abstain) if len(held) == 1 else None
     letters = letters_of(len(options))
     if lone := _LONE.match(reply.strip(_WRAPPING + "()[].,:;!")):
         return _place([lone[1].upper()], letters)
@@ -62,7 +83,7 @@ def chosen(reply: str, options: Sequence[str], abstain: str) -> int | None:
     flagged = [i for i, option in enumerate(options) if opening and _plain(option) == opening[1].lower()]
     if flagged:
         return flagged[0] if len(flagged) == 1 else None
-    named = list(_NAMED.finditer(clean))
+    named = sorted([*_NAMED.finditer(clean), *_CALLED.finditer(clean)], key=lambda match: match.start())
     if not named and _ABOUT.search(clean):
         return None
     marked = [match[1] for line in clean.splitlines() if (match := _MARKED.match(line.lstrip(" \t-#>(\"'[")))]
@@ -96,4 +117,4 @@ def _worded(said: str, letter: str, option: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+(?:'\w+)?", text.casefold()))
+    return " ".join(re.findall(r"\w+(?:'\w+)?", unicodedata.normalize("NFKC", text).casefold()))

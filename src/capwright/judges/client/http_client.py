@@ -122,7 +122,7 @@ class HTTPClient:
             wrong = str(error) if type(error) is ValueError else "the answer is no JSON"
             raise CallFailedError(wrong, billed=True) from None
         self.answered += 1
-        if request.schema is not None and self._dialect.unsure and answer.finish == "stop":
+        if request.schema is not None and not request.choices and self._dialect.unsure and answer.finish == "stop":
             well = answer.read(request).status == Status.OK
             if self._dialect.followed(well) and "response_format" in body:
                 raise CallFailedError("the answer does not follow the schema", again=True, billed=True)

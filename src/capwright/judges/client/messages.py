@@ -23,6 +23,8 @@ ROLES = ("system", "user", "assistant")
 #: Tokens from the start of an answer of which probabilities are kept, and how many candidates each.
 KEPT_TOKENS = 8
 CANDIDATES = 20
+#: What all choices must have had together, as a first word, for a guess.
+LIKELY = 0.1
 #: What the cache keeps of an answer.
 _KEPT = ("text", "finish", "tokens", "tokens_in", "tokens_out")
 
@@ -65,6 +67,7 @@ class ChatRequest:
         choices: words the answer can start with ("A", "B", "Yes"); `ChatAnswer.probabilities` says how likely each is,
             where the server tells.
         protocol: version of the prompt; part of the cache key.
+        guess: where the answer starts with none of the choices, tell how likely each would have been.
     """
 
     messages: tuple[Message, ...]
@@ -74,6 +77,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     choices: tuple[str, ...] = ()
     protocol: str = ""
+    guess: bool = False
 
     def check(self) -> None:
         """Raises ChatError for a mistake in the prompt itself, which is no failure of a call."""
@@ -121,6 +125,7 @@ class ChatAnswer:
         tokens_in, tokens_out: as the server counts them; 0 where it does not.
         seconds: from sending to the whole answer, of the try that worked; 0 when cached.
         finish: "stop", "length", "refusal", or "" where the server does not say.
+        guessed: `probabilities` are those that the choices had beside the first word, which is none of them.
         tokens: the first tokens with their candidates, until it is read.
     """
 
@@ -134,6 +139,7 @@ class ChatAnswer:
     tokens_out: int = 0
     seconds: float = 0.0
     finish: str = "stop"
+    guessed: bool = False
     tokens: tuple[TokenCandidates, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -201,11 +207,16 @@ class ChatAnswer:
         elif not text:
             reason = "the answer is empty" + (": there are only thoughts in it" if self.text.strip() else "")
             status = Status.UNPARSEABLE
-        elif request.schema is not None:
+        elif request.schema is not None and not request.choices:  # a schema of choices only helps the model
             data, reason = read_json(text, request.schema)
             status = Status.UNPARSEABLE if reason else Status.OK
         chances = choice_probabilities(self.tokens, request.choices) if status == Status.OK else None
-        return replace(self, status=status, text=text, data=data, probabilities=chances, reason=reason, tokens=())
+        guessed = request.guess and chances is None and status == Status.OK
+        if guessed:
+            chances = first_word_chances(self.tokens, request.choices)
+        return replace(
+            self, status=status, text=text, data=data, probabilities=chances, reason=reason, guessed=guessed, tokens=()
+        )
 
 
 def choice_probabilities(tokens: Sequence[TokenCandidates], choices: Sequence[str]) -> tuple[float, ...] | None:
@@ -221,13 +232,33 @@ def choice_probabilities(tokens: Sequence[TokenCandidates], choices: Sequence[st
         after = tokens[place + 1][0] if place + 1 < len(tokens) else ""
         if _bare(word) not in choices or re.match(r"\w| ?[^\W\d_]", after.replace("▁", " ").replace("Ġ", " ")):
             return None
-        mass = dict.fromkeys(choices, 0.0)
-        for candidate, logprob in candidates:
-            if _bare(candidate) in mass:
-                mass[_bare(candidate)] += math.exp(min(logprob, 0.0))  # no probability is above 1
-        total = sum(mass.values())
-        return tuple(mass[choice] / total for choice in choices) if total > 0 else None
+        return _normalized(_masses(candidates, choices))
     return None
+
+
+def first_word_chances(tokens: Sequence[TokenCandidates], choices: Sequence[str]) -> tuple[float, ...] | None:
+    """How likely each choice would have been in place of the first word, normalized over the choices.
+
+    None where all choices together had less than `LIKELY`: then the model was about to say something else.
+    """
+    for word, candidates in tokens:
+        if _bare(word):
+            masses = _masses(candidates, choices)
+            return _normalized(masses) if sum(masses) >= LIKELY else None
+    return None
+
+
+def _masses(candidates: Sequence[tuple[str, float]], choices: Sequence[str]) -> list[float]:
+    mass = dict.fromkeys(choices, 0.0)
+    for candidate, logprob in candidates:
+        if _bare(candidate) in mass:
+            mass[_bare(candidate)] += math.exp(min(logprob, 0.0))  # no probability is above 1
+    return list(mass.values())
+
+
+def _normalized(masses: Sequence[float]) -> tuple[float, ...] | None:
+    total = sum(masses)
+    return tuple(mass / total for mass in masses) if total > 0 else None
 
 
 def _bare(token: str) -> str:
