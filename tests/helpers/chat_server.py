@@ -9,9 +9,9 @@ An answer is a text, or {"text", "finish", "logprobs": [(token, {candidate: logp
 become status 500; bodies for which `limit` is true get status 429.
 
 Faults: "429" (`wait`: Retry-After in seconds), another status such as "500" (`text`: what it says, or the whole `body`;
-`headers`), "hang" (until the server is closed), "cut" (the connection, in the middle of the answer), "malformed" (no
-JSON), "wrong" (JSON, but no chat completion), "empty" (no choices), "none" (no text), "drip" (a byte every 50 ms),
-"filtered".
+`headers`), "hang" (until the server is closed; "slow": but it still says which models it has), "cut" (the connection,
+in the middle of the answer), "malformed" (no JSON), "wrong" (JSON, but no chat completion), "empty" (no choices),
+"none" (no text), "drip" (a byte every 50 ms), "filtered".
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class ChatServer:
         self.limit: Callable[[dict[str, Any]], bool] = lambda _: False
         #: (status, body or what went wrong) of a body that the server does not take; None takes it.
         self.refuse: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda _: None
+        self.models = ["toy"]
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.most_at_once = 0
@@ -121,6 +122,17 @@ class ChatServer:
             def log_message(self, *_):
                 """Tests are quiet."""
 
+            def do_GET(self):
+                with owner.lock:
+                    hangs = bool(owner._faults) and owner._faults[0][0] == "hang"
+                if hangs:
+                    owner.closing.wait()
+                    self.close_connection = True
+                elif self.path.endswith("/v1/models"):
+                    self._send(200, {"object": "list", "data": [{"id": name} for name in owner.models]})
+                else:
+                    self._send(404, {"error": {"message": "no such path"}})
+
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with owner.lock:
@@ -150,7 +162,7 @@ class ChatServer:
                 if refused := owner.refuse(body):
                     status, said = refused
                     return self._send(status, {"error": {"message": said}} if isinstance(said, str) else said)
-                if kind == "hang":
+                if kind in ("hang", "slow"):
                     owner.closing.wait()
                     self.close_connection = True
                     return None

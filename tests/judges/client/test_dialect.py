@@ -87,7 +87,7 @@ def test_a_prompt_beyond_the_context_is_no_reason_to_ask_again(server, opened):
 def test_system_text_moves_before_the_users(server, opened, status, said):
     server.refuse = lambda body: (status, said) if body["messages"][0]["role"] == "system" else None
     talk = (Message("system", "Be brief."), Message("user", "Well?"))
-    answers = opened(server).ask([ChatRequest(talk), ChatRequest((*talk, Message("assistant", "I")))])
+    answers = opened(server, concurrency=1).ask([ChatRequest(talk), ChatRequest((*talk, Message("assistant", "I")))])
     assert [answer.status for answer in answers] == ["ok", "ok"]
     for body in server.bodies[-2:]:
         assert body["messages"][0]["role"] == "user"

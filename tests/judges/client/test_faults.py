@@ -224,6 +224,14 @@ def test_a_server_that_is_down_ends_the_asking_with_its_address(server, opened):
     assert "Connect" in str(caught.value) or "refused" in str(caught.value)
 
 
+def test_a_slow_server_that_lives_is_not_down(server, opened):
+    """As one on a CPU, which has not finished the first of 16 long answers when their time is over."""
+    server.fault("slow", times=100)
+    answers = opened(server, call_seconds=0.2, patience=0.3, retries=1, concurrency=4).ask(asks(8))
+    assert {answer.status for answer in answers} == {"timeout"}
+    assert "no answer within 0.2 s (call_seconds; or lower concurrency)" in answers[0].reason
+
+
 def test_a_server_that_never_answers_is_down(server, opened):
     server.fault("hang", times=100)
     with pytest.raises(ChatDownError, match=r"no answer within 0\.4 s"):

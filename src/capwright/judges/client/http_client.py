@@ -106,7 +106,7 @@ class HTTPClient:
             with fail_after(self.options.call_seconds):
                 status, headers, text = await self._post(body)
         except TimeoutError:
-            reason = f"no answer within {self.options.call_seconds:g} s"
+            reason = f"no answer within {self.options.call_seconds:g} s (call_seconds; or lower concurrency)"
             raise CallFailedError(reason, Status.TIMEOUT, heard=False, billed=True) from None
         except CallFailedError as failed:
             failed.counts = failed.reached or self.answered > answered
@@ -128,6 +128,21 @@ class HTTPClient:
                 raise CallFailedError("the answer does not follow the schema", again=True, billed=True)
         self._look_at_name(whole.get("model"))
         return replace(answer, text=self._without_key(answer.text), seconds=time.monotonic() - started)
+
+    async def models(self, seconds: float = 5.0) -> list[str] | None:
+        """The names of the models that the server says it has; None when it does not answer at all."""
+        from anyio import fail_after
+
+        try:
+            with fail_after(seconds):
+                got = await self._connected().get(f"{self.address}/models", headers=self._headers)
+                body = got.json() if got.status_code == 200 else {}
+        except ValueError:
+            body = {}
+        except Exception:  # it is asked only whether anything comes back
+            return None
+        rows = body.get("data") if isinstance(body, dict) else None
+        return [str(row["id"]) for row in rows or () if isinstance(row, dict) and "id" in row]
 
     def forget(self) -> None:
         """In another process: connections cannot be taken along."""

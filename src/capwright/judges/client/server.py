@@ -5,7 +5,8 @@ What can go wrong, and what becomes of it:
 * a limit (429): everybody waits as long as the server asks (Retry-After), but not longer than `patience`, then the call
   is tried again, for `patience` seconds, then "judge_error";
 * an error of the server (500) or an answer that is no chat completion: tried again, then "judge_error";
-* no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout";
+* no answer within `call_seconds`, however slowly bytes drip in: tried again, then "timeout"; a server that still says
+  which models it has is slow, and not down;
 * a connection that breaks, or a proxy that gives up (504): tried again, then "judge_error";
 * no server there (refused, 502, 503): tried again, without counting as long as other calls are not answered either;
 * no call answered for `patience` seconds, or all of them with 429 or errors: `ChatDownError` for all, unless it was one
@@ -126,7 +127,12 @@ class Server:
             except CallFailedError as failed:
                 self.account.lose(reserved, billed=failed.billed)
                 reason = self._http.clean(failed.reason)
-                self._note(failed, started, reason, request)
+                try:
+                    self._note(failed, started, reason, request)
+                except ChatDownError:
+                    if failed.status != Status.TIMEOUT or await self._http.models() is None:
+                        raise
+                    self._outage.heard()  # it is there, and slow
                 if failed.fatal:
                     raise ChatError(f"{self.address}: {reason}") from None
                 if failed.again:
