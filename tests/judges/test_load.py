@@ -356,3 +356,21 @@ def test_the_same_name_and_options_are_one_judge_while_it_is_held():
     assert load_judge("http://localhost:1/v1", cache=None, model="m") is one
     assert load_judge({**given, "temperature": 0.5}) is not one
     assert one.signature.startswith("chat:m;")
+
+
+def test_a_server_with_one_model_needs_no_name(monkeypatch):
+    with ChatServer(lambda body: "B") as server:
+        judge = load_judge(server.address, cache=None)
+        assert judge.chat.model == "toy"
+        server.models = ["toy", "other"]
+        with pytest.raises(ModelError, match=r"say which model to ask, .* \(it has toy, other\): model=NAME"):
+            load_judge(server.address, cache=None, retries=1)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.address)
+        assert load_judge("openai", model="toy", cache=None, retries=2).chat.address == server.address
+    with pytest.raises(ModelError, match="say which model to ask, by the name it has at the server: model"):
+        load_judge(server.address, cache=None, retries=3)
+
+
+def test_openai_is_where_its_own_client_looks(monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert load_judge("openai", model="toy", cache=None).chat.address == "https://api.openai.com/v1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -28,8 +29,9 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
 
     Args:
         name: "lexical", the reader of the built-in kindergarten, which has no options; "http://host:port/v1", an
-            OpenAI-compatible server, which needs `model`; "local:FOLDER", a transformers model in this process; or a
-            mapping with "name" and options.
+            OpenAI-compatible server, which needs `model` where it has several; "openai", the server at OPENAI_BASE_URL
+            (by default that of OpenAI), with the key in OPENAI_API_KEY; "local:FOLDER", a transformers model in this
+            process; or a mapping with "name" and options.
         options: those of `capwright.judges.client.Chat` (model, concurrency, patience, cache, budget, ...) and of
             `LLMJudge` (prompts, temperature, thinking_tokens, max_tokens, letters, claims_per_call). `dry_run`, a
             `capwright.judges.client.cost_estimate.CostEstimate`, counts what would be asked and asks no judge.
@@ -50,11 +52,13 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
             raise ModelError(f"the {name} judge has no options, but {', '.join(sorted(options))} is given")
         module, _, make = _BUILT_IN[name].partition(":")
         return getattr(import_module(module), make)()
+    if name == "openai":
+        name = os.environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
     if isinstance(name, str) and name.startswith(("http://", "https://", "local:")):
         return _llm_judge(name, options)
     raise ModelError(
-        f'there is no judge {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1") or a '
-        'local model ("local:FOLDER")'
+        f'there is no judge {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1"), "openai" '
+        '(OPENAI_BASE_URL), or a local model ("local:FOLDER")'
     )
 
 

@@ -235,6 +235,7 @@ def test_options_and_requests_that_can_not_be(server, opened):
     ):
         with pytest.raises(ChatError, match=next(iter(wrong))):
             opened(server, **wrong)
+    server.models = []
     with pytest.raises(ChatError, match="which model"):
         opened(server, model="")
     with pytest.raises(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 import weakref
@@ -50,7 +51,7 @@ class Chat:
     Args:
         address: "http://host:port/v1" of a server, or "local:FOLDER" (or "local:" and an id of the hub) for a
             transformers model in this process.
-        model: name of the model at the server; local models have it in their address.
+        model: name of the model at the server; not needed where it has one only. Local models have it in their address.
         options: those of `ChatOptions`: key_variable, concurrency, call_seconds, step_seconds, retries, patience,
             requests_per_minute, tokens_per_minute, prices, budget, cache, cache_mb, cache_days, max_pixels, extra; and
             device and dtype of a local model.
@@ -77,16 +78,12 @@ class Chat:
             local = LocalModel(self.address.removeprefix("local:"), given, self.account)
             self.model, self._backend = local.name, local
         else:
-            if not model or not isinstance(model, str):
-                raise ChatError(
-                    f"{self.address}: say which model to ask, by the name it has at the server: model=NAME; on the "
-                    f"command line --set SCORER.judge='{{name: {self.address}, model: NAME}}', or where --judge"
-                    " names who is asked --set judge.model=NAME"
-                )
             if find_spec("openai") is None:
                 raise ChatError(
                     f"{self.address}: asking a server needs the extra judge: pip install 'capwright[judge]'"
                 )
+            if not model or not isinstance(model, str):
+                model = _only_model(self.address, given.key_variable)
             self.model, self._backend = model, Server(self.address, model, given, self.account)
         self._shared = [_FORMAT, self.model, dict(given.extra), given.max_pixels]
         path = given.cache
@@ -219,6 +216,27 @@ class Chat:
         ]  # fmt: skip
         text = json.dumps(whole, sort_keys=True, ensure_ascii=True, default=dict)
         return hashlib.sha256(text.encode("ascii")).digest()
+
+
+def _only_model(address: str, key_variable: str) -> str:
+    """The model of a server that has one. Raises ChatError, with the names that it has, when it cannot be told."""
+    import openai
+
+    key = os.environ.get(key_variable, "").strip()
+    try:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        with openai.DefaultHttpxClient(timeout=10, follow_redirects=False) as client:
+            names = [str(row["id"]) for row in client.get(f"{address}/models", headers=headers).json()["data"]]
+    except Exception:  # not there, not JSON, or of another form
+        names = []
+    if len(names) == 1:
+        return names[0]
+    shown = f" (it has {', '.join(names[:10])}{', ...' if len(names) > 10 else ''})" if names else ""
+    raise ChatError(
+        f"{address}: say which model to ask, by the name it has at the server{shown}: model=NAME; on the command line "
+        f"--set SCORER.judge='{{name: {address}, model: NAME}}', or where --judge names who is asked --set "
+        "judge.model=NAME"
+    )
 
 
 def _let_go(loop: LoopThread, backend: Backend) -> None:

@@ -61,7 +61,7 @@ def counted_options(options: Mapping[str, Any], costs: CostEstimate) -> dict[str
 def _is_model(value: Any) -> bool:
     """Whether an option names a judge: a server, or a local model."""
     name = value.get("name") if isinstance(value, Mapping) else value
-    return isinstance(name, str) and name.startswith(("http://", "https://", "local:"))
+    return isinstance(name, str) and (name == "openai" or name.startswith(("http://", "https://", "local:")))
 
 
 def made_up(request: ChatRequest) -> ChatAnswer:
