@@ -398,11 +398,6 @@ def join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def one_decimal(value: float | None) -> str:
-    """ "14.2", "unknown"."""
-    return "unknown" if value is None else f"{value:,.1f}"
-
-
 def _counts(node: Any) -> dict[str, int] | None:
     """{name: whole number above 0}; None for anything that is no mapping."""
     if not isinstance(node, Mapping):
