@@ -8,7 +8,7 @@ signature. Captions of one image are judged together, therefore whole images are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Agreement:
 
     def to_json(self) -> dict[str, Any]:
         """All attributes by name."""
-        return {slot: getattr(self, slot) for slot in self.__slots__}
+        return asdict(self)
 
 
 def agreement(
