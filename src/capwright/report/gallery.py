@@ -38,13 +38,8 @@ def run_walls(sheet: RunSheet, samples: Sequence[Sample], match: Matcher | None,
         risen = sorted((p for p in gains if gains[p] > 0), key=lambda p: (-gains[p], samples[p].id))
         hard = ranked[: max(limit - min(len(risen), limit // 4), 1)]
         best = [place for place in risen if place not in set(hard)][: limit - len(hard)]
-        heading, rule = (
-            "Hardest first",
-            (
-                f"Chosen by rule, not by hand: of {len(samples):,} images, the {len(hard)} with the lowest share of "
-                f"professional names said by {last.name}, ties by id"
-            ),
-        )
+        heading, rule = "Hardest first", f"Chosen by rule, not by hand: of {len(samples):,} images, the {len(hard)} "
+        rule += f"with the lowest share of professional names said by {last.name}, ties by id"
         if best:
             rule += f"; then the {len(best)} that gained most from {first.name} to {last.name}"
         if len(scored) < len(samples):

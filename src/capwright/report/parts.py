@@ -18,15 +18,12 @@ from capwright.console import count
 from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.charts import interval_bar
+from capwright.text.tables import read_tables
 
-#: How well-known stages and systems are written for people, in small letters.
-_STAGES = {
-    "warmup": "Warm-up",
-    "balcaprl": "BalCapRL",
-    "bleu": "BLEU",
-    "caprl": "CapRL",
-    "cccaption": "CCCaption",
-} | {name: name.upper() for name in ("dapo", "dpo", "gdpo", "grpo", "rsrs", "scst", "sft")}
+#: Tiers from what is said often to what is never said.
+TIERS = ("frequent", "common", "occasional", "rare", "never")
+#: What pages call things.
+WORDS = read_tables("capwright.report", "words.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +150,8 @@ class Cell:
     system: str
     tone: str
     value: str
-    span: str
-    bar: Markup
+    span: str = ""
+    bar: str = ""
     note: str = ""
     trained: bool = False
 
@@ -294,6 +291,14 @@ def make_gains(sheet: Sheet, score: Score, comparisons: Sequence[Comparison], ce
     return rows
 
 
+def gains_by_score(
+    sheet: Sheet, scores: Iterable[Score], comparisons: Sequence[Comparison], centered: bool = False
+) -> list[tuple[str, list[Gain]]]:
+    """(name, comparisons) of each score that has any."""
+    found = [(score.name, make_gains(sheet, score, comparisons, centered)) for score in scores]
+    return [(name, gains) for name, gains in found if gains]
+
+
 def read_comparisons(document: Mapping[str, Any]) -> list[Comparison]:
     """The paired comparisons of a file of scores; malformed ones are left out."""
     rows = document.get("comparisons")
@@ -380,7 +385,7 @@ def _titles() -> dict[str, str]:
 
 def label(name: str) -> str:
     """A system's or stage's name as a person would write it: "warmup" becomes "Warm-up", "rsrs" "RSRS"."""
-    shown = _STAGES | {key.lower(): title for key, title in _titles().items()}
+    shown = WORDS["stages"] | {key.lower(): title for key, title in _titles().items()}
     words = [shown.get(word.lower(), word) for word in name.split("_")]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 

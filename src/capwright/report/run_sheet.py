@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from capwright.evaluation.results import Estimate
-from capwright.report.parts import Score, Sheet, System, label, make_system, measure_of, number, system_tones
+from capwright.report.parts import TIERS, Score, Sheet, System, label, make_system, measure_of, number, system_tones
 from capwright.report.run_folder import RunFolder, trained_systems
 
-#: Tiers from what is said often to what is never said.
-TIERS = ("frequent", "common", "occasional", "rare", "never")
 #: The score that a page is about where it was measured.
 TTS = "tts.micro"
 
