@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from capwright.console import count
@@ -180,14 +181,8 @@ def _timeline(run: RunFolder) -> tuple[list[Band], list[float]]:
     """The stages along the axis, and where on it each step lies."""
     offsets = _offsets(run)
     seen = [(number(row.get("images_seen")) or 0.0) + offsets[str(row.get("stage"))] for row in run.steps]
-    ends: dict[str, float] = {}
-    for x, row in zip(seen, run.steps):
-        ends[str(row.get("stage"))] = x
-    bands, start = [], 0.0
-    for stage, end in ends.items():
-        bands.append(Band(label(stage), start, end))
-        start = end
-    return bands, seen
+    ends = {str(row.get("stage")): x for x, row in zip(seen, run.steps)}
+    return [Band(label(stage), *edges) for stage, edges in zip(ends, pairwise([0.0, *ends.values()]))], seen
 
 
 def _groups(row: Mapping[str, Any]) -> list[float]:
