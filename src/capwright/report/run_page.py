@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from capwright.report.cards import Matcher, credits_of
 from capwright.report.charts import interval_bar, squares, value_bar, whole
 from capwright.report.curves import STATES, group_states, probe_curve, reward_curve
@@ -89,8 +87,8 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
             for system in sheet.systems
             if (found := sheet.find(system, TTS)).value is not None
         ],
-        rows=_rows(sheet, lead),
-        columns=WORDS["columns"].items(),
+        columns=WORDS["columns"],
+        interval_bar=interval_bar,
         table=[make_line(sheet.systems, score) for score in main],
         rest=[make_line(sheet.systems, score, drawn=False) for score in shown if score not in main],
         gains=make_gains(sheet, lead, comparisons),
@@ -109,22 +107,6 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         signatures=read_signatures(run.summary),
         facts=_flat({**run.facts, **{key: run.summary.get(key) or {} for key in ("benchmark", "versions")}}),
     )
-
-
-def _rows(sheet: RunSheet, lead: Score) -> list[Line]:
-    """The table of names: a row a system, with its length, and how many captions it is of."""
-    rows = []
-    for system in sheet.systems:
-        cells = []
-        for title, key in (*((t, f"tts.{t.lower()}") for t in WORDS["columns"]), ("Words", "length.words")):
-            found = sheet.find(system, key)
-            bar = interval_bar(found, system.tone) if key == TTS else Markup("")
-            cells.append(Cell("TTS micro" if key == TTS else title, "", lead.text(found.value), lead.span(found), bar))
-        lost = None if system.unknown is None else sum(system.unknown.values())
-        for title, n in (("Images", system.images), ("Unknown", lost)):
-            cells.append(Cell(title, "", "unknown" if n is None else f"{n:,}"))
-        rows.append(Line(system.name, tuple(cells), "trained on TTS" if "tts" in system.trained_on else ""))
-    return rows
 
 
 def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Line]:
