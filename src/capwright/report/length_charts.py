@@ -56,7 +56,9 @@ def _scatter(
     order = np.lexsort((values, words))
     line = mean_line(words[order], values[order])
     kept = order[:: max(-(-len(order) // MOST_DOTS), 1)]
-    dots = [(x + aside, y) for x, y, aside in zip(words[kept].tolist(), values[kept].tolist(), _aside(len(kept)))]
+    # steps to the side by less than half a word, always the same, so that dots of one length can be told apart
+    aside = [0.7 * ((n * 0.6180339887) % 1 - 0.5) for n in range(len(kept))]
+    dots = [(x + step, y) for x, y, step in zip(words[kept].tolist(), values[kept].tolist(), aside)]
     beyond = int(((words > right) | (values > top)).sum())
     says = [f"{len(kept):,} of {len(words):,} images." if len(kept) < len(words) else f"{len(words):,} images."]
     if len(line) > 1:
@@ -85,11 +87,6 @@ def mean_line(words: NDArray[np.float64], values: NDArray[np.float64]) -> list[P
     place = np.searchsorted(cuts, words)
     found = [place == n for n in range(len(cuts) + 1) if (place == n).any()]
     return [(float(words[bin].mean()), float(values[bin].mean())) for bin in found]
-
-
-def _aside(count: int) -> list[float]:
-    """Steps to the side by less than half a word, always the same, so that dots of one length can be told apart."""
-    return [0.7 * ((n * 0.6180339887) % 1 - 0.5) for n in range(count)]
 
 
 def _roof(value: float) -> float:

@@ -108,6 +108,10 @@ class System:
     trained_on: frozenset[str]
     warnings: tuple[str, ...]
 
+    def find(self, key: str) -> Estimate:
+        """A score with its interval; unknown where it was not measured."""
+        return self.scores.get(key, Estimate())
+
     def missing(self, scorer: str) -> str:
         """ "3 images unknown" where a scorer knows fewer images than there are."""
         lost = (self.images or 0) - self.known.get(scorer, self.images or 0)
@@ -122,16 +126,13 @@ class Sheet:
         systems: in the order given; the first is what the others are compared with.
         scores: of all scorers, headlines and others.
         lead: the score that the page is about; None when no scorer gives an image a score.
+        level: of the intervals.
     """
 
     systems: tuple[System, ...]
     scores: tuple[Score, ...]
     lead: Score | None
-
-    @property
-    def level(self) -> float:
-        """Of the intervals."""
-        return 0.95
+    level: float
 
     @property
     def headlines(self) -> tuple[Score, ...]:
@@ -234,14 +235,9 @@ def system_tones(systems: Sequence[str]) -> dict[str, str]:
     return dict(zip(systems, chosen))
 
 
-def measure_of(system: System, score: Score) -> Estimate:
-    """A system's score with its interval; unknown where it was not measured."""
-    return system.scores.get(score.key, Estimate())
-
-
 def make_line(systems: Sequence[System], score: Score, drawn: bool = True) -> Line:
     """A score of all systems, drawn on a scale of its own."""
-    found = [measure_of(system, score) for system in systems]
+    found = [system.find(score.key) for system in systems]
     low, high = scale_of(found, score)
     cells = tuple(
         Cell(

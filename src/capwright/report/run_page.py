@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         waffles=[
             (system, whole(found.value), squares(found.value, system.tone))
             for system in sheet.systems
-            if (found := sheet.find(system, TTS)).value is not None
+            if (found := system.find(TTS)).value is not None
         ],
         columns=WORDS["columns"],
         interval_bar=interval_bar,
@@ -111,14 +112,12 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
 
 def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Line]:
     """Names of each tier: how many there are to say, and how many each system says."""
-    counts: dict[str, int] = {}
-    for sample in samples:
-        for term in {term.name: term for term in sample.terms if term.level == "professional"}.values():
-            counts[term.tier] = counts.get(term.tier, 0) + 1
+    named = ({term.name: term.tier for term in sample.terms if term.level == "professional"} for sample in samples)
+    counts = Counter(tier for tiers in named for tier in tiers.values())
     lines = []
     for tier in sheet.tiers():
-        bars = [(system, value_bar(sheet.find(system, f"tts.tier:{tier}"), system.tone)) for system in sheet.systems]
-        cells = [Cell(s.name, s.tone, "", "", bar) for s, bar in bars if sheet.find(s, TTS).known]
+        bars = [(system, value_bar(system.find(f"tts.tier:{tier}"), system.tone)) for system in sheet.systems]
+        cells = [Cell(s.name, s.tone, "", "", bar) for s, bar in bars if s.find(TTS).known]
         lines.append(Line(tier, tuple(cells), f"{counts[tier]:,} to name" if tier in counts else ""))
     return lines
 
@@ -153,10 +152,8 @@ def _training_time(run: RunFolder, system: str) -> str:
     return f"trained in {seconds:.0f} s" if seconds < 120 else f"trained in {seconds / 60:.0f} min"
 
 
-def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
+def _flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted key, text) pairs, unknown values as "unknown"."""
-    if not isinstance(node, Mapping):
-        return []
     pairs: list[tuple[str, str]] = []
     for key, value in node.items():
         if isinstance(value, Mapping):

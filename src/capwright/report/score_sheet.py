@@ -39,10 +39,6 @@ class ScoreSheet(Sheet):
     reference_words: NDArray[np.float64]
 
     @property
-    def level(self) -> float:
-        return self.systems[0].evaluation.level
-
-    @property
     def mean_reference_words(self) -> float | None:
         return _mean(self.reference_words)
 
@@ -68,7 +64,7 @@ def make_sheet(scoring: Scoring) -> ScoreSheet:
     scores = _scores(evaluations)
     lengths = [_mean(np.array([count_words(text) for text in sample.references])) for sample in samples]
     lead = choose_lead(scores, {scorer for system in systems for scorer in system.trained_on})
-    return ScoreSheet(tuple(systems), scores, lead, samples, np.array(lengths, dtype=np.float64))
+    return ScoreSheet(tuple(systems), scores, lead, evaluations[0].level, samples, np.array(lengths, dtype=np.float64))
 
 
 def choose_lead(scores: Sequence[Score], trained: Collection[str]) -> Score | None:
