@@ -28,15 +28,9 @@ from capwright.evaluation.results import Evaluation
 from capwright.types import NO_IMAGE, DataError, Sample
 
 #: scorer and output -> the key of the original.
-KEYS = {
-    ("bleu", "bleu1"): "Bleu_1",
-    ("bleu", "bleu2"): "Bleu_2",
-    ("bleu", "bleu3"): "Bleu_3",
-    ("bleu", "bleu4"): "Bleu_4",
-    ("meteor", "meteor"): "METEOR",
-    ("rougeL", "rougeL"): "ROUGE_L",
-    ("ciderD", "ciderD"): "CIDEr",
-    ("spice", "spice"): "SPICE",
+KEYS = {("bleu", f"bleu{n}"): f"Bleu_{n}" for n in range(1, 5)} | {
+    (scorer, scorer): key
+    for scorer, key in {"meteor": "METEOR", "rougeL": "ROUGE_L", "ciderD": "CIDEr", "spice": "SPICE"}.items()
 }
 
 

@@ -12,7 +12,6 @@ from capwright.evaluation.stats.bootstrap import known
 from capwright.evaluation.stats.intervals import gather, join
 from capwright.evaluation.stats.significance import (
     TRIALS,
-    Difference,
     detectable_difference,
     higher_same_lower,
     holm,
@@ -163,22 +162,15 @@ def _compare_together(
             items = [m.scorer.finalize(m.rows[both]) for m in (one, other)]
         for column, output in enumerate(one.context.outputs):
             d = next(differences)
-            detectable = _detectable(d, a.level)
-            counts: tuple[int | None, ...] = (None, None, None)
+            # a spread of 0 (no image changed the difference) says nothing about other images
+            detectable = known(detectable_difference(d.error, 1 - a.level, _POWER)) if d.error else None
+            counts: tuple[int | None, int | None, int | None] = (None, None, None)
             if items is not None:
                 counts = higher_same_lower(*(values[:, column] for values in items))
-            wins, ties, losses = counts
             yield Comparison(
                 a.name, b.name, f"{name}.{output}", d.difference, d.low, d.high, d.p, int(both.sum()), None,
-                detectable, wins, ties, losses, signature,
+                detectable, *counts, signature,
             )  # fmt: skip
-
-
-def _detectable(d: Difference, level: float) -> float | None:
-    """None when unknown, and when no image changed the difference: a spread of 0 says nothing about other images."""
-    if not d.error:
-        return None
-    return known(detectable_difference(d.error, 1 - level, _POWER))
 
 
 def _check_same_samples(a: Evaluation, b: Evaluation) -> None:

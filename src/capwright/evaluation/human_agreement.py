@@ -8,7 +8,7 @@ signature. Captions of one image are judged together, therefore whole images are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Agreement:
 
     def to_json(self) -> dict[str, Any]:
         """All attributes by name."""
-        return {slot: getattr(self, slot) for slot in self.__slots__}
+        return asdict(self)
 
 
 def agreement(
@@ -112,11 +112,11 @@ def agreement(
     if coefficient == "within":
         _check(ties, TIES, "ties")
         counts = _counts_within(x, judged.ratings, judged.codes, judged.clusters)
-        value, low, high = _share(counts, ties, how)
+        ends = _share(counts, ties, how)
     else:
-        value, low, high = _estimate(_replicates(judged, x, coefficient, ties, how), how.level)
-    signature = _sign(coefficient, judged, how, ratings=aggregation, ties=_ties(coefficient, ties))
-    return Agreement(coefficient, value, low, high, len(x), judged.clusters, judged.unknown, signature)
+        ends = _estimate(_replicates(judged, x, coefficient, ties, how), how.level)
+    own = ties if coefficient in ("pairwise", "within") else None
+    return _found(coefficient, ends, judged, how, ratings=aggregation, ties=own)
 
 
 def compare_agreement(
@@ -172,9 +172,8 @@ def pairwise_agreement(
     alike, tied, undecided = said * wanted, said == 0, wanted == 0
     pairs = [alike > 0, alike < 0, tied & ~undecided, undecided & ~tied, tied & undecided]  # as `pair_counts` has them
     how = with_settings(How(), settings)
-    value, low, high = _share(sum_by_cluster(np.stack(pairs, axis=1).astype(np.float64), judged.codes), ties, how)
-    signature = _sign("preference", judged, how, ties=ties, tolerance=tolerance or None)
-    return Agreement("preference", value, low, high, len(gain), judged.clusters, judged.unknown, signature)
+    ends = _share(sum_by_cluster(np.stack(pairs, axis=1).astype(np.float64), judged.codes), ties, how)
+    return _found("preference", ends, judged, how, ties=ties, tolerance=tolerance or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +350,11 @@ def _share(counts: Rows, ties: str, how: How) -> tuple[float | None, float | Non
     return known(found.value[0]), known(found.low[0]), known(found.high[0])
 
 
-def _sign(coefficient: str, judged: _Judged, how: How, **fields: object) -> str:
-    return write_signature(
+def _found(
+    coefficient: str, ends: tuple[float | None, float | None, float | None], judged: _Judged, how: How, **fields: object
+) -> Agreement:
+    """A coefficient and its interval, with the signature of the protocol, which has these `fields`."""
+    signature = write_signature(
         coefficient,
         **fields,
         n=len(judged.ratings),
@@ -362,10 +364,7 @@ def _sign(coefficient: str, judged: _Judged, how: How, **fields: object) -> str:
         seed=how.seed if how.method != "jackknife" else None,
         v=_VERSION,
     )
-
-
-def _ties(coefficient: str, ties: str) -> str | None:
-    return ties if coefficient in ("pairwise", "within") else None
+    return Agreement(coefficient, *ends, len(judged.ratings), judged.clusters, judged.unknown, signature)
 
 
 def _numbers(values: Scores, what: str) -> Floats:

@@ -11,23 +11,13 @@ from typing import Any
 from PIL import Image
 
 from capwright.data import load_image
-from capwright.evaluation.results import MISSING
 from capwright.report.ngram_marks import ngram_marks, shade
+from capwright.report.parts import WORDS
 from capwright.scorers import SCORED
-from capwright.types import NO_IMAGE, ImageError, Sample, Status
+from capwright.types import NO_IMAGE, ImageError, Sample
 
-#: Words a reader hears or sees for each kind of naming.
-READINGS = {"right": "right name", "wrong": "wrong name", "generic": "generic name", "vague": "vague name"}
-#: Why there is no caption to show.
-REASONS = {
-    MISSING: "no caption was written",
-    Status.REFUSAL: "the captioner refused",
-    Status.TRUNCATED: "the caption was cut off",
-    Status.UNPARSEABLE: "the answer could not be read",
-    Status.JUDGE_ERROR: "the judge failed",
-    Status.TIMEOUT: "it took too long",
-    Status.MISSING_IMAGE: "the image could not be read",
-}
+#: How well a name in a caption fits.
+READINGS = ("right", "wrong", "generic", "vague")
 
 
 #: Characters of a caption, references of an image, and captions of one system that a card shows at most.
@@ -38,7 +28,7 @@ MOST_CAPTIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A name found in a caption: text[start:end] names `term`; status is a key of `READINGS`."""
+    """A name found in a caption: text[start:end] names `term`; status is one of `READINGS`."""
 
     start: int
     end: int
@@ -148,7 +138,7 @@ def make_card(sample: Sample, said: Sequence[Said], match: Matcher | None, shade
         marks = [next(found, []) for _ in one.shown]
         systems.append((one.system, one.tone, [mark for own in marks for mark in own]))
         if not one.shown:
-            why = REASONS.get(one.status, one.status)
+            why = WORDS["reasons"].get(one.status, one.status)
             sayings.append(Saying(one.system, one.tone, (), why, one.cut, scores=one.scores))
         for place, (text, own) in enumerate(zip(one.shown, marks)):
             sayings.append(

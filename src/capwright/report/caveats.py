@@ -103,17 +103,14 @@ def run_forks(run: RunFolder) -> list[str]:
 
 
 def _beside_references(sheet: ScoreSheet, findings: Sequence[str]) -> list[str]:
-    told = []
     known = [text.partition(": ")[0] for text in findings if "times as long as" in text]
     references = sheet.mean_reference_words
-    for system in sheet.systems:
-        words = system.mean_words
-        if system.name not in known and words is not None and references and words > LONG * references:
-            told.append(
-                f"Captions of {system.name} are {words / references:.1f} times as long as the references ({words:.1f} "
-                f"against {references:.1f} words): scores that count n-grams measure length here more than quality."
-            )
-    return told
+    return [
+        f"Captions of {system.name} are {words / references:.1f} times as long as the references ({words:.1f} "
+        f"against {references:.1f} words): scores that count n-grams measure length here more than quality."
+        for system in sheet.systems
+        if system.name not in known and (words := system.mean_words) and references and words > LONG * references
+    ]
 
 
 def _trained(sheet: ScoreSheet) -> list[str]:

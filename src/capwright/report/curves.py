@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from capwright.console import count
 from capwright.evaluation.scoring import flat_scores
 from capwright.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
-from capwright.report.parts import Figure, as_estimate, label, name_of, number
+from capwright.report.parts import WORDS, Figure, as_estimate, label, name_of, number
 from capwright.report.run_folder import RunFolder
 
 #: Group states from the bottom of the stack up, with what they mean.
-STATES = (
-    ("live", "rewards differ: reinforcement learns from these"),
-    ("failed", "no caption is worth anything (with TTS: says a right name), so there is no caption to reinforce"),
-    ("saturated", "all equally good, nothing left to learn"),
-    ("unknown", "a reward could not be measured"),
-)
+STATES: Mapping[str, str] = WORDS["states"]
 #: How many points an area chart averages its steps into, at most.
 AREA_POINTS = 90
 
@@ -132,7 +128,7 @@ def group_states(run: RunFolder) -> Figure:
     stretches = list(runs.values())
     parts = [
         (name.capitalize(), f"state-{name}", [[(x, shares[place]) for x, shares in stretch] for stretch in stretches])
-        for place, (name, _) in enumerate(STATES)
+        for place, name in enumerate(STATES)
     ]
     events = [(x, int(n)) for x, row in rows if (n := number(row.get("imitated")) or 0) > 0]
     if run.starts:
@@ -158,7 +154,7 @@ def _changes(points: Sequence[tuple[float, Sequence[float]]]) -> str:
     start, end = points[0][1], points[-1][1]
     return ", ".join(
         f"{name} {100 * start[place]:.0f} → {100 * end[place]:.0f} %"
-        for place, (name, _) in enumerate(STATES)
+        for place, name in enumerate(STATES)
         if name != "unknown" or start[place] or end[place]
     )
 
@@ -185,18 +181,12 @@ def _timeline(run: RunFolder) -> tuple[list[Band], list[float]]:
     """The stages along the axis, and where on it each step lies."""
     offsets = _offsets(run)
     seen = [(number(row.get("images_seen")) or 0.0) + offsets[str(row.get("stage"))] for row in run.steps]
-    ends: dict[str, float] = {}
-    for x, row in zip(seen, run.steps):
-        ends[str(row.get("stage"))] = x
-    bands, start = [], 0.0
-    for stage, end in ends.items():
-        bands.append(Band(label(stage), start, end))
-        start = end
-    return bands, seen
+    ends = {str(row.get("stage")): x for x, row in zip(seen, run.steps)}
+    return [Band(label(stage), *edges) for stage, edges in zip(ends, pairwise([0.0, *ends.values()]))], seen
 
 
 def _groups(row: Mapping[str, Any]) -> list[float]:
-    return [max(number(row["groups"].get(name)) or 0.0, 0.0) for name, _ in STATES]
+    return [max(number(row["groups"].get(name)) or 0.0, 0.0) for name in STATES]
 
 
 def _bins(rows: Sequence[tuple[float, Mapping[str, Any]]]) -> list[tuple[float, list[float]]]:

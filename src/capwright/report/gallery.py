@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.report.cards import Card, Mark, Matcher, Said, Wall, make_card, names_of, names_said
-from capwright.report.parts import Score
+from capwright.report.parts import Score, System
 from capwright.report.run_folder import caption_status
 from capwright.report.run_sheet import RunSheet
 from capwright.report.score_sheet import ScoreSheet, values_of
@@ -29,7 +29,7 @@ def run_walls(sheet: RunSheet, samples: Sequence[Sample], match: Matcher | None,
         missing = "the run wrote no captions" if not systems else "no samples were given"
         return [], f"There are no images to show: {missing}."
     last, first = systems[-1], systems[0]
-    said = {system.key: [_said(sheet, system.key, sample) for sample in samples] for system in systems}
+    said = {system.key: [_said(sheet, system, sample) for sample in samples] for system in systems}
     scores = {key: _shares(samples, said[key], match) for key in {first.key, last.key}}
     scored = [place for place, share in enumerate(scores[last.key]) if share is not None]
     if scored:
@@ -38,13 +38,8 @@ def run_walls(sheet: RunSheet, samples: Sequence[Sample], match: Matcher | None,
         risen = sorted((p for p in gains if gains[p] > 0), key=lambda p: (-gains[p], samples[p].id))
         hard = ranked[: max(limit - min(len(risen), limit // 4), 1)]
         best = [place for place in risen if place not in set(hard)][: limit - len(hard)]
-        heading, rule = (
-            "Hardest first",
-            (
-                f"Chosen by rule, not by hand: of {len(samples):,} images, the {len(hard)} with the lowest share of "
-                f"professional names said by {last.name}, ties by id"
-            ),
-        )
+        heading, rule = "Hardest first", f"Chosen by rule, not by hand: of {len(samples):,} images, the {len(hard)} "
+        rule += f"with the lowest share of professional names said by {last.name}, ties by id"
         if best:
             rule += f"; then the {len(best)} that gained most from {first.name} to {last.name}"
         if len(scored) < len(samples):
@@ -55,13 +50,7 @@ def run_walls(sheet: RunSheet, samples: Sequence[Sample], match: Matcher | None,
         heading, rule = "Images", f"The first {len(hard)} of {len(samples):,} images by id: without professional names "
         rule += "to look for, none is harder than another"
     chosen = [(heading, f"{rule}.", hard), ("Most improved", "", best)]
-    return [
-        Wall(
-            heading, rule, tuple(make_card(samples[p], [said[s.key][p] for s in systems], match, False) for p in places)
-        )
-        for heading, rule, places in chosen
-        if places
-    ], ""
+    return _walls(chosen, lambda p: make_card(samples[p], [said[s.key][p] for s in systems], match, False)), ""
 
 
 def score_walls(sheet: ScoreSheet, match: Matcher | None, limit: int) -> list[Wall]:
@@ -90,17 +79,17 @@ def score_walls(sheet: ScoreSheet, match: Matcher | None, limit: int) -> list[Wa
     if apart:
         heading = "Where they differ most" if len(sheet.systems) > 1 else "Where two scores disagree"
         chosen.append((heading, between, apart))
-    return [
-        Wall(heading, rule, tuple(_card(sheet, place, match) for place in places))
-        for heading, rule, places in chosen
-        if places
-    ]
+    return _walls(chosen, lambda place: _card(sheet, place, match))
 
 
-def _said(sheet: RunSheet, key: str, sample: Sample) -> Said:
+def _walls(chosen: Iterable[tuple[str, str, list[int]]], card: Callable[[int], Card]) -> list[Wall]:
+    """Cards of images under (heading, rule), without walls that would be empty."""
+    return [Wall(heading, rule, tuple(map(card, places))) for heading, rule, places in chosen if places]
+
+
+def _said(sheet: RunSheet, system: System, sample: Sample) -> Said:
     """What the captions of a run say of an image."""
-    row = sheet.run.captions[key].get(sample.id)
-    system = next(system for system in sheet.systems if system.key == key)
+    row = sheet.run.captions[system.key].get(sample.id)
     caption = (row or {}).get("caption")
     cut = row is not None and row.get("finish") == "length"
     return Said(system.name, system.tone, (caption if isinstance(caption, str) else "",), caption_status(row), cut)

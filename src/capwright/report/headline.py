@@ -9,7 +9,7 @@ from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.caveats import few_images, lengths_apart, run_alarms, run_forks, what_is_unknown
 from capwright.report.charts import whole
-from capwright.report.parts import Headline, Score, System, is_clear, join, measure_of, name_of
+from capwright.report.parts import Headline, Score, System, is_clear, join, name_of
 from capwright.report.run_sheet import RunSheet
 
 #: Systems that the first sentence has room for.
@@ -20,7 +20,7 @@ def write_headline(sheet: RunSheet, comparisons: Sequence[Comparison]) -> Headli
     """What happened, in one sentence; what else is worth knowing; what to be careful about."""
     lead = sheet.lead
     assert lead is not None
-    measured = [system for system in sheet.systems if measure_of(system, lead).known]
+    measured = [system for system in sheet.systems if system.find(lead.key).known]
     caveats = [*run_forks(sheet.run), *_missing(sheet, lead)]
     if not measured:
         return Headline((("This run has no measured score yet.", ""),), (), tuple(caveats))
@@ -42,16 +42,16 @@ def _story(sheet: RunSheet, lead: Score, first: System, last: System) -> list[tu
     pieces = [
         ("Before training" if last.key == "base" else f"After {last.name}", ""),
         (" the captioner names ", ""),
-        (_of_hundred(measure_of(last, lead)), last.tone),
+        (_of_hundred(last.find(lead.key)), last.tone),
         (f" {sheet.things} professionally", ""),
     ]
-    before, now = (whole(measure_of(system, lead).value or 0) for system in (first, last))
+    before, now = (whole(system.find(lead.key).value or 0) for system in (first, last))
     then = "before" if first.key == "base" else f"after {first.name}"
     if first is last:
         return [*pieces, (".", "")]
     if now == before:
         return [*pieces, (f"; {then}, just as many.", "")]
-    few = _few(measure_of(first, lead))
+    few = _few(first.find(lead.key))
     return [*pieces, (f"; {then}, ", ""), (few, first.tone), ("." if now > before else ". It got worse.", "")]
 
 
@@ -61,7 +61,7 @@ def _side_by_side(sheet: RunSheet, lead: Score, measured: Sequence[System]) -> l
     for place, system in enumerate(measured[:_NAMED]):
         if place:
             pieces.append((" and " if system is measured[-1] else ", ", ""))
-        found = measure_of(system, lead)
+        found = system.find(lead.key)
         value = _few(found) if sheet.names else lead.text(found.value)
         pieces += [(f"{system.name} {'names ' if sheet.names and not place else ''}", ""), (value, system.tone)]
         if sheet.names and not place:
@@ -81,14 +81,14 @@ def _few(found: Estimate) -> str:
 
 def _facts(sheet: RunSheet, measured: Sequence[System]) -> list[str]:
     first, last, facts = measured[0], measured[-1], []
-    between = [f"{system.name} alone reaches {_few(sheet.find(system, 'tts.micro'))}" for system in measured[1:-1]]
+    between = [f"{system.name} alone reaches {_few(system.find('tts.micro'))}" for system in measured[1:-1]]
     if between:
         facts.append(join(between) + ".")
-    never, was = (sheet.find(system, "tts.tier:never") for system in (last, first))
+    never, was = (system.find("tts.tier:never") for system in (last, first))
     if never.known:
         fact = f"Of the names people never say in everyday captions, it uses {_of_hundred(never)}"
         facts.append(fact + (f"; before, {_few(was)}." if was.known and first is not last else "."))
-    precision = sheet.find(last, "tts.precision")
+    precision = last.find("tts.precision")
     if precision.known:
         facts.append(f"Of 100 professional names it writes, {_few(precision)} are right.")
     return facts
@@ -97,7 +97,7 @@ def _facts(sheet: RunSheet, measured: Sequence[System]) -> list[str]:
 def _doubts(sheet: RunSheet, lead: Score, measured: Sequence[System], comparisons: Sequence[Comparison]) -> list[str]:
     first, last = measured[0], measured[-1]
     doubts = []
-    old, new = measure_of(first, lead), measure_of(last, lead)
+    old, new = first.find(lead.key), last.find(lead.key)
     if not (old.has_interval and new.has_interval):
         doubts.append("The scores come without intervals, so how much of a difference is chance is unknown.")
     elif (old.low or 0) <= (new.high or 0) and (new.low or 0) <= (old.high or 0):
@@ -106,7 +106,7 @@ def _doubts(sheet: RunSheet, lead: Score, measured: Sequence[System], comparison
             doubts.append("Their intervals overlap, though compared image by image the difference is clear.")
         else:
             doubts.append("Their intervals overlap: the difference may be chance.")
-    then, now = (sheet.find(system, "tts.precision").value for system in (first, last))
+    then, now = (system.find("tts.precision").value for system in (first, last))
     if then is not None and now is not None and then - now > 5:
         doubts.append(
             f"Precision fell from {whole(then)} to {whole(now)}: some of the gain is paid for with wrong names."
@@ -114,7 +114,7 @@ def _doubts(sheet: RunSheet, lead: Score, measured: Sequence[System], comparison
     short, long = first.mean_words, last.mean_words
     if short and long and long > 1.5 * short:
         doubts.append(f"Captions grew from {short:.0f} to {long:.0f} words; longer captions name more, right or wrong.")
-    never = sheet.find(last, "tts.tier:never")
+    never = last.find("tts.tier:never")
     if never.value is not None and never.value < 2:
         doubts.append("Names that everyday captions never use are still hardly said.")
     return doubts
@@ -133,7 +133,7 @@ def _trained(sheet: RunSheet, lead: Score) -> list[str]:
 
 def _missing(sheet: RunSheet, lead: Score) -> list[str]:
     caveats = [
-        f"{system.name} has captions but no score." for system in sheet.systems if not measure_of(system, lead).known
+        f"{system.name} has captions but no score." for system in sheet.systems if not system.find(lead.key).known
     ]
     caveats += [*what_is_unknown(sheet.systems), *few_images(sheet.systems), *run_alarms(sheet.run)]
     if sheet.run.torn:

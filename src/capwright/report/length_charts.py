@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from capwright.report.charts import Band, Frame, Point, percent
-from capwright.report.parts import Figure, Score, one_decimal
+from capwright.report.charts import Band, Frame, Point, draw
+from capwright.report.pages import one_decimal
+from capwright.report.parts import Figure, Score
 from capwright.report.score_sheet import ScoredSystem, ScoreSheet, values_of
 
 #: Dots that a chart shows at most, evenly taken from all.
@@ -52,14 +52,13 @@ def _scatter(
         absent = "No image of this system has both a length and a score."
         return Figure(system.name, absent=absent, tone=system.tone, note=note)
     (left, right), (bottom, top) = edges
-    frame = Frame([Band("", left, right)], top, 190, bottom, axis="words")
+    frame = Frame([Band("", left, right)], top, bottom, height=190, axis="words")
     order = np.lexsort((values, words))
     line = mean_line(words[order], values[order])
     kept = order[:: max(-(-len(order) // MOST_DOTS), 1)]
-    dots = "".join(
-        f'<circle cx="{percent(frame.x(x + aside))}" cy="{frame.roof + frame.y(y):.1f}" r="2.2"/>'
-        for x, y, aside in zip(words[kept].tolist(), values[kept].tolist(), _aside(len(kept)))
-    )
+    # steps to the side by less than half a word, always the same, so that dots of one length can be told apart
+    aside = [0.7 * ((n * 0.6180339887) % 1 - 0.5) for n in range(len(kept))]
+    dots = [(x + step, y) for x, y, step in zip(words[kept].tolist(), values[kept].tolist(), aside)]
     beyond = int(((words > right) | (values > top)).sum())
     says = [f"{len(kept):,} of {len(words):,} images." if len(kept) < len(words) else f"{len(words):,} images."]
     if len(line) > 1:
@@ -71,12 +70,8 @@ def _scatter(
     if beyond:
         says.append(f"{beyond:,} outside the frame {'is' if beyond == 1 else 'are'} drawn at its edge.")
     inside = [(min(x, right), y) for x, y in line]
-    path = f'<path class="line" d="{frame.path(inside)}"/>' if len(line) > 1 else ""
     about = f"{score.name} of {system.name} against words. {' '.join(says)}"
-    drawing = frame.draw(path, "", about)
-    spots = Markup(f'<g class="spots">{dots}</g>')
-    head, opened, rest = drawing.partition("<svg x=")  # dots lie under the line
-    chart = Markup(f'<div class="{escape(system.tone)}">{head}{spots}{opened}{rest}</div>')
+    chart = draw("scatter", frame, dots, inside if len(line) > 1 else (), about, system.tone)
     return Figure(system.name, chart, " ".join(says), tone=system.tone, note=note)
 
 
@@ -92,11 +87,6 @@ def mean_line(words: NDArray[np.float64], values: NDArray[np.float64]) -> list[P
     place = np.searchsorted(cuts, words)
     found = [place == n for n in range(len(cuts) + 1) if (place == n).any()]
     return [(float(words[bin].mean()), float(values[bin].mean())) for bin in found]
-
-
-def _aside(count: int) -> list[float]:
-    """Steps to the side by less than half a word, always the same, so that dots of one length can be told apart."""
-    return [0.7 * ((n * 0.6180339887) % 1 - 0.5) for n in range(count)]
 
 
 def _roof(value: float) -> float:

@@ -7,12 +7,12 @@ escaped, and characters that steer the text around them are written out by their
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from capwright.report.parts import one_decimal
 from capwright.types import DataError
 
 #: Characters that a browser obeys or drops instead of showing them: controls, stray carriage returns, Unicode line
@@ -24,6 +24,12 @@ _STEERING = re.compile(
 
 def render_page(template: str, **content: Any) -> str:
     """The page as text; a value that the template asks for and `content` lacks is an error."""
+    return visible(templates().get_template(template).render(**content))
+
+
+@cache
+def templates() -> Environment:
+    """The templates of all pages and charts."""
     environment = Environment(
         loader=PackageLoader("capwright.report", "templates"),
         autoescape=True,
@@ -31,8 +37,18 @@ def render_page(template: str, **content: Any) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"grouped": "{:,}".format, "one_decimal": one_decimal}
-    return visible(environment.get_template(template).render(**content))
+    environment.filters |= {"grouped": "{:,}".format, "one_decimal": one_decimal, "percent": percent}
+    return environment
+
+
+def one_decimal(value: float | None) -> str:
+    """ "14.2", "unknown"."""
+    return "unknown" if value is None else f"{value:,.1f}"
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 as SVG writes it; what lies outside stands at the edge."""
+    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
 
 def write_page(path: Path, page: str) -> Path:

@@ -18,15 +18,12 @@ from capwright.console import count
 from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.charts import interval_bar
+from capwright.text.tables import read_tables
 
-#: How well-known stages and systems are written for people, in small letters.
-_STAGES = {
-    "warmup": "Warm-up",
-    "balcaprl": "BalCapRL",
-    "bleu": "BLEU",
-    "caprl": "CapRL",
-    "cccaption": "CCCaption",
-} | {name: name.upper() for name in ("dapo", "dpo", "gdpo", "grpo", "rsrs", "scst", "sft")}
+#: Tiers from what is said often to what is never said.
+TIERS = ("frequent", "common", "occasional", "rare", "never")
+#: What pages call things.
+WORDS = read_tables("capwright.report", "words.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +108,10 @@ class System:
     trained_on: frozenset[str]
     warnings: tuple[str, ...]
 
+    def find(self, key: str) -> Estimate:
+        """A score with its interval; unknown where it was not measured."""
+        return self.scores.get(key, Estimate())
+
     def missing(self, scorer: str) -> str:
         """ "3 images unknown" where a scorer knows fewer images than there are."""
         lost = (self.images or 0) - self.known.get(scorer, self.images or 0)
@@ -125,16 +126,13 @@ class Sheet:
         systems: in the order given; the first is what the others are compared with.
         scores: of all scorers, headlines and others.
         lead: the score that the page is about; None when no scorer gives an image a score.
+        level: of the intervals.
     """
 
     systems: tuple[System, ...]
     scores: tuple[Score, ...]
     lead: Score | None
-
-    @property
-    def level(self) -> float:
-        """Of the intervals."""
-        return 0.95
+    level: float
 
     @property
     def headlines(self) -> tuple[Score, ...]:
@@ -153,8 +151,8 @@ class Cell:
     system: str
     tone: str
     value: str
-    span: str
-    bar: Markup
+    span: str = ""
+    bar: str = ""
     note: str = ""
     trained: bool = False
 
@@ -237,14 +235,9 @@ def system_tones(systems: Sequence[str]) -> dict[str, str]:
     return dict(zip(systems, chosen))
 
 
-def measure_of(system: System, score: Score) -> Estimate:
-    """A system's score with its interval; unknown where it was not measured."""
-    return system.scores.get(score.key, Estimate())
-
-
 def make_line(systems: Sequence[System], score: Score, drawn: bool = True) -> Line:
     """A score of all systems, drawn on a scale of its own."""
-    found = [measure_of(system, score) for system in systems]
+    found = [system.find(score.key) for system in systems]
     low, high = scale_of(found, score)
     cells = tuple(
         Cell(
@@ -292,6 +285,14 @@ def make_gains(sheet: Sheet, score: Score, comparisons: Sequence[Comparison], ce
             )
         )
     return rows
+
+
+def gains_by_score(
+    sheet: Sheet, scores: Iterable[Score], comparisons: Sequence[Comparison], centered: bool = False
+) -> list[tuple[str, list[Gain]]]:
+    """(name, comparisons) of each score that has any."""
+    found = [(score.name, make_gains(sheet, score, comparisons, centered)) for score in scores]
+    return [(name, gains) for name, gains in found if gains]
 
 
 def read_comparisons(document: Mapping[str, Any]) -> list[Comparison]:
@@ -380,7 +381,7 @@ def _titles() -> dict[str, str]:
 
 def label(name: str) -> str:
     """A system's or stage's name as a person would write it: "warmup" becomes "Warm-up", "rsrs" "RSRS"."""
-    shown = _STAGES | {key.lower(): title for key, title in _titles().items()}
+    shown = WORDS["stages"] | {key.lower(): title for key, title in _titles().items()}
     words = [shown.get(word.lower(), word) for word in name.split("_")]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
@@ -396,11 +397,6 @@ def p_value(p: Any) -> str:
 def join(parts: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
-def one_decimal(value: float | None) -> str:
-    """ "14.2", "unknown"."""
-    return "unknown" if value is None else f"{value:,.1f}"
 
 
 def _counts(node: Any) -> dict[str, int] | None:

@@ -41,19 +41,16 @@ class RunFolder:
 
     def block(self, system: str) -> Mapping[str, Any]:
         """What the summary says of a system; nothing when it says nothing."""
-        found = self.summary.get("systems", EMPTY).get(system)
-        return found if isinstance(found, Mapping) else EMPTY
+        return _mapping(self.summary.get("systems", EMPTY).get(system))
 
     def scores(self, system: str) -> Mapping[str, Mapping[str, Any]]:
         """The scores of a system by name, as the summary has them."""
-        found = self.block(system).get("scores")
-        return {k: v for k, v in found.items() if isinstance(v, Mapping)} if isinstance(found, Mapping) else EMPTY
+        return {k: v for k, v in _mapping(self.block(system).get("scores")).items() if isinstance(v, Mapping)}
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the summary says of the run."""
-        found = self.summary.get("run")
-        return found if isinstance(found, Mapping) else EMPTY
+        return _mapping(self.summary.get("run"))
 
     @property
     def starts(self) -> dict[str, str]:
@@ -79,21 +76,22 @@ class RunFolder:
         return dict(sorted(Counter(status for status in statuses if status not in ("ok", "empty")).items()))
 
 
+def _mapping(node: Any) -> Mapping[str, Any]:
+    """What stands in a file, where it is what it should be; else nothing."""
+    return node if isinstance(node, Mapping) else EMPTY
+
+
 def trained_systems(run: RunFolder, scorer: str) -> tuple[str, ...]:
     """The systems that were trained on a scorer: every stage that saw it as a reward, or went on from one that did.
 
     What the rewards were is `run.trained_on` of summary.json, {reward: signature}; which stages saw them is in the
     journal. Without a journal it may be any system but the base.
     """
-    rewards = run.facts.get("trained_on")
-    if not isinstance(rewards, Mapping):
-        return ()
+    rewards = _mapping(run.facts.get("trained_on"))
     names = {reward for reward, signature in rewards.items() if str(signature).partition("|")[0] == scorer}
     if not names:
         return ()
-    seen = {
-        row.get("stage") for row in run.steps if isinstance(row.get("reward"), Mapping) and names & row["reward"].keys()
-    }
+    seen = {row.get("stage") for row in run.steps if names & _mapping(row.get("reward")).keys()}
     if not run.steps:
         return tuple(system for system in run.systems if system != "base")
     trained: list[str] = []
@@ -119,7 +117,8 @@ def read_run(run_dir: str | Path) -> RunFolder:
         raise DataError(
             f"{root}: nothing to report; there is no summary.json, no metrics.jsonl and no captions/*.jsonl"
         )
-    recipe = _read_recipe(root / "recipe.yaml")
+    path = root / "recipe.yaml"
+    recipe = path.read_text("utf-8", errors="replace") if path.is_file() else ""
     return RunFolder(
         root=root,
         systems=_order(summary, captions, journal),
@@ -131,10 +130,6 @@ def read_run(run_dir: str | Path) -> RunFolder:
         stages=_stages(recipe),
         torn=torn,
     )
-
-
-def _read_recipe(path: Path) -> str:
-    return path.read_text("utf-8", errors="replace") if path.is_file() else ""
 
 
 def _stages(recipe: str) -> dict[str, str | None]:

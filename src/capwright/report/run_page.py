@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from capwright.evaluation.compare import Comparison
 from capwright.report.cards import Matcher, credits_of
 from capwright.report.charts import interval_bar, squares, value_bar, whole
 from capwright.report.curves import STATES, group_states, probe_curve, reward_curve
@@ -16,11 +14,12 @@ from capwright.report.gallery import run_walls
 from capwright.report.headline import write_headline
 from capwright.report.pages import render_page, write_page
 from capwright.report.parts import (
+    WORDS,
     Cell,
-    Gain,
     Line,
     Score,
     as_estimate,
+    gains_by_score,
     make_gains,
     make_line,
     number,
@@ -31,14 +30,6 @@ from capwright.report.run_folder import RunFolder, read_run
 from capwright.report.run_sheet import TTS, RunSheet, read_sheet
 from capwright.report.term_marks import term_matcher
 from capwright.types import Sample, Vocabulary
-
-#: Explanations of the columns of the table of names, shown under it.
-COLUMNS = (
-    ("Micro", "of 100 professional names an expert would use, how many the caption says (the headline score)"),
-    ("Macro", "the same, averaged over images"),
-    ("Weighted", "a generic or vague name earns part of the credit"),
-    ("Precision", "of 100 professional names said, how many are right"),
-)
 
 
 def write_report(
@@ -95,17 +86,17 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         waffles=[
             (system, whole(found.value), squares(found.value, system.tone))
             for system in sheet.systems
-            if (found := sheet.find(system, TTS)).value is not None
+            if (found := system.find(TTS)).value is not None
         ],
-        rows=_rows(sheet, lead),
-        columns=COLUMNS,
+        columns=WORDS["columns"],
+        interval_bar=interval_bar,
         table=[make_line(sheet.systems, score) for score in main],
         rest=[make_line(sheet.systems, score, drawn=False) for score in shown if score not in main],
         gains=make_gains(sheet, lead, comparisons),
-        other_gains=_other_gains(sheet, others, comparisons),
+        other_gains=gains_by_score(sheet, others, comparisons),
         figures=(reward_curve(run), probe_curve(run, lead.key)),
         states=group_states(run),
-        meanings=STATES,
+        meanings=STATES.items(),
         tiers=_tiers(sheet, samples),
         orders=_orders(run),
         walls=walls,
@@ -119,40 +110,14 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
     )
 
 
-def _rows(sheet: RunSheet, lead: Score) -> list[Line]:
-    """The table of names: a row a system, with its length, and how many captions it is of."""
-    rows = []
-    for system in sheet.systems:
-        cells = []
-        for title, key in (*((title, f"tts.{title.lower()}") for title, _ in COLUMNS), ("Words", "length.words")):
-            found = sheet.find(system, key)
-            bar = interval_bar(found, system.tone) if key == TTS else Markup("")
-            cells.append(Cell("TTS micro" if key == TTS else title, "", lead.text(found.value), lead.span(found), bar))
-        lost = None if system.unknown is None else sum(system.unknown.values())
-        for title, n in (("Images", system.images), ("Unknown", lost)):
-            cells.append(Cell(title, "", "unknown" if n is None else f"{n:,}", "", Markup("")))
-        rows.append(Line(system.name, tuple(cells), "trained on TTS" if "tts" in system.trained_on else ""))
-    return rows
-
-
-def _other_gains(
-    sheet: RunSheet, scores: Sequence[Score], comparisons: Sequence[Comparison]
-) -> list[tuple[str, list[Gain]]]:
-    """Comparisons of other scores, those of a score together."""
-    found = [(score.name, make_gains(sheet, score, comparisons)) for score in scores]
-    return [(name, gains) for name, gains in found if gains]
-
-
 def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Line]:
     """Names of each tier: how many there are to say, and how many each system says."""
-    counts: dict[str, int] = {}
-    for sample in samples:
-        for term in {term.name: term for term in sample.terms if term.level == "professional"}.values():
-            counts[term.tier] = counts.get(term.tier, 0) + 1
+    named = ({term.name: term.tier for term in sample.terms if term.level == "professional"} for sample in samples)
+    counts = Counter(tier for tiers in named for tier in tiers.values())
     lines = []
     for tier in sheet.tiers():
-        bars = [(system, value_bar(sheet.find(system, f"tts.tier:{tier}"), system.tone)) for system in sheet.systems]
-        cells = [Cell(s.name, s.tone, "", "", bar) for s, bar in bars if sheet.find(s, TTS).known]
+        bars = [(system, value_bar(system.find(f"tts.tier:{tier}"), system.tone)) for system in sheet.systems]
+        cells = [Cell(s.name, s.tone, "", "", bar) for s, bar in bars if s.find(TTS).known]
         lines.append(Line(tier, tuple(cells), f"{counts[tier]:,} to name" if tier in counts else ""))
     return lines
 
@@ -167,9 +132,7 @@ def _orders(run: RunFolder) -> list[Line]:
         images, unknown, change = number(row.get("images")), number(row.get("unknown")), as_estimate(row.get("change"))
         score = Score("", "", "", True, high=100 if abs(number(row.get("clean")) or 0) > 10 else 1)
         every = None if images is None or unknown is None else images + unknown
-        cells = [
-            Cell("Change of its own caption", "", score.signed(change.value), score.span(change, True), Markup(""))
-        ]
+        cells = [Cell("Change of its own caption", "", score.signed(change.value), score.span(change, signed=True))]
         for title, part, total in (
             ("Own changed", row.get("changed"), images),
             ("Unknown", unknown, every),
@@ -177,7 +140,7 @@ def _orders(run: RunFolder) -> list[Line]:
         ):
             n = number(part)
             text = "unknown" if n is None or total is None else f"{n:,.0f} of {total:,.0f}"
-            cells.append(Cell(title, "", text, "", Markup("")))
+            cells.append(Cell(title, "", text))
         rows.append(Line(str(row.get("attack", "")), tuple(cells), str(row.get("score", ""))))
     return rows
 
@@ -189,10 +152,8 @@ def _training_time(run: RunFolder, system: str) -> str:
     return f"trained in {seconds:.0f} s" if seconds < 120 else f"trained in {seconds / 60:.0f} min"
 
 
-def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
+def _flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted key, text) pairs, unknown values as "unknown"."""
-    if not isinstance(node, Mapping):
-        return []
     pairs: list[tuple[str, str]] = []
     for key, value in node.items():
         if isinstance(value, Mapping):

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from capwright.evaluation.results import Estimate
-from capwright.report.parts import Score, Sheet, System, label, make_system, measure_of, number, system_tones
+from capwright.report.parts import TIERS, Score, Sheet, label, make_system, number, system_tones
 from capwright.report.run_folder import RunFolder, trained_systems
 
-#: Tiers from what is said often to what is never said.
-TIERS = ("frequent", "common", "occasional", "rare", "never")
 #: The score that a page is about where it was measured.
 TTS = "tts.micro"
 
@@ -26,17 +23,9 @@ class RunSheet(Sheet):
     things: str = "things"
 
     @property
-    def level(self) -> float:
-        return number(self.run.summary.get("level")) or 0.95
-
-    @property
     def names(self) -> bool:
         """Whether the page is about names that are said."""
         return self.lead is not None and self.lead.key == TTS
-
-    def find(self, system: System, key: str) -> Estimate:
-        """A number of a system by its key."""
-        return system.scores.get(key, Estimate())
 
     def tiers(self) -> list[str]:
         """Names of the tiers any system was measured on, from what is said often to what is never said."""
@@ -58,11 +47,12 @@ def read_sheet(run: RunFolder, ids: Sequence[str], things: str) -> RunSheet:
             system = replace(system, unknown=run.count_unknown(key, ids))
         systems.append(system)
     scores = _scores(run)
-    known = [score for score in scores if any(measure_of(system, score).known for system in systems)]
+    known = [score for score in scores if any(system.find(score.key).known for system in systems)]
     names = Score(TTS, "tts", "micro", headline=True, better=1, low=0, high=100)
     leads = [score for score in known if score.key == TTS]
     leads += [score for score in known if score.scorer not in ("tts", "length") and ":" not in score.output]
-    return RunSheet(tuple(systems), tuple(scores), (leads or [names])[0], run, things)
+    level = number(run.summary.get("level")) or 0.95
+    return RunSheet(tuple(systems), tuple(scores), (leads or [names])[0], level, run, things)
 
 
 def _scores(run: RunFolder) -> list[Score]:

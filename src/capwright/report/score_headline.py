@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from capwright.evaluation.compare import Comparison
 from capwright.report.caveats import write_caveats
-from capwright.report.parts import Headline, Score, System, is_clear, join, measure_of, name_of
+from capwright.report.parts import Headline, Score, System, is_clear, join, name_of
 from capwright.report.score_sheet import ScoreSheet
 
 Pieces = list[tuple[str, str]]
@@ -58,7 +58,7 @@ def write_score_headline(
 
 
 def _known(sheet: ScoreSheet, score: Score) -> bool:
-    return any(measure_of(system, score).known for system in sheet.systems)
+    return any(system.find(score.key).known for system in sheet.systems)
 
 
 def _verdicts(
@@ -82,7 +82,7 @@ def _no_judge(sheet: ScoreSheet) -> str:
 
 
 def _alone(system: System, score: Score) -> tuple[tuple[str, str], ...]:
-    found = measure_of(system, score)
+    found = system.find(score.key)
     likely = f", likely between {score.text(found.low)} and {score.text(found.high)}" if found.has_interval else ""
     ending = f" on {score.name}{likely}."
     return (system.name, ""), (" scores ", ""), (score.text(found.value), system.tone), (ending, "")
@@ -109,7 +109,7 @@ def _several(duels: Duels) -> Pieces:
     """Who has the best value on which scores, and which of these leads may be chance."""
     leads: dict[int, list[Score]] = {}
     for score in duels.scores:
-        values = [(measure_of(system, score).value, n) for n, system in enumerate(duels.systems)]
+        values = [(system.find(score.key).value, n) for n, system in enumerate(duels.systems)]
         signed = [(value * score.better, n) for value, n in values if value is not None]
         best = [n for value, n in signed if value == max(signed)[0]]
         if len(best) == 1:
@@ -157,7 +157,7 @@ def _against_first(duels: Duels) -> list[str]:
 def _numbers(sheet: ScoreSheet, scores: Sequence[Score]) -> list[str]:
     """ "CIDEr-D: 0.600 for a and 0.865 for b." for each score, in short for one system."""
     known = [score for score in scores if _known(sheet, score)]
-    values = {score.name: [(score.text(measure_of(s, score).value), s.name) for s in sheet.systems] for score in known}
+    values = {score.name: [(score.text(s.find(score.key).value), s.name) for s in sheet.systems] for score in known}
     if len(sheet.systems) == 1:
         return [f"{join([f'{name} {value}' for name, ((value, _),) in values.items()])}."] if values else []
     return [f"{name}: {join([f'{value} for {who}' for value, who in row])}." for name, row in values.items()]

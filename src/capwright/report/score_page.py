@@ -22,7 +22,7 @@ from capwright.report.parts import (
     Gain,
     Line,
     Score,
-    make_gains,
+    gains_by_score,
     make_line,
     name_of,
     read_comparisons,
@@ -120,8 +120,8 @@ def _gains(
     first = sheet.systems[0].key
     against = [c for c in comparisons if c.a == first]
     pair = len(sheet.systems) == 2
-    found = [(score.name, make_gains(sheet, score, against, centered=pair)) for score in scores]
-    groups = [(name, [replace(gain, against="") for gain in gains]) for name, gains in found if gains]
+    found = gains_by_score(sheet, scores, against, centered=pair)
+    groups = [(name, [replace(gain, against="") for gain in gains]) for name, gains in found]
     if not pair:
         return groups
     rows = [replace(gain, name=name, tone="") for name, gains in groups for gain in gains]

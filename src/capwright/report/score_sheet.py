@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from capwright.evaluation.results import Evaluation, score_key
 from capwright.evaluation.scoring import Scoring
 from capwright.report.parts import Score, Sheet, System, make_system, system_tones
-from capwright.scorers import SCORED, ScorerSpec
+from capwright.scorers import SCORED
 from capwright.scorers.fluency.length import count_words
 from capwright.types import DataError, Sample
 
@@ -40,10 +39,6 @@ class ScoreSheet(Sheet):
     reference_words: NDArray[np.float64]
 
     @property
-    def level(self) -> float:
-        return self.systems[0].evaluation.level
-
-    @property
     def mean_reference_words(self) -> float | None:
         return _mean(self.reference_words)
 
@@ -69,7 +64,7 @@ def make_sheet(scoring: Scoring) -> ScoreSheet:
     scores = _scores(evaluations)
     lengths = [_mean(np.array([count_words(text) for text in sample.references])) for sample in samples]
     lead = choose_lead(scores, {scorer for system in systems for scorer in system.trained_on})
-    return ScoreSheet(tuple(systems), scores, lead, samples, _floats(lengths))
+    return ScoreSheet(tuple(systems), scores, lead, evaluations[0].level, samples, np.array(lengths, dtype=np.float64))
 
 
 def choose_lead(scores: Sequence[Score], trained: Collection[str]) -> Score | None:
@@ -101,28 +96,20 @@ def _scores(evaluations: Sequence[Evaluation]) -> tuple[Score, ...]:
         for name, measured in evaluation.scores.items():
             spec = measured.scorer.spec
             for column, output in enumerate(measured.context.outputs):
-                found.setdefault((name, output), _score(name, spec, output, column))
+                headline = output == spec.headline
+                told = headline or (output.startswith(name) and ":" not in output)
+                better = {True: 1, False: -1, None: 0}[spec.higher_is_better] if told else 0
+                key, ends = score_key(name, output), spec.range_of(output)
+                found.setdefault((name, output), Score(key, name, output, headline, better, *ends, spec.unit, column))
     return tuple(found.values())
 
 
-def _score(scorer: str, spec: ScorerSpec, output: str, column: int) -> Score:
-    headline = output == spec.headline
-    told = headline or (output.startswith(scorer) and ":" not in output)
-    better = {True: 1, False: -1, None: 0}[spec.higher_is_better] if told else 0
-    key = score_key(scorer, output)
-    return Score(key, scorer, output, headline, better, *spec.range_of(output), spec.unit, column)
-
-
 def _words(evaluation: Evaluation) -> NDArray[np.float64]:
-    lengths: list[float | None] = []
+    lengths = []
     for image in evaluation.per_image:
         texts = (image.caption, *image.others)
         lengths.append(sum(map(count_words, texts)) / len(texts) if image.status in SCORED else None)
-    return _floats(lengths)
-
-
-def _floats(values: Sequence[float | None]) -> NDArray[np.float64]:
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(lengths, dtype=np.float64)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from capwright.evaluation.results import Estimate
 from capwright.evaluation.stats.bootstrap import known
 from capwright.evaluation.stats.intervals import estimate, gather, join
-from capwright.report.parts import Score
+from capwright.report.parts import TIERS, Score
 from capwright.report.score_sheet import ScoredSystem, ScoreSheet
 from capwright.types import Sample
 
@@ -49,7 +49,8 @@ def divide(sheet: ScoreSheet, score: Score) -> list[Division]:
         members = _members(labels)
         if len(members) < 2:
             continue
-        shown = {key: places for key, places in members.items() if key in _largest(members)}
+        largest = sorted(members, key=lambda part: (-len(members[part]), part))[:MOST_PARTS]
+        shown = {key: places for key, places in members.items() if key in largest}
         left_out = f"{len(members) - len(shown):,} smaller ones are not shown" if len(shown) < len(members) else ""
         parts = tuple(
             Slice(key, places, tuple(measure_part(sheet.systems, score, places))) for key, places in shown.items()
@@ -107,17 +108,12 @@ def _members(labels: Sequence[tuple[str, ...]]) -> dict[str, NDArray[np.int64]]:
 
 def _rank(part: str) -> tuple[float, str]:
     """Numbers by value, tiers from frequent to never, the rest by the alphabet."""
-    usual = ("frequent", "common", "occasional", "rare", "never")
-    if part in usual:
-        return usual.index(part), ""
+    if part in TIERS:
+        return TIERS.index(part), ""
     try:
         return float(part.split()[0]), part
     except ValueError:
         return math.inf, part
-
-
-def _largest(members: dict[str, NDArray[np.int64]]) -> set[str]:
-    return set(sorted(members, key=lambda part: (-len(members[part]), part))[:MOST_PARTS])
 
 
 def _thirds(words: NDArray[np.float64]) -> list[tuple[str, ...]]:

@@ -10,17 +10,14 @@ from capwright.types import Sample, Vocabulary
 
 
 def term_matcher(samples: Sequence[Sample], vocabulary: Vocabulary | None) -> Matcher | None:
-    """What finds the names of the vocabulary, or else of the samples; None where there is no name to look for."""
+    """What finds the names of the vocabulary, or else of the samples, in captions, as the TTS scorer does.
+
+    A term that a sample calls by an alias is marked with the name the sample uses. None without a name to look for.
+    """
     if not vocabulary:
         vocabulary = Vocabulary({term.name: term for sample in samples for term in sample.terms})
-    return tts_matcher(samples, vocabulary) if len(vocabulary) else None
-
-
-def tts_matcher(samples: Sequence[Sample], vocabulary: Vocabulary) -> Matcher:
-    """Find names in captions as the TTS scorer does.
-
-    A term that a sample calls by an alias is marked with the name the sample uses.
-    """
+    if not len(vocabulary):
+        return None
     scorer = TTS()
     context = scorer.prepare(Corpus(samples, vocabulary))
     entries, lookup = context.matcher.entries, context.matcher.lookup

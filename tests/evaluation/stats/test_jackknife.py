@@ -156,7 +156,7 @@ def ratios(rng, n, outputs=1):
 def test_an_interval_holds_its_score_and_stays_in_its_range(seed, n, bounded):
     rows = ratios(np.random.default_rng(seed), n, 4)
     ranges = np.tile(UNIT, (4, 1)) if bounded else None
-    low, high, error = jackknife(rows, finalize, ranges=ranges)
+    _, low, high, error = jackknife(rows, finalize, ranges=ranges)
     point = finalize(rows.sum(0))
     known = np.isfinite(low)
     assert (low[known] <= point[known]).all()
@@ -231,7 +231,7 @@ def test_quantiles_of_student():
 def covered(rows, truth, ranges=None):
     """Shares of experiments (outputs) in which intervals hold the truth: jackknife, percentile."""
     limits = None if ranges is None else np.tile(ranges, (rows.shape[1] // 2, 1))
-    low, high, _ = jackknife(rows, finalize, ranges=limits)
+    _, low, high, _ = jackknife(rows, finalize, ranges=limits)
     drawn = intervals(finalize(bootstrap_sums(rows, 400, 1)))
     return np.mean((low <= truth) & (truth <= high)), np.mean((drawn[0] <= truth) & (truth <= drawn[1]))
 
@@ -260,7 +260,7 @@ def test_the_ways_to_make_intervals():
     rows = ratios(np.random.default_rng(8), 40)
     plain = estimate(rows, finalize, UNIT)
     assert plain.value == finalize(rows.sum(0))
-    assert (plain.low, plain.high) == jackknife(rows, finalize, ranges=UNIT)[:2]
+    assert (plain.low, plain.high) == jackknife(rows, finalize, ranges=UNIT)[1:3]
     drawn = estimate(rows, finalize, UNIT, How("percentile", 200, 3))
     assert (drawn.low[0], drawn.high[0]) == tuple(np.ravel(intervals(finalize(bootstrap_sums(rows, 200, 3)))))
     assert drawn.error == plain.error

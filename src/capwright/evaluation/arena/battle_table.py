@@ -82,11 +82,8 @@ class Outcomes:
         """(wins, losses, ties) of a system in battles."""
         won = np.where(self.first == k, self.score, 1 - self.score)
         own = (self.first == k) | (self.second == k)
-        return (
-            float(self._shown[own & (won == 1)].sum()),
-            float(self._shown[own & (won == 0)].sum()),
-            float(self._shown[own & (won == 0.5)].sum()),
-        )
+        wins, losses, ties = (float(self._shown[own & (won == score)].sum()) for score in (1, 0, 0.5))
+        return wins, losses, ties
 
     def battles(self, *columns: int) -> float:
         """How many battles there are in columns of ordered pairs."""

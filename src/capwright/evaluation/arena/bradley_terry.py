@@ -76,8 +76,7 @@ def joined(games: Floats, systems: int) -> NDArray[np.bool_]:
     """
     met = np.eye(systems, dtype=bool)
     for (first, second), count in zip(ordered_pairs(systems), games):
-        met[first, second] |= count > 0
-        met[second, first] |= count > 0
+        met[[first, second], [second, first]] |= count > 0
     for _ in range(systems):
         met = (met.astype(np.int64) @ met.astype(np.int64)) > 0
     if systems == 0:

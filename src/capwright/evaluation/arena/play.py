@@ -14,7 +14,7 @@ from typing import Any
 
 from capwright.console import OnProgress
 from capwright.data import read_references
-from capwright.data.alignment import one_split
+from capwright.data.alignment import one_split, some
 from capwright.data.id_matching import match_ids
 from capwright.data.locks import only_one
 from capwright.data.predictions import read_predictions
@@ -143,9 +143,8 @@ def _captions(name: str, source: CaptionSource, samples: Sequence[Sample], missi
     if len(absent) == len(found):
         raise DataError(f"{name}: has no caption of any sample; is it of another dataset or split?")
     if absent and missing == "error":
-        shown = ", ".join(f'"{id}"' for id in absent[:5]) + (" ..." if len(absent) > 5 else "")
         raise DataError(
-            f"{name}: {len(absent)} of {len(found)} images have no caption: {shown}{one_split(rows, samples)}; "
+            f"{name}: {len(absent)} of {len(found)} images have no caption: {some(absent)}{one_split(rows, samples)}; "
             'to go on without them: missing="skip" (--missing skip)'
         )
     return found

@@ -36,11 +36,9 @@ def noise(
         return none, none
     scores = np.zeros((len(sizes), sizes.max()))
     pair_of = np.zeros(len(sizes), dtype=np.int64)
-    filled = np.zeros(len(sizes), dtype=np.int64)
-    for cell, pair, score in zip(cells.tolist(), table.pair.tolist(), table.score.tolist()):
-        scores[cell, filled[cell]] = score
-        pair_of[cell] = pair
-        filled[cell] += 1
+    order = np.argsort(cells, kind="stable")
+    scores[cells[order], np.arange(len(cells)) - np.repeat(np.cumsum(sizes) - sizes, sizes)] = table.score[order]
+    pair_of[cells] = table.pair
     means = scores.sum(1) / sizes
     stretch = np.sqrt(sizes / np.maximum(sizes - 1, 1))
     games = np.bincount(pair_of, weights=sizes, minlength=table.width)

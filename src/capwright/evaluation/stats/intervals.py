@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.stats.bootstrap import Rows, bootstrap_sums, intervals, left_out_sums, sum_by_cluster
-from capwright.evaluation.stats.jackknife import Finalize, Floats, jackknife
+from capwright.evaluation.stats.jackknife import Estimates, Finalize, Floats, jackknife
 from capwright.scorers import Context, Scorer
 from capwright.types import DataError
 
@@ -57,15 +56,6 @@ class How:
         return f"ci:{self.name}|unit:{unit}{seed}"
 
 
-class Estimates(NamedTuple):
-    """Scores, ends of their intervals, and standard errors [m]; NaN where unknown."""
-
-    value: Floats
-    low: Floats
-    high: Floats
-    error: Floats
-
-
 def estimate(rows: Rows, finalize: Finalize, ranges: Floats | None = None, how: How | None = None) -> Estimates:
     """Scores of additive rows [C, k] of C clusters, `finalize(sums)`, with intervals; outputs [m].
 
@@ -77,19 +67,19 @@ def estimate(rows: Rows, finalize: Finalize, ranges: Floats | None = None, how: 
     are linearized (see `ScorerSpec.unit`) may.
     """
     how = how or How()
-    value = np.asarray(finalize(rows.sum(0)), dtype=np.float64)
-    unknown = np.full(len(value), np.nan)
     if len(rows) < 2 or not how.replicates:
-        return Estimates(value, unknown, unknown, unknown)
-    low, high, error = jackknife(rows, finalize, how.level, ranges)
-    if how.method != "jackknife":
-        left_out = finalize(left_out_sums(rows)) if how.method == "bca" else None
-        drawn = finalize(bootstrap_sums(rows, how.replicates, how.seed))
-        low, high = intervals(drawn, how.level, how.method, point=value, left_out=left_out)
-        low, high = (np.where(np.isfinite(value), end, np.nan) for end in (low, high))
-        if ranges is not None:
-            low, high = (np.clip(end, *ranges.T) for end in (low, high))
-    return Estimates(value, low, high, error)
+        value = np.asarray(finalize(rows.sum(0)), dtype=np.float64)
+        return Estimates(value, *np.full((3, len(value)), np.nan))
+    found = jackknife(rows, finalize, how.level, ranges)
+    if how.method == "jackknife":
+        return found
+    left_out = finalize(left_out_sums(rows)) if how.method == "bca" else None
+    drawn = finalize(bootstrap_sums(rows, how.replicates, how.seed))
+    ends = intervals(drawn, how.level, how.method, point=found.value, left_out=left_out)
+    low, high = (np.where(np.isfinite(found.value), end, np.nan) for end in ends)
+    if ranges is not None:
+        low, high = (np.clip(end, *ranges.T) for end in (low, high))
+    return found._replace(low=low, high=high)
 
 
 def gather(parts: Sequence[Rows], counted: NDArray[np.bool_], clusters: Sequence[str] | None) -> Rows:

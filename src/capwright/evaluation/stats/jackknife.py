@@ -34,9 +34,10 @@ _STILL = 1e-12
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
-class Jackknife(NamedTuple):
-    """Ends of the intervals and standard errors [m]; NaN where unknown."""
+class Estimates(NamedTuple):
+    """Scores, ends of their intervals, and standard errors [m]; NaN where unknown."""
 
+    value: Floats
     low: Floats
     high: Floats
     error: Floats
@@ -63,7 +64,7 @@ class _Moves:
     unusual: Floats
 
 
-def jackknife(rows: Rows, finalize: Finalize, level: float = 0.95, ranges: Floats | None = None) -> Jackknife:
+def jackknife(rows: Rows, finalize: Finalize, level: float = 0.95, ranges: Floats | None = None) -> Estimates:
     """Intervals of scores of additive rows.
 
     Args:
@@ -92,7 +93,7 @@ def jackknife(rows: Rows, finalize: Finalize, level: float = 0.95, ranges: Float
     still = (moves.square == 0) & ~np.isfinite(roof - floor)
     low, high = (np.where(still, np.nan, np.clip(end, floor, roof)) for end in (low, high))
     error = np.sqrt(moves.square * moves.n / (moves.n - 1))
-    return Jackknife(np.minimum(low, point), np.maximum(high, point), error)
+    return Estimates(point, np.minimum(low, point), np.maximum(high, point), error)
 
 
 def _moves(rows: Rows, finalize: Finalize, point: Floats, width: Floats) -> _Moves:

@@ -93,14 +93,12 @@ def paired_differences(
 
 def difference_of(point: float, drawn: NDArray[np.float64], level: float = 0.95) -> Difference:
     """The difference `point` of two scores with what its paired bootstrap replicates [B] say."""
-    if not np.isfinite(point):
-        return Difference(None, None, None, None)
-    low, high = intervals(drawn[:, None], level)
-    if not np.isfinite(low[0]):
-        return Difference(float(point), None, None, None)
+    (low,), (high,) = intervals(drawn[:, None], level)
+    if not (np.isfinite(point) and np.isfinite(low)):
+        return Difference(known(point), None, None, None)
     defined = drawn[np.isfinite(drawn)]
     error = known(defined.std(ddof=1)) if len(defined) > 1 else None
-    return Difference(float(point), float(low[0]), float(high[0]), known(_bootstrap_p(drawn)), error)
+    return Difference(float(point), float(low), float(high), known(_bootstrap_p(drawn)), error)
 
 
 def randomization_test(
