@@ -102,6 +102,10 @@ class MeasureOptions:
         str | None,
         typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together."),
     ] = None
+    max_unknown: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="End with an error when a scorer could not measure a larger share."),
+    ] = 1.0
     plugin: PluginOption = None
 
     def config(self, systems: Mapping[str, Path]) -> MeasureConfig:
@@ -212,6 +216,22 @@ def carry_out(
     for name, why in scoring.not_installed.items():
         say(f"{name}: {why}")
     return scoring
+
+
+def refuse_unknown(scoring: Scoring, options: MeasureOptions) -> None:
+    """After everything was said: raise DataError for scores that could not be had at all, or of too few captions."""
+    wrong = []
+    for evaluation in scoring.evaluations:
+        usable = len(evaluation.ids) - sum(evaluation.unknown.values())
+        for scorer in evaluation.scores:
+            lost, why = evaluation.unmeasured(scorer)
+            if lost and (lost == usable or lost > options.max_unknown * usable):
+                reasons = ", ".join(f"{n:,} {status}" for status, n in why.items())
+                system = f"{evaluation.name}: " if evaluation.name else ""
+                wrong.append(f"{system}{scorer} could not measure {lost:,} of {usable:,} captions ({reasons})")
+    if wrong:
+        most = f"; --max-unknown is {options.max_unknown:g}" if options.max_unknown < 1 else ""
+        raise DataError("; ".join(wrong) + most)
 
 
 def write_scoring(path: Path, scoring: Scoring) -> None:

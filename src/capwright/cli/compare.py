@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.cli._options import JsonOption, MeasureOptions, measure_files, with_options, write_scoring
+from capwright.cli._options import (
+    JsonOption,
+    MeasureOptions,
+    measure_files,
+    refuse_unknown,
+    with_options,
+    write_scoring,
+)
 from capwright.console import show
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ def compare(
     print_signatures(scoring)
     if json is not None:
         write_scoring(json, scoring)
+    refuse_unknown(scoring, options)
 
 
 def _known(scoring: Scoring) -> str:

@@ -18,6 +18,7 @@ from capwright.cli._options import (
     carry_out,
     name_systems,
     names_in,
+    refuse_unknown,
     with_options,
 )
 from capwright.console import counting, say, show
@@ -131,6 +132,7 @@ def evaluate(
         write_json(json, summary)
     if out is not None:
         say(f"report: {_write_folder(out, summary, systems, samples)}")
+    refuse_unknown(scoring, options)
 
 
 def _introduce(benchmark: Benchmark, samples: Dataset) -> None:

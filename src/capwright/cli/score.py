@@ -20,6 +20,7 @@ from capwright.cli._options import (
     TokenizerOption,
     measure_files,
     names_in,
+    refuse_unknown,
     with_options,
     write_scoring,
 )
@@ -74,6 +75,7 @@ def files(
     print_scoring(scoring)
     if json is not None:
         write_scoring(json, scoring)
+    refuse_unknown(scoring, options)
 
 
 @app.command("build-idf", no_args_is_help=True)
