@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from capwright.judges.client.answer_text import without_reasoning
+from capwright.data.model_text import without_reasoning
 from capwright.judges.multiple_choice import chosen, letters_of
 
 OPTIONS = ("red", "blue", "green", "pink")

@@ -102,6 +102,9 @@ class MeasureOptions:
         str | None,
         typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together."),
     ] = None
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Measure captions without thoughts, special tokens, tags and labels.")
+    ] = False
     max_unknown: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="End with an error when a scorer could not measure a larger share."),
@@ -132,6 +135,7 @@ class MeasureOptions:
             replicates=self.bootstrap,
             method=self.interval,
             cluster=self.cluster,
+            strip=self.strip,
         )
 
 
@@ -223,11 +227,14 @@ def refuse_unknown(scoring: Scoring, options: MeasureOptions) -> None:
     wrong = []
     for evaluation in scoring.evaluations:
         usable = len(evaluation.ids) - sum(evaluation.unknown.values())
+        system = f"{evaluation.name}: " if evaluation.name else ""
+        if not usable:
+            why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
+            wrong.append(f"{system}none of {len(evaluation.ids):,} images has a caption that can be measured ({why})")
         for scorer in evaluation.scores:
             lost, why = evaluation.unmeasured(scorer)
             if lost and (lost == usable or lost > options.max_unknown * usable):
                 reasons = ", ".join(f"{n:,} {status}" for status, n in why.items())
-                system = f"{evaluation.name}: " if evaluation.name else ""
                 wrong.append(f"{system}{scorer} could not measure {lost:,} of {usable:,} captions ({reasons})")
     if wrong:
         most = f"; --max-unknown is {options.max_unknown:g}" if options.max_unknown < 1 else ""

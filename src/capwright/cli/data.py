@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from capwright.cli._options import PluginOption
-from capwright.console import count, counting, say, show
+from capwright.console import count, counting, say, show, warnings_said
 from capwright.types import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Check, convert and import datasets, give them questions.")
@@ -80,7 +80,8 @@ def from_coco(
     """
     from capwright.data import read_coco, write_dataset
 
-    samples, vocabulary = read_coco(annotations, images, split)
+    with warnings_said():
+        samples, vocabulary = read_coco(annotations, images, split)
     place = write_dataset(samples, out, vocabulary, layout, overwrite=overwrite)
     counts = f"{count(len(samples), 'sample')}, {count(len(vocabulary), 'term')}"
     say(f"{place}: {counts}; next: capwright data check {place}")

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from capwright.console import shown
 from capwright.data.id_matching import match_ids
+from capwright.data.model_text import residue
 from capwright.types import Caption, Sample
 
 #: What `Finding.kind` can be: about ids and roles, then about text.
 KINDS: tuple[str, ...] = ("unmatched", "missing", "extra", "no_references", "swapped", "copied", "constant", "length")
-KINDS += ("empty", "blank_reference", "control", "tokenized", "mojibake")
+KINDS += ("empty", "blank_reference", "control", "tokenized", "residue", "script", "mojibake")
 
 _SHOWN = 5
 #: Captions that are longer than references, or shorter, by more than this say more about length than about quality.
@@ -31,6 +33,8 @@ _ENOUGH = 100
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKENIZED_MARK = re.compile(r"\S [.,!?;:](?: |$)|[A-Za-z] (?:n't|'s|'re|'ve|'ll)(?: |$)|-[LRlr][RCSrcs][Bb]-|`` | ''")
 # UTF-8 that was read as Windows-1252 ("donâ€™t", "cafÃ©"), and the mark of a byte that could not be read.
+#: Scripts that put no spaces between words: Han, kana, Thai, Lao, Tibetan, Burmese, Khmer. Two letters or more of them.
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]{2}")
 _MOJIBAKE = re.compile("\ufffd|\u00e2\u20ac|\u00c3[\u0080-\u00bf]")
 
 
@@ -63,19 +67,23 @@ class _Pair:
     references: Sequence[str]
 
 
-def check_alignment(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> list[Finding]:
+def check_alignment(
+    predictions: Mapping[str, Any], samples: Sequence[Sample], tokenizer: str | None = None
+) -> list[Finding]:
     """Everything that looks wrong about these captions and references together; errors first, [] when nothing does.
 
     Errors: no caption has the id of a sample (the message names a form of id that would match, see `match_ids`),
     samples without a caption, no sample with references. Warnings: captions of unknown ids; predictions and references
     that seem to be swapped; captions that are copies of their own references; one caption for most images; captions far
     longer or shorter than the references; samples without references; empty captions and blank references; line
-    breaks and control characters (scoring takes each for a space); text that looks tokenized or wrongly decoded.
+    breaks and control characters (scoring takes each for a space); text that looks tokenized or wrongly decoded; what
+    is a model's and no caption (thoughts, special tokens, labels); scripts without spaces.
 
     Args:
         predictions: id -> a row ({"caption", "status", ...}), a `Caption`, a text, or a list of these. Captions whose
             status is not "ok" or "empty" are unknown, and their text is not looked at.
         samples: with their references.
+        tokenizer: that scores will use; None is ptb.
     """
     by_id = {sample.id: sample for sample in samples}
     meant = {id: tuple(text for text in sample.references if text.strip()) for id, sample in by_id.items()}
@@ -84,8 +92,8 @@ def check_alignment(predictions: Mapping[str, Any], samples: Sequence[Sample]) -
     found = [*_ids(predictions, samples, by_id), *_without_references(samples)]
     for check in (_swapped, _copied, _constant, _length):
         found += check(together)
-    found += _wording("captions", [(pair.id, pair.captions) for pair in together or pairs])
-    found += _wording("references", [(sample.id, sample.references) for sample in samples])
+    found += _wording("captions", [(pair.id, pair.captions) for pair in together or pairs], tokenizer)
+    found += _wording("references", [(sample.id, sample.references) for sample in samples], tokenizer)
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
@@ -223,7 +231,7 @@ def _length(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     yield Finding("warning", "length", message)
 
 
-def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[Finding]:
+def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]], tokenizer: str | None = None) -> Iterator[Finding]:
     """What the characters of captions or of references show."""
     said = what == "captions"
     total = sum(len(group) for _, group in texts)
@@ -241,6 +249,15 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[
             'look tokenized (" .", " n\'t", "-lrb-"): {}; give them as they were written, or say that they are '
             "tokenized (tokenizer split)",
         ),
+        "residue": (
+            residue if said else lambda text: "",
+            "hold what is the model's and no caption: {}; strip it where it is unmistakable (--strip)",
+        ),
+        "script": (
+            _UNSPACED.search if tokenizer in (None, "ptb", "ptb-java") else lambda text: None,
+            "are written without spaces between words: {}; ptb takes a whole clause for a word, take the tokenizer "
+            "words (--tokenizer words)",
+        ),
         "mojibake": (
             _MOJIBAKE.search,
             'were decoded wrongly (they hold "\ufffd" or the like): {}; save the source as UTF-8',
@@ -250,5 +267,8 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[
         ids = [id for id, group in texts for text in group if wrong(text)]
         if len(ids) > (_TOKENIZED * total if kind == "tokenized" else 0):
             places = tuple(dict.fromkeys(ids))
-            shown = message.format(some(places))
-            yield Finding("warning", kind, f"{len(ids):,} of {total:,} {what} {shown}", places)
+            told = message.format(some(places))
+            if kind == "residue":
+                example = next(text for id, group in texts if id == places[0] for text in group if residue(text))
+                told = told.replace("; strip", f" ({residue(example)}: {shown(example, 60)}); strip")
+            yield Finding("warning", kind, f"{len(ids):,} of {total:,} {what} {told}", places)

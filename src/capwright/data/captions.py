@@ -13,6 +13,7 @@ from typing import Any
 
 from capwright.data.append_log import AppendLog, read_rows
 from capwright.data.files import lines, nearest, open_packed
+from capwright.data.model_text import never_answers
 from capwright.types import STATUSES, DataError
 
 FINISHES = ("stop", "length")
@@ -63,7 +64,10 @@ class CaptionWriter(AppendLog):
 
 
 def checked_row(row: Any, where: str) -> dict[str, Any]:
-    """A row with `id`, `caption`, `status` and `finish` filled in. DataError starts with `where`."""
+    """A row with `id`, `caption`, `status` and `finish` filled in. DataError starts with `where`.
+
+    A text that never comes to the end of its thoughts ("<think> ...") is no caption: its status is "truncated".
+    """
     if not isinstance(row, dict):
         raise DataError(f'{where}: a row must be an object such as {{"id": "1", "caption": "..."}}')
     identity, caption = row.get("id"), row.get("caption")
@@ -81,6 +85,8 @@ def checked_row(row: Any, where: str) -> dict[str, Any]:
         )
     if status is None or (status == "ok" and not caption.strip()):
         status = "ok" if caption.strip() else "empty"
+    if status == "ok" and never_answers(caption):
+        status = "truncated"
     if status not in STATUSES:
         raise DataError(
             f'{where}: status "{status}" is not one of {", ".join(STATUSES)}{nearest(str(status), STATUSES)}'

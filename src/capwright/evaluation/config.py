@@ -50,6 +50,7 @@ class MeasureConfig(How):
         comparisons: "all" scores of every system against the first, with p-values that are corrected, or "headlines" of
             scorers, each for itself.
         trained_on: system -> scorers that it was trained on; their scores say how well training worked, not more.
+        strip: measure captions without what is unmistakably a model's and no caption, see `data.model_text`.
 
     Raises DataError or ScorerError for a value that cannot be.
     """
@@ -64,6 +65,7 @@ class MeasureConfig(How):
     test: str = "randomization"
     comparisons: str = "all"
     trained_on: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    strip: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

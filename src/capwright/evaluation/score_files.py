@@ -9,6 +9,7 @@ from typing import Any
 
 from capwright.data.alignment import Finding, check_alignment
 from capwright.data.id_matching import match_ids
+from capwright.data.model_text import residue, without_residue
 from capwright.data.predictions import read_predictions
 from capwright.data.references import read_references
 from capwright.evaluation.config import DEFAULT_SCORERS, Absent, CaptionSource, MeasureConfig, with_settings
@@ -73,10 +74,16 @@ def score_systems(
     needs = {need for scorer in made for need in scorer.spec.needs}
     for name, source in systems.items():
         rows, renamed = match_ids(read_predictions(source), samples)
+        stripped = 0
+        if config.strip:
+            rows, stripped = _stripped(rows)
         findings[name] = _check(name, rows, samples, needs, config)
         if renamed:
             text = f"no caption has the id of a sample as it stands; ids were matched by {renamed}"
             findings[name] = (Finding("warning", "renamed", text), *findings[name])
+        if stripped:
+            text = f"{stripped:,} captions are measured without what was a model's and no caption (strip)"
+            findings[name] = (*findings[name], Finding("warning", "stripped", text))
         blank: dict[str, Any] = {}
         if config.missing == "empty":
             blank = {sample.id: {"caption": "", "status": "empty"} for sample in samples}
@@ -92,6 +99,22 @@ def score_systems(
     )
 
 
+def _stripped(rows: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Rows whose captions are without residue, and how many captions had some."""
+    changed = 0
+
+    def strip(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        nonlocal changed
+        if row["status"] != "ok" or not residue(row["caption"]):
+            return row
+        changed += 1
+        caption = without_residue(row["caption"])
+        return {**row, "caption": caption, "status": "ok" if caption else "empty"}
+
+    found = {id: [strip(row) for row in said] if isinstance(said, list) else strip(said) for id, said in rows.items()}
+    return found, changed
+
+
 def _check(
     name: str, rows: Mapping[str, Any], samples: Sequence[Sample], needs: set[str], config: MeasureConfig
 ) -> tuple[Finding, ...]:
@@ -99,7 +122,7 @@ def _check(
     ignored = {"no_references"} if "references" not in needs else set()
     if config.tokenizer == "split":  # texts are taken as tokenized, so that looking so is nothing to speak of
         ignored.add("tokenized")
-    findings = [f for f in check_alignment(rows, samples) if f.kind not in ignored]
+    findings = [f for f in check_alignment(rows, samples, config.tokenizer) if f.kind not in ignored]
     excused = "missing" if config.missing != "error" else ""
     errors = [f for f in findings if f.severity == "error" and f.kind != excused]
     if errors:

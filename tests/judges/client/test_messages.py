@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from capwright.judges.client import ChatAnswer, ChatRequest, Message, answer_text
-from capwright.judges.client.answer_text import without_reasoning
+from capwright.data import model_text
+from capwright.data.model_text import without_reasoning
+from capwright.judges.client import ChatAnswer, ChatRequest, Message
 from capwright.judges.client.http_client import retry_after
 from capwright.judges.client.messages import choice_probabilities
 from capwright.judges.client.schema import check_schema, problem, read_json
@@ -170,7 +171,7 @@ def test_reading_costs_what_the_text_is_long(hostile):
     for n in (1000, 2000):
         Counted.work = [0]
         text = Counted(hostile(n))
-        answer_text._outside(text, "<think>", "</think>")
+        model_text._outside(text, "<think>", "</think>")
         work.append(Counted.work[0])
         without_reasoning(str(text))
     assert work[1] <= 2.2 * work[0] + 100

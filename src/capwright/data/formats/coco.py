@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ def read_coco(
 ) -> tuple[list[Sample], Vocabulary]:
     """Read COCO captions and instances; samples in the order of `images`, and their vocabulary.
 
-    Captions become references, the categories that are boxed in an image its terms (by category id), boxes its regions
+    Captions become references, but for those that are marked as rejected or precanned (VizWiz-Captions), which are
+    counted in a warning; the categories that are boxed in an image its terms (by category id), boxes its regions
     (crowds are left out there), and the page of the photo and its license go to `meta`. A term's category is its
     supercategory. Unlike a dataset folder the files are read whole; write them as one with `write_dataset`.
 
@@ -50,6 +52,7 @@ def coco_samples(
     categories: dict[Any, dict[str, Any]] = {}
     licenses: dict[Any, dict[str, Any]] = {}
     notes: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    unwanted: set[str] = set()  # images with rejected annotations
     for name, document in documents:
         own: dict[str, Any] = {}
         for image in _records(document, "images", name, needs):
@@ -62,11 +65,20 @@ def coco_samples(
         for license in _records(document, "licenses", name, ("id",)):
             licenses[license["id"]] = license
         for key in _LISTS:
+            rejected = 0
             for note in _records(document, key, name, ("image_id",)):
                 _check_note(note, key, name)
-                notes[str(note["image_id"])].append(note)
+                if note.get("is_rejected") or note.get("is_precanned"):
+                    rejected += 1
+                    unwanted.add(str(note["image_id"]))
+                else:
+                    notes[str(note["image_id"])].append(note)
+            if rejected:
+                warnings.warn(
+                    f"{name}: {rejected:,} {key} are marked as rejected or precanned and are left out", stacklevel=2
+                )
     if images_dir is None and not any("images" in document for _, document in documents):
-        images = {id: {"id": id} for id in notes}
+        images = {id: {"id": id} for id in dict.fromkeys([*notes, *sorted(unwanted)])}
     if not images:
         raise DataError(f"{first}: has no images; it must be a COCO annotation file")
     strangers = [id for id in notes if id not in images]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from capwright.judges.client.answer_text import without_reasoning
+from capwright.data.model_text import without_reasoning
 from capwright.judges.client.schema import check_schema, read_json
 from capwright.types import ModelError, OutageError, Status
 
