@@ -26,7 +26,9 @@ _SHOWN = 5
 LONG, SHORT = 2.5, 0.4
 
 #: Shares and counts from which something is said.
-_COPIED, _CONSTANT, _TOKENIZED, _REPEATED = 0.2, 0.5, 0.1, 0.1
+_COPIED, _CONSTANT, _REPEATED = 0.2, 0.5, 0.1
+#: Shares of texts up to which nothing is said, by kind; by default one is enough.
+_SHARES = {"tokenized": 0.1, "script": 0.01}
 _FEW = 10
 _ENOUGH = 100
 
@@ -265,7 +267,7 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]], tokenizer: s
     }
     for kind, (wrong, message) in checks.items():
         ids = [id for id, group in texts for text in group if wrong(text)]
-        if len(ids) > (_TOKENIZED * total if kind == "tokenized" else 0):
+        if len(ids) > _SHARES.get(kind, 0) * total:
             places = tuple(dict.fromkeys(ids))
             told = message.format(some(places))
             if kind == "residue":
