@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli._options import ImagesOption, MeasureOptions, measure_files, with_options
+from capwright.cli._options import ImagesOption, MeasureOptions, measure_files, refuse_unknown, with_options
 from capwright.console import say
 from capwright.types import CapwrightError, DataError
 
@@ -53,6 +53,7 @@ def report(
     assert scoring is not None
     title = ", ".join(evaluation.name for evaluation in scoring.evaluations)
     say(f"report: {write_score_report(out or Path('report.html'), scoring, title=title, limit=limit)}")
+    refuse_unknown(scoring, options)
 
 
 def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> None:
