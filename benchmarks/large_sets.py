@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from results_file import print_rows, write_results
 
 SIZES = (25_000, 256_121)
 PHOTOS = 64
-WORDS = (
-    "a the child plays with on table near red blue green small large wooden soft and puts holds carefully counts sorts "
-    "builds behind under beside bright corner window shelf teacher room floor mat hand two three pieces together looks"
-).split()
+TEXT = """a the child plays with on table near red blue green small large wooden soft and puts holds carefully counts
+sorts builds behind under beside bright corner window shelf teacher room floor mat hand two three pieces together looks"""
+WORDS = TEXT.split()
 
 
 def main() -> None:

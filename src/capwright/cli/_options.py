@@ -232,9 +232,9 @@ def refuse_unknown(scoring: Scoring, options: MeasureOptions) -> None:
             why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
             wrong.append(f"{system}none of {len(evaluation.ids):,} images has a caption that can be measured ({why})")
         for scorer in evaluation.scores:
-            lost, why = evaluation.unmeasured(scorer)
+            lost, found = evaluation.unmeasured(scorer)
             if lost and (lost == usable or lost > options.max_unknown * usable):
-                reasons = ", ".join(f"{n:,} {status}" for status, n in why.items())
+                reasons = ", ".join(f"{n:,} {status}" for status, n in found.items())
                 wrong.append(f"{system}{scorer} could not measure {lost:,} of {usable:,} captions ({reasons})")
     if wrong:
         most = f"; --max-unknown is {options.max_unknown:g}" if options.max_unknown < 1 else ""
