@@ -30,7 +30,7 @@ from results_file import print_rows, write_results
 SIZES = (25_000, 256_121)
 PHOTOS = 64
 TEXT = """a the child plays with on table near red blue green small large wooden soft and puts holds carefully counts
-sorts builds behind under beside bright corner window shelf teacher room floor mat hand two three pieces together looks"""
+sorts builds behind under beside bright corner window shelf teacher room floor mat hand two three pieces together"""
 WORDS = TEXT.split()
 
 
