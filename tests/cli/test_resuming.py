@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -88,3 +89,18 @@ def test_interrupted_after_captions_were_forgotten(cli, settings, tmp_path, monk
     assert done.code == 0, done.err
     words = json.loads((run / "summary.json").read_text())["systems"]["rsrs"]["scores"]["length.words"]["value"]
     assert words <= 4
+
+
+def test_a_run_that_can_read_no_image_stops_and_reports_nothing(cli, llava, many_photos, short, tmp_path):
+    data = tmp_path / "photos"
+    shutil.copytree(many_photos, data)
+    for image in (data / "images").iterdir():
+        image.write_bytes(b"not an image")
+    out = tmp_path / "run"
+    said = cli("train", "rsrs-scenes", f"model.name={llava}", f"data.path={data}", *short, "--out", out)
+    assert said.code == 1
+    assert (
+        "stage 'warmup': none of 8 images could be used, so nothing is learned; run `capwright data check`" in said.err
+    )
+    assert not (out / "summary.json").exists()
+    assert not (out / "report.html").exists()

@@ -101,6 +101,12 @@ def load_policy(name: str | Path, options: LoadOptions | None = None, **changes:
     processor = load_processor(base, model.config.model_type, options.trust_remote_code)
     prompt = options.prompt or saved.get("prompt", DEFAULT_PROMPT)
     prompt_processor = PromptProcessor(processor, prompt, options.max_pixels or saved.get("max_pixels"))
+    if not prompt_processor.has_template and not saved:
+        log.warning(
+            "%s: has no chat template (chat_template.jinja, or in tokenizer_config.json): the model reads the bare "
+            "prompt, without roles. One that was trained to chat needs that file: copy it from where the model is from",
+            name,
+        )
     policy = HFPolicy(model, prompt_processor, options.layout)
     if options.layout == "auto":
         policy.layout = "packed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -27,6 +28,8 @@ from capwright.types import Caption, ModelError, Request, SamplingParams
 
 #: Arguments of language models that belong to the image (Qwen3-VL adds visual features in its lower layers).
 PREFIX_EXTRAS = ("visual_pos_masks", "deepstack_visual_embeds")
+
+log = logging.getLogger("capwright")
 
 
 class HFPolicy:
@@ -53,11 +56,7 @@ class HFPolicy:
         self.cache: FeatureCache | None = None
         self._reference: HFPolicy | None = None
         self._learner: Callable[..., Any] = self.decoder
-        generation = self.inner.generation_config
-        eos_ids = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
-        if eos_ids is None:
-            raise ModelError("the model has no end token: set eos_token_id in its generation_config.json")
-        self.eos_ids = torch.as_tensor([eos_ids] if isinstance(eos_ids, int) else list(eos_ids))
+        self.eos_ids = torch.as_tensor(self._end_tokens())
         text = self.inner.config.get_text_config()
         head, softcap = self.inner.get_output_embeddings(), getattr(text, "final_logit_softcapping", None)
         self.head = Head(head, head.out_features, self._banned_token_ids(), softcap)
@@ -65,6 +64,22 @@ class HFPolicy:
     @property
     def device(self) -> torch.device:
         return self.decoder.get_input_embeddings().weight.device
+
+    def _end_tokens(self) -> list[int]:
+        """Ids of all tokens that end a caption. First of all the one that ends a turn in the chat template, because
+        that is what the model was taught to say, and what a given caption ends with.
+        """
+        own = self.inner.generation_config.eos_token_id
+        ends = [own] if isinstance(own, int) else list(own or ())
+        if (other := self.tokenizer.eos_token_id) is not None and other not in ends:
+            if ends:
+                *names, last = self.tokenizer.convert_ids_to_tokens([*ends, other])
+                log.warning("generation_config.json ends captions with %s, the tokenizer with %s: both do", names, last)
+            ends.append(int(other))
+        if not ends:
+            raise ModelError("the model has no end token: set eos_token_id in its generation_config.json")
+        turn = self.prompt_processor.turn_end(ends)
+        return sorted(ends, key=lambda end: end != turn)
 
     def _banned_token_ids(self) -> Tensor:
         """Image, padding and other placeholder tokens: all that is special, but for the end tokens."""

@@ -109,7 +109,7 @@ class PromptProcessor:
         """The prompt in the model's chat format, with a placeholder for each image."""
         content = [{"type": "image"}] * images + [{"type": "text", "text": prompt or self.prompt}]
         messages = [{"role": "user", "content": content}]
-        template = getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template
+        template = self._template
         if template is None:
             return self._plain_text(prompt or self.prompt, images)
         text = self.tokenizer.apply_chat_template(
@@ -117,6 +117,30 @@ class PromptProcessor:
         )
         bos = self.tokenizer.bos_token  # a template that writes it must not get a second one from the tokenizer
         return text.removeprefix(bos) if bos and self._adds_bos() else text
+
+    def turn_end(self, ends: Sequence[int]) -> int | None:
+        """Which of these tokens the chat template puts after what the model says; None where it has none of them."""
+        word = "capwright"
+        asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
+        for said in ([{"type": "text", "text": word}], word):  # templates differ in which form they take
+            messages = [asked, {"role": "assistant", "content": said}]
+            try:
+                text = self.tokenizer.apply_chat_template(messages, chat_template=self._template, tokenize=False)
+            except (ValueError, TypeError, TemplateError):
+                continue
+            if word in text:
+                after = self.tokenizer(text.rpartition(word)[2], add_special_tokens=False).input_ids
+                return next((token for token in after if token in ends), None)
+        return None
+
+    @property
+    def has_template(self) -> bool:
+        """Whether prompts have a chat format, or the one that PaliGemma's processor writes."""
+        return self._template is not None or isinstance(self.processor, PaliGemmaProcessor)
+
+    @property
+    def _template(self) -> Any:
+        return getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template
 
     def _plain_text(self, prompt: str, images: int) -> str:
         """The prompt for a model without a chat template. PaliGemma's processor writes the same frame by itself."""

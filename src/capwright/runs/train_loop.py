@@ -222,11 +222,23 @@ class TrainingRun:
             raise RunError(f"{why}. The last checkpoint is {states(self.checkpoints)[-1]}") from error
         found = row.get("groups", {})
         trainer.counts.update(groups=sum(found.values()), lost=found.get("unknown", 0))
-        self.images_seen += row.pop("seen")
+        looked_at = row.pop("seen")
+        trainer.counts.update(seen=looked_at)
+        self.images_seen += looked_at
+        self._check_readable(stage, trainer)
         seconds = time.monotonic() - start
         self.seconds += seconds
         row["seconds"] = round(seconds, 4)
         return self._journal("step", stage.name, trainer.counts["done"], row)
+
+    def _check_readable(self, stage: SftStage | RlStage, trainer: Trainer) -> None:
+        """Raises RunError when, after five steps or all of the stage, not one image could be used."""
+        counts = trainer.counts
+        if counts["unreadable"] >= counts["seen"] > 0 and counts["done"] >= min(5, trainer.steps):
+            raise RunError(
+                f"stage '{stage.name}': none of {counts['seen']:,} images could be used, so nothing is learned; run "
+                "`capwright data check` on the dataset"
+            )
 
     def _journal(self, kind: str, stage: str, step: int, row: dict[str, Any]) -> dict[str, Any]:
         place = {"kind": kind, "stage": stage, "step": step, "images_seen": self.images_seen}
