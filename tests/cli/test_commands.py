@@ -15,8 +15,10 @@ from capwright import open_dataset, read_captions, write_dataset
 from capwright.captioning.image_sources import find_images
 from capwright.cli._options import name_systems
 from capwright.cli.evaluate import choose_samples
+from capwright.data.vocabulary import read_vocabulary, shared_names
 from capwright.evaluation import evaluate, prepare_scorers
 from capwright.evaluation.compare import compare_headlines, stages_in_order
+from capwright.scorers import Corpus, Item, get_scorer
 from capwright.types import NO_IMAGE, DataError, Sample
 from places import PHOTOS
 
@@ -378,3 +380,17 @@ def test_what_a_benchmark_does_not_take(cli, photo_dataset, tmp_path):
         refused = cli("eval", *arguments)
         assert refused.code == 1, arguments
         assert says in refused.err
+
+
+def test_categories_of_coco_are_known_by_everyday_words(cli, tmp_path):
+    out = tmp_path / "photos"
+    assert cli("data", "from-coco", PHOTOS / "annotations.json", PHOTOS, out).code == 0
+    vocabulary = read_vocabulary(out / "vocabulary.yaml")
+    assert {"man", "woman", "child"} <= set(vocabulary["person"].aliases)
+    assert not shared_names(vocabulary), "no word stands for two things"
+    sample = next(one for one in open_dataset(out) if any(term.name == "person" for term in one.terms))
+    scorer = get_scorer("tts")
+    context = scorer.prepare(Corpus([sample], vocabulary))
+    rows = scorer.stats([Item(sample, "A man in a kitchen."), Item(sample, "A thing.")], context).rows
+    assert scorer.finalize(rows)[0, 0] > 0
+    assert scorer.finalize(rows)[1, 0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -76,12 +77,16 @@ def from_coco(
 ) -> None:
     """Make a dataset of COCO annotations.
 
-    Captions become references, the categories of boxed objects the terms.
+    Captions become references, the categories of boxed objects the terms. Those of COCO get the words that people use
+    for them as aliases ("man" for "person").
     """
     from capwright.data import read_coco, write_dataset
+    from capwright.scorers.objects._object_table import with_coco_words
 
     with warnings_said():
         samples, vocabulary = read_coco(annotations, images, split)
+    vocabulary = with_coco_words(vocabulary)
+    samples = [replace(sample, terms=tuple(vocabulary[term.name] for term in sample.terms)) for sample in samples]
     place = write_dataset(samples, out, vocabulary, layout, overwrite=overwrite)
     counts = f"{count(len(samples), 'sample')}, {count(len(vocabulary), 'term')}"
     say(f"{place}: {counts}; next: capwright data check {place}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from capwright.text.digest import fingerprint
 from capwright.text.normalize import tokens
 from capwright.text.term_matching import TermMatcher
 from capwright.types import DataError, Term, Vocabulary
+from capwright.yaml_text import compose_yaml
 
 _COCO = Path(__file__).with_name("chair_objects.yaml")
 _KEYS = ("objects", "ignore", "attached")
@@ -73,6 +75,20 @@ class ObjectTable:
         return ObjectTable(self.name, self._matcher, [each if each in kept else "" for each in self._meaning])
 
 
+def with_coco_words(vocabulary: Vocabulary) -> Vocabulary:
+    """The vocabulary with words of chair_objects.yaml as aliases: "person" is "man", "woman", "child" ..., too.
+
+    Terms of other names stay as they are, and a word that is a term, or an alias, of its own is nobody else's alias.
+    """
+    words = _read_table(_COCO)[0]
+    taken = {word.casefold() for name, term in vocabulary.items() for word in (name, *term.aliases)}
+    found = {}
+    for name, term in vocabulary.items():
+        more = [word for word in words.get(name) or () if word.casefold() not in taken]
+        found[name] = replace(term, aliases=(*term.aliases, *more))
+    return Vocabulary(found)
+
+
 @lru_cache(maxsize=1)
 def coco_objects() -> ObjectTable:
     """The 80 categories of COCO with words of our own choice (chair_objects.yaml)."""
@@ -131,7 +147,7 @@ def _read_table(path: Path) -> tuple[dict[str, list[str]], list[str], dict[str, 
     import yaml
 
     try:
-        root = yaml.compose(read_text(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = compose_yaml(read_text(path))
     except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path}: not valid YAML or JSON: {error}") from error
     parts = _mapping(path, root, "the file") if root is not None else {}
