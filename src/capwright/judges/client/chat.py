@@ -176,12 +176,12 @@ class Chat:
             # In a thread of its own: neither a long answer nor a slow disk holds up the calls.
             with ThreadPoolExecutor(1, "capwright-answers") as reader:
                 reading: list[Future[None]] = []
-                work = self._backend.run(
-                    list(first.values()),
-                    lambda place, answer: reading.append(reader.submit(keep, place, answer)),
-                    self.options.step_seconds,
-                )
-                self._loop.run(work)
+
+                def done(place: int, answer: ChatAnswer) -> Future[None]:
+                    reading.append(reader.submit(keep, place, answer))
+                    return reading[-1]
+
+                self._loop.run(self._backend.run(list(first.values()), done, self.options.step_seconds))
         except ChatDownError as error:
             came = kept if self.cache else sum(answer.status == Status.OK for answer in answers.values())
             where = " and are in the cache" if kept else ""

@@ -67,7 +67,7 @@ class LocalModel:
             if left is not None and left <= 0:
                 done(place, ChatAnswer(Status.TIMEOUT, reason=f"the step was over after {seconds:g} s"))
                 continue
-            done(place, await asyncio.to_thread(self._answer, request, left))
+            await asyncio.wrap_future(done(place, await asyncio.to_thread(self._answer, request, left)))
 
     async def close(self) -> None:
         """Lets the weights go."""

@@ -23,6 +23,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 
 from capwright.judges.client.http_client import CallFailedError, HTTPClient
 from capwright.judges.client.images import data_url
@@ -38,8 +39,9 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
 #: call that the server took count once.
 _CALLS = 3
 
-#: What is told of a call that ended: its place, and what became of it, to be read.
-Done = Callable[[int, ChatAnswer], None]
+#: What is told of a call that ended: its place, and what became of it, to be read. It is over when it was kept; who
+#: asks makes no further call before that, so that a kill loses no more than the calls that were under way.
+Done = Callable[[int, ChatAnswer], Future[None]]
 
 
 class Server:
@@ -103,7 +105,7 @@ class Server:
             open_calls.add(place)
             answer = await self._call(requests[place])
             open_calls.discard(place)
-            done(place, answer)
+            await asyncio.wrap_future(done(place, answer))
 
     async def _call(self, request: ChatRequest) -> ChatAnswer:
         """One request, tried until there is an answer or no hope of one."""
