@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from capwright.cli._tables import reasons
 from capwright.console import counting, counting_each, say, show, warnings_said
 from capwright.types import DataError, ScorerError
 
@@ -229,13 +230,12 @@ def refuse_unknown(scoring: Scoring, options: MeasureOptions) -> None:
         usable = len(evaluation.ids) - sum(evaluation.unknown.values())
         system = f"{evaluation.name}: " if evaluation.name else ""
         if not usable:
-            why = ", ".join(f"{n:,} {status}" for status, n in evaluation.unknown.items())
-            wrong.append(f"{system}none of {len(evaluation.ids):,} images has a caption that can be measured ({why})")
+            images, why = f"{len(evaluation.ids):,} images", reasons(evaluation.unknown)
+            wrong.append(f"{system}none of {images} has a caption that can be measured ({why})")
         for scorer in evaluation.scores:
             lost, found = evaluation.unmeasured(scorer)
             if lost and (lost == usable or lost > options.max_unknown * usable):
-                reasons = ", ".join(f"{n:,} {status}" for status, n in found.items())
-                wrong.append(f"{system}{scorer} could not measure {lost:,} of {usable:,} captions ({reasons})")
+                wrong.append(f"{system}{scorer} could not measure {lost:,} of {usable:,} captions ({reasons(found)})")
     if wrong:
         most = f"; --max-unknown is {options.max_unknown:g}" if options.max_unknown < 1 else ""
         raise DataError("; ".join(wrong) + most)

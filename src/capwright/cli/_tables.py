@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capwright.cli._display import print_table
-from capwright.console import say, show
+from capwright.console import count, say, show
 
 if TYPE_CHECKING:
     from capwright.evaluation import Comparison, Evaluation, Scoring
@@ -132,13 +132,13 @@ def say_reasons(evaluations: Iterable[Evaluation]) -> None:
     """Why captions could not be measured, in the judge's words: the most common reason, on stderr."""
     for evaluation in evaluations:
         for scorer, one in evaluation.scores.items():
-            reasons = one.reasons()
-            if not reasons:
+            found = one.reasons()
+            if not found:
                 continue
-            first, others = reasons[0], reasons[1:]
+            first, *others = found
             shown = first["reason"] if len(first["reason"]) <= _LONGEST else f"{first['reason'][:_LONGEST]}..."
-            more = f"; and {len(others):,} other reason{'s' if len(others) > 1 else ''}" if others else ""
-            images = f"{first['images']:,} image{'s' if first['images'] > 1 else ''}"
+            more = f"; and {count(len(others), 'other reason')}" if others else ""
+            images = count(first["images"], "image")
             system = f"{evaluation.name}: " if evaluation.name else ""
             say(f"{system}{scorer}: unknown for {images}, such as {first['example']}: {shown}{more}")
 
@@ -182,7 +182,7 @@ def _equation(p: float | None) -> str:
 
 def _counts_of(evaluation: Evaluation, scorer: str) -> str:
     """ "10 (unknown: 2 timeout)": what the scorer measured, and why it did not measure the rest."""
-    why = _reasons(evaluation.unmeasured(scorer)[1])
+    why = reasons(evaluation.unmeasured(scorer)[1])
     return f"{int(evaluation.scores[scorer].known.sum()):,}" + (f" (unknown: {why})" if why else "")
 
 
@@ -191,8 +191,9 @@ def _counts(evaluation: Evaluation) -> str:
     known = len(evaluation.ids) - lost
     if not lost:
         return f"{known:,}"
-    return f"{known:,}, unknown: {_reasons(evaluation.unknown)}"
+    return f"{known:,}, unknown: {reasons(evaluation.unknown)}"
 
 
-def _reasons(unknown: Mapping[str, int]) -> str:
+def reasons(unknown: Mapping[str, int]) -> str:
+    """ "2 timeout, 1 refusal": statuses with the number of captions."""
     return ", ".join(f"{n:,} {status}" for status, n in unknown.items())

@@ -16,7 +16,7 @@ from capwright.cli._options import (
     judge_settings,
     name_systems,
 )
-from capwright.cli._tables import number, with_interval
+from capwright.cli._tables import number, reasons, with_interval
 from capwright.console import counting, say, show
 from capwright.types import DataError
 
@@ -132,5 +132,5 @@ def _print_judge(board: Leaderboard) -> None:
         if share.value is not None:
             show(f"the judge: {what}: {with_interval(share, 3)}")
     lost = sum(board.unknown.values())
-    why = ", ".join(f"{n:,} {status}" for status, n in board.unknown.items())
-    show(f"{board.verdicts:,} verdicts, {board.images:,} images" + (f", unknown: {lost:,} ({why})" if lost else ""))
+    why = f", unknown: {lost:,} ({reasons(board.unknown)})" if lost else ""
+    show(f"{board.verdicts:,} verdicts, {board.images:,} images{why}")

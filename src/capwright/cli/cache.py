@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capwright.console import say, show, warnings_said
+from capwright.console import count, say, show, warnings_said
 
 if TYPE_CHECKING:
     from capwright.judges.client import AnswerCache
@@ -24,12 +24,10 @@ def folders(context: typer.Context) -> None:
     if cache is None:
         show("off: CAPWRIGHT_CACHE is off, nothing is kept")
         return
-    from capwright.judges.client.usage import several
-
     with warnings_said():
         state = cache.state()
     age = "" if state.oldest is None else f", the oldest {(time.time() - state.oldest) / 86400:.0f} days old"
-    show(f"{state.path}: {several(state.answers, 'answer')}, {state.size / 1e6:.1f} MB{age}")
+    show(f"{state.path}: {count(state.answers, 'answer')}, {state.size / 1e6:.1f} MB{age}")
 
 
 @app.command()
@@ -37,11 +35,9 @@ def clear(
     older: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only answers older than so many days.")] = 0.0,
 ) -> None:
     """Forget what is kept; it will be asked, and paid, again."""
-    from capwright.judges.client.usage import several
-
     cache = _opened()
     gone = 0 if cache is None else cache.clear(older)
-    say(f"{several(gone, 'answer')} {'is' if gone == 1 else 'are'} gone")
+    say(f"{count(gone, 'answer')} {'is' if gone == 1 else 'are'} gone")
 
 
 def _opened() -> AnswerCache | None:

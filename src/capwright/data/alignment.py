@@ -34,9 +34,9 @@ _ENOUGH = 100
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKENIZED_MARK = re.compile(r"\S [.,!?;:](?: |$)|[A-Za-z] (?:n't|'s|'re|'ve|'ll)(?: |$)|-[LRlr][RCSrcs][Bb]-|`` | ''")
-# UTF-8 that was read as Windows-1252 ("donâ€™t", "cafÃ©"), and the mark of a byte that could not be read.
 #: Scripts that put no spaces between words: Han, kana, Thai, Lao, Tibetan, Burmese, Khmer. Two letters or more of them.
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]{2}")
+# UTF-8 that was read as Windows-1252 ("donâ€™t", "cafÃ©"), and the mark of a byte that could not be read.
 _MOJIBAKE = re.compile("\ufffd|\u00e2\u20ac|\u00c3[\u0080-\u00bf]")
 
 
@@ -253,7 +253,7 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]], tokenizer: s
         ),
         "residue": (
             residue if said else lambda text: "",
-            "hold what is the model's and no caption: {}; strip it where it is unmistakable (--strip)",
+            "hold what is the model's and no caption: {} ({}); strip it where it is unmistakable (--strip)",
         ),
         "script": (
             _UNSPACED.search if tokenizer in (None, "ptb", "ptb-java") else lambda text: None,
@@ -266,11 +266,9 @@ def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]], tokenizer: s
         ),
     }
     for kind, (wrong, message) in checks.items():
-        ids = [id for id, group in texts for text in group if wrong(text)]
-        if len(ids) > _SHARES.get(kind, 0) * total:
-            places = tuple(dict.fromkeys(ids))
-            told = message.format(some(places))
-            if kind == "residue":
-                example = next(text for id, group in texts if id == places[0] for text in group if residue(text))
-                told = told.replace("; strip", f" ({residue(example)}: {shown(example, 60)}); strip")
-            yield Finding("warning", kind, f"{len(ids):,} of {total:,} {what} {told}", places)
+        found = [(id, text) for id, group in texts for text in group if wrong(text)]
+        if len(found) > _SHARES.get(kind, 0) * total:
+            places, example = tuple(dict(found)), found[0][1]
+            shows = f"{wrong(example)}: {shown(example, 60)}"  # only the message of residue has a place for it
+            told = message.format(some(places), shows)
+            yield Finding("warning", kind, f"{len(found):,} of {total:,} {what} {told}", places)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 from weakref import WeakValueDictionary
 
+from capwright.judges.client.options import chat_address
 from capwright.types import ModelError
 
 #: name -> "module:class", imported on first use.
@@ -52,10 +52,8 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
             raise ModelError(f"the {name} judge has no options, but {', '.join(sorted(options))} is given")
         module, _, make = _BUILT_IN[name].partition(":")
         return getattr(import_module(module), make)()
-    if name == "openai":
-        name = os.environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
-    if isinstance(name, str) and name.startswith(("http://", "https://", "local:")):
-        return _llm_judge(name, options)
+    if address := chat_address(name):
+        return _llm_judge(address, options)
     raise ModelError(
         f'there is no judge {name!r}; name "lexical", the address of a server ("http://localhost:8000/v1"), "openai" '
         '(OPENAI_BASE_URL), or a local model ("local:FOLDER")'

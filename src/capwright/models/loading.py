@@ -130,7 +130,7 @@ def _load_model(name: str | Path, options: LoadOptions) -> Any:
         raise ModelError(f"dtype {dtype!r}: use one of {', '.join(DTYPES)}")
     if attention not in ATTENTION:
         raise ModelError(f"attention {attention!r}: use one of {', '.join(ATTENTION)}")
-    kind: dict[str, Any] = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
+    kind = {"attn_implementation": ATTENTION[attention]} if ATTENTION[attention] else {}
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if attention == "flex" and str(device) == "cpu":
         raise ModelError("attention 'flex' needs a GPU; on the CPU use 'sdpa'")
@@ -138,14 +138,16 @@ def _load_model(name: str | Path, options: LoadOptions) -> Any:
         config = AutoConfig.from_pretrained(name, trust_remote_code=options.trust_remote_code)
         if attention == "flex" and config.model_type in LOOK_AHEAD:
             raise ModelError(f"model {str(name)!r} ({config.model_type}) cannot do attention 'flex'; use 'sdpa'")
-        kind |= {"dtype": DTYPES[dtype], "trust_remote_code": options.trust_remote_code}
-        model = AutoModelForImageTextToText.from_pretrained(name, config=config, **kind)
+        trust = options.trust_remote_code
+        model = AutoModelForImageTextToText.from_pretrained(
+            name, config=config, dtype=DTYPES[dtype], trust_remote_code=trust, **kind
+        )
     except ModelError:
         raise
     except Exception as error:  # every library below has errors of its own for a broken file
         if code := code_refused(error, _ALLOW):
             raise ModelError(f"model {str(name)!r} cannot be loaded: {code}") from error
-        if ATTENTION[attention] and "attention" in str(error):
+        if kind and "attention" in str(error):
             raise ModelError(
                 f"model {str(name)!r} cannot do attention {attention!r}; use 'auto': {_first_line(error)}"
             ) from error

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import re
 import threading
 import weakref
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 from capwright.data.cache_dir import cache_folder
 from capwright.judges.client.cache import AnswerCache
+from capwright.judges.client.http_client import HTTPClient
 from capwright.judges.client.images import Fingerprints
 from capwright.judges.client.messages import ChatAnswer, ChatDownError, ChatError, ChatRequest
 from capwright.judges.client.options import ChatOptions
@@ -83,7 +83,7 @@ class Chat:
                     f"{self.address}: asking a server needs the extra judge: pip install 'capwright[judge]'"
                 )
             if not model or not isinstance(model, str):
-                model = _only_model(self.address, given.key_variable)
+                model = _only_model(self.address, given)
             self.model, self._backend = model, Server(self.address, model, given, self.account)
         self._shared = [_FORMAT, self.model, dict(given.extra), given.max_pixels]
         path = given.cache
@@ -218,17 +218,13 @@ class Chat:
         return hashlib.sha256(text.encode("ascii")).digest()
 
 
-def _only_model(address: str, key_variable: str) -> str:
+def _only_model(address: str, options: ChatOptions) -> str:
     """The model of a server that has one. Raises ChatError, with the names that it has, when it cannot be told."""
-    import openai
-
-    key = os.environ.get(key_variable, "").strip()
+    http, loop = HTTPClient(address, "", options), LoopThread()
     try:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        with openai.DefaultHttpxClient(timeout=10, follow_redirects=False) as client:
-            names = [str(row["id"]) for row in client.get(f"{address}/models", headers=headers).json()["data"]]
-    except Exception:  # not there, not JSON, or of another form
-        names = []
+        names = loop.run(http.models(seconds=10)) or []
+    finally:
+        loop.end(http.close())
     if len(names) == 1:
         return names[0]
     shown = f" (it has {', '.join(names[:10])}{', ...' if len(names) > 10 else ''})" if names else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from capwright.judges.client.chat import Chat
 from capwright.judges.client.messages import ChatAnswer, ChatRequest
+from capwright.judges.client.options import chat_address
 from capwright.judges.client.usage import Cost
 
 #: Entries of a list whose length only the answer would tell: claims of a caption, for example.
@@ -61,7 +62,7 @@ def counted_options(options: Mapping[str, Any], costs: CostEstimate) -> dict[str
 def _is_model(value: Any) -> bool:
     """Whether an option names a judge: a server, or a local model."""
     name = value.get("name") if isinstance(value, Mapping) else value
-    return isinstance(name, str) and (name == "openai" or name.startswith(("http://", "https://", "local:")))
+    return bool(chat_address(name))
 
 
 def made_up(request: ChatRequest) -> ChatAnswer:

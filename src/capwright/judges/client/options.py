@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,16 @@ from capwright.judges.client.usage import Prices
 
 #: 0 or more; infinity is no limit.
 _Amount = Annotated[float, Field(ge=0)]
+
+
+def chat_address(name: object) -> str:
+    """The address of the chat model that a judge's name stands for: a server or a local model; "" for any other name.
+
+    "openai" is where its own client looks: OPENAI_BASE_URL, or OpenAI itself.
+    """
+    if name == "openai":
+        return os.environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
+    return name if isinstance(name, str) and name.startswith(("http://", "https://", "local:")) else ""
 
 
 class ChatOptions(BaseModel, frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from capwright.console import count
 from capwright.judges.client.messages import BudgetError, ChatError, ChatRequest
 from capwright.judges.client.processes import renewed_after_fork
 
@@ -32,11 +33,6 @@ class Prices:
                 raise ChatError(f"prices: {name} must be a number, 0 or more, not {value!r}")
 
 
-def several(number: int, noun: str) -> str:
-    """ "1 call", "1,200 calls"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What requests would cost: calls to be made, answers that are in the cache, tokens and money at most.
@@ -55,8 +51,8 @@ class Cost:
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", at most {self.cost:.4g} by your prices"
-        calls, cached = several(self.calls, "call"), several(self.cached, "answer")
-        return f"{calls}, {cached} from the cache, at most {several(self.tokens, 'token')}{cost}"
+        calls, cached = count(self.calls, "call"), count(self.cached, "answer")
+        return f"{calls}, {cached} from the cache, at most {count(self.tokens, 'token')}{cost}"
 
 
 class Usage:
