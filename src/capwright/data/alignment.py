@@ -7,8 +7,9 @@ counted as unknown. The thresholds are ours.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,28 @@ _FEW = 10
 _ENOUGH = 100
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_TOKENIZED_MARK = re.compile(r"\S [.,!?;:](?: |$)|[A-Za-z] (?:n't|'s|'re|'ve|'ll)(?: |$)|-[LRlr][RCSrcs][Bb]-|`` | ''")
+# Every branch begins with a fixed character, which is what makes it quick.
+_TOKENIZED_MARK = re.compile(
+    r" (?:(?<=\S )[.,!?;:](?: |$)|(?<=[A-Za-z] )(?:n't|'s|'re|'ve|'ll)(?: |$)|'')|-[LRlr][RCSrcs][Bb]-|`` "
+)
 #: Scripts that put no spaces between words: Han, kana, Thai, Lao, Tibetan, Burmese, Khmer. Two letters or more of them.
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]{2}")
 # UTF-8 that was read as Windows-1252 ("donâ€™t", "cafÃ©"), and the mark of a byte that could not be read.
 _MOJIBAKE = re.compile("\ufffd|\u00e2\u20ac|\u00c3[\u0080-\u00bf]")
+
+#: What is said of texts by kind, in this order: the ids, and for residue what there is of it.
+_WORDING = {
+    "empty": "are empty: {}; they count, as captions without words",
+    "blank_reference": "are blank: {}; they count as none; remove them",
+    "control": "hold line breaks or control characters: {}; each counts as a space here, other tools may move scores "
+    "to other images",
+    "tokenized": 'look tokenized (" .", " n\'t", "-lrb-"): {}; give them as they were written, or say that they are '
+    "tokenized (tokenizer split)",
+    "residue": "hold what is the model's and no caption: {} ({}); strip it where it is unmistakable (--strip)",
+    "script": "are written without spaces between words: {}; ptb takes a whole clause for a word, take the tokenizer "
+    "words (--tokenizer words)",
+    "mojibake": 'were decoded wrongly (they hold "\ufffd" or the like): {}; save the source as UTF-8',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +78,6 @@ class Finding:
         return f"{self.severity}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """What was said of one sample, and what it is compared with; only captions that are known."""
-
-    id: str
-    captions: Sequence[str]
-    references: Sequence[str]
-
-
 def check_alignment(
     predictions: Mapping[str, Any], samples: Sequence[Sample], tokenizer: str | None = None
 ) -> list[Finding]:
@@ -84,18 +93,20 @@ def check_alignment(
     Args:
         predictions: id -> a row ({"caption", "status", ...}), a `Caption`, a text, or a list of these. Captions whose
             status is not "ok" or "empty" are unknown, and their text is not looked at.
-        samples: with their references.
+        samples: with their references. They are read once, and none is held.
         tokenizer: that scores will use; None is ptb.
     """
-    by_id = {sample.id: sample for sample in samples}
-    meant = {id: tuple(text for text in sample.references if text.strip()) for id, sample in by_id.items()}
-    pairs = [_Pair(id, _texts(said), meant.get(id, ())) for id, said in predictions.items()]
-    together = [pair for pair in pairs if pair.id in by_id]
-    found = [*_ids(predictions, samples, by_id), *_without_references(samples)]
-    for check in (_swapped, _copied, _constant, _length):
-        found += check(together)
-    found += _wording("captions", [(pair.id, pair.captions) for pair in together or pairs], tokenizer)
-    found += _wording("references", [(sample.id, sample.references) for sample in samples], tokenizer)
+    said = {id: _texts(rows) for id, rows in predictions.items()}
+    known = _References(said, tokenizer)
+    for sample in samples:
+        known.add(sample)
+    together = {id: texts for id, texts in said.items() if id in known.splits}
+    found = [*_ids(predictions, samples, known), *_without_references(known)]
+    found += [*_swapped(together, known), *_copied(together, known), *_constant(together), *_length(together, known)]
+    captions = _Wording("captions", tokenizer)
+    for id, texts in (together or said).items():
+        captions.add(id, texts)
+    found += [*captions.findings(), *known.wording.findings()]
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
@@ -111,16 +122,55 @@ def _texts(said: Any) -> list[str]:
     return texts
 
 
+class _References:
+    """What is found out about references while the samples go by, and how captions of the same ids compare with them.
+
+    Attributes:
+        splits: id -> split of every sample; bare: ids of those without a reference.
+        most: references of a sample that has a caption, at most; words, texts: of all these; plain: how often each.
+        compared: how many samples have a caption that could be a copy; copies: ids of those that have.
+    """
+
+    def __init__(self, said: Mapping[str, Sequence[str]], tokenizer: str | None) -> None:
+        self._said = said
+        self.splits: dict[str, str] = {}
+        self.bare: list[str] = []
+        self.most = self.words = self.texts = self.compared = 0
+        self.plain: Counter[int] = Counter()
+        self.copies: set[str] = set()
+        self.wording = _Wording("references", tokenizer)
+
+    def add(self, sample: Sample) -> None:
+        self.splits[sample.id] = sys.intern(sample.split)
+        self.wording.add(sample.id, sample.references)
+        texts = [text for text in sample.references if text.strip()]
+        if not texts:
+            self.bare.append(sample.id)
+        if sample.id not in self._said:
+            return
+        self.most = max(self.most, len(texts))
+        self.texts += len(texts)
+        self.words += sum(len(text.split()) for text in texts)
+        plain = list(map(_plain, texts))
+        if self.most <= 1:  # else nobody asks
+            self.plain.update(map(hash, plain))
+        captions = self._said[sample.id]
+        if plain and any(len(text.split()) >= 4 for text in captions):
+            self.compared += 1
+            if all(_plain(text) in plain for text in captions):
+                self.copies.add(sample.id)
+
+
 def some(ids: Sequence[str]) -> str:
     """The first five ids, and how many there are besides."""
     shown = ", ".join(f'"{id}"' for id in ids[:_SHOWN])
     return f"{shown} and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else shown or "none"
 
 
-def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mapping[str, Sample]) -> Iterator[Finding]:
-    missing = tuple(id for id in by_id if id not in predictions)
-    extra = tuple(id for id in predictions if id not in by_id)
-    if predictions and len(missing) == len(by_id):
+def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], known: _References) -> Iterator[Finding]:
+    missing = tuple(id for id in known.splits if id not in predictions)
+    extra = tuple(id for id in predictions if id not in known.splits)
+    if predictions and len(missing) == len(known.splits):
         _, form = match_ids(predictions, samples)
         what = f"they would match by {form}: rename them" if form else "is it the file of another dataset or split?"
         ids = f"captions: {some(extra)}; samples: {some(missing)}"
@@ -128,45 +178,49 @@ def _ids(predictions: Mapping[str, Any], samples: Sequence[Sample], by_id: Mappi
         yield Finding("error", "unmatched", message, extra)
         return
     if missing:
-        message = f"{len(missing):,} of {len(by_id):,} samples have no caption: {some(missing)}"
-        yield Finding("error", "missing", message + one_split(predictions, samples), missing)
+        message = f"{len(missing):,} of {len(known.splits):,} samples have no caption: {some(missing)}"
+        yield Finding("error", "missing", message + one_split(predictions, known.splits), missing)
     if extra:
         count = f"{len(extra):,} of {len(predictions):,} captions"
         yield Finding("warning", "extra", f"{count} belong to no sample and are not scored: {some(extra)}", extra)
 
 
-def one_split(predictions: Mapping[str, Any], samples: Sequence[Sample]) -> str:
-    """The advice where captions are those of one split of several; "" where they are not."""
-    splits = Counter(sample.split for sample in samples)
-    said = {sample.split for sample in samples if sample.id in predictions}
-    return (
-        f'; all captions are of the split "{said.pop()}": choose it (--split)' if len(said) == 1 < len(splits) else ""
-    )
+def one_split(said: Collection[str], splits: Mapping[str, str]) -> str:
+    """The advice where captions are those of one split of several; "" where they are not. `splits` is by id."""
+    told = {split for id, split in splits.items() if id in said}
+    several = len(set(splits.values())) > 1
+    return f'; all captions are of the split "{told.pop()}": choose it (--split)' if len(told) == 1 and several else ""
 
 
-def _without_references(samples: Sequence[Sample]) -> Iterator[Finding]:
-    bare = tuple(sample.id for sample in samples if not any(text.strip() for text in sample.references))
-    if bare and len(bare) == len(samples):
-        message = (
-            f"none of the {len(samples):,} samples has a reference; only scorers without references can measure them"
-        )
+def _without_references(known: _References) -> Iterator[Finding]:
+    bare, count = tuple(known.bare), len(known.splits)
+    if bare and len(bare) == count:
+        message = f"none of the {count:,} samples has a reference; only scorers without references can measure them"
         yield Finding("error", "no_references", message, bare)
     elif bare:
-        message = f"{len(bare):,} of {len(samples):,} samples have no reference and no score against one: {some(bare)}"
+        message = f"{len(bare):,} of {count:,} samples have no reference and no score against one: {some(bare)}"
         yield Finding("warning", "no_references", message, bare)
 
 
-def _swapped(pairs: Sequence[_Pair]) -> Iterator[Finding]:
+def _swapped(together: Mapping[str, Sequence[str]], known: _References) -> Iterator[Finding]:
     """People write several captions of an image, rarely the same twice; captioners write one and repeat themselves."""
-    if len(pairs) < 2 or any(len(pair.references) > 1 for pair in pairs):
+    if len(together) < 2 or known.most > 1:
         return
-    said = sum(len(pair.captions) for pair in pairs) / len(pairs)
-    told, known = (_repeated(part) for part in zip(*((p.captions, p.references) for p in pairs)))
-    if said >= 1.5:
-        why = f"there are {said:.1f} captions of an image on average, but one reference of each"
-    elif len(pairs) >= _ENOUGH and known >= _REPEATED and known >= 5 * told and 0.5 <= (_ratio(pairs) or 0) <= 2:
+    each = sum(map(len, together.values())) / len(together)
+    plain = Counter(hash(_plain(text)) for texts in together.values() for text in texts)
+    told, people = (
+        sum(n for n in counts.values() if n > 1) / max(1, counts.total()) for counts in (plain, known.plain)
+    )
+    if each >= 1.5:
+        why = f"there are {each:.1f} captions of an image on average, but one reference of each"
+    elif (
+        len(together) >= _ENOUGH
+        and people >= _REPEATED
+        and people >= 5 * told
+        and 0.5 <= (_ratio(together, known) or 0) <= 2
+    ):
         why = (
-            f"{known:.0%} of the references are repeated from image to image, but {told:.0%} of the captions; "
+            f"{people:.0%} of the references are repeated from image to image, but {told:.0%} of the captions; "
             "captioners repeat themselves and people do not"
         )
     else:
@@ -175,54 +229,42 @@ def _swapped(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     yield Finding("warning", "swapped", f"{why}; {question}")
 
 
-def _repeated(texts: Iterable[Sequence[str]]) -> float:
-    """The share of texts that are there more than once."""
-    counts = Counter(_plain(text) for group in texts for text in group)
-    return sum(n for n in counts.values() if n > 1) / max(1, counts.total())
-
-
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(" .")
 
 
-def _copied(pairs: Sequence[_Pair]) -> Iterator[Finding]:
+def _copied(together: Mapping[str, Sequence[str]], known: _References) -> Iterator[Finding]:
     """Captions that are one of their own references. Short ones may agree by chance and are not counted."""
-    compared = [pair for pair in pairs if pair.references and any(len(text.split()) >= 4 for text in pair.captions)]
-    copies = []
-    for pair in compared:
-        known = {_plain(text) for text in pair.references}
-        if all(_plain(text) in known for text in pair.captions):
-            copies.append(pair.id)
-    if len(compared) < _FEW or len(copies) <= _COPIED * len(compared):
+    copies = tuple(id for id in together if id in known.copies)
+    if known.compared < _FEW or len(copies) <= _COPIED * known.compared:
         return
-    share = len(copies) / len(compared)
+    share = len(copies) / known.compared
     why = "were references given as predictions, or did the captioner see them?"
     if share >= 0.95:
         why = "the scores mean nothing: references were given as predictions. To score a human caption, take it out "
         why += "of the references first"
-    message = f"{len(copies):,} of {len(compared):,} captions ({share:.0%}) are copies of one of their own references"
-    yield Finding("warning", "copied", f"{message}: {some(copies)}; {why}", tuple(copies))
+    message = f"{len(copies):,} of {known.compared:,} captions ({share:.0%}) are copies of one of their own references"
+    yield Finding("warning", "copied", f"{message}: {some(copies)}; {why}", copies)
 
 
-def _constant(pairs: Sequence[_Pair]) -> Iterator[Finding]:
-    counts = Counter(text for pair in pairs for text in {_plain(text) for text in pair.captions if text.strip()})
+def _constant(together: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    counts = Counter(text for texts in together.values() for text in {_plain(text) for text in texts if text.strip()})
     text, n = counts.most_common(1)[0] if counts else ("", 0)
-    if n <= _CONSTANT * len(pairs) or len(pairs) < _FEW:
+    if n <= _CONSTANT * len(together) or len(together) < _FEW:
         return
-    ids = tuple(pair.id for pair in pairs if any(_plain(said) == text for said in pair.captions))
-    message = f'{n:,} of {len(pairs):,} images have the same caption, "{text[:60]}": {some(ids)}; does it see them?'
+    ids = tuple(id for id, texts in together.items() if text in map(_plain, texts))
+    message = f'{n:,} of {len(together):,} images have the same caption, "{text[:60]}": {some(ids)}; does it see them?'
     yield Finding("warning", "constant", message, ids)
 
 
-def _ratio(pairs: Sequence[_Pair]) -> float | None:
+def _ratio(together: Mapping[str, Sequence[str]], known: _References) -> float | None:
     """Mean words of a caption over mean words of a reference; None where one of the two is not there."""
-    said = [len(text.split()) for pair in pairs for text in pair.captions]
-    known = [len(text.split()) for pair in pairs for text in pair.references]
-    return (sum(said) / len(said)) / (sum(known) / len(known)) if sum(said) and sum(known) else None
+    said = [len(text.split()) for texts in together.values() for text in texts]
+    return (sum(said) / len(said)) / (known.words / known.texts) if sum(said) and known.words else None
 
 
-def _length(pairs: Sequence[_Pair]) -> Iterator[Finding]:
-    ratio = _ratio(pairs)
+def _length(together: Mapping[str, Sequence[str]], known: _References) -> Iterator[Finding]:
+    ratio = _ratio(together, known)
     if ratio is None or SHORT <= ratio <= LONG:
         return
     how = f"{ratio:.1f} times as long as" if ratio > 1 else f"{ratio:.2f} times as long as (far shorter than)"
@@ -233,42 +275,42 @@ def _length(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     yield Finding("warning", "length", message)
 
 
-def _wording(what: str, texts: Sequence[tuple[str, Sequence[str]]], tokenizer: str | None = None) -> Iterator[Finding]:
-    """What the characters of captions or of references show."""
-    said = what == "captions"
-    total = sum(len(group) for _, group in texts)
-    blank = "empty: {}; they count, as captions without words" if said else "blank: {}; they count as none; remove them"
-    # A line feed in a reference is harmless, COCO has one; in a caption it says that several lines are scored as one.
-    checks: dict[str, tuple[Callable[[str], object], str]] = {
-        "empty" if said else "blank_reference": (lambda text: not text.strip(), f"are {blank}"),
-        "control": (
-            lambda text: _CONTROL.search(text) or (said and "\n" in text.strip()),
-            "hold line breaks or control characters: {}; each counts as a space here, other tools may move scores to "
-            "other images",
-        ),
-        "tokenized": (
-            _TOKENIZED_MARK.search,
-            'look tokenized (" .", " n\'t", "-lrb-"): {}; give them as they were written, or say that they are '
-            "tokenized (tokenizer split)",
-        ),
-        "residue": (
-            residue if said else lambda text: "",
-            "hold what is the model's and no caption: {} ({}); strip it where it is unmistakable (--strip)",
-        ),
-        "script": (
-            _UNSPACED.search if tokenizer in (None, "ptb", "ptb-java") else lambda text: None,
-            "are written without spaces between words: {}; ptb takes a whole clause for a word, take the tokenizer "
-            "words (--tokenizer words)",
-        ),
-        "mojibake": (
-            _MOJIBAKE.search,
-            'were decoded wrongly (they hold "\ufffd" or the like): {}; save the source as UTF-8',
-        ),
-    }
-    for kind, (wrong, message) in checks.items():
-        found = [(id, text) for id, group in texts for text in group if wrong(text)]
-        if len(found) > _SHARES.get(kind, 0) * total:
-            places, example = tuple(dict(found)), found[0][1]
-            shows = f"{wrong(example)}: {shown(example, 60)}"  # only the message of residue has a place for it
-            told = message.format(some(places), shows)
-            yield Finding("warning", kind, f"{len(found):,} of {total:,} {what} {told}", places)
+class _Wording:
+    """What the characters of captions or of references show; texts go by and are not held, but for examples."""
+
+    def __init__(self, what: str, tokenizer: str | None) -> None:
+        self._what = what
+        self._total = 0
+        self._ids: dict[str, list[str]] = {}
+        self._examples: dict[str, str] = {}
+        said = what == "captions"
+        self._checks: dict[str, Callable[[str], object]] = {
+            "empty" if said else "blank_reference": lambda text: not text.strip(),
+            # A line feed in a reference is harmless, COCO has one; in a caption it says that several lines are one.
+            "control": lambda text: (
+                not text.isprintable() and (_CONTROL.search(text) or (said and "\n" in text.strip()))
+            ),
+            "tokenized": _TOKENIZED_MARK.search,
+            "mojibake": lambda text: not text.isascii() and _MOJIBAKE.search(text),
+        }
+        if said:
+            self._checks["residue"] = residue
+        if tokenizer in (None, "ptb", "ptb-java"):
+            self._checks["script"] = lambda text: not text.isascii() and _UNSPACED.search(text)
+
+    def add(self, id: str, texts: Sequence[str]) -> None:
+        self._total += len(texts)
+        for text in texts:
+            for kind, wrong in self._checks.items():
+                if wrong(text):
+                    self._ids.setdefault(kind, []).append(id)
+                    self._examples.setdefault(kind, text)
+
+    def findings(self) -> Iterator[Finding]:
+        for kind, message in _WORDING.items():
+            found = self._ids.get(kind, ())
+            if len(found) > _SHARES.get(kind, 0) * self._total:
+                places, example = tuple(dict.fromkeys(found)), self._examples[kind]
+                shows = f"{self._checks[kind](example)}: {shown(example, 60)}" if kind == "residue" else ""
+                told = f"{len(found):,} of {self._total:,} {self._what} {message.format(some(places), shows)}"
+                yield Finding("warning", kind, told, places)

@@ -1,7 +1,7 @@
 """A dataset: samples on disk, read one at a time.
 
-What is held in memory is a few numbers a sample (where its row is, its split, a hash of its id); rows are parsed when
-they are asked for and images are never held. Only a layout that is imported (`formats`) is held as a whole.
+What is held in memory is the id of each sample, where its row is and its split; rows are parsed when they are asked for
+and images are never held. Only a layout that is imported (`formats`) is held as a whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 from capwright.data.files import file_digest, nearest, reading
 from capwright.data.formats import LAYOUTS, Annotations, Layout
 from capwright.data.formats.from_plugin import plugin_layout
-from capwright.data.ids import Finder
 from capwright.data.sample_rows import RowReader
 from capwright.data.vocabulary import read_vocabulary
 from capwright.types import DataError, Sample, Vocabulary
@@ -47,7 +46,7 @@ class Dataset(Sequence[Sample]):
         self.fingerprint = annotations.fingerprint
         self._annotations = annotations
         self._indices = np.arange(len(annotations), dtype=np.int64) if indices is None else indices
-        self._finder: Finder | None = None
+        self._places: dict[str, int] | None = None  # by id; made when it is needed
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -59,14 +58,18 @@ class Dataset(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | Dataset:
         if isinstance(index, slice):
             return self._view(self._indices[index])
-        return self._annotations.sample(int(self._indices[index]))
+        return next(self._annotations.read([int(self._indices[index])]))
 
     def __iter__(self) -> Iterator[Sample]:
-        for index in self._indices:
-            yield self._annotations.sample(int(index))
+        return self._annotations.read(self._indices.tolist())
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.root)!r}, layout={self.layout!r}, {len(self)} samples)"
+
+    @property
+    def ids(self) -> list[str]:
+        """The id of each sample, in order; nothing is read from disk."""
+        return [self._annotations.ids[index] for index in self._indices.tolist()]
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -87,17 +90,19 @@ class Dataset(Sequence[Sample]):
 
     def by_id(self, id: str) -> Sample:
         """The sample with this id. DataError when there is none here."""
-        if self._finder is None:
-            self._finder = Finder(np.array(self._annotations.hashes, dtype=np.uint64)[self._indices])
-        position = self._finder.find(id)
-        if position >= 0:
-            sample = self[position]
-            if sample.id == id:
-                return sample
-        raise DataError(f'{self.root}: there is no sample with id "{id}"')
+        if self._places is None:
+            self._places = {each: place for place, each in enumerate(self.ids)}
+        if id not in self._places:
+            raise DataError(f'{self.root}: there is no sample with id "{id}"')
+        return self[self._places[id]]
 
     def _view(self, indices: np.ndarray) -> Dataset:
         return Dataset(self.root, self.vocabulary, self._annotations, indices)
+
+
+def ids_of(samples: Sequence[Sample]) -> list[str]:
+    """The ids of samples, which a Dataset knows without reading them."""
+    return samples.ids if isinstance(samples, Dataset) else [sample.id for sample in samples]
 
 
 def find_layout(path: Path) -> tuple[Path, Layout]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from capwright.data.dataset import ids_of
 from capwright.types import NO_IMAGE, Sample
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def match_ids(predictions: Mapping[str, T], samples: Sequence[Sample]) -> tuple[
     Returns:
         `predictions`, renamed where a form fits; and one sentence that names the form with an example, else ''.
     """
-    ids = {sample.id for sample in samples}
+    ids = set(ids_of(samples))
     if not predictions or not ids.isdisjoint(predictions):
         return dict(predictions), ""
     for name, to_id in (

@@ -6,7 +6,7 @@ Every layout reads and writes its samples through this. A row is a JSON object w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,14 @@ def strict(place: Callable[[str], str]) -> Complain:
             raise DataError(f"{place(key)}: {message}")
 
     return complain
+
+
+def repeated(ids: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """(place of the first, place of a later one) for each id that comes again."""
+    places: dict[str, int] = {}
+    for place, id in enumerate(ids):
+        if (first := places.setdefault(id, place)) != place:
+            yield first, place
 
 
 class RowReader:

@@ -13,7 +13,6 @@ from pathlib import Path
 from capwright.data.dataset import VOCABULARY, Dataset
 from capwright.data.files import file_digest, nearest, reason, writing
 from capwright.data.formats import LAYOUTS, DatasetWriter
-from capwright.data.ids import id_hash
 from capwright.data.vocabulary import write_vocabulary
 from capwright.types import DataError, ImageError, Sample, Term, Vocabulary
 
@@ -62,11 +61,11 @@ def write_dataset(
     finished = False
     try:
         writer = LAYOUTS[layout].writer(root)
-        seen: set[int] = set()
+        seen: set[str] = set()
         for sample in samples:
-            if id_hash(sample.id) in seen:
+            if sample.id in seen:
                 raise DataError(f'sample "{sample.id}": the id was used before; ids must be unique')
-            seen.add(id_hash(sample.id))
+            seen.add(sample.id)
             terms.add(sample)
             writer.add(_checked(sample), [placed.place(image, sample.id) for image in sample.images])
         if not seen:

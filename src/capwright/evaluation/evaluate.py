@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from capwright.console import OnProgress
 from capwright.data.alignment import some
+from capwright.data.dataset import ids_of
 from capwright.evaluation.compare import against_first, compare_headlines
 from capwright.evaluation.config import EVAL_SCORERS, MeasureConfig, Ruler, leave_out, prepare, with_settings
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
@@ -35,6 +36,8 @@ CaptionRows = CaptionRow | Sequence[CaptionRow]
 SystemProgress = Callable[[str, int, int], None]
 #: For each image what scorers saw in it, by name of the scorer.
 EvidenceRows = list[dict[str, dict[str, Any] | None]]
+#: A caption, its status, and how it ended.
+Said = tuple[str, str, str]
 
 #: Items that scorers measure at a time; fewer when it takes long.
 _CHUNK, _SLOW_CHUNK = 2048, 256
@@ -71,13 +74,13 @@ def evaluate(
     given = list(scorers)
     names = tuple(each for each in given if not isinstance(each, tuple))
     config = with_settings(config or MeasureConfig(), {**settings, "scorers": names})
-    ids = _read_ids(samples)
+    ids = _checked_ids(samples)
     clusters = _clusters(samples, config.cluster)
     rulers = prepare(samples, config.make_scorers() if names else (), config.vocabulary)
     rulers += [each for each in given if isinstance(each, tuple)]
     warnings = _align(ids, captions)
-    said = _Captions.of(samples, captions)
-    sums, evidence = _measure(rulers, said, progress)
+    said = _Captions.of(ids, captions)
+    sums, evidence = _measure(rulers, samples, said, progress)
     unit = "image" if config.cluster is None else f"meta.{config.cluster}"
     measured = {
         one.scorer.spec.name: one.measured(ids, estimates, config.sign(unit))
@@ -167,8 +170,8 @@ def _clusters(samples: Sequence[Sample], key: str | None) -> tuple[str, ...] | N
     return tuple(repr(sample.meta[key]) for sample in samples)
 
 
-def _read_ids(samples: Sequence[Sample]) -> tuple[str, ...]:
-    ids = tuple(sample.id for sample in samples)
+def _checked_ids(samples: Sequence[Sample]) -> tuple[str, ...]:
+    ids = tuple(ids_of(samples))
     if not ids:
         raise DataError("there are no samples to evaluate on; name another split")
     twice = [name for name, count in Counter(ids).items() if count > 1]
@@ -198,65 +201,81 @@ class _Captions:
     """All captions of a system in the order of the samples, those of a sample next to each other.
 
     Attributes:
-        items: [N]; image_of: whose each is, int64 [N].
+        said: [N], see `Said`; image_of: whose each is, int64 [N].
         stated: the status of each image, or "missing_caption" where there is no row of it.
     """
 
-    items: list[Item]
+    said: list[Said]
     image_of: NDArray[np.int64]
     stated: list[str]
 
     @staticmethod
-    def of(samples: Sequence[Sample], captions: Mapping[str, CaptionRows]) -> _Captions:
-        items: list[Item] = []
+    def of(ids: Sequence[str], captions: Mapping[str, CaptionRows]) -> _Captions:
+        said: list[Said] = []
         image_of: list[int] = []
         stated: list[str] = []
-        for image, sample in enumerate(samples):
-            said = captions.get(sample.id, ())
-            rows = [said] if isinstance(said, (str, Mapping, Caption)) else list(said)
-            found = [item_of(sample, row) for row in rows] or [Item(sample, "", "missing_image")]
-            statuses = [item.status for item in found]
+        for image, id in enumerate(ids):
+            given = captions.get(id, ())
+            rows = [given] if isinstance(given, (str, Mapping, Caption)) else list(given)
+            found = [read_row(id, row) for row in rows] or [("", "missing_image", "stop")]
+            statuses = [status for _, status, _ in found]
             worst = next((status for status in statuses if status not in SCORED), statuses[-1])
-            stated.append(worst if sample.id in captions else MISSING)
-            items += found
+            stated.append(worst if id in captions else MISSING)
+            said += found
             image_of += [image] * len(found)
-        return _Captions(items, np.array(image_of), stated)
+        return _Captions(said, np.array(image_of), stated)
+
+    def items(self, samples: Sequence[Sample], start: int, stop: int) -> list[Item]:
+        """Captions with their samples, which are read now."""
+        images = self.image_of[start:stop].tolist()
+        held = dict(zip(range(images[0], images[-1] + 1), samples[images[0] : images[-1] + 1]))
+        return [Item(held[image], *said) for image, said in zip(images, self.said[start:stop])]
 
 
-def item_of(sample: Sample, row: CaptionRow) -> Item:
-    """A caption as scorers take it. Raises DataError for a row whose status or caption cannot be read."""
+def read_row(id: str, row: CaptionRow) -> Said:
+    """A caption of the sample `id`. Raises DataError for a row whose status or caption cannot be read."""
     if isinstance(row, str):
-        return Item(sample, row)
+        return row, "ok", "stop"
     if isinstance(row, Caption):
-        return Item(sample, row.text, "ok", row.finish)
+        return row.text, "ok", row.finish
     status = row.get("status") or "ok"
     caption = row.get("caption")
     if status not in STATUSES:
-        raise DataError(f"caption of {sample.id!r}: status {status!r} is not one of {', '.join(STATUSES)}")
+        raise DataError(f"caption of {id!r}: status {status!r} is not one of {', '.join(STATUSES)}")
     if not isinstance(caption, str):
         if status in SCORED and not (status == "empty" and caption is None):
-            raise DataError(f'caption of {sample.id!r}: "caption" must be a text, not {caption!r}')
+            raise DataError(f'caption of {id!r}: "caption" must be a text, not {caption!r}')
         caption = ""
     if status == "ok" and not caption.strip():
         status = "empty"
-    return Item(sample, caption, status, row.get("finish") or "stop")
+    return caption, status, row.get("finish") or "stop"
 
 
 def _measure(
-    rulers: Sequence[Ruler], said: _Captions, progress: OnProgress | None
+    rulers: Sequence[Ruler], samples: Sequence[Sample], captions: _Captions, progress: OnProgress | None
 ) -> tuple[list[ScorerSums], EvidenceRows]:
     """Measure captions with every scorer; one ScorerSums a scorer, and evidence [images].
 
+    All scorers take a chunk before any takes the next: its samples are read once and not held, and what one scorer
+    finds out about it (its tokens, its n-grams) helps the next one. Slow scorers take it in smaller parts, for the sake
+    of progress; a set scorer takes all captions at once. The captions of an image are never parted.
+
     `progress` is told (done, total) captions, counted once a scorer.
     """
-    evidence: EvidenceRows = [{} for _ in said.stated]
-    sums = [ScorerSums(scorer, context, len(said.stated)) for scorer, context in rulers]
-    total, done = len(said.items) * len(sums), 0
-    for one, start, stop in _turns(sums, said.image_of):
-        one.add(said, slice(start, stop), evidence)
-        done += stop - start
-        if progress is not None:
-            progress(done, total)
+    evidence: EvidenceRows = [{} for _ in captions.stated]
+    sums = [ScorerSums(scorer, context, len(captions.stated)) for scorer, context in rulers]
+    count, done = len(captions.said), 0
+    for unit, size in ((False, _CHUNK), (True, count)):
+        members = [one for one in sums if (one.scorer.spec.unit == "set") is unit]
+        for start, stop in _chunks(captions.image_of, 0, count if members else 0, size):
+            items = captions.items(samples, start, stop)
+            for one in members:
+                part = size if unit or one.scorer.spec.cost == "free" else _SLOW_CHUNK
+                for first, last in _chunks(captions.image_of, start, stop, part):
+                    one.add(items[first - start : last - start], captions.image_of[first:last], captions, evidence)
+                    done += last - first
+                    if progress is not None:
+                        progress(done, count * len(sums))
     return sums, evidence
 
 
@@ -286,8 +305,8 @@ def _per_image(
             table = np.where(m.known[:, None], m.scorer.finalize(m.rows), np.nan)
             tables[name] = m.context.outputs, [[v if isfinite(v) else None for v in row] for row in table.tolist()]
     texts: list[list[str]] = [[] for _ in ids]
-    for item, image in zip(said.items, said.image_of.tolist()):
-        texts[image].append(item.caption)
+    for (caption, _, _), image in zip(said.said, said.image_of.tolist()):
+        texts[image].append(caption)
     return tuple(
         ImageResult(
             id,
@@ -299,25 +318,6 @@ def _per_image(
         )
         for image, id in enumerate(ids)
     )
-
-
-def _turns(sums: Sequence[ScorerSums], image_of: NDArray[np.int64]) -> Iterator[tuple[ScorerSums, int, int]]:
-    """Who measures which items next.
-
-    All scorers take a chunk before any takes the next, because what one finds out about a chunk (its tokens, its
-    n-grams) helps the next one. Slow scorers take it in smaller parts, for the sake of progress; a set scorer takes all
-    items at once. The captions of an image are never parted.
-    """
-    for start, stop in _chunks(image_of, 0, len(image_of), _CHUNK):
-        for one in sums:
-            if one.scorer.spec.unit == "set":
-                continue
-            size = _CHUNK if one.scorer.spec.cost == "free" else _SLOW_CHUNK
-            for first, last in _chunks(image_of, start, stop, size):
-                yield one, first, last
-    for one in sums:
-        if one.scorer.spec.unit == "set":
-            yield one, 0, len(image_of)
 
 
 def _chunks(image_of: NDArray[np.int64], start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
@@ -354,10 +354,11 @@ class ScorerSums:
         assert self._sums is not None
         return np.where(self.known[:, None], self._sums, 0.0)
 
-    def add(self, said: _Captions, part: slice, evidence: EvidenceRows) -> None:
+    def add(
+        self, items: Sequence[Item], image_of: NDArray[np.int64], captions: _Captions, evidence: EvidenceRows
+    ) -> None:
         """Measure a part of the captions; what was seen is written into `evidence` of their images."""
         name = self.scorer.spec.name
-        items, image_of = said.items[part], said.image_of[part]
         stats = self.scorer.stats(items, self.context)
         rows, rows_known = stats.by_item(len(items))
         if self._sums is None:
@@ -367,7 +368,7 @@ class ScorerSums:
         several = len(stats.owner) != len(items) or len(np.unique(image_of)) != len(items)
         for image, status, found in zip(image_of[stats.owner].tolist(), stats.status, stats.evidence):
             if status not in SCORED:
-                self.met[MISSING if said.stated[image] == MISSING else str(status)] += 1
+                self.met[MISSING if captions.stated[image] == MISSING else str(status)] += 1
                 if reason := reason_of(status):
                     self.why.setdefault(image, reason)
             held = evidence[image]

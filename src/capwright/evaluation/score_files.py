@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.alignment import Finding, check_alignment
+from capwright.data.dataset import ids_of
 from capwright.data.id_matching import match_ids
 from capwright.data.model_text import residue, without_residue
 from capwright.data.predictions import read_predictions
@@ -86,7 +87,7 @@ def score_systems(
             findings[name] = (*findings[name], Finding("warning", "stripped", text))
         blank: dict[str, Any] = {}
         if config.missing == "empty":
-            blank = {sample.id: {"caption": "", "status": "empty"} for sample in samples}
+            blank = {id: {"caption": "", "status": "empty"} for id in ids_of(samples)}
         said[name] = blank | rows
     config = replace(config, scorers=made, options={})
     scoring = measure_systems(samples, said, config, absent=absent, progress=progress)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.config import MeasureConfig, Ruler, prepare, with_settings
-from capwright.evaluation.evaluate import CaptionRow, item_of
+from capwright.evaluation.evaluate import CaptionRow, read_row
 from capwright.evaluation.results import Estimate, score_key
 from capwright.evaluation.stats.bootstrap import known
 from capwright.evaluation.stats.intervals import How
@@ -112,7 +112,8 @@ def injection_report(
     Raises:
         DataError: fewer than two captions belong to samples. ScorerError: an unknown scorer, or one that asks no judge.
     """
-    items = [item_of(sample, _one_row(sample, captions[sample.id])) for sample in samples if sample.id in captions]
+    rows = [(sample, _one_row(sample, captions[sample.id])) for sample in samples if sample.id in captions]
+    items = [Item(sample, *read_row(sample.id, row)) for sample, row in rows]
     items = [item for item in items if item.status in SCORED and item.caption.strip()]
     if len(items) < 2:
         raise DataError(f"orders in captions need two captions or more to be measured; {len(items)} are of samples")

@@ -7,7 +7,7 @@ opened, so its samples are held in memory, and exported when it is asked for.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,14 +21,14 @@ class Annotations(Protocol):
     """What a layout gives: everything about the rows of one dataset. Built once, shared by all views of it."""
 
     layout: str
-    hashes: array[int]
+    ids: list[str]
     split_names: list[str]
     split_codes: array[int]
     fingerprint: str
 
     def __len__(self) -> int: ...
 
-    def sample(self, index: int) -> Sample: ...
+    def read(self, indices: Iterable[int]) -> Iterator[Sample]: ...
 
 
 class DatasetWriter(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from array import array
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,7 @@ from capwright import plugins
 from capwright.data.formats import Layout
 from capwright.data.formats.held import HeldSamples
 from capwright.data.formats.jsonl import JsonlWriter
-from capwright.data.ids import id_hash, repeated
-from capwright.data.sample_rows import Note, RowReader, Where, strict
+from capwright.data.sample_rows import Note, RowReader, Where, repeated, strict
 from capwright.types import CapwrightError, DataError
 
 #: How the names of files end that are read without plugins.
@@ -70,7 +68,7 @@ def _open(path: Path, rows: list[dict[str, Any]], root: Path, reader: RowReader)
         samples.append(sample)
     content = json.dumps(rows, sort_keys=True, default=str).encode("utf-8", "backslashreplace")
     held = HeldSamples(path.suffix[1:].lower(), samples, hashlib.sha256(content).hexdigest())
-    for first, later in repeated(held.hashes):
+    for first, later in repeated(held.ids):
         again = f'{path}: item {later + 1}: the id "{samples[later].id}" was used by item {first + 1}'
         raise DataError(f"{again}; ids must be unique")
     return held
@@ -80,5 +78,5 @@ def _located(path: Path, rows: list[dict[str, Any]], root: Path, note: Note) -> 
     """Every row; there are no lines to point at."""
     for row in rows:
         yield row, lambda key: (path, None)
-    for first, later in repeated(array("Q", [id_hash(str(row.get("id"))) for row in rows])):
+    for first, later in repeated(str(row.get("id")) for row in rows):
         note("error", path, None, f"item {later + 1}: the id was used by item {first + 1}; ids must be unique")

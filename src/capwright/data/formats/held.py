@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from capwright.data.ids import id_hash
 from capwright.types import Sample
 
 
@@ -18,10 +17,10 @@ class HeldSamples:
         codes: dict[str, int] = {}
         self.split_codes = array("i", (codes.setdefault(sample.split, len(codes)) for sample in samples))
         self.split_names = list(codes)
-        self.hashes = array("Q", (id_hash(sample.id) for sample in samples))
+        self.ids = [sample.id for sample in samples]
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def sample(self, index: int) -> Sample:
-        return self._samples[index]
+    def read(self, indices: Iterable[int]) -> Iterator[Sample]:
+        return map(self._samples.__getitem__, indices)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from capwright.data.files import Replacement, dump_json, file_digest, lines, parse_json, reading
-from capwright.data.ids import id_hash, repeated
-from capwright.data.sample_rows import Note, RowReader, Where, refuse, strict, to_row
+from capwright.data.sample_rows import Note, RowReader, Where, refuse, repeated, strict, to_row
 from capwright.types import DataError, Sample
 
 FILE = "samples.jsonl"
@@ -18,13 +17,14 @@ FILE = "samples.jsonl"
 def jsonl_rows(root: Path, note: Note) -> Iterator[tuple[Any, Where]]:
     """Every row that is JSON, with where it stands; `note` hears of lines that are none, and of ids used twice."""
     path = root / FILE
-    hashes, places = array("Q"), array("q")
+    ids: list[str] = []
+    places = array("q")
     for line, _, row in parsed_rows(path, note):
         if isinstance(row, dict) and isinstance(row.get("id"), (str, int)):
-            hashes.append(id_hash(str(row["id"])))
+            ids.append(str(row["id"]))
             places.append(line)
         yield row, lambda key, line=line: (path, line)  # type: ignore[misc]
-    for first, later in repeated(hashes):
+    for first, later in repeated(ids):
         note("error", path, places[later], f"the id was used on line {places[first]}; ids must be unique")
 
 
@@ -52,7 +52,7 @@ class Jsonl:
         self.path = root / FILE
         self.split_names: list[str] = []
         self.split_codes = array("i")
-        self.hashes = array("Q")
+        self.ids: list[str] = []
         self._offsets = array("q")
         self._reader = reader
         line_numbers = array("q")
@@ -61,14 +61,14 @@ class Jsonl:
         for number, offset, row in parsed_rows(self.path, refuse):
             sample = reader.read(row, strict(lambda key, number=number: f"{self.path}:{number}"))  # type: ignore[misc]
             assert sample is not None
-            self.hashes.append(id_hash(sample.id))
+            self.ids.append(sample.id)
             self._offsets.append(offset)
             line_numbers.append(number)
             self.split_codes.append(codes.setdefault(sample.split, len(codes)))
         self.split_names = list(codes)
-        for first, later in repeated(self.hashes):
+        for first, later in repeated(self.ids):
             raise DataError(
-                f'{self.path}:{line_numbers[later]}: the id "{self.sample(later).id}" was used on line '
+                f'{self.path}:{line_numbers[later]}: the id "{self.ids[later]}" was used on line '
                 f"{line_numbers[first]}; ids must be unique"
             )
         with reading(self.path):
@@ -77,17 +77,22 @@ class Jsonl:
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def sample(self, index: int) -> Sample:
-        with reading(self.path), open(self.path, "rb") as handle:
-            handle.seek(self._offsets[index])
-            line = handle.readline()
-        try:
-            sample = self._reader.read(parse_json(line), strict(lambda key: str(self.path)))
-        except (ValueError, DataError):
-            sample = None
-        if sample is None or id_hash(sample.id) != self.hashes[index]:
-            raise DataError(f"{self.path}: changed since it was opened; open the dataset again")
-        return sample
+    def read(self, indices: Iterable[int]) -> Iterator[Sample]:
+        complain = strict(lambda key: str(self.path))
+        with reading(self.path):
+            handle = open(self.path, "rb")  # noqa: SIM115
+        with handle:
+            for index in indices:
+                with reading(self.path):
+                    handle.seek(self._offsets[index])
+                    line = handle.readline()
+                try:
+                    sample = self._reader.read(parse_json(line), complain)
+                except (ValueError, DataError):
+                    sample = None
+                if sample is None or sample.id != self.ids[index]:
+                    raise DataError(f"{self.path}: changed since it was opened; open the dataset again")
+                yield sample
 
 
 class JsonlWriter:

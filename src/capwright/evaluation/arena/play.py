@@ -143,8 +143,9 @@ def _captions(name: str, source: CaptionSource, samples: Sequence[Sample], missi
     if len(absent) == len(found):
         raise DataError(f"{name}: has no caption of any sample; is it of another dataset or split?")
     if absent and missing == "error":
+        advice = one_split(rows, {sample.id: sample.split for sample in samples})
         raise DataError(
-            f"{name}: {len(absent)} of {len(found)} images have no caption: {some(absent)}{one_split(rows, samples)}; "
+            f"{name}: {len(absent)} of {len(found)} images have no caption: {some(absent)}{advice}; "
             'to go on without them: missing="skip" (--missing skip)'
         )
     return found

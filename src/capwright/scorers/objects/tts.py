@@ -230,7 +230,8 @@ def _read_annotation(sample: Sample, matcher: TermMatcher) -> dict[int, str]:
 
 def term_table(corpus: Corpus, scorer: str) -> TermMatcher:
     """The terms of the vocabulary, and those of samples that it does not have. Raises DataError without any."""
-    terms = (term for sample in corpus.samples for term in sample.terms)
+    known = getattr(corpus.samples, "vocabulary", None) is corpus.vocabulary  # terms of a Dataset are in its own
+    terms = (term for sample in (() if known else corpus.samples) for term in sample.terms)
     extra = {term.name: term for term in terms if term.name not in corpus.vocabulary}
     matcher = TermMatcher(corpus.vocabulary, (extra[name] for name in sorted(extra)))
     if not len(matcher):
