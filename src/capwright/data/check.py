@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -203,11 +204,12 @@ def _check_sample(sample: Sample, row: dict[str, Any], root: Path, complain: Com
 
 @dataclass(slots=True)
 class _ImageFile:
-    path: Path
+    path: str  # a Path would be the larger part of what a sample takes in memory
     split: str
     file: Path
     line: int | None
     reach: tuple[float, float] = (0.0, 0.0)  # right and bottom edge of its regions
+    hash: bytes = b""  # "" where it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class _Look:
     """What one look at an image gives; `trouble` instead of the rest when it cannot be read."""
 
     trouble: str = ""
-    digest: str = ""
+    digest: bytes = b""
     hash: bytes = b""
     size: tuple[int, int] = (0, 0)
 
@@ -228,29 +230,29 @@ class _ImageFiles:
         self._images: list[_ImageFile] = []
         self._known: dict[str, int] = {}
         self._again: dict[int, list[_ImageFile]] = {}  # further rows that name an image
-        self._hashes: dict[int, bytes] = {}
         self._shared: set[int] = set()
 
     def add(self, sample: Sample, file: Path, line: int | None) -> None:
-        right, bottom = (max((region.box[edge] for region in sample.regions), default=0.0) for edge in (2, 3))
-        self._add(_ImageFile(sample.image, sample.split, file, line, (right, bottom)))
-        for image in sample.more_images:
-            self._add(_ImageFile(image, sample.split, file, line))
+        for path in sample.images:
+            self._add(_ImageFile(os.path.normpath(path), sys.intern(sample.split), file, line))
+        if sample.regions:
+            first = self._images[self._known[os.path.normpath(sample.image)]]
+            right, bottom = (max(region.box[edge] for region in sample.regions) for edge in (2, 3))
+            first.reach = max(first.reach[0], right), max(first.reach[1], bottom)
 
     def _add(self, image: _ImageFile) -> None:
-        at = self._known.setdefault(os.path.normpath(image.path), len(self._images))
+        at = self._known.setdefault(image.path, len(self._images))
         if at == len(self._images):
             self._images.append(image)
             return
         self._again.setdefault(at, []).append(image)
         first = self._images[at]
-        first.reach = (max(first.reach[0], image.reach[0]), max(first.reach[1], image.reach[1]))
         if first.split != image.split:
             self._note_shared("error", image, "the same image", first)
 
     def look(self, progress: Callable[[int, int], None] | None) -> None:
         """Decode every image once; note what is broken and files with the same bytes in two splits."""
-        firsts: dict[str, int] = {}
+        firsts: dict[bytes, int] = {}
         for index, look in enumerate(_in_order(self._images)):
             image = self._images[index]
             if look.trouble:
@@ -258,7 +260,7 @@ class _ImageFiles:
                     self._note("error", row, look.trouble)
             else:
                 self._note_size(image, look)
-                self._hashes[index] = look.hash
+                image.hash = look.hash
                 first = self._images[firsts.setdefault(look.digest, index)]
                 if first.split != image.split:
                     self._shared.add(index)
@@ -269,10 +271,12 @@ class _ImageFiles:
     def compare(self, splits: Counter[str]) -> None:
         """Note images of smaller splits that are nearly the same as one of a larger split."""
         rank = {name: i for i, (name, _) in enumerate(splits.most_common())}
-        indices = sorted(self._hashes)
+        indices = [index for index, image in enumerate(self._images) if image.hash]
         if len({self._images[i].split for i in indices}) < 2:
             return
-        hashes = np.frombuffer(b"".join(self._hashes[i] for i in indices), dtype=np.uint8).reshape(len(indices), -1)
+        hashes = np.frombuffer(b"".join(self._images[i].hash for i in indices), dtype=np.uint8).reshape(
+            len(indices), -1
+        )
         ranks = np.array([rank[self._images[i].split] for i in indices])
         comparer = ImageComparer()
         for at, neighbors in near_pairs(hashes, ranks):
@@ -315,7 +319,7 @@ def _look_at(file: _ImageFile) -> _Look:
     try:
         pixels = load_image(file.path, max_pixels=PIXELS)
         size = image_size(file.path)
-        digest = file_digest(file.path)
+        digest = bytes.fromhex(file_digest(Path(file.path)))[:16]
     except ImageError as error:
         return _Look(trouble=str(error))
     except OSError as error:

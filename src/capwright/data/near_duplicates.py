@@ -6,7 +6,7 @@ is not meant to find other views of the same scene, and must not take two drawin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class ImageComparer:
     def __init__(self) -> None:
         self._small = lru_cache(maxsize=64)(lambda path: small_copy(load_image(path, max_pixels=PIXELS)))
 
-    def same(self, first: Path, second: Path) -> bool:
+    def same(self, first: str | Path, second: str | Path) -> bool:
         """False also when one of them cannot be read."""
         try:
             return difference(self._small(first), self._small(second)) <= MAX_DIFFERENCE
@@ -68,8 +68,8 @@ class ImageComparer:
 def near_pairs(hashes: np.ndarray, ranks: np.ndarray, most: int = 4) -> Iterator[tuple[int, list[int]]]:
     """For each image, the closest others of lower rank that differ in at most `MAX_BITS` bits.
 
-    Images are looked up by bands of their hash, so the work grows with the number of images and of real
-    neighbors, not with its square.
+    Hashes are looked up by bands, each distinct one once, so the work grows with the number of images and of real
+    neighbors, not with its square; a thousand copies of one image are one hash.
 
     Args:
         hashes: uint8[n, 32], from `image_hash`.
@@ -77,27 +77,39 @@ def near_pairs(hashes: np.ndarray, ranks: np.ndarray, most: int = 4) -> Iterator
         most: how many neighbors to give.
 
     Yields:
-        (index, indices of its neighbors, closest first) by rising index; images without neighbors are left out.
+        (index, indices of its neighbors, closest first, then by index); images without neighbors are left out.
     """
-    bits = np.unpackbits(hashes, axis=1)
-    weights = np.left_shift(np.int64(1), np.arange(bits.shape[1] // _BANDS + 1))
-    orders, keys = [], []
-    for band in np.array_split(np.arange(bits.shape[1]), _BANDS):
-        key = bits[:, band] @ weights[: len(band)]
-        orders.append(np.argsort(key, kind="stable"))
-        keys.append(key)
-    sorted_keys = [key[order] for key, order in zip(keys, orders)]
-    lowest = ranks.min() if len(ranks) else 0
-    for index in np.flatnonzero(ranks > lowest):
-        found: set[int] = set()
-        for order, key, in_order in zip(orders, keys, sorted_keys):
-            start, stop = np.searchsorted(in_order, key[index], "left"), np.searchsorted(in_order, key[index], "right")
-            others = order[start:stop]
-            others = others[ranks[others] < ranks[index]]
-            if len(others):
-                far = _ONES[hashes[others] ^ hashes[index]].sum(1)
-                found.update(others[far <= MAX_BITS].tolist())
-        if found:
-            others = np.array(sorted(found))
-            far = _ONES[hashes[others] ^ hashes[index]].sum(1)
-            yield int(index), others[np.argsort(far, kind="stable")][:most].tolist()
+    if not len(hashes):
+        return
+    distinct, which = np.unique(hashes, axis=0, return_inverse=True)
+    order = np.lexsort((ranks, which.reshape(-1)))  # the images of each hash, by rank
+    ends = np.cumsum(np.bincount(which.reshape(-1)))
+    images = lambda hash: order[ends[hash - 1] if hash else 0 : ends[hash]]  # noqa: E731
+    lowest = ranks.min()
+    for hash, near in _near(distinct, [int(hash) for hash, end in enumerate(ends) if ranks[order[end - 1]] > lowest]):
+        others = [(far, images(other)[:most].tolist()) for other, far in near]
+        for index in images(hash).tolist():
+            if ranks[index] > lowest:
+                found = sorted((far, i) for far, some in others for i in some if ranks[i] < ranks[index])
+                if found:
+                    yield index, [i for _, i in found[:most]]
+
+
+def _near(distinct: np.ndarray, wanted: Iterable[int]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """(hash, [(hash at most `MAX_BITS` away, bits), ...]) of places in distinct hashes; each is near itself."""
+    bands = []
+    for band in np.array_split(np.arange(8 * distinct.shape[1]), _BANDS):
+        key = np.zeros(len(distinct), dtype=np.int32)
+        for bit in band:
+            key = key << 1 | distinct[:, bit >> 3] >> (7 - (bit & 7)) & 1
+        order = np.argsort(key, kind="stable").astype(np.int32)
+        bands.append((order, key[order], key))
+    for hash in wanted:
+        found = []
+        for order, in_order, key in bands:
+            start, stop = np.searchsorted(in_order, [key[hash], key[hash] + 1])
+            found.append(order[start:stop])
+        others = np.unique(np.concatenate(found))
+        far = _ONES[distinct[others] ^ distinct[hash]].sum(1)
+        close = far <= MAX_BITS
+        yield hash, list(zip(others[close].tolist(), far[close].tolist()))
