@@ -128,9 +128,9 @@ class ToyCaptioner:
         picked = logits.log_softmax(-1).gather(-1, groups.tokens.unsqueeze(-1)).squeeze(-1)
         return picked.masked_fill(~groups.mask, 0.0)
 
-    def freeze_reference(self):
+    def freeze_reference(self, weights=None):
         self.reference = Table(self.model.look.num_embeddings)
-        self.reference.load_state_dict(self.model.state_dict())
+        self.reference.load_state_dict(weights or self.model.state_dict())
 
     @torch.no_grad()
     def reference_logprobs(self, groups, *, temperature=1.0):

@@ -127,7 +127,7 @@ def test_the_reference_shares_the_cache(llava):
     policy.freeze_reference()
     policy.cache = FeatureCache(PLENTY)
     groups = policy.tokenize(album.encode(policy, [0, 1]), [["A geoboard"], ["blue"]])
-    calls = blocks_run(policy._reference)
+    calls = blocks_run(policy)
     assert torch.allclose(policy.reference_logprobs(groups), policy.logprobs(groups), atol=1e-5)
     assert calls == []
 

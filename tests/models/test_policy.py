@@ -236,7 +236,7 @@ def test_save_and_load_keep_every_logprob(policy, asked, tmp_path):
     assert torch.equal(policy.logprobs(groups), again.logprobs(other))
 
 
-def test_lora_trains_only_the_adapter_and_switches_off_for_the_reference(folder, asked, tmp_path):
+def test_lora_trains_only_the_adapter_whose_start_is_the_reference(folder, asked, tmp_path):
     plain, policy = load_policy(folder), load_policy(folder, lora={"r": 4})
     trained = [n for n, p in policy.model.named_parameters() if p.requires_grad]
     assert trained
@@ -247,8 +247,17 @@ def test_lora_trains_only_the_adapter_and_switches_off_for_the_reference(folder,
                 parameter.normal_(std=0.5)
     groups = policy.tokenize(policy.encode(*asked), TEXTS)
     base = plain.logprobs(plain.tokenize(plain.encode(*asked), TEXTS))
-    assert torch.allclose(policy.reference_logprobs(groups), base, atol=1e-5)
-    assert not torch.allclose(policy.logprobs(groups), base, atol=1e-2)
+    start = policy.logprobs(groups).detach()
+    assert not torch.allclose(start, base, atol=1e-2)
+    policy.freeze_reference()
+    assert set(policy._reference) == set(trained)
+    with torch.no_grad():
+        for name in trained:
+            policy.model.get_parameter(name).add_(0.3)
+    today = policy.logprobs(groups).detach()
+    assert not torch.allclose(today, start, atol=1e-2)
+    assert torch.equal(policy.reference_logprobs(groups), start)
+    assert torch.equal(policy.logprobs(groups), today)
     policy.save(tmp_path / "adapter")
     again = load_policy(tmp_path / "adapter")
     assert torch.equal(again.logprobs(again.tokenize(again.encode(*asked), TEXTS)), policy.logprobs(groups))

@@ -48,8 +48,9 @@ def finish(processes: list[subprocess.Popen]) -> None:
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    table, model = (out / "checkpoints" / "rsrs" / name for name in ("table.pt", "model.safetensors"))
-    return torch.load(table, weights_only=True) if table.exists() else load_file(model)
+    folder = out / "checkpoints" / "rsrs"
+    table = folder / "table.pt"
+    return torch.load(table, weights_only=True) if table.exists() else load_file(*folder.glob("*model.safetensors"))
 
 
 def rows(out: Path) -> list[dict]:
@@ -109,7 +110,8 @@ def test_too_many_processes_for_a_step(tmp_path):
     assert "1 images a step are too few for 2 processes" in said[0]
 
 
-def test_sharded_weights_learn_the_same_and_resume(tmp_path):
+@pytest.mark.parametrize("adapter", [False, True])
+def test_sharded_weights_learn_the_same_and_resume(tmp_path, adapter):
     """Two processes with half of the weights each, killed on the way, against one process that has them all."""
     settings = [
         f"model.name={write_llava(tmp_path / 'llava')}", "data.scenes.n=60", "stages.warmup.steps=2",
@@ -119,6 +121,8 @@ def test_sharded_weights_learn_the_same_and_resume(tmp_path):
         "stages.rsrs.checkpoint_every=2", "stages.rsrs.eval_every=null", "rewards.tts.weight=0",
         "rewards.tts.gate=false", "rewards.short.overlong={of: words, soft: 1, hard: 12}",
     ]  # fmt: skip
+    if adapter:
+        settings += ["model.lora.r=4", "model.train_vision=false", "stages.rsrs.kl.beta=0.05"]
     script = HELPERS / "sharded_run.py"
     whole = start(1, tmp_path / "one", *settings, script=script)
     finish(whole)
@@ -128,3 +132,6 @@ def test_sharded_weights_learn_the_same_and_resume(tmp_path):
     finish(start(2, tmp_path / "two", "resume", *settings, script=script))
     same(tmp_path / "one", tmp_path / "two")
     assert any(row.get("loss_policy") is not None for row in rows(tmp_path / "one"))
+    gaps = [[row["kl"] for row in rows(tmp_path / name) if row.get("kl") is not None] for name in ("one", "two")]
+    assert gaps[0] == pytest.approx(gaps[1], rel=1e-3, abs=1e-8)
+    assert bool(gaps[0]) == adapter

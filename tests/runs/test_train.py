@@ -451,6 +451,17 @@ def test_images_left_in_the_buffer_are_said(tmp_path):
     ]
 
 
+def test_a_reward_that_never_varies_is_said_at_the_end_of_a_short_stage(tmp_path):
+    short = copy.deepcopy(RECIPE)
+    short["stages"][1] |= {"steps": 2}
+    for name, view in {"flat": says(), "good": None}.items():
+        told = Told()
+        given = materials() if view is None else materials(views={"tts": view})
+        train(parse_recipe(short), out=tmp_path / name, materials=given, progress=told)
+        said = "rsrs: reward 'tts' never varied among captions of one image; it taught nothing"
+        assert (said in told.said) == (name == "flat")
+
+
 def test_callbacks_leave_the_mode_of_the_model_alone(tmp_path):
     given = materials()
     it = whole_run.TrainingRun(parse_recipe(RECIPE), tmp_path, given, Told(), None, None)

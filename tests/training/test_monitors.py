@@ -130,6 +130,27 @@ def test_a_caption_alone_can_not_vary():
     assert heard(one(), 2 * STUCK, noise, lambda chance: captions(chance, group=1)) == []
 
 
+def test_a_reward_that_never_varies_in_a_short_stage_is_known():
+    def stuck(chance, long):
+        return torch.full(long.shape, 0.5, dtype=torch.float64)
+
+    alarms = one()
+    heard(alarms, 3, stuck)
+    assert alarms.never_varied() == ["r"]
+    again = one()
+    again.load_state_dict(alarms.state_dict())
+    assert again.never_varied() == ["r"]
+    heard(alarms, STUCK, stuck)  # by now it was said
+    assert alarms.never_varied() == []
+    alarms = one()
+    heard(alarms, 1, noise)
+    heard(alarms, 3, stuck)
+    assert alarms.never_varied() == []
+    alarms = one()
+    heard(alarms, 3, noise, lambda chance: captions(chance, group=1))  # one caption of an image cannot vary
+    assert alarms.never_varied() == []
+
+
 def test_rewards_without_weight_are_not_watched():
     alarms, chance = RewardMonitor(["idle", "r"], [0.0, 1.0]), random.Random(0)
     for _ in range(2 * STUCK):

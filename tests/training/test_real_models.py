@@ -110,14 +110,19 @@ def test_checkpoints_hold_what_trains(models, scenes, tmp_path):
     assert not any("vision_tower" in name and name.endswith("weight") for name in changing_weights(policy.model))
 
 
-def test_a_folder_with_an_adapter_is_its_own_reference(models, scenes, tmp_path):
-    """The adapter goes off for the reference: weights are neither written for it nor put back."""
-    load_policy(models["llava"], lora={"r": 4}, layout="packed").save(tmp_path / "adapter")
-    more = ["stages.rsrs.kl.beta=0.05", "rewards.length.gate=true"]  # with a gate that is passed, groups are live
-    this = recipe({"llava": tmp_path / "adapter"}, scenes, "llava", *more)
-    train(this, out=tmp_path / "run")
-    assert not (tmp_path / "run" / "checkpoints" / "reference-rsrs").exists()
-    assert any(row.get("kl") for row in rows(tmp_path / "run"))
+@pytest.mark.parametrize("kind", ["whole", "adapter", "folder"])
+def test_the_reference_is_the_policy_when_the_stage_began(models, scenes, tmp_path, kind):
+    """Also with an adapter, of the recipe or of the folder it starts from: what the warm-up taught is not penalized."""
+    folders, more = models, ["model.lora.r=4"] if kind == "adapter" else []
+    if kind == "folder":
+        load_policy(models["llava"], lora={"r": 4}, layout="packed").save(tmp_path / "adapter")
+        folders = {"llava": tmp_path / "adapter"}
+    more += ["stages.warmup.learning_rate=0.01", "stages.rsrs.kl.beta=0.05", "model.train_vision=false"]
+    more += ["rewards.length.gate=true"]  # with a gate that is passed, groups are live
+    train(recipe(folders, scenes, "llava", *more), out=tmp_path / "run")
+    first, *later = [row["kl"] for row in rows(tmp_path / "run") if row.get("kl") is not None]
+    assert first == 0
+    assert any(later)
 
 
 def test_adapters_train_in_float32_on_a_bfloat16_model(models):

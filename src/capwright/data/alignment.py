@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capwright.console import shown
+from capwright.data.files import without_collection
 from capwright.data.id_matching import match_ids
 from capwright.data.model_text import residue
 from capwright.types import Caption, Sample
@@ -36,7 +37,8 @@ _ENOUGH = 100
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # Every branch begins with a fixed character, which is what makes it quick.
 _TOKENIZED_MARK = re.compile(
-    r" (?:(?<=\S )[.,!?;:](?: |$)|(?<=[A-Za-z] )(?:n't|'s|'re|'ve|'ll)(?: |$)|'')|-[LRlr][RCSrcs][Bb]-|`` "
+    r" (?=[.,!?;:n'])(?:(?<=\S )[.,!?;:](?: |$)|(?<=[A-Za-z] )(?:n't|'s|'re|'ve|'ll)(?: |$)|'')"
+    r"|-[LRlr][RCSrcs][Bb]-|`` "
 )
 #: Scripts that put no spaces between words: Han, kana, Thai, Lao, Tibetan, Burmese, Khmer. Two letters or more of them.
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]{2}")
@@ -78,6 +80,7 @@ class Finding:
         return f"{self.severity}: {self.message}"
 
 
+@without_collection()
 def check_alignment(
     predictions: Mapping[str, Any], samples: Sequence[Sample], tokenizer: str | None = None
 ) -> list[Finding]:
@@ -149,15 +152,15 @@ class _References:
         if sample.id not in self._said:
             return
         self.most = max(self.most, len(texts))
+        counts = [len(text.split()) for text in texts]
         self.texts += len(texts)
-        self.words += sum(len(text.split()) for text in texts)
-        plain = list(map(_plain, texts))
+        self.words += sum(counts)
         if self.most <= 1:  # else nobody asks
-            self.plain.update(map(hash, plain))
-        captions = self._said[sample.id]
-        if plain and any(len(text.split()) >= 4 for text in captions):
+            self.plain.update(hash(_plain(text)) for text in texts)
+        captions = [(text, len(text.split())) for text in self._said[sample.id]]
+        if texts and any(n >= 4 for _, n in captions):
             self.compared += 1
-            if all(_plain(text) in plain for text in captions):
+            if all(_is_among(text, n, texts, counts) for text, n in captions):
                 self.copies.add(sample.id)
 
 
@@ -231,6 +234,11 @@ def _swapped(together: Mapping[str, Sequence[str]], known: _References) -> Itera
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(" .")
+
+
+def _is_among(text: str, words: int, others: Sequence[str], counts: Sequence[int]) -> bool:
+    """Whether a text is one of others but for case, spaces and a last full stop, which may be a word."""
+    return any(abs(words - n) <= 1 and _plain(text) == _plain(other) for other, n in zip(others, counts))
 
 
 def _copied(together: Mapping[str, Sequence[str]], known: _References) -> Iterator[Finding]:

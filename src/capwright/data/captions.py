@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from capwright.data.append_log import AppendLog, read_rows
-from capwright.data.files import lines, nearest, open_packed
+from capwright.data.files import lines, nearest, open_packed, without_collection
 from capwright.data.model_text import never_answers
 from capwright.types import STATUSES, DataError
 
@@ -36,10 +36,11 @@ def read_captions(path: str | Path) -> dict[str, dict[str, Any]]:
 def last_rows(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> dict[str, dict[str, Any]]:
     """`read_captions` of a file that is open already, given its `files.lines`."""
     found: dict[str, dict[str, Any]] = {}
-    for number, _, row in read_rows(path, numbered):
-        row = checked_row(row, f"{path}:{number}")
-        found.pop(row["id"], None)
-        found[row["id"]] = row
+    with without_collection():
+        for number, _, row in read_rows(path, numbered):
+            row = checked_row(row, f"{path}:{number}")
+            found.pop(row["id"], None)
+            found[row["id"]] = row
     return found
 
 

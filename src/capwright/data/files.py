@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import gzip
 import hashlib
 import json
@@ -53,6 +54,18 @@ def writing(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {reason(error)}") from error
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No search for garbage meanwhile: millions of objects are made, and none of them is garbage (3 times as fast)."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Replacement:

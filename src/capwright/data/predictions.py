@@ -8,7 +8,7 @@ from typing import Any
 
 from capwright.data import input_formats as inputs
 from capwright.data.captions import checked_row, last_rows
-from capwright.data.files import nearest_key
+from capwright.data.files import nearest_key, without_collection
 from capwright.types import Caption, DataError
 
 #: Where a row keeps what was said; the first that is there is taken.
@@ -18,7 +18,7 @@ _KEYS = ("caption", "captions", "prediction", "predictions", "text")
 Predicted = dict[str, Any] | list[dict[str, Any]]
 
 
-@inputs.without_collection()
+@without_collection()
 def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> dict[str, Predicted]:
     """Captions by id, in the order of the source: a row, or a list of rows where the source gives several of an image.
 

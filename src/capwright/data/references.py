@@ -11,7 +11,7 @@ from typing import Any
 
 from capwright.data import input_formats as inputs
 from capwright.data.dataset import VOCABULARY, Dataset, open_dataset
-from capwright.data.files import nearest, nearest_key
+from capwright.data.files import nearest, nearest_key, without_collection
 from capwright.data.formats import ecac, jsonl
 from capwright.data.formats.coco import coco_samples
 from capwright.data.formats.tables import ID_COLUMNS
@@ -26,7 +26,7 @@ _FILE_KEYS = ("file_name", "filename", "image")
 _OWN = {*_KEYS, *_FILE_KEYS, *ID_COLUMNS, "split", "meta"}
 
 
-@inputs.without_collection()
+@without_collection()
 def read_references(
     source: str | Path | Mapping[Any, Any] | Sequence[Any],
     *,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from capwright.console import OnProgress
 from capwright.data.alignment import some
 from capwright.data.dataset import ids_of
+from capwright.data.files import without_collection
 from capwright.evaluation.compare import against_first, compare_headlines
 from capwright.evaluation.config import EVAL_SCORERS, MeasureConfig, Ruler, leave_out, prepare, with_settings
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
@@ -296,6 +297,7 @@ def _estimate(sums: Sequence[ScorerSums], how: How, clusters: tuple[str, ...] | 
     return estimates
 
 
+@without_collection()
 def _per_image(
     ids: Sequence[str], said: _Captions, measured: Mapping[str, Measured], evidence: EvidenceRows
 ) -> tuple[ImageResult, ...]:

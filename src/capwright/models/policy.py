@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -54,7 +53,7 @@ class HFPolicy:
         self.inner = model.get_base_model() if hasattr(model, "peft_config") else model
         self.decoder = self.inner.get_decoder()
         self.cache: FeatureCache | None = None
-        self._reference: HFPolicy | None = None
+        self._reference: dict[str, Tensor] | None = None
         self._learner: Callable[..., Any] = self.decoder
         self.eos_ids = torch.as_tensor(self._end_tokens())
         text = self.inner.config.get_text_config()
@@ -394,11 +393,15 @@ class HFPolicy:
 
     # reference policy, saving ---------------------------------------------------------------------------------------
 
-    def freeze_reference(self) -> None:
-        """Keeps today's weights as the reference of a KL term. With LoRA nothing is copied: the adapter goes off."""
-        if not hasattr(self.model, "disable_adapter"):
-            frozen = copy.deepcopy(self.model).eval().requires_grad_(False)
-            self._reference = HFPolicy(frozen, self.prompt_processor, self.layout)
+    def freeze_reference(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Keeps a copy of what training changes, as it is today or in `weights`, as the reference of a KL term.
+
+        With LoRA that is the adapter: its start is the reference, not the model without it.
+        """
+        held = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        names = [name for name, value in held.items() if value.requires_grad or name in (weights or ())]
+        source = held if weights is None else weights
+        self._reference = {name: source[name].detach().to(held[name], copy=True) for name in names}
 
     @torch.no_grad()
     def reference_logprobs(self, groups: CaptionBatch, *, temperature: float = 1.0) -> Tensor:
@@ -406,14 +409,29 @@ class HFPolicy:
 
         The reference encodes the images itself, since the trained policy may see them differently.
         """
-        adapted = hasattr(self.model, "disable_adapter")
-        reference = self if adapted else self._reference
-        if reference is None:
+        with self._as_reference(), self.evaluating():
+            fresh = groups.with_prefixes(self.encode_again(groups.prefixes))
+            return self.logprobs(fresh, temperature=temperature)
+
+    @contextlib.contextmanager
+    def _as_reference(self) -> Iterator[None]:
+        """Inside, the weights are those of the reference; they change places with today's, in the same memory."""
+        if self._reference is None:
             raise ModelError("there is no reference policy: call freeze_reference() before training starts")
-        reference.cache = self.cache  # a tower is kept only while it is frozen, and then both have the same
-        with self.model.disable_adapter() if adapted else contextlib.nullcontext():
-            fresh = groups.with_prefixes(reference.encode_again(groups.prefixes))
-            return reference.logprobs(fresh, temperature=temperature)
+        held = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        pairs = [(held[name].data, kept) for name, kept in self._reference.items()]
+
+        def exchange() -> None:
+            for mine, kept in pairs:
+                today = mine.clone()
+                mine.copy_(kept)
+                kept.copy_(today)
+
+        exchange()
+        try:
+            yield
+        finally:
+            exchange()
 
     def save(self, folder: str | Path, weights: dict[str, Tensor] | None = None) -> None:
         """Writes model (only the adapter, with LoRA), processor and prompt; `load_policy(folder)` reads them back.

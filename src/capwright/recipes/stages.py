@@ -41,9 +41,9 @@ class Clip(Config):
 
 
 class Kl(Config):
-    """Penalty for leaving the reference policy: the model as it was when the stage began. With adapters (`model.lora`)
-    the reference is instead the model without its adapter: what earlier stages learned is penalized too. It looks at
-    the tokens that are learned from: under `credit: names` those of names, and of demonstrations only where they teach.
+    """Penalty for leaving the reference policy: the model as it was when the stage began, with its adapter where it has
+    one (`model.lora`). It looks at the tokens that are learned from: under `credit: names` those of names, and of
+    demonstrations only where they teach.
     """
 
     beta: float = Field(0.0, ge=0.0, description="0 switches it off and saves the reference pass")

@@ -197,6 +197,10 @@ class TrainingRun:
             self.progress.say(
                 f"{stage.name}: rewards of {lost:,} of {groups:,} groups are unknown; they taught nothing"
             )
+        for name in trainer.monitor.never_varied() if isinstance(stage, RlStage) else ():
+            self.progress.say(
+                f"{stage.name}: reward '{name}' never varied among captions of one image; it taught nothing"
+            )
         path = self.checkpoints / stage.name
         whole = self.processes.full_state(self.policy.model.state_dict()) if self.processes.sharded else None
         if self.processes.is_main:
@@ -328,24 +332,16 @@ class TrainingRun:
                 raise RunError(f"{here}.kl: needs a copy of the whole model, which FSDP cannot keep; use model.lora")
 
     def _hold_reference(self, stage: SftStage | RlStage) -> None:
-        """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed.
-
-        With adapters it is the model without them, not the stage's start: that costs no memory.
-        """
+        """For a KL penalty: the policy as it was when the stage began, also when the stage is resumed."""
         if isinstance(stage, SftStage) or not stage.kl.beta:
             return
-        if hasattr(self.policy.model, "disable_adapter"):  # of the recipe, or the folder it starts from
-            self.policy.freeze_reference()
-            return
         kept = self.checkpoints / f"reference-{stage.name}"
-        now = changing_weights(self.policy.model)
+        now = self.processes.full_state(changing_weights(self.policy.model))
         if self.processes.is_main and not kept.exists():
             checkpoint.save_weights(kept, now)
         self.processes.barrier()
-        now = {name: tensor.clone() for name, tensor in now.items()}
-        load_weights(self.policy.model, checkpoint.read_weights(kept, f"stages.{stage.name}.kl"))
-        self.policy.freeze_reference()
-        load_weights(self.policy.model, now)
+        with self.processes.unsharded_weights():
+            self.policy.freeze_reference(checkpoint.read_weights(kept, f"stages.{stage.name}.kl"))
 
 
 def _never_imitated(stage: str, trainer: Trainer) -> str:

@@ -34,6 +34,7 @@ class RewardMonitor:
         self.columns = [k for k, weight in enumerate(weights) if weight]
         self.sums: dict[str, Any] = {"length": {}, "repetition": 0.0, "sameness": 0.0, "weight": 0.0}
         self.stuck: Counter[str] = Counter()
+        self.varied: dict[str, bool] = {}  # of rewards that could be compared: did they ever vary?
         self.raised: set[str] = set()
 
     def look(self, rewards: Tensor, texts: Sequence[Sequence[str]]) -> dict[str, Any]:
@@ -61,6 +62,8 @@ class RewardMonitor:
             compared = known.shape[0] > 0 and known.shape[1] > 1  # one caption alone cannot vary
             flat = compared and bool((_range(known) <= TOLERANCE).all())
             self.stuck[name] = self.stuck[name] + 1 if flat else 0
+            if compared:
+                self.varied[name] = self.varied.get(name, False) or not flat
             if self.stuck[name] >= STUCK:
                 found[f"stuck {name}"] = f"reward '{name}' has not varied within any group for {STUCK} steps"
         for key, value in (("repetition", repeats), ("sameness", same)):
@@ -75,6 +78,10 @@ class RewardMonitor:
         rounded = {name: None if value is None else round(value, 4) for name, value in correlations.items()}
         return {"length_correlation": rounded, "repetition": round(repeats, 4), "alarms": fresh}
 
+    def never_varied(self) -> list[str]:
+        """Rewards that were the same for all captions of an image, every time, and were not warned about."""
+        return [name for name, varied in self.varied.items() if not varied and f"stuck {name}" not in self.raised]
+
     def _correlation(self, name: str, values: Tensor, lengths: Tensor) -> float | None:
         """Of reward and length within groups, over the remembered steps; None while there is too little to say."""
         known = ~values.isnan()
@@ -86,10 +93,16 @@ class RewardMonitor:
         return xy / (xx * yy) ** 0.5 if n >= ENOUGH and xx > TOLERANCE and yy > TOLERANCE else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": self.sums, "stuck": dict(self.stuck), "raised": sorted(self.raised)}
+        return {
+            "sums": self.sums,
+            "stuck": dict(self.stuck),
+            "raised": sorted(self.raised),
+            "varied": self.varied,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.sums, self.stuck, self.raised = state["sums"], Counter(state["stuck"]), set(state["raised"])
+        self.varied = state["varied"]
 
 
 def repetition(words: Sequence[str]) -> float:
