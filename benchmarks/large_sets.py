@@ -3,7 +3,7 @@
     python benchmarks/large_sets.py [--quick] [--json FILE] [--keep FOLDER]
 
 A set is made up: rows of 4.3 KB (three captions of experts, two casual ones, terms of a vocabulary of 400 names), and
-a small picture each, all different. `check` is `capwright data check`, `eval` is
+a small image each, all different. `check` is `capwright data check`, `eval` is
 `capwright eval` of captions of 88 % of the samples with tts and length, and `plan` is `capwright train --dry-run`, all
 from the shell, imports included, with the peak memory of the process and its children. Each is measured on 25,000
 samples as well: per sample, neither time nor memory should grow.
@@ -74,7 +74,11 @@ def measured(command: list[str]) -> dict[str, Any]:
     if process.returncode not in (0, 1) or "error" in said:
         raise SystemExit(f"{' '.join(command)}: {said[-2000:]}")
     busy = used.ru_utime + used.ru_stime
-    return {"seconds": seconds, "cpu_seconds": busy, "peak_mb": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": busy,
+        "peak_mb": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6,
+    }
 
 
 def make_set(folder: Path, n: int) -> Path:

@@ -38,7 +38,7 @@ SystemProgress = Callable[[str, int, int], None]
 #: For each image what scorers saw in it, by name of the scorer.
 EvidenceRows = list[dict[str, dict[str, Any] | None]]
 #: A caption, its status, and how it ended.
-Said = tuple[str, str, str]
+CaptionFields = tuple[str, str, str]
 
 #: Items that scorers measure at a time; fewer when it takes long.
 _CHUNK, _SLOW_CHUNK = 2048, 256
@@ -202,17 +202,17 @@ class _Captions:
     """All captions of a system in the order of the samples, those of a sample next to each other.
 
     Attributes:
-        said: [N], see `Said`; image_of: whose each is, int64 [N].
+        said: [N], see `CaptionFields`; image_of: whose each is, int64 [N].
         stated: the status of each image, or "missing_caption" where there is no row of it.
     """
 
-    said: list[Said]
+    said: list[CaptionFields]
     image_of: NDArray[np.int64]
     stated: list[str]
 
     @staticmethod
     def of(ids: Sequence[str], captions: Mapping[str, CaptionRows]) -> _Captions:
-        said: list[Said] = []
+        said: list[CaptionFields] = []
         image_of: list[int] = []
         stated: list[str] = []
         for image, id in enumerate(ids):
@@ -233,7 +233,7 @@ class _Captions:
         return [Item(held[image], *said) for image, said in zip(images, self.said[start:stop])]
 
 
-def read_row(id: str, row: CaptionRow) -> Said:
+def read_row(id: str, row: CaptionRow) -> CaptionFields:
     """A caption of the sample `id`. Raises DataError for a row whose status or caption cannot be read."""
     if isinstance(row, str):
         return row, "ok", "stop"

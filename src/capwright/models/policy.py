@@ -23,6 +23,7 @@ from capwright.models.features import FeatureCache, intercept
 from capwright.models.lm_head import Head
 from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
 from capwright.models.processor import TOKEN_KEYS, ImageInput, PromptProcessor, collate
+from capwright.models.reference import ReferenceWeights
 from capwright.types import Caption, ModelError, Request, SamplingParams
 
 #: Arguments of language models that belong to the image (Qwen3-VL adds visual features in its lower layers).
@@ -53,7 +54,7 @@ class HFPolicy:
         self.inner = model.get_base_model() if hasattr(model, "peft_config") else model
         self.decoder = self.inner.get_decoder()
         self.cache: FeatureCache | None = None
-        self._reference: dict[str, Tensor] | None = None
+        self._reference: ReferenceWeights | None = None
         self._learner: Callable[..., Any] = self.decoder
         self.eos_ids = torch.as_tensor(self._end_tokens())
         text = self.inner.config.get_text_config()
@@ -398,10 +399,7 @@ class HFPolicy:
 
         With LoRA that is the adapter: its start is the reference, not the model without it.
         """
-        held = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
-        names = [name for name, value in held.items() if value.requires_grad or name in (weights or ())]
-        source = held if weights is None else weights
-        self._reference = {name: source[name].detach().to(held[name], copy=True) for name in names}
+        self._reference = ReferenceWeights(self.model, weights)
 
     @torch.no_grad()
     def reference_logprobs(self, groups: CaptionBatch, *, temperature: float = 1.0) -> Tensor:
@@ -409,29 +407,11 @@ class HFPolicy:
 
         The reference encodes the images itself, since the trained policy may see them differently.
         """
-        with self._as_reference(), self.evaluating():
-            fresh = groups.with_prefixes(self.encode_again(groups.prefixes))
-            return self.logprobs(fresh, temperature=temperature)
-
-    @contextlib.contextmanager
-    def _as_reference(self) -> Iterator[None]:
-        """Inside, the weights are those of the reference; they change places with today's, in the same memory."""
         if self._reference is None:
             raise ModelError("there is no reference policy: call freeze_reference() before training starts")
-        held = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
-        pairs = [(held[name].data, kept) for name, kept in self._reference.items()]
-
-        def exchange() -> None:
-            for mine, kept in pairs:
-                today = mine.clone()
-                mine.copy_(kept)
-                kept.copy_(today)
-
-        exchange()
-        try:
-            yield
-        finally:
-            exchange()
+        with self._reference.in_place(), self.evaluating():
+            fresh = groups.with_prefixes(self.encode_again(groups.prefixes))
+            return self.logprobs(fresh, temperature=temperature)
 
     def save(self, folder: str | Path, weights: dict[str, Tensor] | None = None) -> None:
         """Writes model (only the adapter, with LoRA), processor and prompt; `load_policy(folder)` reads them back.
