@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from places import CAPTIONS
+from places import CAPTIONS, TESTS
 
 REFERENCES, RESULTS = CAPTIONS / "fakecap1000_references.json.gz", CAPTIONS / "fakecap1000_results.json.gz"
 CORE = "bleu,rougeL,ciderD,length"
@@ -246,6 +246,26 @@ def test_agreement_with_ratings(cli, files):
     assert row.split()[1] == "+1.000"
     assert "tau-b" in said.out
     assert cli("score", "agreement", scores, ratings, "--scores", "ciderd").code == 1
+
+
+def test_ratings_by_caption_from_the_command_line(cli, tmp_path):
+    folder = TESTS / "data" / "cases" / "expert-annotations"
+    said = json.loads((folder / "pred.json").read_text())
+    for n in (0, 1):
+        (tmp_path / f"{n}.json").write_text(json.dumps({image: texts[n] for image, texts in said.items()}))
+    token = tmp_path / "Flickr8k.token.txt"
+    token.write_text("".join(f"{image}#{n}\t{said[image][0]}\n" for image in said for n in range(3)))
+    scores = tmp_path / "s.json"
+    files = [tmp_path / "0.json", tmp_path / "1.json", folder / "refs.json"]
+    assert cli("score", *files, "--scorers", "rougeL", "--json", scores).code == 0
+    found = cli("score", "agreement", scores, folder / "ExpertAnnotations.txt", "--captions", token)
+    assert found.code == 0, found.err
+    assert next(line for line in found.out.splitlines() if line.split()[:1] == ["rougeL"]).split()[-1] == "6"
+    together = cli("score", folder / "pred.json", folder / "refs.json", "--scorers", "rougeL", "--json", scores)
+    assert together.code == 0, together.err
+    (tmp_path / "r.csv").write_text("id,rating\n1001.jpg,4\n1002.jpg,1\n1003.jpg,2\n")
+    found = cli("score", "agreement", scores, tmp_path / "r.csv")
+    assert "3 rated images have several captions" in found.err
 
 
 def test_the_list_names_every_scorer(cli):

@@ -103,11 +103,17 @@ def build_idf(
 @app.command("agreement", no_args_is_help=True)
 def agreement(
     scored: Annotated[Path, typer.Argument(metavar="SCORES.json", help="Written by capwright score --json.")],
-    ratings: Annotated[Path, typer.Argument(metavar="RATINGS", help="CSV, TSV or JSONL: id, rating, perhaps system.")],
+    ratings: Annotated[
+        Path, typer.Argument(metavar="RATINGS", help="CSV, TSV or JSONL: id, rating, perhaps system, caption.")
+    ],
     only: Annotated[str, typer.Option("--scores", help="Names of scores, with commas; by default all.")] = "",
     aggregation: Annotated[
         str, typer.Option(help="Several ratings of a caption: mean, median or each (every rating for itself).")
     ] = "mean",
+    captions: Annotated[
+        Path | None,
+        typer.Option(metavar="REFS", help="Where ratings name captions by number: the file with all of them."),
+    ] = None,
     seed: SeedOption = 0,
     bootstrap: ReplicatesOption = 1000,
 ) -> None:
@@ -118,8 +124,10 @@ def agreement(
     from capwright.cli._display import print_table
     from capwright.cli._tables import with_interval
     from capwright.data.files import open_packed, parse_json, reading
-    from capwright.data.ratings import read_ratings
-    from capwright.evaluation.human_agreement import CORRELATIONS, agree
+    from capwright.data.ratings import read_ratings, with_texts
+    from capwright.data.references import read_references
+    from capwright.evaluation.human_agreement import CORRELATIONS
+    from capwright.evaluation.rated_captions import agree
 
     with open_packed(scored) as file, reading(scored):
         data = file.read()
@@ -129,11 +137,18 @@ def agreement(
         raise DataError(f"{scored}: {error}") from error
     people, names = read_ratings(ratings), names_in(only)
     try:
+        if captions is not None:
+            people = with_texts(people, read_references(captions))
         rated = agree(document, people, names, aggregation=aggregation, replicates=bootstrap, seed=seed)
     except DataError as error:
         raise DataError(f"{scored} and {ratings}: {error}") from error
     if rated.lost:
         say(f"{ratings}: {rated.lost:,} rated captions are not in {scored} and do not count")
+    if rated.together:
+        say(
+            f"warning: {rated.together:,} rated images have several captions, and {ratings} does not say which of them "
+            "was rated; add a column caption"
+        )
     rows = []
     for name, found in rated.scores.items():
         cells = [with_interval(one, 3, "+") for one in found.values()]

@@ -11,17 +11,19 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from capwright.console import shown
 from capwright.data.files import without_collection
 from capwright.data.id_matching import match_ids
+from capwright.data.inflection import OtherForms
 from capwright.data.model_text import residue
-from capwright.types import Caption, Sample
+from capwright.types import Caption, Sample, Vocabulary
 
 #: What `Finding.kind` can be: about ids and roles, then about text.
 KINDS: tuple[str, ...] = ("unmatched", "missing", "extra", "no_references", "swapped", "copied", "constant", "length")
-KINDS += ("empty", "blank_reference", "control", "tokenized", "residue", "script", "mojibake")
+KINDS += ("empty", "blank_reference", "control", "tokenized", "residue", "script", "mojibake", "inflected")
 
 _SHOWN = 5
 #: Captions that are longer than references, or shorter, by more than this say more about length than about quality.
@@ -33,6 +35,8 @@ _COPIED, _CONSTANT, _REPEATED = 0.2, 0.5, 0.1
 _SHARES = {"tokenized": 0.1, "script": 0.01}
 _FEW = 10
 _ENOUGH = 100
+#: Captions that are looked through for forms of names.
+_FIRST = 2000
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # Every branch begins with a fixed character, which is what makes it quick.
@@ -91,7 +95,8 @@ def check_alignment(
     that seem to be swapped; captions that are copies of their own references; one caption for most images; captions far
     longer or shorter than the references; samples without references; empty captions and blank references; line
     breaks and control characters (scoring takes each for a space); text that looks tokenized or wrongly decoded; what
-    is a model's and no caption (thoughts, special tokens, labels); scripts without spaces.
+    is a model's and no caption (thoughts, special tokens, labels); scripts without spaces; names of the vocabulary of a
+    dataset in forms that are not found.
 
     Args:
         predictions: id -> a row ({"caption", "status", ...}), a `Caption`, a text, or a list of these. Captions whose
@@ -109,7 +114,7 @@ def check_alignment(
     captions = _Wording("captions", tokenizer)
     for id, texts in (together or said).items():
         captions.add(id, texts)
-    found += [*captions.findings(), *known.wording.findings()]
+    found += [*captions.findings(), *known.wording.findings(), *_inflected(together, samples)]
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
@@ -281,6 +286,14 @@ def _length(together: Mapping[str, Sequence[str]], known: _References) -> Iterat
         "METEOR) then measure length more than content"
     )
     yield Finding("warning", "length", message)
+
+
+def _inflected(together: Mapping[str, Sequence[str]], samples: Sequence[Sample]) -> Iterator[Finding]:
+    forms = OtherForms(getattr(samples, "vocabulary", None) or Vocabulary({}))
+    for text in islice(chain.from_iterable(together.values()), _FIRST):
+        forms.add(text)
+    if message := forms.describe("captions"):
+        yield Finding("warning", "inflected", message)
 
 
 class _Wording:

@@ -18,6 +18,7 @@ import numpy as np
 from capwright.data.dataset import VOCABULARY, find_layout
 from capwright.data.files import file_digest, read_text
 from capwright.data.images import image_size, load_image
+from capwright.data.inflection import OtherForms
 from capwright.data.near_duplicates import PIXELS, ImageComparer, image_hash, near_pairs
 from capwright.data.sample_rows import Complain, RowReader, Where
 from capwright.data.text_checks import troubles
@@ -31,6 +32,8 @@ _SPLITS = {
     "train": "training needs one",
     "val": 'a run is measured on it; mark samples that it shall not learn from with "split": "val"',
 }
+#: References that are looked through for forms of names.
+_FIRST = 20_000
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -76,7 +79,8 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     that are empty or hold control characters, answers that are no option, boxes without area, the same image in
     two splits.
     Warnings: unknown keys, near duplicates of an image in two splits, tiny images, very long captions, invisible
-    characters, boxes beyond the image, names that two terms share, no "train" split, no "val" split.
+    characters, boxes beyond the image, names that two terms share, names in forms that are not found, no "train" split,
+    no "val" split.
 
     Memory holds some hundred bytes a sample and never more than a few images.
 
@@ -95,7 +99,8 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
     notes.root = root
     images = _ImageFiles(notes)
     splits: Counter[str] = Counter()
-    reader = RowReader(root, _read_vocabulary(root, notes))
+    vocabulary = _read_vocabulary(root, notes)
+    reader, forms = RowReader(root, vocabulary), OtherForms(vocabulary or Vocabulary({}))
     main = root / layout.marker
     try:
         for row, where in layout.rows(root, notes.add):
@@ -104,6 +109,8 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
             if sample is not None:
                 splits[sample.split] += 1
                 _check_sample(sample, row, root, complain)
+                for text in sample.references if forms.looked_at < _FIRST else ():
+                    forms.add(text)
                 images.add(sample, *where("image"))
     except DataError as error:
         notes.raised(error, main)
@@ -114,6 +121,8 @@ def check_dataset(path: str | Path, progress: Callable[[int, int], None] | None 
         for name, purpose in _SPLITS.items():
             if name not in splits:
                 notes.add("warning", main, None, f'there is no split "{name}" (there are: {names}); {purpose}')
+    if message := forms.describe("references"):
+        notes.add("warning", root / VOCABULARY, None, message)
     if not (root / VOCABULARY).exists():
         severity, message = "warning", "is missing; without terms nothing can be named right or wrong"
         if reader.terms_used:

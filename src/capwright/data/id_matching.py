@@ -58,7 +58,8 @@ def _by_file_name(samples: Sequence[Sample]) -> Callable[[str], str]:
         if isinstance(file, str) and file:
             name = _bare(file)
             found[name] = sample.id if found.get(name, sample.id) == sample.id else ""
-    return lambda id: found.get(_bare(id), id)
+    ids = set(ids_of(samples))
+    return lambda id: found.get(_bare(id), _bare(id) if _bare(id) in ids else id)
 
 
 def _bare(file: str) -> str:

@@ -18,8 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from capwright.console import shown
-from capwright.data.files import DECODER, cut_text, kind_of, lines, nearest_key, open_packed, parse_json, reading
+from capwright.data.files import (
+    DECODER,
+    cut_text,
+    kind_of,
+    lines,
+    nearest_key,
+    not_utf8,
+    open_packed,
+    parse_json,
+    reading,
+)
 from capwright.data.formats.from_plugin import plugin_rows
+from capwright.data.formats.other_tools import TOKEN_LINE, understood, why_no_id
 from capwright.data.formats.tables import ID_COLUMNS, no_captions, table_rows
 from capwright.types import DataError
 
@@ -78,6 +89,8 @@ def open_source(path: Path) -> Source:
     start = line.lstrip()[:1]
     if not start:
         raise DataError(f"{path}: is empty")
+    if TOKEN_LINE.fullmatch(line.decode("utf-8", "replace").strip()):
+        return Source(str(path), path, None, _token_lines(chain([(number, 0, line)], numbered), path))
     if start not in (b"{", b"["):
         return Source(str(path), path, None, _table((number, 0, line), numbered, path, handle))
     if start == b"{":
@@ -152,6 +165,18 @@ def json_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterat
             raise DataError(f"{path}:{number}: {error}; correct the line or delete it") from error
 
 
+def _token_lines(numbered: Iterable[tuple[int, int, bytes]], path: Path) -> Iterator[InputRow]:
+    """The rows of a token file of Flickr8k or Flickr30k; several of an image are its references."""
+    for number, _, line in numbered:
+        try:
+            found = TOKEN_LINE.fullmatch(line.decode("utf-8").strip())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}:{number}: {not_utf8(line, error)}") from error
+        if found is None:
+            raise DataError(f"{path}:{number}: must be an image, #, a number, a tab and a caption, as line 1 is")
+        yield InputRow({"id": found[1], "caption": found[2]}, f"{path}:{number}")
+
+
 def _row_or_none(line: bytes) -> dict[str, Any] | None:
     """The object that a line is, None when the line is no JSON object by itself."""
     try:
@@ -205,7 +230,7 @@ def row_identity(row: Mapping[str, Any], where: str) -> str:
     for key in ID_COLUMNS:
         if row.get(key) is not None:
             return identity(row[key], where)
-    raise DataError(f'{where}: has no id{nearest_key(row, ID_COLUMNS[:2])}; add "id" or "image_id"')
+    raise DataError(f'{where}: has no id{nearest_key(row, ID_COLUMNS[:2])}; add "id" or "image_id"{why_no_id(row)}')
 
 
 def identified_rows(source: Source, example: str) -> Iterator[tuple[str, str, Mapping[Any, Any]]]:
@@ -213,7 +238,8 @@ def identified_rows(source: Source, example: str) -> Iterator[tuple[str, str, Ma
     for row in source.rows:
         if not isinstance(row.value, Mapping):
             raise DataError(f"{row.where}: must be an object such as {example}")
-        yield row.where, row_identity(row.value, row.where), row.value
+        value = understood(row.value)
+        yield row.where, row_identity(value, row.where), value
 
 
 def identified_values(

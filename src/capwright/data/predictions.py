@@ -12,7 +12,7 @@ from capwright.data.files import nearest_key, without_collection
 from capwright.types import Caption, DataError
 
 #: Where a row keeps what was said; the first that is there is taken.
-_KEYS = ("caption", "captions", "prediction", "predictions", "text")
+_KEYS = ("caption", "captions", "prediction", "predictions", "filtered_resps", "text")
 
 #: A row of a caption file ({"id", "caption", "status", "finish", ...}), or several that were said of one image.
 Predicted = dict[str, Any] | list[dict[str, Any]]
@@ -24,7 +24,8 @@ def read_predictions(source: str | Path | Mapping[Any, Any] | Sequence[Any]) -> 
 
     Understood, by content: our caption files (rows with a status; a later row replaces an earlier one, as in
     `read_captions`); COCO results, a list of `{"image_id", "caption"}`; `{id: caption or captions}`; rows of `{"id" or
-    "image_id", "caption"}` as JSON lines or as a CSV or TSV table; `{"gts": ..., "res": ...}`, of which "res" is taken.
+    "image_id", "caption"}` as JSON lines or as a CSV or TSV table; `{"gts": ..., "res": ...}`, of which "res" is taken;
+    what LLaVA, lmms-eval, VLMEvalKit and ms-swift write, whose rows are named by number or by the path of the image.
     Each may be packed with gzip, or be such an object in memory (there a `Caption` is a caption too). Several captions
     of one image are given as a list (`"captions": [...]`, `{id: [...]}`); an id that is there twice is an error.
 

@@ -20,7 +20,7 @@ from capwright.data.vocabulary import read_vocabulary
 from capwright.types import NO_IMAGE, DataError, Sample
 
 #: Where a row keeps its references; the first that is there is taken.
-_KEYS = ("references", "reference", "captions", "caption", "sentences", "sentence", "text")
+_KEYS = ("references", "reference", "captions", "caption", "sentences", "sentence", "text", "comment")
 _FILE_KEYS = ("file_name", "filename", "image")
 #: What `meta` does not repeat.
 _OWN = {*_KEYS, *_FILE_KEYS, *ID_COLUMNS, "split", "meta"}

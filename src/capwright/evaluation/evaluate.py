@@ -294,6 +294,14 @@ def _estimate(sums: Sequence[ScorerSums], how: How, clusters: tuple[str, ...] | 
         each = iter(zip(found.value.tolist(), found.low.tolist(), found.high.tolist()))
         for place, one in zip(places, members):
             estimates[place] = {output: Estimate(*map(known, next(each))) for output in one.context.outputs}
+    for one, outputs in zip(sums, estimates):
+        if one.scorer.spec.of_all and not one.known.all():
+            finalize, ranges = join([one.scorer], [one.context], [one.all_rows])
+            counted = np.ones_like(one.known)
+            of_all = estimate(gather([one.all_rows], counted, clusters), finalize, ranges, how)
+            for output, *ends in zip(one.context.outputs, *(each.tolist() for each in of_all[:3])):
+                if output in one.scorer.spec.of_all:
+                    outputs[output] = Estimate(*map(known, ends))
     return estimates
 
 
@@ -351,10 +359,15 @@ class ScorerSums:
         self._sums: NDArray[np.float64] | None = None
 
     @property
+    def all_rows(self) -> NDArray[np.float64]:
+        """Float64 [images, k], as far as rows are there, also of what is unknown."""
+        assert self._sums is not None
+        return self._sums
+
+    @property
     def rows(self) -> NDArray[np.float64]:
         """Float64 [images, k]; zero where unknown."""
-        assert self._sums is not None
-        return np.where(self.known[:, None], self._sums, 0.0)
+        return np.where(self.known[:, None], self.all_rows, 0.0)
 
     def add(
         self, items: Sequence[Item], image_of: NDArray[np.int64], captions: _Captions, evidence: EvidenceRows

@@ -7,7 +7,7 @@ signature. Captions of one image are judged together, therefore whole images are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capwright.arrays import Floats
-from capwright.data.ratings import Rating
 from capwright.evaluation.config import with_settings
-from capwright.evaluation.scoring import read_scoring
 from capwright.evaluation.stats.bootstrap import (
     Rows,
     bootstrap_sums,
@@ -229,69 +227,6 @@ class _Judged:
         )
 
 
-@dataclass(frozen=True)
-class Rated:
-    """What `agree` found.
-
-    Attributes:
-        scores: name of a score -> coefficient -> Agreement.
-        captions: rated captions that have scores.
-        lost: rated captions that have none.
-    """
-
-    scores: Mapping[str, Mapping[str, Agreement]]
-    captions: int
-    lost: int
-
-
-def agree(
-    scored: Mapping[str, Any],
-    ratings: Sequence[Rating],
-    names: Sequence[str] = (),
-    *,
-    coefficients: Sequence[str] = CORRELATIONS,
-    aggregation: str = "mean",
-    **settings: Any,
-) -> Rated:
-    """Agreement of scores with ratings; captions of one image are resampled together.
-
-    Args:
-        scored: what `capwright score --json` writes, or `Scoring.to_json()`.
-        ratings: each names its system when `scored` has several.
-        names: of scores ("ciderD", "tts.micro"); all by default.
-        coefficients, aggregation, settings: see `agreement`.
-
-    Raises:
-        DataError: not such a document, a system or score that is not in it, or no rated caption is.
-    """
-    systems = _read_scores(scored)
-    people: dict[tuple[str, str], list[float]] = {}
-    for rating in ratings:
-        people.setdefault((_system_of(rating.system, systems), rating.id), []).append(rating.rating)
-    captions = {(name, id): scores for name, rows in systems.items() for id, scores in rows if (name, id) in people}
-    if not captions:
-        raise DataError("no rated caption has scores; the ids of ratings and of scores must be the same")
-    there = list(dict.fromkeys(name for scores in captions.values() for name in scores))
-    for name in names:
-        if name not in there:
-            raise DataError(f"there is no score {name!r}; there are {', '.join(there)}")
-    found = {
-        name: {
-            coefficient: agreement(
-                [scores.get(name) for scores in captions.values()],
-                [people[key] for key in captions],
-                [id for _, id in captions],
-                aggregation,
-                coefficient=coefficient,
-                **settings,
-            )
-            for coefficient in coefficients
-        }
-        for name in names or there
-    }
-    return Rated(found, len(captions), len(people) - len(captions))
-
-
 def _replicates(judged: _Judged, x: Floats, coefficient: str, ties: str, how: How) -> Floats:
     """The coefficient of the data, then that of each replicate: [1 + B]."""
     _check(coefficient, COEFFICIENTS, "coefficient")
@@ -390,21 +325,3 @@ def _ratings(one: Any, place: int) -> Floats:
 def _check(value: str, known_values: Sequence[str], what: str) -> None:
     if value not in known_values:
         raise DataError(f"{what} must be one of {', '.join(known_values)}, not {value!r}")
-
-
-def _read_scores(scored: Mapping[str, Any]) -> dict[str, list[tuple[str, Mapping[str, float | None]]]]:
-    """For each system (id, scores) of its images."""
-    try:
-        systems = read_scoring(scored)["systems"]
-        return {name: [(row["id"], row["scores"]) for row in one["per_image"]] for name, one in systems.items()}
-    except (DataError, KeyError, TypeError) as error:
-        raise DataError(f"the scores are not what capwright score --json writes ({error})") from error
-
-
-def _system_of(name: str, systems: Mapping[str, Any]) -> str:
-    if name in systems:
-        return name
-    if not name and len(systems) == 1:
-        return next(iter(systems))
-    whose = f"of the system {name!r}" if name else "that do not say whose caption it is"
-    raise DataError(f"there are ratings {whose}; their system must be one of {', '.join(systems)}")

@@ -120,7 +120,9 @@ def _check(
     name: str, rows: Mapping[str, Any], samples: Sequence[Sample], needs: set[str], config: MeasureConfig
 ) -> tuple[Finding, ...]:
     """What is doubtful about captions; what would make scores wrong is raised, all in one error."""
-    ignored = {"no_references"} if "references" not in needs else set()
+    ignored = {
+        kind for kind, need in {"no_references": "references", "inflected": "terms"}.items() if need not in needs
+    }
     if config.tokenizer == "split":  # texts are taken as tokenized, so that looking so is nothing to speak of
         ignored.add("tokenized")
     findings = [f for f in check_alignment(rows, samples, config.tokenizer) if f.kind not in ignored]

@@ -386,11 +386,10 @@ class QuestionScorer(ReadingScorer[QuestionContext]):
                 continue
             told = [self.read(one, next(answers)) if says else UNANSWERED for one in plan]
             evidence[index] = _evidence(plan, told)
-            state = status_of(told)
-            if state == Status.OK:
+            if (state := status_of(told)) == Status.OK:
                 self._fill(rows[index], plan, told, kind_column)
             else:
-                status[index] = state
+                status[index], rows[index, COLUMNS.index("unanswered")] = state, len(plan)
         return Stats.of(rows, status, evidence)
 
     def _fill(

@@ -52,6 +52,8 @@ class ScorerSpec:
             of the set and resampling them has the variance of the jackknife.
         higher_is_better: None when neither direction is (length).
         cost: "free" (string work), "model" (a local model runs), "calls" (a judge is asked, and paid).
+        of_all: outputs that are about the measuring (the share of questions without an answer): they count captions
+            that are unknown, too, in whose rows nothing else stands.
         rewards: names of values in [0, 1] made for training only, computed by `shape(rows)`; the first is the default
             reward. Empty when the headline output is the reward.
         main: the output that stands for the scorer, where that is not the first.
@@ -69,6 +71,7 @@ class ScorerSpec:
     unit: str = "item"
     higher_is_better: bool | None = True
     cost: str = "free"
+    of_all: tuple[str, ...] = ()
     rewards: tuple[str, ...] = ()
     main: str = ""
     about: str = ""

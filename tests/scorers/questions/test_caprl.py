@@ -111,7 +111,9 @@ def test_a_failed_question_is_unknown_and_never_wrong():
     # Of three questions two fail: too little is known.
     stats, found = run(every(), [Item(SAMPLE, "a red ball on the shelf !where !what")])
     assert stats.status == ("judge_error",)
-    assert not stats.rows.any()
+    assert stats.rows[0].tolist() == [0, 0, 0, 0, 3, *[0] * 6]
+    assert np.isnan(found["accuracy"])
+    assert found["unanswered"] == 1
     assert np.isnan(found["accuracy"])
     assert [one["result"] for one in stats.evidence[0]["questions"]] == ["unknown", "unknown", "right"]
 
@@ -281,6 +283,17 @@ def test_a_context_of_another_scorer_is_refused():
     context = TTS().prepare(Corpus(list(scene_samples(1)), scenes.vocabulary()))
     with pytest.raises(ScorerError, match="own prepare"):
         CapRL(Words()).stats([], context)
+
+
+def test_questions_of_unknown_captions_count_as_unanswered():
+    """Scores are of the captions that are known; how much is missing is said of all of them."""
+    other = replace(SAMPLE, id="b")
+    said = {"a": "a red ball on the shelf", "b": "a red ball on the shelf !where !what"}
+    found = evaluate([SAMPLE, other], said, [every()])
+    assert found.estimate("caprl").value == 1
+    assert found.unmeasured("caprl") == (1, {"judge_error": 1})
+    assert found.estimate("caprl", "unanswered").value == 0.5
+    assert evaluate([SAMPLE, other], said | {"b": said["a"]}, [every()]).estimate("caprl", "unanswered").value == 0
 
 
 def scene_samples(count):

@@ -16,10 +16,12 @@ from capwright.data.files import nearest_key, not_utf8
 from capwright.types import DataError
 
 #: Columns that can hold ids, and columns that can hold captions; the first that is there is taken.
-ID_COLUMNS = ("image_id", "id", "cocoid", "imgid", "file_name", "filename", "image")
-CAPTION_COLUMNS = ("caption", "captions", "reference", "references", "prediction", "predictions", "sentence", "text")
+ID_COLUMNS: tuple[str, ...] = ("image_id", "id", "cocoid", "imgid", "file_name", "filename", "image", "image_name")
+ID_COLUMNS += ("question_id", "doc_id", "index")  # of LLaVA, lmms-eval, VLMEvalKit
+CAPTION_COLUMNS: tuple[str, ...] = ("caption", "captions", "reference", "references", "prediction", "predictions")
+CAPTION_COLUMNS += ("sentence", "text", "comment")  # the last of Flickr30k
 
-_SEPARATORS = ("\t", ",", ";")
+_SEPARATORS = ("\t", ",", ";", "|")
 #: Columns in which a blank cell says nothing.
 _PERHAPS = ("status", "finish")
 #: A line that Excel puts, and understands, before the names of the columns.
@@ -129,7 +131,12 @@ def _cells(text: Iterator[str], separator: str, path: Path, first: int) -> Itera
     for line in text:
         taken = [line]
         try:
-            cells = next(csv.reader(_tee(line, text, taken), delimiter=separator, strict=True), [])
+            cells = next(
+                csv.reader(
+                    _tee(line, text, taken), delimiter=separator, skipinitialspace=separator == "|", strict=True
+                ),
+                [],
+            )
         except csv.Error as error:
             cells = _unquoted(taken, separator)
             if not cells:

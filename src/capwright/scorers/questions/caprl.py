@@ -36,7 +36,8 @@ class CapRL(QuestionScorer):
     Outputs, shares in [0, 1]:
         accuracy: right answers / answers. The headline and the reward. An abstention counts as not right.
         abstained: abstentions / answers.
-        unanswered: questions without an answer (the judge failed) / questions asked. They are in no other output.
+        unanswered: questions without an answer (the judge failed) / questions asked. They are in no other output; all
+            questions of a caption that is unknown for lack of answers count here.
         kind:...: accuracy of each kind of question that the corpus has (`Question.kind`).
 
     A caption without words leaves every question open, so its accuracy is 0. A sample without multiple-choice
@@ -58,6 +59,7 @@ class CapRL(QuestionScorer):
         name="caprl",
         outputs=_OUTPUTS,
         ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
+        of_all=("unanswered",),
         needs={"questions", "judge"},
         unit="item|ctx",
         cost="calls",

@@ -80,6 +80,7 @@ class CaptionQA(QuestionScorer):
         name="captionqa",
         outputs=_OUTPUTS,
         ranges=dict.fromkeys((*_OUTPUTS, "kind"), (0.0, 1.0)),
+        of_all=("unanswered",),
         needs={"questions", "judge"},
         unit="item|ctx",
         cost="calls",

@@ -50,7 +50,8 @@ class Prism(ReadingScorer[QuestionContext]):
         best: questions that at least one caption answers / questions. With one caption an image it is the accuracy.
             A question that no caption answers and that somewhere failed is in no sum: a failure is no wrong answer.
         abstained: abstentions / answers.
-        unanswered: answers that could not be had / answers asked for.
+        unanswered: answers that could not be had, and all of an image that is unknown for lack of them / answers asked
+            for.
         captions: mean captions an image: `best` grows with it.
     Accuracies are in [0, 1]. A question without a key among its options is never asked (counted in the signature), so
     it cannot count as right, as it does in the published program. An image without questions that can be asked is
@@ -70,6 +71,7 @@ class Prism(ReadingScorer[QuestionContext]):
         name="prism",
         outputs=_OUTPUTS,
         ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"captions": (0.0, math.inf)},
+        of_all=("unanswered",),
         needs={"questions", "judge", "several captions"},
         unit="item|ctx",
         cost="calls",
@@ -120,7 +122,7 @@ class Prism(ReadingScorer[QuestionContext]):
             if state == Status.OK:
                 rows[number] = _row(told)
             else:
-                status[number] = state
+                status[number], rows[number, 5] = state, len(told) * len(plan)
             evidence[number] = {
                 "captions": [{"questions": [show(asked, one) for asked, one in zip(plan, row)]} for row in told],
                 "best": float(rows[number, 3]),

@@ -50,7 +50,8 @@ class VDCScore(Scorer[VDCContext]):
             share. The headline and the reward.
         mark: mean mark, 0 (nothing in common) to 5 (the same in meaning), in the same way.
         abstained: share of answers that the caption did not tell, in the same way.
-        unanswered: questions without an answer or a mark (the judge failed) / questions. They are in no mean.
+        unanswered: questions without an answer or a mark (the judge failed) / questions. They are in no mean; all
+            questions of a caption that is unknown for lack of them count here.
 
     A caption without words tells nothing, and no judge is asked. A sample without questions is NaN. A caption of which
     less than half of the questions are settled is unknown.
@@ -66,6 +67,7 @@ class VDCScore(Scorer[VDCContext]):
         name="vdcscore",
         outputs=_OUTPUTS,
         ranges=dict.fromkeys(_OUTPUTS, (0.0, 1.0)) | {"mark": (0.0, float(BEST))},
+        of_all=("unanswered",),
         needs={"questions", "judge"},
         unit="item|ctx",
         cost="calls",
@@ -108,9 +110,9 @@ class VDCScore(Scorer[VDCContext]):
                 yield ItemStats(None)
                 continue
             marked = [next(found) for _ in plan]
-            state = status_of(marked)
             evidence = {"questions": [_show(question, one) for question, one in zip(plan, marked)]}
-            yield ItemStats(_row(marked) if state == Status.OK else None, state, evidence)
+            state, n = status_of(marked), len(marked)
+            yield ItemStats(_row(marked) if state == Status.OK else (0, 0, 0, 0, n, n), state, evidence)
 
     def fields(self, context: VDCContext) -> dict[str, object]:
         """`vdcscore|seed:0|questions:120#3f2a1b7c|by:...|v:1`."""
