@@ -103,6 +103,18 @@ def test_what_is_wrong_with_a_plugin_is_said_before_anything_starts(cli, files):
     assert "bleu: a scorer with this name exists (built in); the one of" in said.err
 
 
+def test_an_advantage_that_fails_is_said_before_anything_is_trained(cli, recipe, tmp_path):
+    (tmp_path / "own_advantage.py").write_text(
+        "from capwright.plugins import register\nregister('advantage', 'ranks')(lambda rewards, weights: None)\n"
+    )
+    for more in (["--dry-run"], []):
+        plugins.forget()
+        said = cli("train", recipe, "--out", tmp_path / "run", *more)
+        assert said.code == 1
+        assert "advantage ranks: failed: TypeError" in said.err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
 SHORT = {"sampling": {"max_tokens": 6}, "checkpoint_every": 1, "images_per_step": 3}
 
 
