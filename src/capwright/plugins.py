@@ -186,6 +186,8 @@ def resolve(kind: str, name: str, builtin: Mapping[str, Any] = EMPTY, error: typ
     every = names(kind, builtin)
     near = difflib.get_close_matches(name, every, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if name.endswith(".py"):
+        hint = f"; which one of this file? {name}:NAME"
     raise error(f"there is no {kind} {name!r}{hint} ({kind}s: {', '.join(every) or 'none'})")
 
 
