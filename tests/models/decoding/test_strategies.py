@@ -223,3 +223,14 @@ def test_logits_of_another_shape_are_refused():
     for step, gave in ((0, "NoneType"), (1, r"\[2, 3\]")):
         with pytest.raises(RunError, match=rf"strategy Own: combine must give \[2, 5\], not {gave}"):
             combined(Own(), [torch.zeros(2, 5)], step)
+
+
+def test_logits_that_are_no_numbers_are_refused():
+    """They would be drawn as captions without words, which score 0."""
+
+    class Own:
+        def combine(self, logits, step):
+            return logits[0] * torch.nan
+
+    with pytest.raises(RunError, match="strategy Own: combine gave NaN at step 3"):
+        combined(Own(), [torch.ones(2, 5)], 3)
