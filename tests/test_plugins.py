@@ -160,6 +160,8 @@ def test_references_that_lead_nowhere(write):
     path = write("own.py", "def reward(): ...\n")
     with pytest.raises(ScorerError, match=r"the scorer .*own.py:rewards cannot be had: .*no attribute 'rewards'"):
         resolve("scorer", f"{path}:rewards", error=ScorerError)
+    with pytest.raises(ScorerError, match=r"which one of this file\? own\.py:NAME"):
+        resolve("scorer", "own.py", error=ScorerError)
     with pytest.raises(ScorerError, match=r"the scorer no_such:x cannot be had: ModuleNotFoundError: .*'no_such'$"):
         resolve("scorer", "no_such:x", error=ScorerError)
 

@@ -71,6 +71,7 @@ class _Registered:
 
 _registered: dict[tuple[str, str], _Registered] = {}
 _loaded: dict[str, Plugin] = {}
+_moved: dict[Path, Plugin] = {}
 _loading: list[Path] = []
 
 
@@ -114,6 +115,9 @@ def load(path: str | Path, sha256: str = "") -> Plugin:
         PluginError: it cannot be read, has another digest, or raises while it is executed: names file and line.
     """
     file = Path(path).expanduser().absolute()
+    if sha256 in _loaded and not file.exists():  # it was named where it is now
+        _moved[file] = _loaded[sha256]
+        return _loaded[sha256]
     code = _read(file)
     found = hashlib.sha256(code).hexdigest()
     if sha256 and found != sha256:
@@ -186,6 +190,8 @@ def resolve(kind: str, name: str, builtin: Mapping[str, Any] = EMPTY, error: typ
     every = names(kind, builtin)
     near = difflib.get_close_matches(name, every, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if name.endswith(".py"):
+        hint = f"; which one of this file? {name}:NAME"
     raise error(f"there is no {kind} {name!r}{hint} ({kind}s: {', '.join(every) or 'none'})")
 
 
@@ -227,6 +233,7 @@ def forget() -> None:
         sys.modules.pop(plugin.module.__name__, None)
     _registered.clear()
     _loaded.clear()
+    _moved.clear()
     _entry_points.cache_clear()
 
 
@@ -274,6 +281,7 @@ def _file_module(path: str) -> ModuleType:
     """The module of a file: as it was when this process loaded it first, however it has changed since."""
     file = Path(path).expanduser().absolute()
     known = [plugin.module for plugin in _loaded.values() if plugin.path == file]
+    known += [_moved[file].module] if file in _moved else []
     return known[0] if known else load(file).module
 
 

@@ -9,7 +9,7 @@ import pytest
 import capwright
 from capwright import Caption, ImageError, ModelError, Sample, SamplingParams, read_captions
 from capwright.captioning import PolicyCaptioner, load_captioner
-from capwright.captioning.caption_files import caption_file, same_origin
+from capwright.captioning.caption_files import caption_file, caption_rows, same_origin
 from capwright.captioning.captioners import is_plugin
 from capwright.plugins import register
 from capwright.types import DataError, OutageError
@@ -102,3 +102,11 @@ def test_captioners_of_plugins(tmp_path, monkeypatch):
     register("captioner", "embedded")(Echo)
     with pytest.raises(ModelError, match=r"embedded: a captioner with this name exists \(built in\)"):
         load_captioner("embedded")
+
+
+@pytest.mark.parametrize("gives", [None, [], ["a dog"], [["a dog"]], [[]], [[Caption("a"), Caption("b")]]])
+def test_what_a_captioner_gives_must_be_captions(gives, tmp_path):
+    echo = Echo()
+    echo.caption = lambda requests, params, n=1: gives
+    with pytest.raises(ModelError, match="must give a list for each request, of as many `Caption`s as were asked for"):
+        list(caption_rows(echo, [Sample("a", tmp_path / "a.png")], SamplingParams()))

@@ -103,6 +103,18 @@ def test_what_is_wrong_with_a_plugin_is_said_before_anything_starts(cli, files):
     assert "bleu: a scorer with this name exists (built in); the one of" in said.err
 
 
+def test_an_advantage_that_fails_is_said_before_anything_is_trained(cli, recipe, tmp_path):
+    (tmp_path / "own_advantage.py").write_text(
+        "from capwright.plugins import register\nregister('advantage', 'ranks')(lambda rewards, weights: None)\n"
+    )
+    for more in (["--dry-run"], []):
+        plugins.forget()
+        said = cli("train", recipe, "--out", tmp_path / "run", *more)
+        assert said.code == 1
+        assert "advantage ranks: failed: TypeError" in said.err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
 SHORT = {"sampling": {"max_tokens": 6}, "checkpoint_every": 1, "images_per_step": 3}
 
 
@@ -173,6 +185,25 @@ def test_a_run_remembers_its_plugins(cli, recipe, own, tmp_path, monkeypatch):
     assert "Start anew" in refused.err
     assert executed.exists()
     assert read_captions(run / "captions/rl.jsonl"), "what is refused touches nothing"
+
+
+def test_a_file_that_moved_is_found_also_where_its_place_is_the_name(cli, recipe, own, tmp_path):
+    keys = yaml.safe_load(recipe.read_text())
+    keys |= {
+        "plugins": ["own_advantage.py"],
+        "rewards": {"own_scorer.py:shared_words": {"range": [0, 1], "gate": False}},
+    }
+    keys["evaluation"]["scorers"] = ["own_scorer.py:shared_words"]
+    recipe.write_text(yaml.safe_dump(keys))
+    run = tmp_path / "run"
+    assert cli("train", recipe, "--out", run).code == 0
+    moved = own.rename(tmp_path / "moved.py")
+    plugins.forget()
+    assert "own_scorer.py: the plugin cannot be read" in cli("train", "--resume", run).err
+    for _ in range(2):
+        plugins.forget()
+        said = cli("train", "--resume", run, "--plugin", moved)
+        assert said.code == 0, said.err
 
 
 def rows(run):
@@ -258,7 +289,7 @@ def test_captions_by_a_captioner_and_a_strategy_of_ones_own(cli, tmp_path, photo
         "        return [[Caption('a photo ' + params.strategy)] * n for request in requests]\n"
         "@register('decoding', 'calm')\nclass Calm:\n    policy_logprobs = False\n"
         "    def prompts(self, prefixes, encode): return [prefixes]\n"
-        "    def combine(self, logits, step): return logits[0] * 0 if step < 2 else logits[0]\n"
+        "    def combine(self, logits, step): return logits[0].where(logits[0].isinf(), -logits[0])\n"
     )
     out = tmp_path / "said.jsonl"
     common = ["caption", photo_dataset, "--split", "val"]

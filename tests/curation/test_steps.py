@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 import pytest
 from pydantic import Field, PrivateAttr
 
+from capwright import plugins
 from capwright.curation import MakeQuestions, Step, StepDecision, Subset, make_step, run_steps
 from capwright.curation.registry import find_step
 from capwright.curation.runner import tally_lines
 from capwright.data import open_dataset
 from capwright.scenes import build
-from capwright.types import DataError, OutageError, RecipeError
+from capwright.types import DataError, OutageError, RecipeError, Sample
 from exact_judges import Killed, scenes
 
 
@@ -247,5 +249,28 @@ def test_a_decision_for_every_sample():
         def decide(self, samples):
             return [StepDecision()] * (len(samples) - 1)
 
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(DataError, match=r"step forgets: decide\(\) must give a StepDecision for each sample"):
         list(Forgets()(scenes(3)))
+
+
+def test_steps_that_are_none():
+    """What a class of one's own does not have, or gives, is named."""
+
+    @plugins.register("step", "idle")
+    class Idle(Step):
+        name = "idle"
+
+    @plugins.register("step", "nameless")
+    class Nameless(Step):
+        def decide(self, samples):
+            return [StepDecision() for _ in samples]
+
+    for name in ("idle", "nameless"):
+        with pytest.raises(DataError, match=f'"{name}" is no step: it needs `name` and `decide`'):
+            find_step(name)
+    one = Sample("a", Path("a.png"))
+    for gives in (None, [], [True], [StepDecision(), StepDecision()]):
+        with pytest.raises(DataError, match=r"step own: decide\(\) must give a StepDecision for each sample"):
+            list(type("Own", (Nameless,), {"name": "own", "decide": lambda self, samples, gives=gives: gives})()([one]))
+    with pytest.raises(DataError, match=r"step own: apply\(\) must give a Sample, not None"):
+        list(type("Own", (Nameless,), {"name": "own", "apply": lambda self, sample, decision: None})()([one]))

@@ -13,7 +13,18 @@ import pytest
 
 from capwright.evaluation import evaluate
 from capwright.judges.protocols import reason_of
-from capwright.scorers import Corpus, Item, RewardView, as_scorer, get_scorer, register_scorer, registry
+from capwright.scorers import (
+    Corpus,
+    Item,
+    ItemStats,
+    RewardView,
+    Scorer,
+    ScorerSpec,
+    as_scorer,
+    get_scorer,
+    register_scorer,
+    registry,
+)
 from capwright.types import Caption, OutageError, Sample, ScorerError
 
 SAMPLE = Sample("one", Path("1.png"), ("a red ball",))
@@ -170,3 +181,27 @@ def test_what_makes_no_scorer_is_refused():
         get_scorer("hollow")
     with pytest.raises(ScorerError, match="tts: a scorer with this name exists"):
         register_scorer("tts", said)
+
+
+def test_what_measures_no_captions_is_told_how():
+    def one(caption): ...
+
+    with pytest.raises(ScorerError, match=r"^one\.caption: must be given: any value \(a function that scores"):
+        get_scorer(one)
+    with pytest.raises(ScorerError, match=r"sample 'one': .* failed: OverflowError: int too large to convert to float"):
+        measure(as_scorer(lambda caption, sample: 10**400, "huge"), "x")
+
+
+@pytest.mark.parametrize("gives", [None, [], [1.0], [ItemStats((1.0,))], [ItemStats((1.0, 2.0, 3.0))]])
+def test_rows_of_a_class_have_its_columns(gives):
+    """A row of one number was taken for all columns."""
+
+    class Own(Scorer):
+        spec = ScorerSpec("own", outputs=("rate",), ranges={"rate": (0.0, 1.0)}, higher_is_better=None)
+        columns, ratios = ("a", "b"), (("a", "b"),)
+
+        def measure(self, items, context):
+            return gives
+
+    with pytest.raises(ScorerError, match=r"own: measure\(\) must give an ItemStats for each caption, with a row of 2"):
+        measure(Own(), "x")

@@ -8,7 +8,7 @@ import torch
 from capwright.plugins import register
 from capwright.recipes.stages import ADVANTAGES
 from capwright.training import advantages
-from capwright.training.advantage_estimator import AdvantageEstimator
+from capwright.training.advantage_estimator import AdvantageEstimator, try_advantage
 from capwright.types import RecipeError, RunError
 from toy_captioner import says, toy_materials
 from toy_trainer import rl, trainer, unchanged, weights
@@ -77,3 +77,19 @@ def test_a_plugin_that_does_not_bring_it():
     stage = rl(kind="grpo").model_copy(update={"advantage": "later"})
     with pytest.raises(RecipeError, match="there is no advantage 'later'"):
         trainer(stage, materials())
+
+
+def test_what_is_no_advantage_is_refused_before_anything_is_trained():
+    """A run calls its advantage once beforehand: a warm-up of hours would be lost."""
+    register("advantage", "number")(3)
+    register("advantage", "neither")(type("Neither", (), {}))
+    register("advantage", "wide")(lambda rewards, weights: rewards)
+    for name, error, problem in (
+        ("number", RecipeError, "advantage number: must be a function, or a class that extends AdvantageEstimator"),
+        ("neither", RecipeError, "advantage neither: must be a function, or a class that extends"),
+        ("wide", RunError, r"must give a number for each caption, \[1, 4\]; it gave \[1, 4, 2\]"),
+    ):
+        with pytest.raises(error, match=problem):
+            try_advantage(rl(kind="grpo", advantage=name), 2)
+    for name in ADVANTAGES:
+        try_advantage(rl(kind="grpo", advantage=name), 2)

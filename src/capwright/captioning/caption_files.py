@@ -9,7 +9,7 @@ from typing import Any
 
 from capwright.captioning.captioners import Captioner
 from capwright.console import OnProgress
-from capwright.types import EMPTY, DataError, ImageError, ModelError, Request, Sample, SamplingParams
+from capwright.types import EMPTY, Caption, DataError, ImageError, ModelError, Request, Sample, SamplingParams
 
 #: The status of a row whose image could not be captioned; "reason" in the row says why.
 LOST = "missing_image"
@@ -90,6 +90,8 @@ def _batch_rows(captioner: Captioner, requests: Sequence[Request], sampling: Sam
             return [row for request in requests for row in _batch_rows(captioner, [request], sampling)]
         lost = {"caption": "", "status": LOST, "finish": "stop", "reason": str(error)}
         return [{"id": requests[0].sample.id, **lost}]
+    if [[isinstance(one, Caption) for one in each] for each in captions or ()] != [[True]] * len(requests):
+        raise ModelError("the captioner must give a list for each request, of as many `Caption`s as were asked for")
     return [
         {
             "id": request.sample.id,

@@ -31,7 +31,7 @@ from capwright.data.sample_rows import to_row
 from capwright.recipes.parts import Config
 from capwright.scorers.base import Corpus, write_signature
 from capwright.text.digest import fingerprint
-from capwright.types import Sample, Vocabulary
+from capwright.types import DataError, Sample, Vocabulary
 
 if TYPE_CHECKING:
     from capwright.judges.client.cost_estimate import CostEstimate
@@ -211,11 +211,16 @@ class Step(Config, ABC):
             decided = [None] * len(samples)
         asked = [sample for sample, known in zip(samples, decided) if known is None]
         self._tally.resumed += len(samples) - len(asked)
-        new = iter([decision for _, decision in zip(asked, self.decide(asked) if asked else (), strict=True)])
+        made = list(self.decide(asked) or ()) if asked else []
+        if len(made) != len(asked) or not all(isinstance(one, StepDecision) for one in made):
+            raise DataError(f"step {self.name}: decide() must give a StepDecision for each sample")
+        new = iter(made)
         finished = []
         for sample, digest, known in zip(samples, given, decided):
             decision = known if known is not None else next(new)
             after = sample if decision.drop else self.apply(sample, decision)
+            if not isinstance(after, Sample):
+                raise DataError(f"step {self.name}: apply() must give a Sample, not {after!r}")
             did = _did(sample, after, decision)
             if run.journal and known is None:
                 run.journal.record(label, sample.id, digest, did, decision)

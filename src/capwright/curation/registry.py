@@ -29,6 +29,8 @@ def find_step(name: str) -> type[Step]:
     found = plugins.resolve("step", name, STEPS, DataError)
     if not (isinstance(found, type) and issubclass(found, Step)):
         raise DataError(f'"{name}" is no step: it must be a class derived from capwright.curation.Step')
+    if found.__abstractmethods__ or not hasattr(found, "name"):
+        raise DataError(f'"{name}" is no step: it needs `name` and `decide`')
     return found
 
 

@@ -18,7 +18,7 @@ from capwright.models.batch import CaptionBatch, EncodedPrompts
 from capwright.models.decoding import sampling as decoding
 from capwright.models.decoding.kv_cache import Packed, Repeated
 from capwright.models.decoding.sampling import GeneratedTokens, generate
-from capwright.models.decoding.strategies import DecodingStrategy, strategy_of
+from capwright.models.decoding.strategies import DecodingStrategy, combined, strategy_of
 from capwright.models.features import FeatureCache, intercept
 from capwright.models.lm_head import Head
 from capwright.models.packing import Packing, as_attention, block_mask, pack, packed_mask, packed_positions, predictors
@@ -208,8 +208,8 @@ class HFPolicy:
         with self.evaluating(), self._without_flex():
             streams = [self._start(prompts, n) for prompts in strategy.prompts(prefixes.detach(), self.encode)]
             drawn = generate(
-                strategy.combine([first for first, _ in streams], 0),
-                lambda *state: strategy.combine([step(*state) for _, step in streams], state[-1]),
+                combined(strategy, [first for first, _ in streams], 0),
+                lambda *state: combined(strategy, [step(*state) for _, step in streams], state[-1]),
                 self.eos_ids.to(self.device),
                 sampling,
                 noise.flatten(0, 1).to(self.device),

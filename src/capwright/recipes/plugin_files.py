@@ -34,10 +34,13 @@ def pinned(recipe: Recipe) -> list[PluginFile]:
         PluginError: a file without a digest cannot be read.
     """
     found = {one.path: one for one in recipe.plugins}
-    for path in _referred(recipe.model_dump(exclude={"plugins"})):
+    named = set(_referred(recipe.model_dump(exclude={"plugins"})))
+    for path in sorted(named):
         found.setdefault(path, PluginFile(path=path))
     digests = {path: one.sha256 or plugins.digest(path) for path, one in found.items()}
-    return list({sha256: PluginFile(path=path, sha256=sha256) for path, sha256 in digests.items()}.values())
+    last = {sha256: path for path, sha256 in digests.items()}
+    kept = [path for path, sha256 in digests.items() if path in named or last[sha256] == path]
+    return [PluginFile(path=path, sha256=digests[path]) for path in kept]
 
 
 def load_plugins(recipe: Recipe) -> None:
@@ -47,7 +50,7 @@ def load_plugins(recipe: Recipe) -> None:
         PluginError: one cannot be loaded, or is not what it was when the run began.
     """
     for one in recipe.plugins:
-        if plugins.loaded(one.sha256) is None:
+        if plugins.loaded(one.sha256) is None or not os.path.exists(one.path):
             plugins.load(one.path, one.sha256)
 
 

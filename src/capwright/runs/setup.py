@@ -16,6 +16,7 @@ from capwright.recipes.stages import RlStage, SftStage
 from capwright.runs import checkpoint
 from capwright.runs.checkpoint import replacing
 from capwright.runs.drawn_scenes import draw_scenes, scenes_folder
+from capwright.training.advantage_estimator import try_advantage
 from capwright.training.demonstrations import targets
 from capwright.training.distributed import device_of, join
 from capwright.training.rewards import make_rewards
@@ -64,6 +65,9 @@ def build_training_setup(recipe: Recipe, out: Path) -> TrainingSetup:
         if shown and not any(data[i].references for i in range(len(data))):
             raise RecipeError(f"stages.{stage.name}.demonstrations: the train split has no references")
     rewards = make_rewards(recipe, data, whole.vocabulary)
+    for stage in recipe.stages:
+        if isinstance(stage, RlStage):
+            try_advantage(stage, len(rewards.weights))
     open_image = partial(load_image, max_pixels=recipe.model.max_pixels)
     policy = load_recipe_policy(recipe, device=device_of(recipe, accelerator))
     return TrainingSetup(policy, data, whole.fingerprint, rewards, open_image, _prefix_trains(policy))

@@ -234,7 +234,12 @@ class Scorer(Generic[C], metaclass=CheckedOptions):
         rows = np.zeros((len(items), self.width(own)))
         evidence: list[dict[str, Any] | None] = [None] * len(items)
         scored = [i for i, state in enumerate(status) if state in SCORED]
-        for i, found in zip(scored, self.measure([items[i] for i in scored], own), strict=True):
+        measured = list(self.measure([items[i] for i in scored], own) or ())
+        fits = [isinstance(one, ItemStats) and (one.row is None or len(one.row) == rows.shape[1]) for one in measured]
+        if len(fits) != len(scored) or not all(fits):  # a shorter row would be spread over the columns
+            what = f"an ItemStats for each caption, with a row of {rows.shape[1]} numbers"
+            raise ScorerError(f"{self.spec.name}: measure() must give {what}")
+        for i, found in zip(scored, measured):
             evidence[i] = found.evidence
             if found.row is not None:
                 rows[i] = found.row

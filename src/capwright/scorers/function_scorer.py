@@ -42,6 +42,7 @@ class FunctionScorer(Scorer[Context]):
         for item in items:
             try:
                 value = self.function(item.caption, item.sample, **self.options)
+                value = float(value) if isinstance(value, Real) else value
             except OutageError:
                 raise
             except Exception as error:

@@ -55,7 +55,7 @@ RENAMED = {"assistant": "judge", "picture": "image"}
 
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-_KINDS |= {types.NoneType: "null"}
+_KINDS |= {types.NoneType: "null", Any: "any value"}
 _BOUNDS = {"ge": ", {} or more", "gt": " above {}", "le": ", {} or less", "lt": " below {}"}
 
 
@@ -176,6 +176,8 @@ def _check(make: Callable[..., Any], given: Mapping[str, Any]) -> tuple[dict[str
     for option, parameter in known.items():
         if parameter.required and option not in given:
             problems[option] = f"must be given: {describe(parameter.hint)}"
+            if inspect.isfunction(make) and not measures_captions(make):
+                problems[option] += " (a function that scores takes a caption and a sample)"
     return checked, problems
 
 

@@ -24,6 +24,22 @@ def make_estimator(stage: RlStage, materials: TrainingSetup, processes: ProcessG
     return (own if isinstance(own, type) else AdvantageEstimator)(stage, materials, processes)
 
 
+def try_advantage(stage: RlStage, n_rewards: int) -> None:
+    """Call an advantage of one's own once, so that what is wrong with it shows before anything is trained.
+
+    Raises:
+        RecipeError: it is neither a function nor an `AdvantageEstimator`. RunError: it fails, or its shape is wrong.
+    """
+    own = plugins.resolve("advantage", stage.advantage, ADVANTAGES, RecipeError)
+    if not (issubclass(own, AdvantageEstimator) if isinstance(own, type) else callable(own)):
+        raise RecipeError(
+            f"advantage {stage.advantage}: must be a function, or a class that extends AdvantageEstimator"
+        )
+    if stage.advantage not in ADVANTAGES and not isinstance(own, type):
+        rewards = torch.zeros(1, stage.group_size, n_rewards, dtype=torch.float64)
+        _call(stage.advantage, own, rewards, torch.ones(n_rewards, dtype=torch.float64), {})
+
+
 class AdvantageEstimator:
     """The same in all processes, since all know all rewards.
 
@@ -94,17 +110,7 @@ class AdvantageEstimator:
 
     def from_rewards(self, values: Tensor, weights: Tensor, options: dict[str, Any]) -> Tensor:
         """The function that the stage names: rewards [P, G, K] and weights [K] to advantages [P, G]."""
-        name = self.stage.advantage
-        try:
-            found = torch.as_tensor(self.function(values, weights, **options), dtype=torch.float64)
-        except CapwrightError:
-            raise
-        except Exception as error:
-            raise RunError(f"advantage {name}: failed: {plugins.describe(error)}") from error
-        if found.shape != values.shape[:2]:
-            made, wanted = list(found.shape), list(values.shape[:2])
-            raise RunError(f"advantage {name}: must give a number for each caption, {wanted}; it gave {made}")
-        return found
+        return _call(self.stage.advantage, self.function, values, weights, options)
 
     def _penalties(self, rollout: Rollout, places: Sequence[int]) -> Tensor:
         """KL from the reference summed over each caption, [len(places), G], of all processes."""
@@ -124,3 +130,17 @@ class AdvantageEstimator:
         found = dict(self.processes.gather(mine))
         empty = torch.empty(0, stage.group_size, dtype=torch.float64)
         return torch.stack([found[place] for place in places]) if found else empty
+
+
+def _call(name: str, function: Any, values: Tensor, weights: Tensor, options: dict[str, Any]) -> Tensor:
+    """See `AdvantageEstimator.from_rewards`. Raises RunError when it fails, or its shape is wrong."""
+    try:
+        found = torch.as_tensor(function(values, weights, **options), dtype=torch.float64)
+    except CapwrightError:
+        raise
+    except Exception as error:
+        raise RunError(f"advantage {name}: failed: {plugins.describe(error)}") from error
+    if found.shape != values.shape[:2]:
+        made, wanted = list(found.shape), list(values.shape[:2])
+        raise RunError(f"advantage {name}: must give a number for each caption, {wanted}; it gave {made}")
+    return found

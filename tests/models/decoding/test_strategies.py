@@ -12,7 +12,7 @@ from PIL import Image
 import tiny_models
 from capwright.models import load_policy
 from capwright.models.decoding.sampling import invert, top_k_top_p_filter, uniform_noise
-from capwright.models.decoding.strategies import Guidance, PlainSampling, strategy_of
+from capwright.models.decoding.strategies import Guidance, PlainSampling, combined, strategy_of
 from capwright.plugins import register
 from capwright.recipes import RlStage
 from capwright.training.rollout import sampling_of
@@ -213,3 +213,24 @@ def test_a_stage_learns_only_from_the_policy_itself():
         RlStage.model_validate(keys | {"sampling": {"strategy": "owm"}})
     given = {"plugins": True}
     assert RlStage.model_validate(keys | {"sampling": {"strategy": "owm"}}, context=given).sampling.strategy == "owm"
+
+
+def test_logits_of_another_shape_are_refused():
+    class Own(PlainSampling):
+        def combine(self, logits, step):
+            return logits[0][:, :3] if step else None
+
+    for step, gave in ((0, "NoneType"), (1, r"\[2, 3\]")):
+        with pytest.raises(RunError, match=rf"strategy Own: combine must give \[2, 5\], not {gave}"):
+            combined(Own(), [torch.zeros(2, 5)], step)
+
+
+def test_logits_that_are_no_numbers_are_refused():
+    """They would be drawn as captions without words, which score 0."""
+
+    class Own:
+        def combine(self, logits, step):
+            return logits[0] * torch.nan
+
+    with pytest.raises(RunError, match="strategy Own: combine gave NaN at step 3"):
+        combined(Own(), [torch.ones(2, 5)], 3)

@@ -108,3 +108,14 @@ def strategy_of(sampling: SamplingParams) -> DecodingStrategy:
     if missing := [what for what in ("policy_logprobs", "prompts", "combine") if not hasattr(made, what)]:
         raise RunError(f"strategy {name}: has no {missing[0]}; docs/guides/plugins.md says what a strategy is")
     return made
+
+
+def combined(strategy: DecodingStrategy, logits: list[Tensor], step: int) -> Tensor:
+    """What the strategy makes of the logits. Raises RunError when it has another shape, or is no number."""
+    made = strategy.combine(logits, step)
+    if getattr(made, "shape", None) != logits[0].shape:
+        gave = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise RunError(f"strategy {type(strategy).__name__}: combine must give {list(logits[0].shape)}, not {gave}")
+    if not isinstance(strategy, PlainSampling | Guidance) and made.isnan().any():  # it would become an empty caption
+        raise RunError(f"strategy {type(strategy).__name__}: combine gave NaN at step {step}")
+    return made
