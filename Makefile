@@ -10,7 +10,7 @@ BENCH ?= --quick
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-slow test-gpu test-java bench docs-check base clean
+.PHONY: help setup demo test lint test-slow test-gpu test-java test-llm bench docs-check base clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test-gpu: $(READY)  ## tests that need a CUDA device
 test-java: $(READY)  ## tests of METEOR and the Java tokenizer; installs their jars, needs a Java runtime
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,java]'
 	$(BIN)/python -m pytest -m java
+
+test-llm: $(READY)  ## tests of judges against a real small model; fetches it (93 MB) and, where there is none, builds llama-server
+	$(BIN)/python tests/helpers/llama_server.py
+	$(BIN)/python -m pytest -m llm -rs || [ $$? -eq 5 ]
 
 bench: $(READY)  ## benchmarks, the quick variants; in full: make bench BENCH=
 	@mkdir -p runs/bench

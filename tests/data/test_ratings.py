@@ -84,7 +84,7 @@ def test_all_ratings_of_a_caption_are_gathered():
         ("a.jsonl", '{"id": 1, "rating": true}', r'a\.jsonl:1: rating "True" is not a number'),
         ("a.jsonl", '{"id": 1, "rated": 2}', r'a\.jsonl:1: there is no column "rating" among id, rated'),
         ("a.xlsx", "id,rating\n1,2\n", r"rename or convert"),
-        ("a.csv.gz", gzip.compress(b"id,rating\n1,2\n")[:-9], "the archive is cut off or damaged"),
+        ("a.csv.gz", gzip.compress(b"id,rating\n1,2\n", mtime=0)[:-9], "the archive is cut off or damaged"),
     ],
 )
 def test_errors_name_the_line_and_what_to_do(tmp_path, name, text, message):

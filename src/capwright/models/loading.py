@@ -120,7 +120,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     """The contents of a small JSON file; {} where there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
 
 

@@ -205,7 +205,10 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = (), kind: str = "") -> dict[s
     merged: dict[str, Any] = {}
     if base_name is not None:
         beside = path.parent / str(base_name)
-        base = beside if beside.is_file() else find_recipe(str(base_name), kind)
+        try:
+            base = beside if beside.is_file() else find_recipe(str(base_name), kind)
+        except (RecipeError, OSError, ValueError) as error:
+            raise RecipeError(f"{path}: extends: {error}") from None
         merged = read_yaml(base, (*seen, path.resolve()), kind)
     for key, value in sorted(raw.items(), key=lambda item: "." in str(item[0])):  # a list of stages before its changes
         if "." in str(key):
