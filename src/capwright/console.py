@@ -50,6 +50,11 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its class, where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def shown(value: object, most: int = 200) -> str:
     """A value in a message: as Python writes it, cut off where it is long.
 

@@ -252,12 +252,11 @@ def describe(error: BaseException, file: Path | None = None) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     skipped = (__file__, importlib.__file__, "<")
     own = [f for f in frames if (not f.filename.startswith(skipped) if file is None else f.filename == str(file))]
-    line = own[-1].lineno if own else None
-    where = Path(own[-1].filename).name if own else ""
+    line, where = (own[-1].lineno, own[-1].filename) if own else (None, "")
     if isinstance(error, SyntaxError) and error.filename:
-        line, where = error.lineno, Path(error.filename).name
+        line, where = error.lineno, error.filename
     what = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
-    return f"{what} ({where}, line {line})" if line else what
+    return f"{what} ({Path(where).name}, line {line})" if line else what
 
 
 def _read(file: Path) -> bytes:

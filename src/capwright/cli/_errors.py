@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from capwright.console import say
+from capwright.console import first_line, say
 from capwright.types import CapwrightError, OutageError
 
 #: What a shell expects of a command that was stopped with Ctrl-C.
@@ -42,7 +42,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if type(error).__name__ != "OutOfMemoryError":
                 raise
-            _fail(f"the device has not enough memory: use a smaller batch or smaller images ({_first_line(error)})")
+            _fail(f"the device has not enough memory: use a smaller batch or smaller images ({first_line(error)})")
 
 
 @contextmanager
@@ -80,7 +80,3 @@ def _fail(message: str) -> None:
 def _worker() -> int:
     """The rank of this process among those of one run; 0 for the first, or for one that is alone."""
     return int(os.environ.get("RANK", "0"))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -79,17 +79,16 @@ class StepJournal(AppendLog):
         self.add(row)
 
     def _read(self, settings: dict[str, Any]) -> None:
-        begun = False
-        for number, offset, row in read_rows(self.path, hint="delete the file to begin anew"):
-            if not begun:
-                self._same(row, settings)
-                begun = True
-            elif isinstance(row, dict) and isinstance(row.get("status"), str) and isinstance(row.get("reason"), str):
+        rows = read_rows(self.path, hint="delete the file to begin anew")
+        if (head := next(rows, None)) is None:
+            self.add({"journal": self._kind, "settings": settings})
+            return
+        self._same(head[2], settings)
+        for number, offset, row in rows:
+            if isinstance(row, dict) and isinstance(row.get("status"), str) and isinstance(row.get("reason"), str):
                 self._places[row.get("step", self._kind), str(row.get("id"))] = offset
             else:
                 raise DataError(f"{self.path}:{number}: is not a row of a journal; delete the file to begin anew")
-        if not begun:
-            self.add({"journal": self._kind, "settings": settings})
 
     def _same(self, row: Any, settings: dict[str, Any]) -> None:
         found = row.get("settings") if isinstance(row, dict) and row.get("journal") == self._kind else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,9 @@ def write_new(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: already exists and is not empty; remove it or choose another folder")
     coming = iter(samples)
-    first = _next(coming, out)
+    first = next(coming, None)
+    if first is None:
+        raise DataError(f"{out}: there are no samples to write")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     write_dataset(chain([first], coming), partial, vocabulary)
@@ -48,10 +50,3 @@ def write_new(
             out.rmdir()
         partial.rename(out)
     return out
-
-
-def _next(samples: Iterator[Sample], out: Path) -> Sample:
-    try:
-        return next(samples)
-    except StopIteration:
-        raise DataError(f"{out}: there are no samples to write") from None

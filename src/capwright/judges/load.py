@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -50,8 +50,7 @@ def load_judge(name: str | Mapping[str, Any], **options: Any) -> Any:
     if name in _BUILT_IN:
         if options:
             raise ModelError(f"the {name} judge has no options, but {', '.join(sorted(options))} is given")
-        module, _, make = _BUILT_IN[name].partition(":")
-        return getattr(import_module(module), make)()
+        return resolve_name(_BUILT_IN[name])()
     if address := chat_address(name):
         return _llm_judge(address, options)
     raise ModelError(

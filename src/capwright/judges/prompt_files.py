@@ -105,7 +105,7 @@ def load_prompts(folder: str = "") -> Mapping[str, Prompt]:
     """
     built_in = resources.files("capwright.judges").joinpath("prompts")
     found = {
-        file.name.removesuffix(".yaml"): _parse(file.name, file.read_text(encoding="utf-8"))
+        file.name.removesuffix(".yaml"): _parse(file.name, file.read_text(encoding="utf-8"), file.name)
         for file in sorted(built_in.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
     }
@@ -120,7 +120,7 @@ def _own(folder: Path, built_in: Mapping[str, Prompt]) -> dict[str, Prompt]:
     own = {}
     for file in sorted(folder.glob("*.yaml")):
         try:
-            prompt = _parse(file.name, file.read_text(encoding="utf-8"), where=str(file))
+            prompt = _parse(file.name, file.read_text(encoding="utf-8"), str(file))
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"{file}: cannot be read: {error}") from error
         if prompt.name in built_in:
@@ -162,8 +162,7 @@ def _lacking(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str = "
     return _lacking(wanted["items"], given.get("items", {}), f"{where}[]") if "items" in wanted else ""
 
 
-def _parse(name: str, text: str, where: str = "") -> Prompt:
-    where = where or name
+def _parse(name: str, text: str, where: str) -> Prompt:
     try:
         read = load_yaml(text)
     except yaml.YAMLError as error:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from capwright.console import first_line
 from capwright.models.policy import HFPolicy
 from capwright.models.processor import DEFAULT_PROMPT, SETTINGS, PromptProcessor, load_processor
 from capwright.models.remote_code import code_refused
@@ -149,10 +150,10 @@ def _load_model(name: str | Path, options: LoadOptions) -> Any:
             raise ModelError(f"model {str(name)!r} cannot be loaded: {code}") from error
         if kind and "attention" in str(error):
             raise ModelError(
-                f"model {str(name)!r} cannot do attention {attention!r}; use 'auto': {_first_line(error)}"
+                f"model {str(name)!r} cannot do attention {attention!r}; use 'auto': {first_line(error)}"
             ) from error
         hint = "" if Path(name).exists() else " (there is no such folder here; is the hub reachable, and the id right?)"
-        raise ModelError(f"model {str(name)!r} cannot be loaded{hint}: {_first_line(error)}") from error
+        raise ModelError(f"model {str(name)!r} cannot be loaded{hint}: {first_line(error)}") from error
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -166,12 +167,7 @@ def _load_adapter(model: Any, folder: str | Path, merge: bool) -> Any:
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
         return adapted.merge_and_unload().requires_grad_(True) if merge else adapted
     except Exception as error:  # see _load_model
-        raise ModelError(f"adapter {str(folder)!r} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+        raise ModelError(f"adapter {str(folder)!r} cannot be loaded: {first_line(error)}") from error
 
 
 def _add_lora(model: Any, lora: Mapping[str, Any], name: str) -> Any:

@@ -23,6 +23,7 @@ from torch import nn
 from capwright.types import RunError
 
 KEEP = 2
+_DAMAGED = "is damaged; remove this folder to resume from the checkpoint before it"
 
 
 def save_state(place: Path, state: dict[str, Any], about: dict[str, Any]) -> Path:
@@ -54,22 +55,22 @@ def states(folder: Path) -> list[Path]:
 def load_state(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(state, about) of a checkpoint. Raises RunError when it cannot be read."""
     about = read_about(place)
-    with _damaged(place):
+    with _readable(place, _DAMAGED):
         return torch.load(place / "state.pt", map_location="cpu", weights_only=True), about
 
 
 def read_about(place: Path) -> dict[str, Any]:
     """What a checkpoint says of itself, without its weights. Raises RunError when it cannot be read."""
-    with _damaged(place):
+    with _readable(place, _DAMAGED):
         return dict(json.loads((place / "state.json").read_text(encoding="utf-8")))
 
 
 @contextlib.contextmanager
-def _damaged(place: Path) -> Iterator[None]:
+def _readable(place: Path, otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise RunError(f"{place}: is damaged; remove this folder to resume from the checkpoint before it") from error
+        raise RunError(f"{place}: {otherwise}") from error
 
 
 def save_weights(place: Path, weights: dict[str, torch.Tensor]) -> None:
@@ -80,10 +81,8 @@ def save_weights(place: Path, weights: dict[str, torch.Tensor]) -> None:
 
 def read_weights(place: Path, why: str) -> dict[str, torch.Tensor]:
     """What `save_weights` wrote. Raises RunError, saying what needs it, when it is not there or damaged."""
-    try:
+    with _readable(place, f"is gone or damaged, and {why} needs it; start anew with another --out"):
         return torch.load(place / "weights.pt", map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise RunError(f"{place}: is gone or damaged, and {why} needs it; start anew with another --out") from error
 
 
 @contextlib.contextmanager

@@ -7,20 +7,20 @@ Everything lies in one folder, and every part that is complete is kept when the 
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from capwright.console import counting, say
+from capwright.data.append_log import read_rows
 from capwright.runs.callbacks import CAPTIONS, CHECKPOINTS, Observer, read_times, systems
 from capwright.runs.progress import open_progress
 from capwright.runs.resume import check_resume, take_over
 from capwright.runs.summary import SUMMARY, measure_stages, starts_of, summarize, write_json
-from capwright.types import DataError, RecipeError, RunError
+from capwright.types import RecipeError, RunError
 
 if TYPE_CHECKING:
     from capwright.data import Dataset
@@ -69,7 +69,8 @@ def _run(recipe: Recipe, out: Path, resume: bool) -> Scoring | None:
     from capwright.training.distributed import is_first, join
 
     load_plugins(recipe)
-    with join(recipe).main_process_first(), _drawing(recipe) as drawn:
+    counter = nullcontext() if recipe.data.scenes is None else counting("drawing scenes")
+    with join(recipe).main_process_first(), counter as drawn:
         data = open_data(recipe, out, drawn)
     samples = data.split(recipe.data.eval_split)[: recipe.data.eval_limit]
     how = recipe.evaluation
@@ -100,11 +101,6 @@ def _run(recipe: Recipe, out: Path, resume: bool) -> Scoring | None:
     return _conclude(recipe, out, data, samples, rulers, materials)
 
 
-def _drawing(recipe: Recipe) -> AbstractContextManager[Any]:
-    """A counter for scenes, where there are some to draw."""
-    return nullcontext() if recipe.data.scenes is None else counting("drawing scenes")
-
-
 def _conclude(
     recipe: Recipe,
     out: Path,
@@ -114,6 +110,8 @@ def _conclude(
     materials: TrainingSetup,
 ) -> Scoring:
     """Measure all systems; write summary.json and report.html."""
+    import torch
+
     from capwright.data import read_captions
     from capwright.report import write_report
 
@@ -130,7 +128,7 @@ def _conclude(
         "seed": recipe.seed,
         "model": recipe.model.name,
         "device": str(materials.policy.device),
-        "threads": _threads(),
+        "threads": torch.get_num_threads(),
         "data": place_of(data.root, out),
         "fingerprint": data.fingerprint,
         "split": recipe.data.eval_split,
@@ -160,24 +158,13 @@ def _from_journal(path: Path) -> tuple[dict[str, float | None], dict[str, int]]:
     """Seconds of training by stage, without captions and probes; and images seen until the end of each."""
     seconds: dict[str, float] = defaultdict(float)
     seen: dict[str, int] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not JSON ({error}); remove the line") from error
-            if row["kind"] == "step":
-                seconds[row["stage"]] += row["seconds"]
-                seen[row["stage"]] = row["images_seen"]
+    for _, _, row in read_rows(path, hint="remove the line"):
+        if row["kind"] == "step":
+            seconds[row["stage"]] += row["seconds"]
+            seen[row["stage"]] = row["images_seen"]
     return {name: round(value, 3) for name, value in seconds.items()}, seen
 
 
 def _reward_signatures(materials: TrainingSetup) -> dict[str, str]:
     views = materials.rewards.views if materials.rewards else {}
     return {name: str(getattr(view, "signature", name)) for name, view in views.items()}
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

@@ -85,17 +85,15 @@ class LiveProgress(Progress):
         from rich import progress as bars
         from rich.table import Column
 
-        def whole() -> Column:
-            return Column(no_wrap=True)
-
         self.close()
+        whole = Column(no_wrap=True)  # each table takes copies
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)  # a narrow terminal cuts the note, never the clock
         self._bar = bars.Progress(
-            bars.TextColumn("{task.description}", table_column=whole()),
-            bars.BarColumn(bar_width=12, table_column=whole()),
-            bars.MofNCompleteColumn(table_column=whole()),
-            bars.TimeRemainingColumn(compact=True, table_column=whole()),
-            bars.TextColumn("{task.fields[speed]}", table_column=whole()),
+            bars.TextColumn("{task.description}", table_column=whole),
+            bars.BarColumn(bar_width=12, table_column=whole),
+            bars.MofNCompleteColumn(table_column=whole),
+            bars.TimeRemainingColumn(compact=True, table_column=whole),
+            bars.TextColumn("{task.fields[speed]}", table_column=whole),
             bars.TextColumn("{task.fields[note]}", style="dim", table_column=rest),
             console=self._console,
             expand=True,

@@ -83,11 +83,10 @@ def validate(entry: Any) -> Candidate:
     """One entry of a writer as a candidate. Labels before options ("A) red") are taken off."""
     if isinstance(entry, Question):
         entry = asdict(entry)
-    if isinstance(entry, Mapping):
-        text = entry.get("text", entry.get("question"))
-        options, answer, kind = entry.get("options"), entry.get("answer"), entry.get("kind")
-    else:
+    if not isinstance(entry, Mapping):
         return Candidate(Question(shorten(entry)), "no_question")
+    text = entry.get("text", entry.get("question"))
+    options, answer, kind = entry.get("options"), entry.get("answer"), entry.get("kind")
     if not _is_text(text) or not fold(text):
         return Candidate(Question(shorten(text)), "no_question")
     question = Question(" ".join(text.split()), kind=" ".join(kind.split())[:40] if _is_text(kind) else "")

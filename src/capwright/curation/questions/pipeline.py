@@ -165,14 +165,10 @@ class MakeQuestions(Step, Filter):
 
     def decide(self, samples: Sequence[Sample]) -> list[StepDecision]:
         evidence = [self._evidence(sample) for sample in samples]
-        outcomes: list[tuple[str, str, list[Candidate]]] = [
-            (
-                "missing_image",
-                "it has no references" if self.shown == "references" else f"there is no {sample.image}",
-                [],
-            )
-            for sample in samples
-        ]
+        outcomes: list[tuple[str, str, list[Candidate]]] = []
+        for sample in samples:
+            lacks = "it has no references" if self.shown == "references" else f"there is no {sample.image}"
+            outcomes.append(("missing_image", lacks, []))
         asked = [i for i, each in enumerate(evidence) if each is not None]
         for i, (status, reason, candidates) in zip(asked, self._write([samples[i] for i in asked]), strict=True):
             outcomes[i] = (status, reason, _without_repeats(candidates, self.same))

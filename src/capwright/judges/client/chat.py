@@ -119,7 +119,13 @@ class Chat:
             ChatError: the server refuses the key, has no such model, or a request cannot be understood.
         """
         with self._lock:
-            return self._ask(requests)
+            keys, lost = self._keys(requests)
+            first = {key: request for key, request in zip(keys, requests) if key}
+            answers = self._kept(first)
+            self.account.hit(len(answers))
+            if left := {key: request for key, request in first.items() if key not in answers}:
+                answers |= self._fetch(left)
+            return [answers[key] if key else lost[place] for place, key in enumerate(keys)]
 
     def estimate(self, requests: Sequence[ChatRequest]) -> Cost:
         """What asking would cost, without asking; answers in the cache cost nothing."""
@@ -140,15 +146,6 @@ class Chat:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
-        keys, lost = self._keys(requests)
-        first = {key: request for key, request in zip(keys, requests) if key}
-        answers = self._kept(first)
-        self.account.hit(len(answers))
-        if left := {key: request for key, request in first.items() if key not in answers}:
-            answers |= self._fetch(left)
-        return [answers[key] if key else lost[place] for place, key in enumerate(keys)]
 
     def _kept(self, first: Mapping[bytes, ChatRequest]) -> dict[bytes, ChatAnswer]:
         """Answers from the cache, by key."""

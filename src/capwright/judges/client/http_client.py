@@ -21,6 +21,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
+from capwright.console import first_line
 from capwright.judges.client.dialect import Dialect
 from capwright.judges.client.messages import CANDIDATES, ChatAnswer, ChatError, ChatRequest
 from capwright.judges.client.options import ChatOptions
@@ -194,9 +195,8 @@ class HTTPClient:
                 raise
             chain = _chain(error)
             never = any(isinstance(one, _NO_CONNECTION) or type(one).__name__ in _NO_CONNECTION_NAMES for one in chain)
-            first = (str(chain[-1]).strip().splitlines() or [type(chain[-1]).__name__])[0]
-            what = "no connection" if never else "the connection broke"
-            raise CallFailedError(f"{what}: {first}", heard=False, reached=not never, billed=not never) from None
+            what = f"{'no connection' if never else 'the connection broke'}: {first_line(chain[-1])}"
+            raise CallFailedError(what, heard=False, reached=not never, billed=not never) from None
 
     def _connected(self) -> Any:
         if self._connections is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
+from capwright.console import first_line
 from capwright.data.images import load_image
 from capwright.judges.client.messages import (
     CANDIDATES,
@@ -61,10 +63,10 @@ class LocalModel:
 
     async def run(self, requests: Sequence[ChatRequest], done: Done, seconds: float | None) -> None:
         """Ask all, one after the other; `done(place, answer)` as they come."""
-        until = None if seconds is None else time.monotonic() + seconds
+        until = math.inf if seconds is None else time.monotonic() + seconds
         for place, request in enumerate(requests):
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
+            left = until - time.monotonic()
+            if left <= 0:
                 done(place, ChatAnswer(Status.TIMEOUT, reason=f"the step was over after {seconds:g} s"))
                 continue
             await asyncio.wrap_future(done(place, await asyncio.to_thread(self._answer, request, left)))
@@ -73,11 +75,11 @@ class LocalModel:
         """Lets the weights go."""
         self._model = self._reader = None
 
-    def _answer(self, request: ChatRequest, left: float | None) -> ChatAnswer:
+    def _answer(self, request: ChatRequest, left: float) -> ChatAnswer:
         self._load()
         reserved = self._account.reserve(request)
         started = time.monotonic()
-        limit = min(self._options.call_seconds, self._options.call_seconds if left is None else left)
+        limit = min(self._options.call_seconds, left)
         try:
             answer, in_time = self._generate(self._inputs(request), request, limit)
         except ImageError as error:
@@ -85,7 +87,7 @@ class LocalModel:
             return ChatAnswer(Status.MISSING_IMAGE, reason=str(error))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a prompt that this model cannot take
             self._account.lose(reserved, billed=False)
-            return ChatAnswer(Status.JUDGE_ERROR, reason=_first_line(error)[:300])
+            return ChatAnswer(Status.JUDGE_ERROR, reason=first_line(error)[:300])
         seconds = time.monotonic() - started
         self._account.settle(reserved, request, answer.tokens_in, answer.tokens_out, seconds)
         if not in_time:
@@ -108,7 +110,7 @@ class LocalModel:
             dtype = _DTYPES[self._options.dtype]
             self._model = kind.from_pretrained(self._source, dtype=dtype, **trust).to(self._device).eval()
         except Exception as error:  # every library below has errors of its own for a broken file
-            why = code_refused(error, "set the option trust_remote_code of the judge") or _first_line(error)
+            why = code_refused(error, "set the option trust_remote_code of the judge") or first_line(error)
             raise ChatError(f"local:{self._source}: cannot be loaded: {why}") from error
 
     def _inputs(self, request: ChatRequest) -> Any:
@@ -119,10 +121,8 @@ class LocalModel:
         prompt = self._prompt(messages)
         settings: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": not self._has_template}
         if self._sees:
-            inputs = self._reader(text=[prompt], images=images or None, **settings)
-        else:
-            inputs = self._reader([prompt], **settings)
-        return inputs.to(self._device)
+            settings["images"] = images or None
+        return self._reader(text=[prompt], **settings).to(self._device)
 
     @property
     def _has_template(self) -> bool:
@@ -133,9 +133,7 @@ class LocalModel:
         goes_on = messages[-1].role == "assistant"
         if not self._has_template:
             return "\n".join(f"{m.role}: {m.text}" for m in messages) + ("" if goes_on else "\nassistant:")
-        settings: dict[str, Any] = {"tokenize": False, "add_generation_prompt": not goes_on}
-        if goes_on:
-            settings["continue_final_message"] = True
+        settings = {"tokenize": False, "add_generation_prompt": not goes_on, "continue_final_message": goes_on}
         try:
             return str(self._reader.apply_chat_template([_turn(m, self._sees) for m in messages], **settings))
         except Exception as error:  # a template raises what it likes; what many do not know is a system message
@@ -144,7 +142,7 @@ class LocalModel:
             first = Message(messages[1].role, f"{messages[0].text}\n\n{messages[1].text}", messages[1].images)
             return self._prompt([first, *messages[2:]])
 
-    def _generate(self, inputs: Any, request: ChatRequest, seconds: float | None) -> tuple[ChatAnswer, bool]:
+    def _generate(self, inputs: Any, request: ChatRequest, seconds: float) -> tuple[ChatAnswer, bool]:
         """What the model says, and whether it came to an end in time."""
         start = inputs["input_ids"].shape[1]
         drawn = request.temperature > 0
@@ -162,7 +160,7 @@ class LocalModel:
         ids = out.sequences[0, start:].tolist()
         ends = self._model.generation_config.eos_token_id
         stopped = bool(ids) and ids[-1] in (ends if isinstance(ends, list) else [ends])
-        in_time = stopped or len(ids) >= request.max_tokens or seconds is None or time.monotonic() - began < seconds
+        in_time = stopped or len(ids) >= request.max_tokens or time.monotonic() - began < seconds
         text = self._decode(ids)
         tokens = self._tokens(ids, out.logits) if request.choices else ()
         finish = "stop" if stopped else "length"
@@ -178,10 +176,6 @@ class LocalModel:
 
     def _decode(self, ids: list[int]) -> str:
         return str(getattr(self._reader, "tokenizer", self._reader).decode(ids, skip_special_tokens=True))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _turn(message: Message, sees: bool) -> dict[str, Any]:

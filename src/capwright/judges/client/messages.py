@@ -176,13 +176,13 @@ class ChatAnswer:
             raise ValueError("the answer has no text")
         if refusal or finish == "content_filter":
             finish, text = "refusal", text or refusal or ""
-        tokens_in, tokens_out = (_count(body.get("usage"), name) for name in ("prompt_tokens", "completion_tokens"))
+        usage = body.get("usage")
         return ChatAnswer(
             text=str(text or (thought and "<think>") or ""),
             finish=finish,
             tokens=_tokens(choice),
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
+            tokens_in=_count(usage, "prompt_tokens"),
+            tokens_out=_count(usage, "completion_tokens"),
         )
 
     def _cut_off(self, request: ChatRequest, text: str) -> str:

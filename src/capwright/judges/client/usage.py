@@ -83,7 +83,7 @@ class Usage:
     def reserve(self, request: ChatRequest) -> float:
         """Puts aside what a call may cost at most; raises BudgetError when that is more than what is left."""
         with self._lock:
-            tokens = prompt_tokens(request, self._image_tokens)
+            tokens = prompt_tokens(request, self._paid.image_tokens)
             # Servers that count more tokens than we guess make us careful.
             drift = max(1.0, self.tokens_in / self._guessed) if self._guessed else 1.0
             worst = self._price(tokens * drift, request.max_tokens)
@@ -99,7 +99,7 @@ class Usage:
     def settle(self, reserved: float, request: ChatRequest, tokens_in: int, tokens_out: int, seconds: float) -> None:
         """A call was answered. A server that does not count tokens is taken to have used what was guessed."""
         with self._lock:
-            guessed = prompt_tokens(request, self._image_tokens)
+            guessed = prompt_tokens(request, self._paid.image_tokens)
             self._reserved -= reserved
             self.calls += 1
             self.tokens_in += tokens_in
@@ -122,7 +122,7 @@ class Usage:
 
     def estimate(self, requests: Sequence[ChatRequest], cached: int) -> Cost:
         """What these requests cost when none of them is in the cache; `cached` others are."""
-        prompts = sum(prompt_tokens(request, self._image_tokens) for request in requests)
+        prompts = sum(prompt_tokens(request, self._paid.image_tokens) for request in requests)
         answers = sum(request.max_tokens for request in requests)
         cost = None if self.prices is None else self._price(prompts, answers)
         return Cost(len(requests), cached, prompts + answers, cost)
@@ -141,10 +141,6 @@ class Usage:
                 "seconds_median": times[len(times) // 2] if times else None,
                 "seconds_p95": times[int(0.95 * (len(times) - 1))] if times else None,
             }
-
-    @property
-    def _image_tokens(self) -> int:
-        return self._paid.image_tokens
 
     def _price(self, tokens_in: float, tokens_out: float) -> float:
         return (tokens_in * self._paid.input + tokens_out * self._paid.output) / 1e6
