@@ -214,7 +214,8 @@ def captions(draw: random.Random, folder: Path, world: World) -> Attempt:
     bad = draw.choice(
         [
             *NASTY, "", " \t\n", "[" * 100_000, "<think>" * 30_000, "a" * 1_000_000, "a b " * 100_000,
-            "\u4e00" * 200_000, "(" * 50_000 + ")" * 50_000, " ".join(map(str, range(100_000))), "\U0001f600" * 50_000, "." * 200_000,
+            "\u4e00" * 200_000, "(" * 50_000 + ")" * 50_000, " ".join(map(str, range(100_000))), "\U0001f600" * 50_000,
+            "." * 200_000,
         ]
     )  # fmt: skip
     bad = bad if draw.random() < 0.5 else f"a drum {bad} on a table"

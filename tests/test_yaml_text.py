@@ -59,3 +59,12 @@ def test_recipes_and_vocabularies_are_refused_briefly(tmp_path, text):
         with pytest.raises(error, match=r"r\.yaml") as found:
             read(path)
         assert len(str(found.value)) < 1000
+
+
+@pytest.mark.parametrize("value", ["9" * 10_000, "2001-99-99"])
+def test_values_that_cannot_be_are_errors_that_name_the_file(value, tmp_path):
+    with pytest.raises(yaml.YAMLError, match="a value cannot be read"):
+        load_yaml(f"a: {value}")
+    (tmp_path / "recipe.yaml").write_text(f"extends: sft-scenes\nseed: {value}\n")
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: not valid YAML \(a value cannot be read"):
+        load_recipe(str(tmp_path / "recipe.yaml"))

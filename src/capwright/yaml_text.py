@@ -22,7 +22,10 @@ _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def load_yaml(text: str) -> Any:
     """The value of a text. Raises yaml.YAMLError, which knows the line, when it is not YAML or beyond the limits."""
     _check(text)
-    return yaml.load(text, Loader=_FAST)
+    try:
+        return yaml.load(text, Loader=_FAST)
+    except ValueError as error:  # what looks like a number or a date and is none: 2001-99-99, ten thousand digits
+        raise yaml.YAMLError(f"a value cannot be read: {error}") from error
 
 
 def compose_yaml(text: str) -> yaml.Node | None:

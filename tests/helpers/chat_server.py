@@ -49,6 +49,7 @@ class ChatServer:
         #: (status, body or what went wrong) of a body that the server does not take; None takes it.
         self.refuse: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda _: None
         self.models = ["toy"]
+        self.closed_to_all = False  # not even the names of models are told
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.most_at_once = 0
@@ -128,6 +129,8 @@ class ChatServer:
                 if hangs:
                     owner.closing.wait()
                     self.close_connection = True
+                elif owner.closed_to_all:
+                    self._send(401, {"error": {"message": "Invalid API Key"}})
                 elif self.path.endswith("/v1/models"):
                     self._send(200, {"object": "list", "data": [{"id": name} for name in owner.models]})
                 else:

@@ -102,8 +102,8 @@ class LlamaServer:
         self._process.wait(20)
 
     def calls(self) -> int:
-        """How many calls it has answered."""
-        return self._log.read_text(errors="replace").count("POST /v1/chat/completions")
+        """How many calls it has begun to answer."""
+        return self._log.read_text(errors="replace").count(" launch_slot_: ")
 
 
 if __name__ == "__main__":

@@ -330,6 +330,16 @@ def test_a_broken_file_is_named(folder, tmp_path, broken):
         load_policy(copy)
 
 
+def test_a_configuration_that_describes_far_more_than_there_is(folder, tmp_path):
+    """No memory is taken for weights that nobody has."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    settings = json.loads((copy / "config.json").read_text())
+    settings["text_config"]["intermediate_size"] = 10**9
+    (copy / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"config.json describes [\d,]+ weights, but the files of weights hold"):
+        load_policy(copy)
+
+
 def test_nucleus_keeps_the_likeliest():
     logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
     assert torch.isfinite(top_k_top_p_filter(logits, top_p=1e-6)).tolist() == [[True, False, False, False]]

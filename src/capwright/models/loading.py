@@ -125,6 +125,18 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
 
 
+def _check_size(config: Any, folder: Path) -> None:
+    """Raises ModelError where config.json describes far more weights than there are: memory would be taken for them."""
+    held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if not held:
+        return
+    with torch.device("meta"):
+        described = sum(each.numel() for each in AutoModelForImageTextToText.from_config(config).parameters())
+    if described > 4 * held:  # the smallest formats hold two weights a byte
+        numbers = f"config.json describes {described:,} weights, but the files of weights hold {held:,} bytes"
+        raise ModelError(f"model {str(folder)!r} cannot be loaded: {numbers}; copy it again")
+
+
 def _load_model(name: str | Path, options: LoadOptions) -> Any:
     dtype, attention = options.dtype, options.attention
     if dtype not in DTYPES:
@@ -140,6 +152,8 @@ def _load_model(name: str | Path, options: LoadOptions) -> Any:
         if attention == "flex" and config.model_type in LOOK_AHEAD:
             raise ModelError(f"model {str(name)!r} ({config.model_type}) cannot do attention 'flex'; use 'sdpa'")
         trust = options.trust_remote_code
+        if not trust:
+            _check_size(config, Path(name))
         model = AutoModelForImageTextToText.from_pretrained(
             name, config=config, dtype=DTYPES[dtype], trust_remote_code=trust, **kind
         )

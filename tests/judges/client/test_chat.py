@@ -179,6 +179,17 @@ def test_a_key_is_nowhere(server, opened, tmp_path, monkeypatch, caplog, capfd):
         assert secret.encode() not in file.read_bytes()
 
 
+def test_a_server_that_does_not_say_its_models_to_a_wrong_key(server, monkeypatch):
+    """Without a model it is asked for its names first; llama.cpp answers 401."""
+    server.closed_to_all = True
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-1234")
+    with pytest.raises(ChatError, match="status 401: the key in the variable OPENAI_API_KEY is not accepted"):
+        Chat(server.address)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ChatError, match="OPENAI_API_KEY is not set"):
+        Chat(server.address)
+
+
 @pytest.mark.parametrize("secret", ["sk-planted-1234\nX: 1", "sk-planted-1234\u00fc"])
 @pytest.mark.parametrize("aiohttp", [True, False])
 def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(server, opened, monkeypatch, secret, aiohttp):

@@ -131,7 +131,10 @@ class HTTPClient:
         return replace(answer, text=self._without_key(answer.text), seconds=time.monotonic() - started)
 
     async def models(self, seconds: float = 5.0) -> list[str] | None:
-        """The names of the models that the server says it has; None when it does not answer at all."""
+        """The names of the models that the server says it has; None when it does not answer at all.
+
+        Raises ChatError when it does not accept the key, and never did.
+        """
         from anyio import fail_after
 
         try:
@@ -142,6 +145,8 @@ class HTTPClient:
             body = {}
         except Exception:  # it is asked only whether anything comes back
             return None
+        if got.status_code == 401 and not self.answered:
+            raise ChatError(f"{self.address}: {self._key_refused().reason}")
         rows = body.get("data") if isinstance(body, dict) else None
         return [str(row["id"]) for row in rows or () if isinstance(row, dict) and "id" in row]
 
@@ -237,14 +242,15 @@ class HTTPClient:
                 limit=code == 429, reached=not absent, billed=code == 504,
             )  # fmt: skip
         if code == 401:  # the text of the server may repeat a part of the key
-            there = "is not accepted" if self._key else "is not set"
-            return CallFailedError(
-                f"status 401: the key in the variable {self.options.key_variable} {there}", fatal=True
-            )
+            return self._key_refused()
         if code in (403, 404) and not self.answered:
             hint = f"is the address right (it mostly ends in /v1), and is there a model {self.model!r}?"
             return CallFailedError(f"{reason}; {hint}", fatal=True)
         return CallFailedError(reason, final=True)
+
+    def _key_refused(self) -> CallFailedError:
+        there = "is not accepted" if self._key else "is not set"
+        return CallFailedError(f"status 401: the key in the variable {self.options.key_variable} {there}", fatal=True)
 
     def _look_at_name(self, name: Any) -> None:
         """Warns once of a server that says it is another model than was asked; dates and folders are no difference."""
