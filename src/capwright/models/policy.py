@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from capwright.console import first_line
 from capwright.data import load_image
 from capwright.models.batch import CaptionBatch, EncodedPrompts
 from capwright.models.decoding import sampling as decoding
@@ -166,7 +167,11 @@ class HFPolicy:
     def _language_arguments(self, batch: dict[str, Tensor]) -> dict[str, Any]:
         """What the model hands to its language model for these inputs; the language model itself does not run."""
         register = partial(self.decoder.register_forward_pre_hook, with_kwargs=True)
-        reached = intercept(register, lambda: self.inner(**batch, use_cache=False))
+        try:
+            reached = intercept(register, lambda: self.inner(**batch, use_cache=False))
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            why = f"{first_line(error)}; do config.json and the files of its processor belong together?"
+            raise ModelError(f"{type(self.inner).__name__} does not take its own inputs: {why}") from error
         if reached is None:
             raise ModelError(f"{type(self.inner).__name__} does not call its language model; it cannot be a policy")
         _, args, arguments = reached
