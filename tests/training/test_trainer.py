@@ -29,12 +29,25 @@ def test_failed_groups_are_imitated_until_the_name_is_said():
 
 
 def test_plain_grpo_never_finds_the_name():
-    it = trainer(rl(kind="grpo", steps=40, patience=100))
+    it = trainer(rl(kind="grpo", steps=41, patience=100))
     before = weights(it)
     rows = [it.step() for _ in range(40)]
     assert all(row["loss"] is None and row["imitated"] == 0 and row["buffer"] == 0 for row in rows)
     assert unchanged(before, it)
     assert it.counts["skipped"] == 40
+    with pytest.raises(RunError, match="nothing to learn from in 41 steps in a row"):  # all of the stage
+        it.step()
+
+
+@pytest.mark.parametrize("steps", [3, 5])
+def test_a_short_stage_that_learned_nothing_ends_the_run(steps):
+    """Shorter than `patience`; of fewer than five steps nobody can say what more would have brought."""
+    it = trainer(rl(kind="grpo", steps=steps, patience=100))
+    for _ in range(min(steps, 4)):
+        it.step()
+    if steps == 5:
+        with pytest.raises(RunError, match="nothing to learn from in 5 steps in a row"):
+            it.step()
 
 
 def test_grpo_reinforces_what_is_sometimes_said():

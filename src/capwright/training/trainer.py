@@ -358,14 +358,14 @@ class Trainer:
             return
         self.idle["steps"] += 1
         self.idle.update(states)
-        if self.idle["steps"] < self.stage.patience:
+        if self.idle["steps"] < min(self.stage.patience, max(5, self.steps)):  # all of a stage that is shorter
             return
         total = sum(self.idle[state] for state in STATES)
         if total == 0:
             why = "no image could be read, or none has a caption to imitate"
         else:
             why = ", ".join(f"{100 * self.idle[s] / total:.0f} % {s}" for s in STATES if self.idle[s])
-        steps = f"{self.stage.patience} steps in a row"
+        steps = f"{self.idle['steps']} steps in a row"
         raise RunError(f"{self._here}: nothing to learn from in {steps} ({why}). {IDLE_ADVICE}")
 
     # telling --------------------------------------------------------------------------------------------------------
