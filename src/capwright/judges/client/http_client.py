@@ -8,6 +8,7 @@ installed (`openai[aiohttp]`), else with httpx.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -124,7 +125,7 @@ class HTTPClient:
             raise CallFailedError(wrong, billed=True) from None
         self.answered += 1
         if request.schema is not None and not request.choices and self._dialect.unsure and answer.finish == "stop":
-            well = answer.read(request).status == Status.OK
+            well = (await asyncio.to_thread(answer.read, request)).status == Status.OK
             if self._dialect.followed(well) and "response_format" in body:
                 raise CallFailedError("the answer does not follow the schema", again=True, billed=True)
         self._look_at_name(whole.get("model"))
