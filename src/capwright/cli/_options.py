@@ -103,6 +103,10 @@ class MeasureOptions:
         str | None,
         typer.Option(metavar="KEY", help="A key of meta; images with one value are resampled together."),
     ] = None
+    by: Annotated[
+        str,
+        typer.Option(metavar="KEYS", help="Also by the values of these keys of meta, such as category,area; or split."),
+    ] = ""
     strip: Annotated[
         bool, typer.Option("--strip", help="Measure captions without thoughts, special tokens, tags and labels.")
     ] = False
@@ -137,6 +141,7 @@ class MeasureOptions:
             method=self.interval,
             cluster=self.cluster,
             strip=self.strip,
+            by=tuple(names_in(self.by)),
         )
 
 

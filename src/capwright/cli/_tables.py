@@ -53,6 +53,25 @@ def print_scores(scoring: Scoring, only: Iterable[str] | None = None) -> None:
         if any(e.unmeasured(scorer)[0] for e in evaluations)
     ]
     print_table(["", *(e.name for e in evaluations)], rows)
+    for evaluation in evaluations:
+        _print_groups(evaluation)
+
+
+def _print_groups(evaluation: Evaluation) -> None:
+    """The headlines of groups, a table a key: groups in rows, scores in columns."""
+    from capwright.evaluation import score_key
+
+    specs = {name: one.scorer.spec for name, one in evaluation.scores.items() if one.scorer.spec.unit != "set"}
+    for key, groups in evaluation.groups.items():
+        rows = []
+        for group in groups:
+            cells = [
+                with_interval(group.estimates[name][spec.headline], digits_of(spec.range_of(spec.headline)))
+                for name, spec in specs.items()
+            ]
+            rows.append([group.value, *cells, f"{group.images:,}"])
+        header = [key, *(score_key(name, spec.headline) for name, spec in specs.items()), "images"]
+        print_table(header, rows, title=f"{evaluation.name} by {key}" if evaluation.name else f"by {key}")
 
 
 def print_comparisons(comparisons: Iterable[Comparison], evaluations: Sequence[Evaluation]) -> None:

@@ -50,6 +50,7 @@ class MeasureConfig(How):
         comparisons: "all" scores of every system against the first, with p-values that are corrected, or "headlines" of
             scorers, each for itself.
         trained_on: system -> scorers that it was trained on; their scores say how well training worked, not more.
+        by: keys of `Sample.meta` (or "split"): scores are also given for the samples of each value there.
         strip: measure captions without what is unmistakably a model's and no caption, see `data.model_text`.
 
     Raises DataError or ScorerError for a value that cannot be.
@@ -66,6 +67,7 @@ class MeasureConfig(How):
     comparisons: str = "all"
     trained_on: Mapping[str, Iterable[str]] = field(default_factory=dict)
     strip: bool = False
+    by: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

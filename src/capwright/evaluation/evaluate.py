@@ -22,6 +22,7 @@ from capwright.data.dataset import ids_of
 from capwright.data.files import without_collection
 from capwright.evaluation.compare import against_first, compare_headlines
 from capwright.evaluation.config import EVAL_SCORERS, MeasureConfig, Ruler, leave_out, prepare, with_settings
+from capwright.evaluation.groups import by_group, values_of
 from capwright.evaluation.results import MISSING, Estimate, Evaluation, ImageResult, Measured
 from capwright.evaluation.scoring import Scoring
 from capwright.evaluation.stats.bootstrap import known
@@ -87,6 +88,7 @@ def evaluate(
         one.scorer.spec.name: one.measured(ids, estimates, config.sign(unit))
         for one, estimates in zip(sums, _estimate(sums, config, clusters))
     }
+    groups = by_group(values_of(samples, config.by), measured, config, clusters) if config.by else {}
     return Evaluation(
         name=name,
         ids=ids,
@@ -100,6 +102,7 @@ def evaluate(
         method=config.method,
         clusters=clusters,
         unit=unit,
+        groups=groups,
     )
 
 

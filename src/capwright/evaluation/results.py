@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.stats.intervals import How
 from capwright.scorers import Context, Scorer
+
+if TYPE_CHECKING:
+    from capwright.evaluation.groups import Group
 
 #: How a sample without any caption row is counted.
 MISSING = "missing_caption"
@@ -123,6 +126,7 @@ class Evaluation:
         seed, replicates, level, method: how intervals were made, see `How`.
         clusters: for each sample, what it is drawn together by; None when every image is drawn for itself.
         unit: what is drawn: "image", or the key of `Sample.meta` that names the clusters ("meta.video").
+        groups: key -> scores of the samples of each value there, see `MeasureConfig.by`.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Evaluation:
     method: str = "jackknife"
     clusters: tuple[str, ...] | None = None
     unit: str = "image"
+    groups: Mapping[str, Sequence[Group]] = field(default_factory=dict)
 
     @property
     def how(self) -> How:
@@ -163,8 +168,9 @@ class Evaluation:
 
         {"scores": {"bleu4": {"value", "low", "high", "scorer", "signature"}, "tts.micro": ...}, "images",
         "scored": {scorer: n}, "unknown": {status: n}, "unknown_by": {scorer: {status: n}},
-        "unknown_why": {scorer: [see `Measured.reasons`]}, "warnings": [...]}. "unknown" counts images without a usable
-        caption, "unknown_by" also captions that the scorer could not measure. Unknown numbers are null.
+        "unknown_why": {scorer: [see `Measured.reasons`]}, "warnings": [...]}, and "by": {key: {value: see `Group`}}
+        where scores of groups were asked for. "unknown" counts images without a usable caption, "unknown_by" also
+        captions that the scorer could not measure. Unknown numbers are null.
 
         Args:
             trained_on: scorers whose scores get "trained_on": true.
@@ -186,4 +192,6 @@ class Evaluation:
             "unknown_why": {name: m.reasons()[:MOST_REASONS] for name, m in self.scores.items() if m.why},
             "warnings": list(self.warnings),
         }
+        if self.groups:
+            found["by"] = {key: {one.value: one.to_json() for one in groups} for key, groups in self.groups.items()}
         return found | ({"per_image": [result.to_json() for result in self.per_image]} if per_image else {})
