@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.data.files import nearest
-from capwright.evaluation.results import Estimate, Measured, score_key
+from capwright.evaluation.results import Estimate, Group, Measured
 from capwright.evaluation.stats.bootstrap import known
 from capwright.evaluation.stats.intervals import How, estimate, gather, join
 from capwright.types import DataError, Sample
 
 #: What stands for samples that do not have the key.
 WITHOUT = "(none)"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Samples that have one value under a key, and their scores.
-
-    Attributes:
-        value: as text; `WITHOUT` for samples that do not have the key.
-        images: how many there are; scored: by scorer, how many are known of these.
-        estimates: scorer -> output -> Estimate. Scores of sets (diversity) are of the whole set and are left out.
-    """
-
-    value: str
-    images: int
-    scored: Mapping[str, int]
-    estimates: Mapping[str, Mapping[str, Estimate]]
-
-    def to_json(self) -> dict[str, Any]:
-        """{"images", "scored": {scorer: n}, "scores": {"bleu4": {"value", "low", "high"}, ...}}."""
-        scores = {
-            score_key(name, output): one.to_json()
-            for name, outputs in self.estimates.items()
-            for output, one in outputs.items()
-        }
-        return {"images": self.images, "scored": dict(self.scored), "scores": scores}
 
 
 def values_of(samples: Sequence[Sample], keys: Sequence[str]) -> dict[str, list[str]]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capwright.evaluation.stats.intervals import How
 from capwright.scorers import Context, Scorer
-
-if TYPE_CHECKING:
-    from capwright.evaluation.groups import Group
 
 #: How a sample without any caption row is counted.
 MISSING = "missing_caption"
@@ -110,6 +107,31 @@ class Measured:
             found.setdefault(re.sub(r"\[\d+\]", "[]", reason.partition(": ")[0]), []).append(id)
         by_number = sorted(found.values(), key=len, reverse=True)
         return [{"reason": self.why[ids[0]], "images": len(ids), "example": ids[0]} for ids in by_number]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Samples that have one value under a key, and their scores.
+
+    Attributes:
+        value: as text; "(none)" for samples that do not have the key.
+        images: how many there are; scored: by scorer, how many are known of these.
+        estimates: scorer -> output -> Estimate. Scores of sets (diversity) are of the whole set and are left out.
+    """
+
+    value: str
+    images: int
+    scored: Mapping[str, int]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+    def to_json(self) -> dict[str, Any]:
+        """{"images", "scored": {scorer: n}, "scores": {"bleu4": {"value", "low", "high"}, ...}}."""
+        scores = {
+            score_key(name, output): one.to_json()
+            for name, outputs in self.estimates.items()
+            for output, one in outputs.items()
+        }
+        return {"images": self.images, "scored": dict(self.scored), "scores": scores}
 
 
 @dataclass(frozen=True)
