@@ -13,17 +13,6 @@ import typer
 from capwright.cli._display import program
 from capwright.console import show
 
-#: What each extra is for.
-GIVES = {
-    "vision": "image processors of some model families (LLaVA-OneVision, Pixtral, videos of Qwen-VL)",
-    "dev": "tests, linting and type checks",
-    "judge": "scorers that ask a language model",
-    "serve": "an OpenAI-compatible endpoint",
-    "trl": "training with TRL",
-    "ray": "training on several machines with Ray",
-    "java": "METEOR, SPICE and the original PTB tokenizer as in the COCO tools",
-    "chrf": "chrF as machine translation measures it",
-}
 #: Free space below which a run may fail to write its checkpoints.
 LOW_SPACE = 2 * 2**30
 
@@ -90,10 +79,13 @@ def _device() -> list[str]:
 
 
 def _extras() -> None:
+    from capwright.text.tables import read_tables
+
+    uses = read_tables("capwright.cli", "extras.yaml")
     for extra, names in sorted(requirements().items()):
         if not extra:
             continue
-        gives = f"gives {GIVES.get(extra, ', '.join(names))}"
+        gives = f"gives {uses.get(extra, ', '.join(names))}"
         if all(map(_version, names)):
             show(f"extra {extra}: installed; {gives}")
         else:
