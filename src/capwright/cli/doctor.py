@@ -100,11 +100,7 @@ def _java() -> None:
 
     java = locate.find_java()
     show(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")
-    for name, jar, works in (
-        ("meteor", locate.METEOR_JAR, _try_meteor),
-        ("spice", locate.SPICE_JAR, _look_for_spice),
-        ("ptb-java", locate.PTB_JAR, _try_tokenizer),
-    ):
+    for (name, jar), works in zip(locate.JARS.items(), (_try_meteor, _look_for_spice, _try_tokenizer)):
         try:
             show(f"  {name}: {works()}, {locate.find_jar(jar)}")
         except ScorerError as error:
@@ -125,9 +121,9 @@ def _try_meteor() -> str:
 
 
 def _look_for_spice() -> str:
-    from capwright.text.java.locate import require_spice
+    from capwright.text.java.locate import require
 
-    java, _ = require_spice()
+    java, _ = require("spice")
     return "is there (not tried, it takes a minute)" + (
         "; made for Java 8 or 11, started with --add-opens" if java.major >= 16 else ""
     )
