@@ -175,7 +175,7 @@ def measure_files(
     images: Path | None = None,
     injection: bool = False,
     dry_run: bool = False,
-) -> Scoring | None:
+) -> Scoring:
     """Score files of captions (all but the last path) against references (the last), see `carry_out`."""
     from capwright.evaluation import score_systems
 
@@ -196,11 +196,11 @@ def carry_out(
     *,
     injection: bool = False,
     dry_run: bool = False,
-) -> Scoring | None:
+) -> Scoring:
     """Measure; what should be read before the numbers are trusted goes to stderr.
 
     On a dry run only scorers that ask a judge are measured, no judge is asked, what asking would take is printed, and
-    there is no result.
+    the command ends.
     """
     from capwright.judges.client.cost_estimate import CostEstimate
 
@@ -219,7 +219,7 @@ def carry_out(
         scoring = replace(scoring, injection=_with_orders(scoring, config))
     if dry_run:
         print_costs(costs)
-        return None
+        raise typer.Exit
     for name, findings in scoring.findings.items():
         for finding in findings:
             say(f"warning: {name}: {finding.message}")
@@ -228,8 +228,13 @@ def carry_out(
     return scoring
 
 
-def refuse_unknown(scoring: Scoring, options: MeasureOptions) -> None:
-    """After everything was said: raise DataError for scores that could not be had at all, or of too few captions."""
+def conclude(scoring: Scoring, options: MeasureOptions, json: Path | None = None) -> None:
+    """After everything was said: write the file of `--json`, and raise DataError for scores that could not be had at
+    all, or of too few captions."""
+    from capwright.runs.summary import versions, write_json
+
+    if json is not None:
+        write_json(json, scoring.to_json() | {"versions": versions()})
     wrong = []
     for evaluation in scoring.evaluations:
         usable = len(evaluation.ids) - sum(evaluation.unknown.values())
@@ -244,13 +249,6 @@ def refuse_unknown(scoring: Scoring, options: MeasureOptions) -> None:
     if wrong:
         most = f"; --max-unknown is {options.max_unknown:g}" if options.max_unknown < 1 else ""
         raise DataError("; ".join(wrong) + most)
-
-
-def write_scoring(path: Path, scoring: Scoring) -> None:
-    """The file of `--json`."""
-    from capwright.runs.summary import versions, write_json
-
-    write_json(path, scoring.to_json() | {"versions": versions()})
 
 
 def names_in(text: str) -> list[str]:
@@ -377,15 +375,14 @@ def _trained_on(said: Sequence[str], systems: Mapping[str, Path]) -> dict[str, s
     from capwright.data.files import nearest
     from capwright.scorers import list_scorers
 
+    known = list_scorers()
     marks = {name: _of_run(path) for name, path in systems.items()}
     for text in said:
         name, equals, scorers = text.partition("=")
         if not equals or name not in systems:
             raise DataError(f"--trained-on {text}: must be SYSTEM=SCORER,...; the systems are {', '.join(systems)}")
         wanted = set(names_in(scorers))
-        unknown = sorted(wanted - set(list_scorers()))
-        if unknown:
-            known = list_scorers()
+        if unknown := sorted(wanted - set(known)):
             raise DataError(f"--trained-on {text}: there is no scorer {unknown[0]}{nearest(unknown[0], known)}")
         marks[name] |= wanted
     return {name: found for name, found in marks.items() if found}

@@ -87,7 +87,6 @@ def arena(
     for warning in board.warnings:
         say(f"warning: {warning}")
     _print_standings(board)
-    _print_meetings(board)
     _print_judge(board)
     how = f"arena|judge:{asked.signature.replace('|', ',')}|orders:{orders}|repeats:{repeats}"
     sees = "+".join(word for word, there in (("ref", reference), ("img", image)) if there)
@@ -114,9 +113,6 @@ def _print_standings(board: Leaderboard) -> None:
         cells += [number(s.judge_noise, 1), number(s.image_noise, 1)] if noisy else []
         rows.append(cells)
     print_table([*header, *(["± judge", "± images"] if noisy else [])], rows)
-
-
-def _print_meetings(board: Leaderboard) -> None:
     for m in board.meetings if len(board.standings) > 2 else ():
         show(f"{m.a} against {m.b}: won {with_interval(m.win_rate, 3)} of {m.battles:,.0f}")
 

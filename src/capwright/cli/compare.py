@@ -10,10 +10,9 @@ import typer
 from capwright.cli._options import (
     JsonOption,
     MeasureOptions,
+    conclude,
     measure_files,
-    refuse_unknown,
     with_options,
-    write_scoring,
 )
 from capwright.console import show
 
@@ -38,14 +37,11 @@ def compare(
     from capwright.cli._tables import print_differences, print_signatures
 
     scoring = measure_files([a, b, references], options)
-    assert scoring is not None
     first, second = scoring.evaluations
     print_differences(scoring)
     show(f"A is {first.name}, B is {second.name}; {_known(scoring)}")
     print_signatures(scoring)
-    if json is not None:
-        write_scoring(json, scoring)
-    refuse_unknown(scoring, options)
+    conclude(scoring, options, json)
 
 
 def _known(scoring: Scoring) -> str:

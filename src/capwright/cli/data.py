@@ -81,7 +81,7 @@ def from_coco(
     for them as aliases ("man" for "person").
     """
     from capwright.data import read_coco, write_dataset
-    from capwright.scorers.objects._object_table import with_coco_words
+    from capwright.scorers import with_coco_words
 
     with warnings_said():
         samples, vocabulary = read_coco(annotations, images, split)

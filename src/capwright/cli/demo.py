@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,39 +84,24 @@ def _moral(recipe: Recipe, capwright: str) -> str:
 
 
 def _make_room(out: Path, recipe: Recipe) -> bool:
-    """Ready the folder; True when an interrupted demo in it is to be resumed."""
+    """Ready the folder: remove what an earlier run wrote and nothing else. True when it is to be resumed instead."""
     from capwright.data.locks import lock_file
+    from capwright.recipes import load_recipe
+    from capwright.runs.pipeline import CAPTIONS, CHECKPOINTS, JOURNAL, REPORT
+    from capwright.runs.resume import RECIPE
     from capwright.runs.summary import SUMMARY
 
     if {path.name for path in out.iterdir()} - {lock_file(out).name}:
         if not (out / MARK).is_file():
             raise RunError(f"{out}: is not empty and was not written by the demo; choose another --out")
-        if not (out / SUMMARY).exists() and _same_recipe(out, recipe):
-            say(f"{out}: going on with the demo that was interrupted")
-            return True
+        with suppress(CapwrightError):
+            if not (out / SUMMARY).exists() and load_recipe(out / RECIPE) == recipe:
+                say(f"{out}: going on with the demo that was interrupted")
+                return True
         say(f"{out}: replacing what an earlier demo left")
-        _clear(out)
+        for name in (SUMMARY, RECIPE, JOURNAL, REPORT):
+            (out / name).unlink(missing_ok=True)
+        for folder in (out / CHECKPOINTS, out / CAPTIONS, *out.glob("scenes-*"), *out.glob(".scenes-*")):
+            shutil.rmtree(folder, ignore_errors=True)
     (out / MARK).touch()
     return False
-
-
-def _same_recipe(out: Path, recipe: Recipe) -> bool:
-    from capwright.recipes import load_recipe
-    from capwright.runs.resume import RECIPE
-
-    try:
-        return load_recipe(out / RECIPE) == recipe
-    except CapwrightError:
-        return False
-
-
-def _clear(out: Path) -> None:
-    """Remove what a run writes and nothing else."""
-    from capwright.runs.pipeline import CAPTIONS, CHECKPOINTS, JOURNAL, REPORT
-    from capwright.runs.resume import RECIPE
-    from capwright.runs.summary import SUMMARY
-
-    for name in (SUMMARY, RECIPE, JOURNAL, REPORT):
-        (out / name).unlink(missing_ok=True)
-    for folder in (out / CHECKPOINTS, out / CAPTIONS, *out.glob("scenes-*"), *out.glob(".scenes-*")):
-        shutil.rmtree(folder, ignore_errors=True)

@@ -13,17 +13,6 @@ import typer
 from capwright.cli._display import program
 from capwright.console import show
 
-#: What each extra is for.
-GIVES = {
-    "vision": "image processors of some model families (LLaVA-OneVision, Pixtral, videos of Qwen-VL)",
-    "dev": "tests, linting and type checks",
-    "judge": "scorers that ask a language model",
-    "serve": "an OpenAI-compatible endpoint",
-    "trl": "training with TRL",
-    "ray": "training on several machines with Ray",
-    "java": "METEOR, SPICE and the original PTB tokenizer as in the COCO tools",
-    "chrf": "chrF as machine translation measures it",
-}
 #: Free space below which a run may fail to write its checkpoints.
 LOW_SPACE = 2 * 2**30
 
@@ -90,10 +79,13 @@ def _device() -> list[str]:
 
 
 def _extras() -> None:
+    from capwright.text.tables import read_tables
+
+    uses = read_tables("capwright.cli", "extras.yaml")
     for extra, names in sorted(requirements().items()):
         if not extra:
             continue
-        gives = f"gives {GIVES.get(extra, ', '.join(names))}"
+        gives = f"gives {uses.get(extra, ', '.join(names))}"
         if all(map(_version, names)):
             show(f"extra {extra}: installed; {gives}")
         else:
@@ -108,11 +100,7 @@ def _java() -> None:
 
     java = locate.find_java()
     show(f"java: {java.version} in {java.path}" if java else "java: none that runs, on PATH or in JAVA_HOME")
-    for name, jar, works in (
-        ("meteor", locate.METEOR_JAR, _try_meteor),
-        ("spice", locate.SPICE_JAR, _look_for_spice),
-        ("ptb-java", locate.PTB_JAR, _try_tokenizer),
-    ):
+    for (name, jar), works in zip(locate.JARS.items(), (_try_meteor, _look_for_spice, _try_tokenizer)):
         try:
             show(f"  {name}: {works()}, {locate.find_jar(jar)}")
         except ScorerError as error:
@@ -133,9 +121,9 @@ def _try_meteor() -> str:
 
 
 def _look_for_spice() -> str:
-    from capwright.text.java.locate import require_spice
+    from capwright.text.java.locate import require
 
-    java, _ = require_spice()
+    java, _ = require("spice")
     return "is there (not tried, it takes a minute)" + (
         "; made for Java 8 or 11, started with --add-opens" if java.major >= 16 else ""
     )

@@ -16,9 +16,9 @@ from capwright.cli._options import (
     JsonOption,
     MeasureOptions,
     carry_out,
+    conclude,
     name_systems,
     names_in,
-    refuse_unknown,
     with_options,
 )
 from capwright.console import counting, say, show
@@ -116,8 +116,6 @@ def evaluate(
         return replace(found, sources={name: str(path) for name, path in files.items()})
 
     scoring = carry_out(measure, config, injection=injection, dry_run=dry_run)
-    if scoring is None:
-        return
     about: dict[str, Any] = {"data": str(samples.root), "split": ", ".join(samples.splits), "seed": options.seed}
     summary = scoring.to_json(per_image=False) | {"run": about, "versions": versions()}
     say(f"{samples.root}: {len(samples):,} samples of {', '.join(samples.splits)}")
@@ -132,7 +130,7 @@ def evaluate(
         write_json(json, summary)
     if out is not None:
         say(f"report: {_write_folder(out, summary, systems, samples)}")
-    refuse_unknown(scoring, options)
+    conclude(scoring, options)
 
 
 def _introduce(benchmark: Benchmark, samples: Dataset) -> None:

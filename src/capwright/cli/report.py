@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capwright.cli._options import ImagesOption, MeasureOptions, measure_files, refuse_unknown, with_options
+from capwright.cli._options import ImagesOption, MeasureOptions, conclude, measure_files, with_options
 from capwright.console import say
 from capwright.types import CapwrightError, DataError
 
 if TYPE_CHECKING:
     from capwright.data import Dataset
+    from capwright.recipes import Recipe
 
 
 @with_options
@@ -50,23 +51,23 @@ def report(
     if data is not None:
         raise DataError("--data is for a run folder; of captions the last path names the references")
     scoring = measure_files(paths, options, images=images)
-    assert scoring is not None
     title = ", ".join(evaluation.name for evaluation in scoring.evaluations)
     say(f"report: {write_score_report(out or Path('report.html'), scoring, title=title, limit=limit)}")
-    refuse_unknown(scoring, options)
+    conclude(scoring, options)
 
 
 def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> None:
+    from capwright.recipes.plugin_files import changed_plugins
     from capwright.report import write_report
     from capwright.report.run_folder import read_run
 
     run = read_run(run_dir)
     about = run.facts
-    _warn_of_changes(run_dir)
-    dataset = _open(run_dir, about, data)
-    samples = []
-    if dataset is not None:
-        samples = _captioned(dataset, run.captions)
+    recipe = _recipe_of(run_dir)
+    for line in changed_plugins(recipe) if recipe is not None else ():
+        say(f"warning: {line}; the page shows what was measured with the plugin as it was")
+    dataset = _open(run_dir, about, recipe, data)
+    samples = _captioned(dataset, run.captions) if dataset is not None else []
     page = write_report(
         run_dir,
         samples,
@@ -79,24 +80,26 @@ def _of_run(run_dir: Path, data: Path | None, out: Path | None, limit: int) -> N
     say(f"report: {page}")
 
 
-def _warn_of_changes(run_dir: Path) -> None:
-    """Say which plugins of a run are not what they were. None that a run folder names is executed for its page."""
+def _recipe_of(run_dir: Path) -> Recipe | None:
+    """What the run was asked to do, where that can be read. No plugin that it names is executed for its page."""
     from capwright.recipes import load_recipe
-    from capwright.recipes.plugin_files import changed_plugins
 
     with suppress(CapwrightError):
-        for line in changed_plugins(load_recipe(run_dir / "recipe.yaml")):
-            say(f"warning: {line}; the page shows what was measured with the plugin as it was")
+        return load_recipe(run_dir / "recipe.yaml")
+    return None
 
 
-def _open(run_dir: Path, about: Mapping[str, Any], data: Path | None) -> Dataset | None:
+def _open(run_dir: Path, about: Mapping[str, Any], recipe: Recipe | None, data: Path | None) -> Dataset | None:
     """The dataset of a run; None (and a word about it) when it cannot be found."""
     from capwright.data import open_dataset
 
     if data is not None:
         return open_dataset(data)
-    place = about.get("data") or _from_recipe(run_dir)
-    if place is None:
+    place = about.get("data")
+    if not place and recipe is not None:  # of a run that has no summary yet
+        drawn = next((folder.name for folder in sorted(run_dir.glob("scenes-*"))), None)
+        place = drawn if recipe.data.path is None else recipe.data.path
+    if not place:
         say("the run does not say what its dataset is, so the page has no gallery; name it with --data")
         return None
     try:
@@ -104,19 +107,6 @@ def _open(run_dir: Path, about: Mapping[str, Any], data: Path | None) -> Dataset
     except DataError as error:
         say(f"the page has no gallery: {error}; name the dataset with --data")
         return None
-
-
-def _from_recipe(run_dir: Path) -> str | None:
-    """Where the dataset of a run is that has no summary yet."""
-    from capwright.recipes import load_recipe
-
-    try:
-        recipe = load_recipe(run_dir / "recipe.yaml")
-    except CapwrightError:
-        return None
-    if recipe.data.path is not None:
-        return recipe.data.path
-    return next((folder.name for folder in sorted(run_dir.glob("scenes-*"))), None)
 
 
 def _captioned(dataset: Dataset, captions: Mapping[str, Mapping[str, Any]]) -> list[Any]:

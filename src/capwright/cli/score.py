@@ -18,11 +18,10 @@ from capwright.cli._options import (
     SeedOption,
     SplitOption,
     TokenizerOption,
+    conclude,
     measure_files,
     names_in,
-    refuse_unknown,
     with_options,
-    write_scoring,
 )
 from capwright.console import counting, say, show
 from capwright.types import DataError
@@ -70,12 +69,8 @@ def files(
     from capwright.cli._tables import print_scoring
 
     scoring = measure_files(paths, options, injection=injection, dry_run=dry_run)
-    if scoring is None:
-        return
     print_scoring(scoring)
-    if json is not None:
-        write_scoring(json, scoring)
-    refuse_unknown(scoring, options)
+    conclude(scoring, options, json)
 
 
 @app.command("build-idf", no_args_is_help=True)

@@ -9,6 +9,7 @@ from capwright.scorers.base import Stats as Stats
 from capwright.scorers.base import explain as explain
 from capwright.scorers.fluency.length import Length as Length
 from capwright.scorers.function_scorer import as_scorer as as_scorer
+from capwright.scorers.objects._object_table import with_coco_words as with_coco_words
 from capwright.scorers.objects.tts import TTS as TTS
 from capwright.scorers.objects.tts import Span as Span
 from capwright.scorers.objects.tts import TTSContext as TTSContext

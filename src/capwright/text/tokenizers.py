@@ -12,6 +12,7 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -122,7 +123,7 @@ class Tokenizer:
         for text in texts:
             pieces = text.split()
             if self._is_by_pieces(" ".join(pieces)):
-                found.append(b"".join(map(self._pieces.__getitem__, pieces)))
+                found.append(b"".join(map(self._piece, pieces)))
             else:
                 found += map(self._number, self._cut([text]))
         return found
@@ -139,7 +140,7 @@ class Tokenizer:
         self._memory: dict[str, bytes] = {}
         self._characters = 0
         self._numbers = _Numbers()
-        self._pieces = _Pieces(self._encode_piece)
+        self._piece = cache(self._encode_piece)
 
 
 class _Numbers(dict[str, int]):
@@ -155,21 +156,7 @@ class _Numbers(dict[str, int]):
         return number
 
 
-class _Pieces(dict[str, bytes]):
-    """Codes of pieces, which are cut when they are first asked for."""
-
-    def __init__(self, encode: Callable[[str], bytes]) -> None:
-        super().__init__()
-        self._encode = encode
-
-    def __missing__(self, piece: str) -> bytes:
-        codes = self[piece] = self._encode(piece)
-        return codes
-
-
-_MADE: dict[str, Tokenizer] = {}
-
-
+@cache
 def get_tokenizer(name: str) -> Tokenizer:
     """The tokenizer of that name, the same object for everybody in this process.
 
@@ -180,34 +167,30 @@ def get_tokenizer(name: str) -> Tokenizer:
 
     Raises ScorerError when the name is unknown, NotInstalledError when "ptb-java" finds no Java or no jar.
     """
-    if name not in _MADE:
-        if name == "ptb":
-            from capwright.text import ptb
+    if name == "ptb":
+        from capwright.text import ptb
 
-            made = Tokenizer(
-                ptb.VERSION,
-                lambda texts: [ptb.tokenize(collapse(text)) for text in texts],
-                ptb.cut_piece,
-                ptb.is_by_pieces,
-            )
-        elif name == "ptb-java":
-            from capwright.text.java import locate
-            from capwright.text.java import ptb as java_ptb
+        return Tokenizer(ptb.VERSION, _each(ptb.tokenize), ptb.cut_piece, ptb.is_by_pieces)
+    if name == "ptb-java":
+        from capwright.text.java import locate
+        from capwright.text.java import ptb as java_ptb
 
-            locate.require_ptb()  # now, not when it measures
-            made = Tokenizer(java_ptb.VERSION, lambda texts: java_ptb.tokenize([collapse(text) for text in texts]))
-        elif name == "split":
-            made = Tokenizer("split", lambda texts: [_split(text) for text in texts])
-        elif name == "words":
-            from capwright.text import normalize
+        locate.require("ptb-java")  # now, not when it measures
+        return Tokenizer(java_ptb.VERSION, lambda texts: java_ptb.tokenize([collapse(text) for text in texts]))
+    if name == "split":
+        return Tokenizer("split", lambda texts: [_split(text) for text in texts])
+    if name == "words":
+        from capwright.text import normalize
 
-            made = Tokenizer("words", lambda texts: [normalize.tokens(collapse(text)) for text in texts])
-        else:
-            near = difflib.get_close_matches(str(name), TOKENIZERS, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ScorerError(f"there is no tokenizer {name!r}{hint} (tokenizers: {', '.join(TOKENIZERS)})")
-        _MADE[name] = made
-    return _MADE[name]
+        return Tokenizer("words", _each(normalize.tokens))
+    near = difflib.get_close_matches(str(name), TOKENIZERS, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ScorerError(f"there is no tokenizer {name!r}{hint} (tokenizers: {', '.join(TOKENIZERS)})")
+
+
+def _each(cut: Callable[[str], Sequence[str]]) -> _Cut:
+    """Tokens of each text, collapsed."""
+    return lambda texts: [cut(collapse(text)) for text in texts]
 
 
 def _split(text: str) -> list[str]:

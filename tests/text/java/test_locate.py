@@ -9,7 +9,7 @@ import pytest
 
 import fake_java
 from capwright.text.java import locate, process, ptb
-from capwright.text.java.locate import find_jar, find_java, require_meteor, require_ptb, require_spice
+from capwright.text.java.locate import find_jar, find_java, require
 from capwright.text.tokenizers import collapse
 from capwright.types import NotInstalledError, ScorerError
 
@@ -71,21 +71,21 @@ def test_everything_that_is_missing_is_named(nothing, tmp_path, monkeypatch):
     install = r"\(pip install 'capwright\[java\]', or name the folder that has it in CAPWRIGHT_JARS\)"
     java = r"no Java that runs \(install a Java runtime, version 8 or newer.*JAVA_HOME\)"
     with pytest.raises(NotInstalledError, match=rf"^meteor: not installed: {java}; no meteor-1\.5\.jar {install}$"):
-        require_meteor("en")
+        require("meteor", "en")
     with pytest.raises(NotInstalledError, match=rf"^ptb-java: not installed: {java}; no stanford-corenlp-3\.4\.1\.jar"):
-        require_ptb()
+        require("ptb-java")
     fake_java.install(tmp_path / "x", monkeypatch)
     jars = tmp_path / "x" / "the jars"
-    assert require_meteor("en")[1:] == (jars / "meteor-1.5.jar", jars / "data" / "paraphrase-en.gz")
-    assert require_spice()[1] == jars / "spice-1.0.jar"
+    assert require("meteor", "en")[1] == jars / "meteor-1.5.jar"
+    assert require("spice")[1] == jars / "spice-1.0.jar"
     with pytest.raises(NotInstalledError, match=r"^meteor: not installed: no paraphrase-fr\.gz in .*the jars/data$"):
-        require_meteor("fr")
+        require("meteor", "fr")
     (jars / "lib" / "stanford-corenlp-3.6.0-models.jar").unlink()
     with pytest.raises(NotInstalledError, match=r"no stanford-corenlp-3\.6\.0-models\.jar in .*lib \(download CoreNLP"):
-        require_spice()
+        require("spice")
     (jars / "stanford-corenlp-3.4.1.jar").unlink()
     with pytest.raises(NotInstalledError, match=r"3\.4\.1\.jar in .*the jars or pycocoevalcap \(pip"):
-        require_ptb()
+        require("ptb-java")
 
 
 # the tokenizer --------------------------------------------------------------------------------------------------------

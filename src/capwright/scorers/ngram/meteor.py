@@ -19,7 +19,7 @@ from capwright.data.row_store import StatsRow, digest
 from capwright.scorers._java import Compared, JavaScorer
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status, ratio
-from capwright.text.java.locate import METEOR_JAR, Java, require_meteor
+from capwright.text.java.locate import METEOR_JAR, PARAPHRASES, Java, require
 from capwright.text.java.process import JAVA_OPTIONS, Conversation, JavaError, JavaTimeoutError, converse
 from capwright.types import Status
 
@@ -155,8 +155,8 @@ class METEOR(JavaScorer):
             found.append({"words": row[0], "reference_words": row[1], "matched": matched, "chunks": row[20]})
         return found
 
-    def _require(self) -> tuple[Java, Path, Path]:
-        return require_meteor(self.language)
+    def _require(self) -> tuple[Java, Path]:
+        return require("meteor", self.language)
 
     def _content(self) -> tuple[str, ...]:
         return (self.language,)
@@ -217,7 +217,8 @@ class METEOR(JavaScorer):
         return _numbers(program, program.ask(line, self.timeout))
 
     def _program(self) -> Conversation:
-        java, jar, table = self._require()
+        java, jar = self._require()
+        table = jar.parent / PARAPHRASES.format(self.language)
         # Relative names: the program itself does not find its table when there is a space in the path.
         command = [str(java.path), *JAVA_OPTIONS, f"-Xmx{self.memory}", "-jar", METEOR_JAR]
         command += ["-", "-", "-stdio", "-l", self.language, "-norm", "-a", table.name]

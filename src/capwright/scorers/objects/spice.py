@@ -24,7 +24,7 @@ from capwright.scorers._java import Compared, HeapSize, JavaScorer
 from capwright.scorers._words import ReferenceContext
 from capwright.scorers.base import Context, Item, ScorerSpec, Stats, item_status
 from capwright.scorers.options import Seconds
-from capwright.text.java.locate import Java, require_spice
+from capwright.text.java.locate import Java, require
 from capwright.text.java.process import JAVA_OPTIONS, JavaTimeoutError, run_once
 from capwright.types import ScorerError, Status
 
@@ -110,7 +110,7 @@ class SPICE(JavaScorer):
         return status, rows, counts
 
     def _require(self) -> tuple[Java, Path]:
-        return require_spice()
+        return require("spice")
 
     def _half_key(self, meant: Sequence[str]) -> bytes:
         return digest("spice-1.0", "synsets", *meant)

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +21,16 @@ from capwright.types import NotInstalledError
 METEOR_JAR = "meteor-1.5.jar"
 SPICE_JAR = "spice-1.0.jar"
 PTB_JAR = "stanford-corenlp-3.4.1.jar"
+JARS = {"meteor": METEOR_JAR, "spice": SPICE_JAR, "ptb-java": PTB_JAR}
 
 #: Where pycocoevalcap keeps them, and where else a folder of the user may.
 _SUBFOLDERS = {METEOR_JAR: "meteor", SPICE_JAR: "spice", PTB_JAR: "tokenizer"}
-#: What SPICE loads from `lib/` beside its jar and pycocoevalcap does not bring.
-_SPICE_MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+#: What programs load from beside their jar: METEOR a table of its language, SPICE what pycocoevalcap does not bring.
+PARAPHRASES = "data/paraphrase-{}.gz"
+_BESIDE = {
+    "meteor": [PARAPHRASES],
+    "spice": ["lib/stanford-corenlp-3.6.0.jar", "lib/stanford-corenlp-3.6.0-models.jar"],
+}
 
 _GET_JAVA = "install a Java runtime, version 8 or newer, and put it on PATH or name it in JAVA_HOME"
 _GET_JARS = "pip install 'capwright[java]', or name the folder that has it in CAPWRIGHT_JARS"
@@ -50,11 +54,8 @@ def find_java() -> Java | None:
     """The Java of JAVA_HOME, or else of PATH, that can be run; None when there is none."""
     home = os.environ.get("JAVA_HOME")
     names = [shutil.which("java", path=str(Path(home) / "bin"))] if home else []
-    for name in (*names, shutil.which("java")):
-        java = _java_at(name) if name else None
-        if java is not None:
-            return java
-    return None
+    found = (_java_at(name) for name in (*names, shutil.which("java")) if name)
+    return next(filter(None, found), None)
 
 
 @lru_cache(maxsize=8)
@@ -64,23 +65,17 @@ def _java_at(path: str) -> Java | None:
         said = subprocess.run([path, "-version"], capture_output=True, timeout=_VERSION_TIMEOUT, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r'version "([^"]+)"', (said.stderr + said.stdout).decode("utf-8", "replace"))
+    found = re.search(r'version "([^"]*\d[^"]*)"', (said.stderr + said.stdout).decode("utf-8", "replace"))
     if found is None:
         return None
-    numbers = re.findall(r"\d+", found[1])
-    if not numbers:
-        return None
-    old_style = numbers[0] == "1" and len(numbers) > 1
-    return Java(Path(path), found[1], int(numbers[1] if old_style else numbers[0]))
+    first, *others = re.findall(r"\d+", found[1])
+    return Java(Path(path), found[1], int(others[0] if first == "1" and others else first))
 
 
 def find_jar(name: str) -> Path | None:
     """The jar with this file name, absolute; None when it is nowhere."""
-    for folder in _folders():
-        for place in (folder, folder / _SUBFOLDERS[name]):
-            if (place / name).is_file():
-                return (place / name).resolve()
-    return None
+    places = (place / name for folder in _folders() for place in (folder, folder / _SUBFOLDERS[name]))
+    return next((place.resolve() for place in places if place.is_file()), None)
 
 
 def _folders() -> list[Path]:
@@ -93,42 +88,19 @@ def _folders() -> list[Path]:
     return folders
 
 
-def require_meteor(language: str) -> tuple[Java, Path, Path]:
-    """(Java, jar, paraphrase table of the language), or NotInstalledError that names everything that is missing."""
-    java, jar, tables = _require("meteor", METEOR_JAR, [f"data/paraphrase-{language}.gz"])
-    return java, jar, tables[0]
-
-
-def require_spice() -> tuple[Java, Path]:
-    """(Java, jar), or NotInstalledError that names everything that is missing."""
-    java, jar, _ = _require("spice", SPICE_JAR, [f"lib/{name}" for name in _SPICE_MODELS])
-    return java, jar
-
-
-def require_ptb() -> tuple[Java, Path]:
-    """(Java, jar), or NotInstalledError that names everything that is missing."""
-    java, jar, _ = _require("ptb-java", PTB_JAR, [])
-    return java, jar
-
-
-def _require(who: str, jar_name: str, beside: Sequence[str]) -> tuple[Java, Path, list[Path]]:
-    missing = []
-    java = find_java()
-    if java is None:
-        missing.append(f"no Java that runs ({_GET_JAVA})")
-    jar = find_jar(jar_name)
-    found = []
+def require(who: str, language: str = "en") -> tuple[Java, Path]:
+    """Java and the jar of one of `JARS`, or NotInstalledError that names everything that is missing."""
+    java, jar = find_java(), find_jar(JARS[who])
+    missing = [] if java else [f"no Java that runs ({_GET_JAVA})"]
     if jar is None:
         own = os.environ.get("CAPWRIGHT_JARS")
         where = f" in {own} or pycocoevalcap" if own else ""
-        missing.append(f"no {jar_name}{where} ({_GET_JARS})")
+        missing.append(f"no {JARS[who]}{where} ({_GET_JARS})")
     else:
-        found = [jar.parent / name for name in beside]
-        absent = [path.name for path in found if not path.is_file()]
-        if absent:
-            folder = (jar.parent / beside[0]).parent
+        beside = [jar.parent / name.format(language) for name in _BESIDE.get(who, ())]
+        if absent := [path for path in beside if not path.is_file()]:
             get = f" ({_GET_MODELS})" if who == "spice" else ""
-            missing.append(f"no {' and no '.join(absent)} in {folder}{get}")
+            missing.append(f"no {' and no '.join(path.name for path in absent)} in {absent[0].parent}{get}")
     if missing or java is None or jar is None:
         raise NotInstalledError(f"{who}: not installed: {'; '.join(missing)}")
-    return java, jar, found
+    return java, jar

@@ -44,7 +44,7 @@ class JavaTimeoutError(JavaError):
     """A Java program gave no answer in time and was killed."""
 
 
-class _Died(Exception):
+class _Died(JavaError):
     """The program ended in the middle of a conversation."""
 
 
@@ -82,10 +82,6 @@ class Conversation:
                 except _Died:
                     self._stop()
                     return self._exchange(line, timeout)
-            except _Died as death:
-                report = self._report(str(death))
-                self._stop()
-                raise JavaError(report) from None
             except BaseException:
                 # Broken or interrupted: a late answer must never pass for the answer to the next line.
                 self._stop()
@@ -116,7 +112,7 @@ class Conversation:
         if self._late:
             raise JavaTimeoutError(self._report(f"gave no answer in {timeout:g} s and was stopped"))
         if not answer:
-            raise _Died(f"ended with exit status {_exit_status(process)}")
+            raise _Died(self._report(f"ended with exit status {_exit_status(process)}"))
         if not answer.endswith(b"\n"):
             raise JavaError(self._report(f"gave an answer that is no line: {answer[:80]!r}"))
         if self._folder is not None and os.name != "nt":
@@ -202,17 +198,16 @@ def run_once(who: str, command: Sequence[str], folder: Path, timeout: float) -> 
     """
     with open(folder / "printed", "wb") as printed, open(folder / "messages", "wb") as messages:
         process = _popen(who, command, folder, subprocess.DEVNULL, printed, messages)
+    broken, what = JavaError, ""
     try:
-        code = process.wait(timeout)
+        if code := process.wait(timeout):
+            what = f"ended with exit status {code}"
     except subprocess.TimeoutExpired:
-        _kill(process)
-        what = f"did not end in {timeout:g} s and was stopped"
-        raise JavaTimeoutError(_report(who, command, what, (folder / "messages").read_bytes())) from None
+        broken, what = JavaTimeoutError, f"did not end in {timeout:g} s and was stopped"
     finally:
         _end(process)
-    if code:
-        said = (folder / "messages").read_bytes()
-        raise JavaError(_report(who, command, f"ended with exit status {code}", said))
+    if what:
+        raise broken(_report(who, command, what, (folder / "messages").read_bytes()))
     return (folder / "printed").read_bytes()
 
 

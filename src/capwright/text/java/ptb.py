@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from capwright.text.java.locate import Java, require_ptb
+from capwright.text.java.locate import Java, require
 from capwright.text.java.process import JAVA_OPTIONS, run_once
 from capwright.types import ScorerError
 
@@ -39,7 +39,7 @@ def tokenize(texts: Sequence[str]) -> list[list[str]]:
     for text in texts:
         if len(text.splitlines()) > 1:
             raise ScorerError(f"ptb-java: a line end in a text would mix up captions: {text[:80]!r}; collapse it first")
-    java, jar = require_ptb()
+    java, jar = require("ptb-java")
     return _cut(java, jar, [text.encode("utf-8", "replace").decode("utf-8") for text in texts])
 
 
