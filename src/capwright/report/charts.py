@@ -15,8 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from capwright.evaluation.results import Estimate
-from capwright.report.pages import percent, templates
+from capwright.report.pages import templates
 
 Point = tuple[float, float]
 
@@ -40,24 +39,6 @@ class Band:
     label: str
     start: float
     end: float
-
-
-def interval_bar(measure: Estimate, tone: str, low: float = 0, high: float = 100, zero: float | None = None) -> Markup:
-    """A dot with its interval on a thin scale from `low` to `high`; `zero` draws a reference line. Decorative:
-    the numbers stand beside it."""
-    if not measure.known:
-        return Markup("")
-    return draw("interval_bar", measure, tone, lambda value: percent((value - low) / ((high - low) or 1.0)), zero)
-
-
-def value_bar(measure: Estimate, tone: str) -> Markup:
-    """A bar from 0 to the value (0 to 100) with a whisker for the interval, and the number at its end."""
-    return draw("value_bar", measure, tone, whole)
-
-
-def squares(value: float | None, tone: str) -> Markup:
-    """A hundred little squares, as many filled as `value` says (0 to 100, rounded)."""
-    return draw("squares", None if value is None else min(100, max(0, whole(value))), tone)
 
 
 def line_chart(series: Sequence[Series], bands: Sequence[Band], about: str, top: float, bottom: float = 0) -> Markup:
@@ -175,8 +156,3 @@ def thin(points: Sequence[Point], most: int = 400) -> tuple[Point, ...]:
     """Every n-th point so that about `most` remain, and always the last."""
     step = max(-(-len(points) // most), 1)
     return (*points[: len(points) - 1 : step], *points[-1:])
-
-
-def whole(value: float) -> int:
-    """To the nearest whole number, halves up (not to even, which would make 10.5 and 11.5 look a step of 2 apart)."""
-    return math.floor(value + 0.5)

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from capwright.console import count
 from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
-from capwright.report.charts import interval_bar
+from capwright.report.charts import draw
 from capwright.text.tables import read_tables
 
 #: Tiers from what is said often to what is never said.
@@ -139,31 +139,13 @@ class Sheet:
         """One score a scorer."""
         return tuple(score for score in self.scores if score.headline)
 
+    def scale(self, score: Score) -> tuple[float, float]:
+        """The scale that a score of all systems is drawn on."""
+        return scale_of([system.find(score.key) for system in self.systems], score)
+
     def trained(self, score: Score) -> tuple[System, ...]:
         """The systems that were trained on what they are measured with."""
         return tuple(system for system in self.systems if score.scorer in system.trained_on)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A value of one system, with its interval drawn; `note` stands under it ("3 images unknown", "of 40 images")."""
-
-    system: str
-    tone: str
-    value: str
-    span: str = ""
-    bar: str = ""
-    note: str = ""
-    trained: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of a table of cells."""
-
-    name: str
-    cells: tuple[Cell, ...]
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,25 +217,6 @@ def system_tones(systems: Sequence[str]) -> dict[str, str]:
     return dict(zip(systems, chosen))
 
 
-def make_line(systems: Sequence[System], score: Score, drawn: bool = True) -> Line:
-    """A score of all systems, drawn on a scale of its own."""
-    found = [system.find(score.key) for system in systems]
-    low, high = scale_of(found, score)
-    cells = tuple(
-        Cell(
-            system.name,
-            system.tone,
-            score.text(one.value),
-            score.span(one),
-            interval_bar(one, system.tone, low, high) if drawn else Markup(""),
-            system.missing(score.scorer) if one.known and score.unit != "set" else "",
-            score.scorer in system.trained_on,
-        )
-        for system, one in zip(systems, found)
-    )
-    return Line(score.name, cells, "lower is better" if score.better < 0 else "")
-
-
 def make_gains(sheet: Sheet, score: Score, comparisons: Sequence[Comparison], centered: bool = False) -> list[Gain]:
     """Comparisons of one score, on one scale; named by the second system, and by the first that it is held against.
 
@@ -274,7 +237,7 @@ def make_gains(sheet: Sheet, score: Score, comparisons: Sequence[Comparison], ce
             Gain(
                 second.name if second else c.b,
                 second.tone if second else "",
-                interval_bar(one, second.tone if second else "tone-1", low, high, zero=0),
+                draw("interval_bar", one, second.tone if second else "tone-1", low, high, 0),
                 score.signed(c.difference),
                 score.span(one, signed=True),
                 *verdict_on(c, score, sheet.level),
