@@ -17,8 +17,9 @@ import pytest
 from capwright.data import open_dataset
 from capwright.report import write_report
 from capwright.report.cards import Mark, image_uri, pieces_of
-from capwright.report.charts import smooth, squares, thin, ticks, whole
+from capwright.report.charts import draw, smooth, thin, ticks
 from capwright.report.curves import _offsets
+from capwright.report.pages import whole
 from capwright.report.parts import as_estimate, label, p_value, system_tones
 from capwright.report.run_folder import read_run, trained_systems
 from capwright.scenes import vocabulary
@@ -527,7 +528,7 @@ def test_numbers_and_names_as_people_write_them() -> None:
     assert ticks(0, 0, 3) == [0]
     assert as_estimate({"value": True}).value is None
     assert as_estimate(3).value == 3
-    assert squares(11.2, "tone-0").count("h8v8h-8z") == 100
+    assert draw("squares", 11.2, "tone-0").count("h8v8h-8z") == 100
     assert thin([(n, 0.0) for n in range(1000)], 100)[-1] == (999, 0.0)
     assert len(thin([(n, 0.0) for n in range(1000)], 100)) <= 101
     assert smooth([(n, 2.0) for n in range(100)]) == tuple((n, pytest.approx(2.0)) for n in range(100))

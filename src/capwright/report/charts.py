@@ -15,8 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from capwright.evaluation.results import Estimate
-from capwright.report.pages import percent, templates
+from capwright.report.pages import templates
 
 Point = tuple[float, float]
 
@@ -42,24 +41,6 @@ class Band:
     end: float
 
 
-def interval_bar(measure: Estimate, tone: str, low: float = 0, high: float = 100, zero: float | None = None) -> Markup:
-    """A dot with its interval on a thin scale from `low` to `high`; `zero` draws a reference line. Decorative:
-    the numbers stand beside it."""
-    if not measure.known:
-        return Markup("")
-    return draw("interval_bar", measure, tone, lambda value: percent((value - low) / ((high - low) or 1.0)), zero)
-
-
-def value_bar(measure: Estimate, tone: str) -> Markup:
-    """A bar from 0 to the value (0 to 100) with a whisker for the interval, and the number at its end."""
-    return draw("value_bar", measure, tone, whole)
-
-
-def squares(value: float | None, tone: str) -> Markup:
-    """A hundred little squares, as many filled as `value` says (0 to 100, rounded)."""
-    return draw("squares", None if value is None else min(100, max(0, whole(value))), tone)
-
-
 def line_chart(series: Sequence[Series], bands: Sequence[Band], about: str, top: float, bottom: float = 0) -> Markup:
     """Lines over images seen, labeled at their ends; the y axis runs from `bottom` to `top`.
 
@@ -71,29 +52,28 @@ def line_chart(series: Sequence[Series], bands: Sequence[Band], about: str, top:
 
 
 def area_chart(
-    parts: Sequence[tuple[str, str, Sequence[Sequence[Point]]]],
+    parts: Sequence[tuple[str, str]],
+    stretches: Sequence[Sequence[tuple[float, Sequence[float]]]],
     bands: Sequence[Band],
     ticks_below: Sequence[float],
     about: str,
 ) -> Markup:
     """Shares of a whole over images seen, stacked from the bottom in the order given.
 
-    `parts` are (label, tone, runs); a run is a stretch without a gap, its points (x, share between 0 and 1). Every
-    part has the same x in the same run. `ticks_below` are x positions marked under the chart.
+    `parts` are (label, tone); a stretch has no gap, its points are (x, share of each part, between 0 and 1).
+    `ticks_below` are x positions marked under the chart.
     """
     frame = Frame(bands, 1.0, typical=560)
-    floors = [[0.0] * len(points) for points in parts[0][2]]
+    floors = [[0.0] * len(points) for points in stretches]
     areas, ends = [], []
-    for name, tone, stretches in parts:
-        for run, points in enumerate(stretches):
-            roof = [floor + share for floor, (_, share) in zip(floors[run], points)]
-            outline = [(x, y) for (x, _), y in zip(points, roof)]
-            back = [(x, y) for (x, _), y in zip(points, floors[run])][::-1]
-            areas.append((tone, frame.path([*outline, *back])))
-            if run == len(stretches) - 1 and points and points[-1][1] >= 0.005:
-                middle = (roof[-1] + floors[run][-1]) / 2
-                ends.append((frame.y(middle), f"{name} {100 * points[-1][1]:.0f} %", tone))
-            floors[run] = roof
+    for place, (name, tone) in enumerate(parts):
+        for floor, points in zip(floors, stretches):
+            across = [x for x, _ in points]
+            roof = [y + shares[place] for y, (_, shares) in zip(floor, points)]
+            areas.append((tone, frame.path([*zip(across, roof), *zip(across[::-1], floor[::-1])])))
+            if points is stretches[-1] and (last := points[-1][1][place]) >= 0.005:
+                ends.append((frame.y((roof[-1] + floor[-1]) / 2), f"{name} {100 * last:.0f} %", tone))
+            floor[:] = roof
     return draw("area_chart", frame, areas, ends, ticks_below, about)
 
 
@@ -175,8 +155,3 @@ def thin(points: Sequence[Point], most: int = 400) -> tuple[Point, ...]:
     """Every n-th point so that about `most` remain, and always the last."""
     step = max(-(-len(points) // most), 1)
     return (*points[: len(points) - 1 : step], *points[-1:])
-
-
-def whole(value: float) -> int:
-    """To the nearest whole number, halves up (not to even, which would make 10.5 and 11.5 look a step of 2 apart)."""
-    return math.floor(value + 0.5)

@@ -8,7 +8,7 @@ from capwright.console import count
 from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.caveats import few_images, lengths_apart, run_alarms, run_forks, what_is_unknown
-from capwright.report.charts import whole
+from capwright.report.pages import whole
 from capwright.report.parts import Headline, Score, System, is_clear, join, name_of
 from capwright.report.run_sheet import RunSheet
 

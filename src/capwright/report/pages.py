@@ -6,6 +6,7 @@ escaped, and characters that steer the text around them are written out by their
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from capwright.console import count
 from capwright.types import DataError
 
 #: Characters that a browser obeys or drops instead of showing them: controls, stray carriage returns, Unicode line
@@ -37,7 +39,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"grouped": "{:,}".format, "one_decimal": one_decimal, "percent": percent}
+    environment.filters |= {"grouped": "{:,}".format, "one_decimal": one_decimal, "percent": percent, "whole": whole}
+    environment.filters["images"] = lambda n: count(n, "image")
     return environment
 
 
@@ -49,6 +52,11 @@ def one_decimal(value: float | None) -> str:
 def percent(share: float) -> str:
     """A share from 0 to 1 as SVG writes it; what lies outside stands at the edge."""
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
+def whole(value: float) -> int:
+    """To the nearest whole number, halves up (not to even, which would make 10.5 and 11.5 look a step of 2 apart)."""
+    return math.floor(value + 0.5)
 
 
 def write_page(path: Path, page: str) -> Path:

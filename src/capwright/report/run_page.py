@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from capwright.report.cards import Matcher, credits_of
-from capwright.report.charts import interval_bar, squares, value_bar, whole
 from capwright.report.curves import STATES, group_states, probe_curve, reward_curve
 from capwright.report.gallery import run_walls
 from capwright.report.headline import write_headline
 from capwright.report.pages import render_page, write_page
 from capwright.report.parts import (
     WORDS,
-    Cell,
-    Line,
     Score,
     as_estimate,
     gains_by_score,
     make_gains,
-    make_line,
+    mappings,
     number,
     read_comparisons,
     read_signatures,
@@ -83,21 +80,16 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
         sheet=sheet,
         run=run,
         headline=write_headline(sheet, comparisons),
-        waffles=[
-            (system, whole(found.value), squares(found.value, system.tone))
-            for system in sheet.systems
-            if (found := system.find(TTS)).value is not None
-        ],
+        waffles=[system for system in sheet.systems if system.find(TTS).known],
         columns=WORDS["columns"],
-        interval_bar=interval_bar,
-        table=[make_line(sheet.systems, score) for score in main],
-        rest=[make_line(sheet.systems, score, drawn=False) for score in shown if score not in main],
+        table=main,
+        rest=[score for score in shown if score not in main],
         gains=make_gains(sheet, lead, comparisons),
         other_gains=gains_by_score(sheet, others, comparisons),
         figures=(reward_curve(run), probe_curve(run, lead.key)),
         states=group_states(run),
         meanings=STATES.items(),
-        tiers=_tiers(sheet, samples),
+        to_name=_names_by_tier(samples),
         orders=_orders(run),
         walls=walls,
         absent=absent,
@@ -110,29 +102,20 @@ def render(sheet: RunSheet, samples: Sequence[Sample], title: str, limit: int, m
     )
 
 
-def _tiers(sheet: RunSheet, samples: Sequence[Sample]) -> list[Line]:
-    """Names of each tier: how many there are to say, and how many each system says."""
+def _names_by_tier(samples: Sequence[Sample]) -> Counter[str]:
+    """How many names of each tier there are to say."""
     named = ({term.name: term.tier for term in sample.terms if term.level == "professional"} for sample in samples)
-    counts = Counter(tier for tiers in named for tier in tiers.values())
-    lines = []
-    for tier in sheet.tiers():
-        bars = [(system, value_bar(system.find(f"tts.tier:{tier}"), system.tone)) for system in sheet.systems]
-        cells = [Cell(s.name, s.tone, "", "", bar) for s, bar in bars if s.find(TTS).known]
-        lines.append(Line(tier, tuple(cells), f"{counts[tier]:,} to name" if tier in counts else ""))
-    return lines
+    return Counter(tier for tiers in named for tier in tiers.values())
 
 
-def _orders(run: RunFolder) -> list[Line]:
-    """What orders in captions did to scores, a row a kind of order; counts are "0 of 12", or "unknown"."""
-    found = run.summary.get("injection")
+def _orders(run: RunFolder) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+    """What orders in captions did to scores: (order, score, cells); a cell is (title, value, interval)."""
     rows = []
-    for row in found if isinstance(found, list) else ():
-        if not isinstance(row, Mapping):
-            continue
+    for row in mappings(run.summary.get("injection")):
         images, unknown, change = number(row.get("images")), number(row.get("unknown")), as_estimate(row.get("change"))
         score = Score("", "", "", True, high=100 if abs(number(row.get("clean")) or 0) > 10 else 1)
         every = None if images is None or unknown is None else images + unknown
-        cells = [Cell("Change of its own caption", "", score.signed(change.value), score.span(change, signed=True))]
+        cells = [("Change of its own caption", score.signed(change.value), score.span(change, signed=True))]
         for title, part, total in (
             ("Own changed", row.get("changed"), images),
             ("Unknown", unknown, every),
@@ -140,8 +123,8 @@ def _orders(run: RunFolder) -> list[Line]:
         ):
             n = number(part)
             text = "unknown" if n is None or total is None else f"{n:,.0f} of {total:,.0f}"
-            cells.append(Cell(title, "", text))
-        rows.append(Line(str(row.get("attack", "")), tuple(cells), str(row.get("score", ""))))
+            cells.append((title, text, ""))
+        rows.append((str(row.get("attack", "")), str(row.get("score", "")), cells))
     return rows
 
 

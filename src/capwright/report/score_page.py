@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from capwright.console import count
 from capwright.data.alignment import Finding
-from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Evaluation
 from capwright.evaluation.scoring import Scoring
 from capwright.report.cards import credits_of
-from capwright.report.charts import interval_bar
 from capwright.report.gallery import score_walls
 from capwright.report.length_charts import scatters
 from capwright.report.pages import render_page, write_page
 from capwright.report.parts import (
-    Cell,
-    Gain,
-    Line,
-    Score,
     gains_by_score,
-    make_line,
     name_of,
     read_comparisons,
     read_signatures,
@@ -31,7 +22,7 @@ from capwright.report.parts import (
 )
 from capwright.report.score_headline import write_score_headline
 from capwright.report.score_sheet import ScoreSheet, make_sheet
-from capwright.report.slices import Division, divide
+from capwright.report.slices import divide
 from capwright.report.term_marks import term_matcher
 from capwright.types import Sample
 
@@ -89,6 +80,8 @@ def render(scoring: Scoring, title: str, limit: int) -> str:
     rest = [score for score in sheet.scores if not score.is_main]
     lead = sheet.lead
     tested = [score for score in main if score.headline]
+    against = [c for c in comparisons if c.a == sheet.systems[0].key]
+    pair = len(sheet.systems) == 2
     return render_page(
         "score.html.jinja",
         title=title or " · ".join(system.name for system in sheet.systems),
@@ -96,52 +89,19 @@ def render(scoring: Scoring, title: str, limit: int) -> str:
         headline=write_score_headline(sheet, comparisons, findings, scoring.not_installed),
         images=len(sheet.samples),
         method=sheet.systems[0].evaluation.method,
-        lead_line=make_line(sheet.systems, lead) if lead is not None else None,
-        table=[make_line(sheet.systems, score) for score in main],
-        rest=[make_line(sheet.systems, score, drawn=False) for score in rest],
+        table=main,
+        rest=rest,
+        trained=any(map(sheet.trained, main)),
         not_installed={name_of(scorer): why for scorer, why in scoring.not_installed.items()},
-        gains=_gains(sheet, tested, comparisons),
-        other_gains=_gains(sheet, [score for score in sheet.scores if score not in tested], comparisons),
+        gains=gains_by_score(sheet, tested, against, centered=pair),
+        other_gains=gains_by_score(sheet, [score for score in sheet.scores if score not in tested], against, pair),
+        pair=pair,
         corrected=sum(test.p_holm is not None for test in comparisons),
         scatters=scatters(sheet, lead) if lead is not None else [],
-        divisions=[(d, _division(sheet, lead, d)) for d in divide(sheet, lead)] if lead is not None else [],
+        divisions=[(d, scale_of(d.measures, lead)) for d in divide(sheet, lead)] if lead is not None else [],
         walls=walls,
         named=named,
         referenced=any(sample.references for sample in sheet.samples),
         signatures=read_signatures(document),
         credits=credits_of(walls),
     )
-
-
-def _gains(
-    sheet: ScoreSheet, scores: Sequence[Score], comparisons: Sequence[Comparison]
-) -> list[tuple[str, list[Gain]]]:
-    """Rows with their headings: of two systems one list of scores, of more a list of systems for each score."""
-    first = sheet.systems[0].key
-    against = [c for c in comparisons if c.a == first]
-    pair = len(sheet.systems) == 2
-    found = gains_by_score(sheet, scores, against, centered=pair)
-    groups = [(name, [replace(gain, against="") for gain in gains]) for name, gains in found]
-    if not pair:
-        return groups
-    rows = [replace(gain, name=name, tone="") for name, gains in groups for gain in gains]
-    return [("", rows)] if rows else []
-
-
-def _division(sheet: ScoreSheet, score: Score, division: Division) -> list[Line]:
-    low, high = scale_of([measure for part in division.parts for measure, _ in part.measures], score)
-    lines = []
-    for part in division.parts:
-        cells = tuple(
-            Cell(
-                system.name,
-                system.tone,
-                score.text(measure.value),
-                score.span(measure),
-                interval_bar(measure, system.tone, low, high),
-                f"of {count(n, 'image')}" if n != len(part.images) else "",
-            )
-            for system, (measure, n) in zip(sheet.systems, part.measures)
-        )
-        lines.append(Line(part.name, cells, count(len(part.images), "image")))
-    return lines

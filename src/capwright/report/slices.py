@@ -41,6 +41,11 @@ class Division:
     parts: tuple[Slice, ...]
     left_out: str = ""
 
+    @property
+    def measures(self) -> list[Estimate]:
+        """Of all systems on all parts."""
+        return [measure for part in self.parts for measure, _ in part.measures]
+
 
 def divide(sheet: ScoreSheet, score: Score) -> list[Division]:
     """All divisions with two parts or more, measured. Lengths are cut into thirds, texts into their values."""
