@@ -52,29 +52,28 @@ def line_chart(series: Sequence[Series], bands: Sequence[Band], about: str, top:
 
 
 def area_chart(
-    parts: Sequence[tuple[str, str, Sequence[Sequence[Point]]]],
+    parts: Sequence[tuple[str, str]],
+    stretches: Sequence[Sequence[tuple[float, Sequence[float]]]],
     bands: Sequence[Band],
     ticks_below: Sequence[float],
     about: str,
 ) -> Markup:
     """Shares of a whole over images seen, stacked from the bottom in the order given.
 
-    `parts` are (label, tone, runs); a run is a stretch without a gap, its points (x, share between 0 and 1). Every
-    part has the same x in the same run. `ticks_below` are x positions marked under the chart.
+    `parts` are (label, tone); a stretch has no gap, its points are (x, share of each part, between 0 and 1).
+    `ticks_below` are x positions marked under the chart.
     """
     frame = Frame(bands, 1.0, typical=560)
-    floors = [[0.0] * len(points) for points in parts[0][2]]
+    floors = [[0.0] * len(points) for points in stretches]
     areas, ends = [], []
-    for name, tone, stretches in parts:
-        for run, points in enumerate(stretches):
-            roof = [floor + share for floor, (_, share) in zip(floors[run], points)]
-            outline = [(x, y) for (x, _), y in zip(points, roof)]
-            back = [(x, y) for (x, _), y in zip(points, floors[run])][::-1]
-            areas.append((tone, frame.path([*outline, *back])))
-            if run == len(stretches) - 1 and points and points[-1][1] >= 0.005:
-                middle = (roof[-1] + floors[run][-1]) / 2
-                ends.append((frame.y(middle), f"{name} {100 * points[-1][1]:.0f} %", tone))
-            floors[run] = roof
+    for place, (name, tone) in enumerate(parts):
+        for floor, points in zip(floors, stretches):
+            across = [x for x, _ in points]
+            roof = [y + shares[place] for y, (_, shares) in zip(floor, points)]
+            areas.append((tone, frame.path([*zip(across, roof), *zip(across[::-1], floor[::-1])])))
+            if points is stretches[-1] and (last := points[-1][1][place]) >= 0.005:
+                ends.append((frame.y((roof[-1] + floor[-1]) / 2), f"{name} {100 * last:.0f} %", tone))
+            floor[:] = roof
     return draw("area_chart", frame, areas, ends, ticks_below, about)
 
 

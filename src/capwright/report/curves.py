@@ -9,7 +9,7 @@ from typing import Any
 from capwright.console import count
 from capwright.evaluation.scoring import flat_scores
 from capwright.report.charts import Band, Point, Series, area_chart, line_chart, smooth, thin
-from capwright.report.parts import WORDS, Figure, as_estimate, label, name_of, number
+from capwright.report.parts import WORDS, Figure, as_estimate, label, mapping, name_of, number
 from capwright.report.run_folder import RunFolder
 
 #: Group states from the bottom of the stack up, with what they mean.
@@ -28,10 +28,8 @@ def reward_curve(run: RunFolder) -> Figure:
     bands, seen = _timeline(run)
     lines: dict[str, dict[str, list[Point]]] = {}
     for x, row in zip(seen, run.steps):
-        reward = row.get("reward")
-        for name, value in reward.items() if isinstance(reward, Mapping) else ():
-            y = number(value)
-            if y is not None:
+        for name, value in mapping(row.get("reward")).items():
+            if (y := number(value)) is not None:
                 lines.setdefault(str(name), {}).setdefault(str(row.get("stage")), []).append((x, y))
     if not lines:
         return Figure(heading, absent="No stage of this run was trained on a reward, so there is no reward to draw.")
@@ -116,8 +114,7 @@ def group_states(run: RunFolder) -> Figure:
     """Shares of live, failed, saturated and unknown groups over time, and when experts were imitated."""
     heading = "What the groups were worth"
     bands, seen = _timeline(run)
-    rows = [(x, row) for x, row in zip(seen, run.steps) if isinstance(row.get("groups"), Mapping)]
-    rows = [(x, row) for x, row in rows if sum(_groups(row)) > 0]
+    rows = [(x, row) for x, row in zip(seen, run.steps) if sum(_groups(row)) > 0]
     if not rows:
         why = "No stage sampled groups of captions" if run.steps else "There is no training journal (metrics.jsonl)"
         return Figure(heading, absent=f"{why} in this run, so there are no group states to show.")
@@ -125,16 +122,12 @@ def group_states(run: RunFolder) -> Figure:
     runs = {stage: stretch for stage, stretch in found.items() if stretch}
     stages = {label(stage) for stage in runs}
     shown = [band for band in bands if band.label in stages]
-    stretches = list(runs.values())
-    parts = [
-        (name.capitalize(), f"state-{name}", [[(x, shares[place]) for x, shares in stretch] for stretch in stretches])
-        for place, name in enumerate(STATES)
-    ]
+    parts = [(name.capitalize(), f"state-{name}") for name in STATES]
     events = [(x, int(n)) for x, row in rows if (n := number(row.get("imitated")) or 0) > 0]
     if run.starts:
         moves = "; ".join(f"in {label(stage)} {_changes(points)}" for stage, points in runs.items())
     else:
-        moves = _changes([point for stretch in stretches for point in stretch])
+        moves = _changes([point for stretch in runs.values() for point in stretch])
     says = f"Share of groups, first to last: {moves}."
     if events:
         total = sum(n for _, n in events)
@@ -145,7 +138,7 @@ def group_states(run: RunFolder) -> Figure:
         says += f" {count(shown_captions, 'demonstration')} beside the sampled captions taught something."
     elif not events:
         says += " No expert captions were imitated."
-    chart = area_chart(parts, shown, [x for x, _ in events], f"{heading}. {says}")
+    chart = area_chart(parts, list(runs.values()), shown, [x for x, _ in events], f"{heading}. {says}")
     return Figure(heading, chart, says)
 
 
@@ -186,7 +179,7 @@ def _timeline(run: RunFolder) -> tuple[list[Band], list[float]]:
 
 
 def _groups(row: Mapping[str, Any]) -> list[float]:
-    return [max(number(row["groups"].get(name)) or 0.0, 0.0) for name in STATES]
+    return [max(number(mapping(row.get("groups")).get(name)) or 0.0, 0.0) for name in STATES]
 
 
 def _bins(rows: Sequence[tuple[float, Mapping[str, Any]]]) -> list[tuple[float, list[float]]]:

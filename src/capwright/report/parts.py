@@ -19,6 +19,7 @@ from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Estimate
 from capwright.report.charts import draw
 from capwright.text.tables import read_tables
+from capwright.types import EMPTY
 
 #: Tiers from what is said often to what is never said.
 TIERS = ("frequent", "common", "occasional", "rare", "never")
@@ -192,17 +193,16 @@ class Figure:
 
 def make_system(key: str, name: str, tone: str, block: Mapping[str, Any], trained_on: Collection[str] = ()) -> System:
     """A system of a file of scores; whatever its block lacks is unknown."""
-    scores = block.get("scores")
     images = number(block.get("images"))
     unknown = _counts(block.get("unknown"))
-    by, scored = block.get("unknown_by"), _counts(block.get("scored")) or {}
+    by, scored = mapping(block.get("unknown_by")), _counts(block.get("scored")) or {}
     unmeasured = {}
     for scorer, n in scored.items():
         lost = int(images or 0) - sum((unknown or {}).values()) - n
-        met = _counts(by.get(scorer) if isinstance(by, Mapping) else None) or {}
+        met = _counts(by.get(scorer)) or {}
         if images is not None and lost > 0:
             unmeasured[scorer] = lost, tuple(s for s, n in met.items() if n > (unknown or {}).get(s, 0))
-    estimates = {key: as_estimate(node) for key, node in scores.items()} if isinstance(scores, Mapping) else {}
+    estimates = {key: as_estimate(node) for key, node in mapping(block.get("scores")).items()}
     words = estimates.get("length.words", Estimate()).value
     warnings = block.get("warnings")
     texts = tuple(text for text in warnings if isinstance(text, str)) if isinstance(warnings, list) else ()
@@ -260,10 +260,9 @@ def gains_by_score(
 
 def read_comparisons(document: Mapping[str, Any]) -> list[Comparison]:
     """The paired comparisons of a file of scores; malformed ones are left out."""
-    rows = document.get("comparisons")
     found = []
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, Mapping) and isinstance(row.get("a"), str) and isinstance(row.get("b"), str):
+    for row in mappings(document.get("comparisons")):
+        if isinstance(row.get("a"), str) and isinstance(row.get("b"), str):
             values = {each.name: number(row.get(each.name)) for each in fields(Comparison)}
             texts = {name: str(row.get(name, "")) for name in ("a", "b", "score", "signature")}
             counts = {name: None if (n := values[name]) is None else int(n) for name in ("wins", "ties", "losses")}
@@ -314,6 +313,16 @@ def scale_of(found: Iterable[Estimate], score: Score) -> tuple[float, float]:
         return low - room, high + room
     roof = score.high if score.high in (1.0, 100.0) else 1.25 * high
     return min(low, 0.0), max(roof, high) or 1.0
+
+
+def mapping(node: Any) -> Mapping[str, Any]:
+    """What stands in a file, where it is what it should be; else nothing."""
+    return node if isinstance(node, Mapping) else EMPTY
+
+
+def mappings(node: Any) -> list[Mapping[str, Any]]:
+    """Those of a list that are mappings; nothing of anything else."""
+    return [row for row in node if isinstance(row, Mapping)] if isinstance(node, list) else []
 
 
 def number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ import yaml
 from capwright.data.captions import read_captions
 from capwright.evaluation.results import MISSING
 from capwright.evaluation.scoring import read_scoring
+from capwright.report.parts import mapping, mappings
 from capwright.types import EMPTY, STATUSES, DataError
 from capwright.yaml_text import load_yaml
 
@@ -41,16 +42,16 @@ class RunFolder:
 
     def block(self, system: str) -> Mapping[str, Any]:
         """What the summary says of a system; nothing when it says nothing."""
-        return _mapping(self.summary.get("systems", EMPTY).get(system))
+        return mapping(self.summary.get("systems", EMPTY).get(system))
 
     def scores(self, system: str) -> Mapping[str, Mapping[str, Any]]:
         """The scores of a system by name, as the summary has them."""
-        return {k: v for k, v in _mapping(self.block(system).get("scores")).items() if isinstance(v, Mapping)}
+        return {k: v for k, v in mapping(self.block(system).get("scores")).items() if isinstance(v, Mapping)}
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the summary says of the run."""
-        return _mapping(self.summary.get("run"))
+        return mapping(self.summary.get("run"))
 
     @property
     def starts(self) -> dict[str, str]:
@@ -76,22 +77,17 @@ class RunFolder:
         return dict(sorted(Counter(status for status in statuses if status not in ("ok", "empty")).items()))
 
 
-def _mapping(node: Any) -> Mapping[str, Any]:
-    """What stands in a file, where it is what it should be; else nothing."""
-    return node if isinstance(node, Mapping) else EMPTY
-
-
 def trained_systems(run: RunFolder, scorer: str) -> tuple[str, ...]:
     """The systems that were trained on a scorer: every stage that saw it as a reward, or went on from one that did.
 
     What the rewards were is `run.trained_on` of summary.json, {reward: signature}; which stages saw them is in the
     journal. Without a journal it may be any system but the base.
     """
-    rewards = _mapping(run.facts.get("trained_on"))
+    rewards = mapping(run.facts.get("trained_on"))
     names = {reward for reward, signature in rewards.items() if str(signature).partition("|")[0] == scorer}
     if not names:
         return ()
-    seen = {row.get("stage") for row in run.steps if names & _mapping(row.get("reward")).keys()}
+    seen = {row.get("stage") for row in run.steps if names & mapping(row.get("reward")).keys()}
     if not run.steps:
         return tuple(system for system in run.systems if system != "base")
     trained: list[str] = []
@@ -135,12 +131,10 @@ def read_run(run_dir: str | Path) -> RunFolder:
 def _stages(recipe: str) -> dict[str, str | None]:
     """The stages of a saved recipe in order, with what each says it starts from; none of one that is broken."""
     try:
-        given = load_yaml(recipe)
+        rows = mappings(mapping(load_yaml(recipe)).get("stages"))
     except yaml.YAMLError:
         return {}
-    stages = given.get("stages") if isinstance(given, dict) else None
-    rows = [row for row in stages if isinstance(row, dict) and "name" in row] if isinstance(stages, list) else []
-    return {str(row["name"]): row.get("start_from") for row in rows}
+    return {str(row["name"]): row.get("start_from") for row in rows if "name" in row}
 
 
 def caption_status(row: Mapping[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ from capwright.report.parts import (
     as_estimate,
     gains_by_score,
     make_gains,
+    mappings,
     number,
     read_comparisons,
     read_signatures,
@@ -109,11 +110,8 @@ def _names_by_tier(samples: Sequence[Sample]) -> Counter[str]:
 
 def _orders(run: RunFolder) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
     """What orders in captions did to scores: (order, score, cells); a cell is (title, value, interval)."""
-    found = run.summary.get("injection")
     rows = []
-    for row in found if isinstance(found, list) else ():
-        if not isinstance(row, Mapping):
-            continue
+    for row in mappings(run.summary.get("injection")):
         images, unknown, change = number(row.get("images")), number(row.get("unknown")), as_estimate(row.get("change"))
         score = Score("", "", "", True, high=100 if abs(number(row.get("clean")) or 0) > 10 else 1)
         every = None if images is None or unknown is None else images + unknown

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from capwright.data.alignment import Finding
-from capwright.evaluation.compare import Comparison
 from capwright.evaluation.results import Evaluation
 from capwright.evaluation.scoring import Scoring
 from capwright.report.cards import credits_of
@@ -16,8 +14,6 @@ from capwright.report.gallery import score_walls
 from capwright.report.length_charts import scatters
 from capwright.report.pages import render_page, write_page
 from capwright.report.parts import (
-    Gain,
-    Score,
     gains_by_score,
     name_of,
     read_comparisons,
@@ -25,7 +21,7 @@ from capwright.report.parts import (
     scale_of,
 )
 from capwright.report.score_headline import write_score_headline
-from capwright.report.score_sheet import ScoreSheet, make_sheet
+from capwright.report.score_sheet import make_sheet
 from capwright.report.slices import divide
 from capwright.report.term_marks import term_matcher
 from capwright.types import Sample
@@ -84,6 +80,8 @@ def render(scoring: Scoring, title: str, limit: int) -> str:
     rest = [score for score in sheet.scores if not score.is_main]
     lead = sheet.lead
     tested = [score for score in main if score.headline]
+    against = [c for c in comparisons if c.a == sheet.systems[0].key]
+    pair = len(sheet.systems) == 2
     return render_page(
         "score.html.jinja",
         title=title or " · ".join(system.name for system in sheet.systems),
@@ -95,8 +93,9 @@ def render(scoring: Scoring, title: str, limit: int) -> str:
         rest=rest,
         trained=any(map(sheet.trained, main)),
         not_installed={name_of(scorer): why for scorer, why in scoring.not_installed.items()},
-        gains=_gains(sheet, tested, comparisons),
-        other_gains=_gains(sheet, [score for score in sheet.scores if score not in tested], comparisons),
+        gains=gains_by_score(sheet, tested, against, centered=pair),
+        other_gains=gains_by_score(sheet, [score for score in sheet.scores if score not in tested], against, pair),
+        pair=pair,
         corrected=sum(test.p_holm is not None for test in comparisons),
         scatters=scatters(sheet, lead) if lead is not None else [],
         divisions=[(d, scale_of(d.measures, lead)) for d in divide(sheet, lead)] if lead is not None else [],
@@ -106,18 +105,3 @@ def render(scoring: Scoring, title: str, limit: int) -> str:
         signatures=read_signatures(document),
         credits=credits_of(walls),
     )
-
-
-def _gains(
-    sheet: ScoreSheet, scores: Sequence[Score], comparisons: Sequence[Comparison]
-) -> list[tuple[str, list[Gain]]]:
-    """Rows with their headings: of two systems one list of scores, of more a list of systems for each score."""
-    first = sheet.systems[0].key
-    against = [c for c in comparisons if c.a == first]
-    pair = len(sheet.systems) == 2
-    found = gains_by_score(sheet, scores, against, centered=pair)
-    groups = [(name, [replace(gain, against="") for gain in gains]) for name, gains in found]
-    if not pair:
-        return groups
-    rows = [replace(gain, name=name, tone="") for name, gains in groups for gain in gains]
-    return [("", rows)] if rows else []
