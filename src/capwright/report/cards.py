@@ -57,22 +57,22 @@ class Said:
         """The captions that a card shows; none where they are unknown."""
         return self.captions[:MOST_CAPTIONS] if self.status in SCORED else ()
 
+    @property
+    def unknown(self) -> str:
+        """Why there is no caption to show."""
+        return WORDS["reasons"].get(self.status, self.status)
+
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """What one system said of one image: pieces of text with their status ("" for plain words).
+    """A caption as pieces of text with their status ("" for plain words).
 
-    `hits` names said of those to name; `scores` are numbers with their names; `more` characters are not shown.
+    `hits` names said of those to name; `more` characters are not shown.
     """
 
-    system: str
-    tone: str
     pieces: tuple[tuple[str, str], ...]
-    unknown: str = ""
-    cut: bool = False
-    hits: int | None = None
-    scores: tuple[str, ...] = ()
-    more: int = 0
+    hits: int | None
+    more: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +96,18 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One image of a gallery. `references` stand under the heading `said_by`; `hidden` more are not shown."""
+    """One image of a gallery. `sayings` are what each system said, with its captions that are shown; `references` stand
+    under the heading `said_by`, and `hidden` more are not shown."""
 
     id: str
     shot: Shot
     alt: str
     references: tuple[str, ...]
-    sayings: tuple[Saying, ...]
+    sayings: tuple[tuple[Said, list[Saying]], ...]
     chips: tuple[Chip, ...]
-    names: int
     credit: tuple[tuple[str, str], ...]
-    said_by: str = "Expert"
-    hidden: int = 0
+    said_by: str
+    hidden: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +132,19 @@ def make_card(sample: Sample, said: Sequence[Said], match: Matcher | None, shade
     names = names_of(sample)
     texts = [text for one in said for text in one.shown]
     found = iter(match([(sample, text) for text in texts]) if match is not None and texts else [])
-    sayings: list[Saying] = []
-    systems = []
+    sayings, systems = [], []
     for one in said:
         marks = [next(found, []) for _ in one.shown]
         systems.append((one.system, one.tone, [mark for own in marks for mark in own]))
-        if not one.shown:
-            why = WORDS["reasons"].get(one.status, one.status)
-            sayings.append(Saying(one.system, one.tone, (), why, one.cut, scores=one.scores))
-        for place, (text, own) in enumerate(zip(one.shown, marks)):
-            sayings.append(
-                Saying(
-                    one.system if place == 0 else f"{one.system}, caption {place + 1} of {len(one.captions)}",
-                    one.tone,
-                    _shaded(text, own, sample.references) if shaded else pieces_of(text, own),
-                    cut=one.cut,
-                    hits=None if match is None else len(names_said(names, own)),
-                    scores=() if place else one.scores,
-                    more=max(len(text) - MOST_CHARACTERS, 0) if shaded else 0,
-                )
+        captions = [
+            Saying(
+                _shaded(text, own, sample.references) if shaded else pieces_of(text, own),
+                None if match is None else len(names_said(names, own)),
+                max(len(text) - MOST_CHARACTERS, 0) if shaded else 0,
             )
+            for text, own in zip(one.shown, marks)
+        ]
+        sayings.append((one, captions))
     references = sample.references[:1]
     heading = "Expert"
     if shaded:
@@ -164,7 +157,6 @@ def make_card(sample: Sample, said: Sequence[Said], match: Matcher | None, shade
         references=references,
         sayings=tuple(sayings),
         chips=() if match is None else _chips(sample, systems),
-        names=len(names),
         credit=credit_of(sample),
         said_by=heading,
         hidden=len(sample.references) - len(references) if shaded else 0,

@@ -82,27 +82,26 @@ def draw(name: str, *content: Any) -> Markup:
     return Markup(getattr(templates().get_template("charts.html.jinja").module, name)(*content))
 
 
+@dataclass
 class Frame:
-    """The axes all curve charts share: stage bands above, few gridlines, images seen (or `axis`) below."""
+    """The axes all curve charts share: stage bands above, few gridlines, images seen (or `axis`) below.
+
+    `typical` are pixels of width on a screen that is not a phone's.
+    """
+
+    bands: Sequence[Band]
+    top: float
+    bottom: float = 0
+    height: int = 210
+    typical: int = 320
+    axis: str = "images"
 
     roof = 22  # pixels above the plot, for stage names
 
-    def __init__(
-        self,
-        bands: Sequence[Band],
-        top: float,
-        bottom: float = 0,
-        height: int = 210,
-        typical: int = 320,
-        axis: str = "",
-    ) -> None:
-        self.axis = axis or "images"
-        self.typical = typical  # pixels of width on a screen that is not a phone's
-        self.bands = bands
-        self.start = min((band.start for band in bands), default=0.0)
-        self.end = max((band.end for band in bands), default=1.0)
-        self.bottom, self.top = bottom, top if top > bottom else bottom + 1.0
-        self.height = height
+    def __post_init__(self) -> None:
+        self.start = min((band.start for band in self.bands), default=0.0)
+        self.end = max((band.end for band in self.bands), default=1.0)
+        self.top = self.top if self.top > self.bottom else self.bottom + 1.0
         self.rows, self.columns = ticks(self.bottom, self.top, 3), ticks(self.start, self.end, 3)
 
     def x(self, value: float) -> float:

@@ -21,7 +21,7 @@ from capwright.report.parts import (
     scale_of,
 )
 from capwright.report.score_headline import write_score_headline
-from capwright.report.score_sheet import ScoreSheet, make_sheet
+from capwright.report.score_sheet import make_sheet
 from capwright.report.slices import divide
 from capwright.report.term_marks import term_matcher
 from capwright.types import Sample
