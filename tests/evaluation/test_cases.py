@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from capwright.data.ratings import Rating, read_ratings, with_texts
 from capwright.evaluation import score, score_systems
 from capwright.evaluation.rated_captions import agree
 from capwright.types import NO_IMAGE, DataError, Sample
+from places import ROOT
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 #: CIDEr-D of the captions of `special-tokens-in-captions` when they are as they should be.
@@ -131,6 +135,20 @@ def test_names_in_forms_of_another_language_are_warned_about(tmp_path):
 def test_predictions_without_ids_say_what_to_do():
     with pytest.raises(DataError, match=r"generated\.jsonl:1: has no id.*predictions of LLaMA-Factory.*ids of that"):
         ciderd("predictions-of-other-tools", "llamafactory_generated.jsonl")
+
+
+def test_the_command_of_the_page_that_adds_ids(tmp_path):
+    page = (ROOT / "docs" / "data-formats.md").read_text(encoding="utf-8")
+    command = (
+        page[page.index("  python -c 'import json, sys;") :].partition("```")[0].replace("python", sys.executable, 1)
+    )
+    shutil.copy(
+        CASES / "predictions-of-other-tools" / "llamafactory_generated.jsonl", tmp_path / "generated_predictions.jsonl"
+    )
+    (tmp_path / "dataset.json").write_text(json.dumps([{"images": [f"{n}.jpg"]} for n in (1, 2, 3)]))
+    subprocess.run(["sh", "-c", command.strip()], cwd=tmp_path, check=True)
+    found = score(tmp_path / "said.jsonl", CASES / "predictions-of-other-tools" / "refs.json", ["ciderD"])
+    assert found.estimate("ciderD").value == pytest.approx(CLEAN, abs=5e-5)
 
 
 def test_files_of_other_tools_hold_references_too():

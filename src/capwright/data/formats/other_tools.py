@@ -33,8 +33,8 @@ def why_no_id(row: Mapping[Any, Any]) -> str:
     """What to do about rows of a tool that gives them no ids; "" for all others."""
     if {"predict", "label"} <= set(row):
         return (
-            "; these are predictions of LLaMA-Factory, which keeps the order of its dataset and no ids: write them as"
-            ' {"id": ..., "caption": ...} with the ids of that dataset'
+            "; these are predictions of LLaMA-Factory, which keeps the order of its dataset and no ids: the page on "
+            "data formats has a line of Python that adds the ids of that dataset"
         )
     return ""
 
