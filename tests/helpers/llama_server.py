@@ -79,7 +79,8 @@ class LlamaServer:
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}/v1"
         self._log = log
-        size = ["-c", str(context * slots), "-np", str(slots), "-t", str(min(2, os.cpu_count() or 1)), "--seed", "0"]
+        # One thread: two wait for each other where other work has the cores; a score then took five times as long.
+        size = ["-c", str(context * slots), "-np", str(slots), "-t", "1", "--seed", "0"]
         self._command = [str(program()), "-m", str(MODEL), "--host", "127.0.0.1", "--port", str(port), *size]
         self._command += ["--api-key", key] if key else []
 

@@ -18,7 +18,8 @@ from capwright.scenes import build
 from capwright.types import Status
 from llama_server import MISSING, LlamaServer, ready
 
-pytestmark = [pytest.mark.llm, pytest.mark.skipif(not ready(), reason=MISSING)]
+# A score takes half a minute, and several where other work has the cores.
+pytestmark = [pytest.mark.llm, pytest.mark.timeout(1200), pytest.mark.skipif(not ready(), reason=MISSING)]
 
 SAID = ["A geoboard with red bands lies on the table.", "a child", "Blocks blocks blocks in in a tower"]
 
@@ -83,38 +84,42 @@ def test_probabilities_come_with_choices(server):
     assert sum(answer.probabilities) == pytest.approx(1)
 
 
-def test_with_a_schema_of_letters_every_answer_is_read_and_kept(server, world, said, tmp_path):
+@pytest.fixture(scope="module")
+def whole(server, world, said, tmp_path_factory):
+    """The folder of a score that ran through, and how many calls that took."""
+    folder, before = tmp_path_factory.mktemp("whole"), server.calls()
+    done = run(*score(world, said, server, folder))
+    assert done.returncode == 0, done.stderr
+    return folder, server.calls() - before
+
+
+def test_with_a_schema_of_letters_every_answer_is_read_and_kept(server, world, said, whole):
     """The second time nobody is asked, and every number is the same."""
-    command, environment = score(world, said, server, tmp_path)
-    first = run(command, environment)
-    assert first.returncode == 0, first.stderr
-    scores = json.loads((tmp_path / "scores.json").read_text())["systems"]["said"]
+    folder, needed = whole
+    scores = json.loads((folder / "scores.json").read_text())["systems"]["said"]
     assert scores["unknown_by"]["caprl"] == {}
     assert scores["scores"]["caprl.unanswered"]["value"] == 0
+    assert needed > 30
     calls = server.calls()
-    assert calls > 30
-    again = run(command, environment)
+    again = run(*score(world, said, server, folder))
     assert again.returncode == 0, again.stderr
     assert server.calls() == calls
-    assert json.loads((tmp_path / "scores.json").read_text())["systems"]["said"]["scores"] == scores["scores"]
+    assert json.loads((folder / "scores.json").read_text())["systems"]["said"]["scores"] == scores["scores"]
 
 
-def test_a_killed_score_asks_again_only_what_was_under_way(server, world, said, tmp_path):
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "killed").mkdir()
-    before = server.calls()
-    assert run(*score(world, said, server, tmp_path / "whole")).returncode == 0
-    needed = server.calls() - before
-    command, environment = score(world, said, server, tmp_path / "killed")
+def test_a_killed_score_asks_again_only_what_was_under_way(server, world, said, whole, tmp_path):
+    needed = whole[1]
+    command, environment = score(world, said, server, tmp_path)
     start = server.calls()
     for share in (0.2, 0.6):
         with subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL) as process:
             while server.calls() - start < share * needed and process.poll() is None:
                 time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
     assert run(command, environment).returncode == 0
     assert needed <= server.calls() - start <= needed + 2 * 2
-    scores = json.loads((tmp_path / "killed" / "scores.json").read_text())["systems"]["said"]
+    scores = json.loads((tmp_path / "scores.json").read_text())["systems"]["said"]
     assert scores["scores"]["caprl.unanswered"]["value"] == 0
 
 
